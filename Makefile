@@ -1,0 +1,76 @@
+# Every target sets up what it needs; a clean clone needs make and a Python of 3.10 or later, nothing else.
+#   make chat PYTHON=python3.12    chooses the interpreter for environments that do not exist yet
+PYTHON ?= python3
+VENV ?= .venv
+ORACLE_VENV ?= .venv-oracle
+LOWEST_VENV ?= .venv-lowest
+LOWEST_PYTHON ?= python3.10
+# More arguments for the program that a target runs: make test ARGS="-k rotary", make bench ARGS="-t 2"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help chat test oracle lowest lint type bench clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+chat: $(VENV)/.package ## talk to the bundled demo model
+	@$(VENV)/bin/ftllm-nb chat $(ARGS)
+
+test: $(VENV)/.dev ## run the tests
+	$(VENV)/bin/python -m pytest -m "not oracle" $(ARGS)
+
+oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
+	$(ORACLE_VENV)/bin/python -m pytest -m oracle $(ARGS)
+
+lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
+	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle" $(ARGS)
+
+lint: $(VENV)/.dev ## ruff
+	$(VENV)/bin/ruff check .
+
+type: $(VENV)/.dev ## mypy --strict on src
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.package ## measure prefill and decode against the machine's limits
+	$(VENV)/bin/ftllm-nb bench $(ARGS)
+
+clean: ## remove the environments and every cache below this folder
+	rm -rf $(VENV) $(ORACLE_VENV) $(LOWEST_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Environments. The package is installed editable, so what runs is always the code in src/. Stamps depend on
+# pyproject.toml alone: a changed dependency installs again, a changed source file does not.
+PIP = bin/python -m pip install --quiet --disable-pip-version-check
+
+define create_environment
+	@$(1) -c 'import sys; sys.exit("Python 3.10 or later is needed, and $(1) is " + sys.version.split()[0] \
+	  + ": choose another with PYTHON=…") if sys.version_info < (3, 10) else None'
+	test -x $(2)/bin/python || $(1) -m venv $(2)
+endef
+
+$(VENV)/.package: pyproject.toml
+	$(call create_environment,$(PYTHON),$(VENV))
+	$(VENV)/$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(call create_environment,$(PYTHON),$(VENV))
+	$(VENV)/$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.package
+
+# torch first and alone: a CPU build that pip is offered locally is then taken, and nothing that follows asks
+# for another one.
+$(ORACLE_VENV)/.oracle: pyproject.toml
+	$(call create_environment,$(PYTHON),$(ORACLE_VENV))
+	$(ORACLE_VENV)/$(PIP) torch==2.13.0
+	$(ORACLE_VENV)/$(PIP) transformers
+	$(ORACLE_VENV)/$(PIP) --editable '.[oracle]'
+	@touch $@
+
+$(LOWEST_VENV)/.lowest: pyproject.toml
+	$(call create_environment,$(LOWEST_PYTHON),$(LOWEST_VENV))
+	sed -n '/^dependencies = \[/,/^\]/s/^ *"\([a-z_0-9]*\)>=\(.*\)",/\1==\2/p' pyproject.toml > $(LOWEST_VENV)/lowest.txt
+	$(LOWEST_VENV)/$(PIP) --constraint $(LOWEST_VENV)/lowest.txt --editable '.[dev]'
+	@touch $@
