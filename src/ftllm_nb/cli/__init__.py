@@ -1,0 +1,16 @@
+"""The command line: `ftllm-nb COMMAND …`, one file a command, found by its file name.
+
+A module of this package that defines `run` is a command; its name is the file's name. It has
+
+- a docstring, whose first line is the help of `ftllm-nb --help` and whose whole is that of `ftllm-nb COMMAND --help`;
+- `add_arguments(parser)`, which declares its flags, each with a help text, and words in flags joined by `_`
+  (the parser accepts `-` in their place);
+- `run(args) -> int`, which does the work and returns the exit status;
+- optionally `ALIASES`, other names of the command.
+
+All commands are imported to build the parser, so they import argparse and little else at their top.
+"""
+
+from ftllm_nb.cli.entry import build_parser, main
+
+__all__ = ["build_parser", "main"]

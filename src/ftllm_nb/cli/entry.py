@@ -1,0 +1,114 @@
+"""The parser of all commands, and `main`, which runs one and turns errors into a sentence and an exit status.
+
+Exit status: 0 done, 2 bad usage or bad input, 1 a defect of ftllm-nb or output that cannot be written,
+130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+
+from ftllm_nb import __version__, cli
+from ftllm_nb.cli.parser import CommandParser
+from ftllm_nb.errors import FtllmError
+
+STATUS_DEFECT = 1
+STATUS_BAD_INPUT = 2
+STATUS_INTERRUPTED = 130
+
+
+def find_commands() -> Iterator[tuple[str, ModuleType]]:
+    """Name and module of each command, in alphabetical order."""
+    for found in pkgutil.iter_modules(cli.__path__):
+        if found.ispkg:
+            continue
+        module = importlib.import_module(f"{cli.__name__}.{found.name}")
+        if hasattr(module, "run"):
+            yield found.name, module
+
+
+def build_parser() -> CommandParser:
+    """The parser of every command; `.commands` maps the name of each command to its own parser."""
+    parser = CommandParser(
+        prog="ftllm-nb",
+        description="Large language models on CPUs, described in one Python file.",
+        epilog="ftllm-nb COMMAND --help shows the flags of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"ftllm-nb {__version__}", help="show the version")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, module in find_commands():
+        description = (module.__doc__ or name).strip()
+        summary = description.splitlines()[0].rstrip(".")
+        command = subparsers.add_parser(
+            name, aliases=getattr(module, "ALIASES", ()), help=summary, description=description
+        )
+        module.add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error as well")
+        command.add_argument(
+            "--version", action="version", version=f"ftllm-nb {__version__}", help="show the version"
+        )
+        command.set_defaults(run=module.run)
+        parser.commands[name] = command
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (default: the program's arguments) names; the exit status."""
+    make_streams_tolerant()
+    args = build_parser().parse_args(argv)
+    try:
+        status = int(args.run(args))
+        flush_output()
+        return status
+    except FtllmError as error:
+        return report(str(error), STATUS_BAD_INPUT, args.debug)
+    except KeyboardInterrupt:
+        return STATUS_INTERRUPTED
+    except BrokenPipeError:
+        # The reader left, as `| head -1` does: nobody is there to be told, and nothing went wrong.
+        discard_output()
+        return 0
+    except MemoryError:
+        return report("not enough memory for this model with these flags", STATUS_BAD_INPUT, args.debug)
+    except Exception as error:
+        message = f"unexpected {type(error).__name__}: {error} (a defect of ftllm-nb; --debug shows where)"
+        return report(message, STATUS_DEFECT, args.debug)
+
+
+def report(message: str, status: int, debug: bool) -> int:
+    """Print `error: message` on stderr, after what was answered so far; `status`, for returning it."""
+    try:
+        flush_output()
+    except OSError:
+        discard_output()
+    if debug:
+        traceback.print_exc()
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def make_streams_tolerant() -> None:
+    """A terminal that cannot show a character gets a `?` or an escape instead of an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+
+
+def flush_output() -> None:
+    """Write out what is buffered; raises OSError where that fails (a closed stdout has nothing to flush)."""
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def discard_output() -> None:
+    """Point stdout nowhere, so that Python's flush at exit does not fail once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
