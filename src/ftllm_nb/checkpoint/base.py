@@ -1,0 +1,70 @@
+"""What every checkpoint offers, whether it lies in a folder or is made up on the spot."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+SomeCheckpoint = TypeVar("SomeCheckpoint", bound="Checkpoint")
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a file's header says of a tensor.
+
+    `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64", "F8_E4M3").
+    `nbytes` is the size in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+
+
+class Checkpoint(ABC):
+    """A model's configuration and its tensors by name, read one at a time.
+
+    `config` is config.json, a dict that its user may change; `generation_config` and `tokenizer_config` are {}
+    where the folder has no such file. `read` and `release` may be called from several threads.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    generation_config: dict[str, Any]
+    tokenizer_config: dict[str, Any]
+    tensors: Mapping[str, TensorInfo]
+
+    @abstractmethod
+    def read(self, name: str) -> NDArray[Any]:
+        """The tensor as a read-only array of its shape.
+
+        float32 and float16 come as such, bfloat16 as its bits in uint16; integers as themselves, booleans and
+        8-bit floats as their bits in uint8. Raises `CheckpointError` for an unknown name, a closed checkpoint,
+        a type that no array can hold, and a file that became shorter since it was opened.
+        """
+
+    @abstractmethod
+    def release(self, name: str) -> None:
+        """Say that the tensor is not needed soon: its pages leave this process's resident memory.
+
+        Arrays that were read stay valid; touching them again loads the pages again.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the files. Arrays that were read stay valid; nothing more can be read."""
+
+    def __enter__(self: SomeCheckpoint) -> SomeCheckpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,160 @@
+"""A Hugging Face model folder: configuration files and one or many .safetensors files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.base import Checkpoint
+from ftllm_nb.checkpoint.config import read_json_object, read_optional_json_object
+from ftllm_nb.checkpoint.files import file_mode, list_folder, shown
+from ftllm_nb.checkpoint.safetensors import SafetensorsFile
+from ftllm_nb.errors import CheckpointError
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+_CONVERT = (
+    "convert it with transformers: "
+    '`AutoModelForCausalLM.from_pretrained("FOLDER").save_pretrained("NEW_FOLDER", safe_serialization=True)`'
+)
+
+
+class FolderCheckpoint(Checkpoint):
+    """A checkpoint on disk; made by `open_checkpoint`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = read_json_object(path / "config.json")
+        self.generation_config = read_optional_json_object(path / "generation_config.json")
+        self.tokenizer_config = read_optional_json_object(path / "tokenizer_config.json")
+        self._files: list[SafetensorsFile] = []
+        try:
+            self._file_of = self._open_weights()
+        except CheckpointError:
+            self.close()
+            raise
+        self.tensors = {name: file.tensors[name] for name, file in self._file_of.items()}
+
+    def _open_weights(self) -> dict[str, SafetensorsFile]:
+        """Tensor name → the file that holds it."""
+        if file_mode(self.path / SINGLE_FILE) is not None:
+            file = self._open_file(SINGLE_FILE)
+            return dict.fromkeys(file.tensors, file)
+        if file_mode(self.path / INDEX_FILE) is None:
+            raise CheckpointError(_no_weights(self.path))
+        shard_of = _read_index(self.path / INDEX_FILE)
+        missing = sorted(shard for shard in set(shard_of.values()) if file_mode(self.path / shard) is None)
+        if missing:
+            more = f" and {len(missing) - 1} more of its files" if len(missing) > 1 else ""
+            raise CheckpointError(
+                f"{self.path / missing[0]}{more}, which {INDEX_FILE} names, is missing: download the model again."
+            )
+        opened = {shard: self._open_file(shard) for shard in sorted(set(shard_of.values()))}
+        for name, shard in shard_of.items():
+            if name not in opened[shard].tensors:
+                raise CheckpointError(
+                    f"{self.path / shard} does not hold the tensor {shown(name)}, which {INDEX_FILE} says it does: "
+                    "the files do not belong together, so download the model again."
+                )
+        return {name: opened[shard] for name, shard in shard_of.items()}
+
+    def _open_file(self, file_name: str) -> SafetensorsFile:
+        file = SafetensorsFile(self.path / file_name)
+        self._files.append(file)
+        return file
+
+    def _file(self, name: str) -> SafetensorsFile:
+        file = self._file_of.get(name)
+        if file is None:
+            raise CheckpointError(f"{self.path} holds no tensor named {shown(name)}.")
+        return file
+
+    def read(self, name: str) -> NDArray[Any]:
+        """The tensor, without a copy where its address suits its type."""
+        return self._file(name).read(name)
+
+    def release(self, name: str) -> None:
+        """Give back the tensor's pages."""
+        self._file(name).release(name)
+
+    def close(self) -> None:
+        """Unmap all files."""
+        for file in self._files:
+            file.close()
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a Hugging Face model folder. Reads the configuration files and the headers of the weights, not the weights.
+
+    Raises CheckpointError, one sentence that names the file, for everything that is missing, damaged or
+    contradicts itself.
+    """
+    folder = Path(os.path.expanduser(path))
+    mode = file_mode(folder)
+    if mode is None:
+        raise CheckpointError(f"{folder} does not exist: expected the path of a Hugging Face model folder.")
+    if not stat.S_ISDIR(mode):
+        raise CheckpointError(_not_a_folder(folder))
+    if file_mode(folder / "config.json") is None:
+        raise CheckpointError(_no_config(folder))
+    return FolderCheckpoint(folder)
+
+
+def _not_a_folder(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix == ".gguf":
+        return f"{path} is a GGUF file, which cannot be read: give the Hugging Face folder of the model instead."
+    if suffix in (".safetensors", ".json", ".model", *_PICKLED):
+        return f"{path} is a file: give the folder it lies in, {path.absolute().parent}."
+    return f"{path} is a file: expected a Hugging Face model folder (config.json, tokenizer files, .safetensors)."
+
+
+def _no_config(folder: Path) -> str:
+    names = list_folder(folder)
+    if any(name.lower().endswith(".gguf") for name in names):
+        return f"{folder} holds GGUF files, which cannot be read: give the Hugging Face folder of the model instead."
+    if "adapter_config.json" in names:
+        return f"{folder} holds a LoRA adapter and no model: merge it into its base model and save that."
+    return f"{folder} holds no config.json: expected a Hugging Face model folder, so check the path or the download."
+
+
+def _no_weights(folder: Path) -> str:
+    names = list_folder(folder)
+    endings = {Path(name).suffix.lower() for name in names}
+    found = [name for name in names if name.lower().endswith(".safetensors")]
+    if found:
+        return (
+            f"{folder} holds {shown(found[0])} but neither {SINGLE_FILE} nor {INDEX_FILE}, which says what lies in "
+            "which file: download the missing file."
+        )
+    if endings.intersection(_PICKLED):
+        return f"{folder} holds its weights only as {' or '.join(sorted(endings.intersection(_PICKLED)))}: {_CONVERT}."
+    if ".gguf" in endings:
+        return f"{folder} holds its weights only as GGUF, which cannot be read: download the .safetensors files."
+    return f"{folder} holds no weights: expected {SINGLE_FILE}, or {INDEX_FILE} and the files that it names."
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    """Tensor name → file name, from a shard index."""
+    shard_of = read_json_object(path).get("weight_map")
+    if not isinstance(shard_of, dict) or not shard_of:
+        raise CheckpointError(f'{path} holds no "weight_map" object that says which file holds which tensor.')
+    for name, shard in shard_of.items():
+        if not isinstance(shard, str) or not shard.endswith(".safetensors") or not shard.isprintable():
+            raise CheckpointError(f"{path} says that {shown(name)} lies in {shown(shard)}, which is no .safetensors file.")
+        if _leaves_folder(shard):
+            raise CheckpointError(f"{path} names the file {shown(shard)}, which lies outside the model folder.")
+    return shard_of
+
+
+def _leaves_folder(name: str) -> bool:
+    """Whether a relative path is absolute or climbs up, as POSIX or as Windows reads it."""
+    windows = PureWindowsPath(name)
+    absolute = PurePosixPath(name).is_absolute() or bool(windows.drive or windows.root)
+    return absolute or ".." in windows.parts

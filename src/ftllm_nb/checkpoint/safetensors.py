@@ -1,0 +1,228 @@
+"""One .safetensors file, memory-mapped, its header fully checked before anything is read.
+
+The format: 8 bytes, the header's length as a little-endian integer; the header, a JSON object of tensor name →
+{"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__"; then the data, which the tensors fill without
+gap or overlap, offsets counted from the header's end.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.base import TensorInfo
+from ftllm_nb.checkpoint.files import open_regular, reason, shown
+from ftllm_nb.errors import CheckpointError
+
+LARGEST_HEADER = 100_000_000
+"""Bytes; the limit of the safetensors library."""
+MOST_DIMENSIONS = 32
+"""NumPy 1's limit."""
+LARGEST_SIZE = 2**63 - 1
+"""Elements or bytes that an array may have, counted without its dimensions of size 0, as NumPy counts."""
+
+_BITS_AND_ARRAY_TYPE: dict[str, tuple[int, str | None]] = {
+    "F64": (64, "<f8"),
+    "F32": (32, "<f4"),
+    "F16": (16, "<f2"),
+    "BF16": (16, "<u2"),
+    "F8_E5M2": (8, "u1"),
+    "F8_E4M3": (8, "u1"),
+    "F8_E8M0": (8, "u1"),
+    "F6_E2M3": (6, None),
+    "F6_E3M2": (6, None),
+    "F4": (4, None),
+    "C64": (64, "<c8"),
+    "I64": (64, "<i8"),
+    "I32": (32, "<i4"),
+    "I16": (16, "<i2"),
+    "I8": (8, "i1"),
+    "U64": (64, "<u8"),
+    "U32": (32, "<u4"),
+    "U16": (16, "<u2"),
+    "U8": (8, "u1"),
+    "BOOL": (8, "u1"),
+}
+"""Safetensors type → bits an element, and the array type that shows it (None: smaller than a byte)."""
+
+_FIELD_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_STORED_NAMES = {field_name: stored for stored, field_name in _FIELD_NAMES.items()}
+
+_RELEASE_GRAIN = max(mmap.PAGESIZE, 64 << 10)
+"""Bytes: a page fault brings in the pages around it, up to 64 KB on Linux, so that much is given back around a tensor."""
+_DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
+
+
+class SafetensorsFile:
+    """The tensors of one file: `tensors` from its header; `read`, `release` and `close` as in `Checkpoint`."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the file and check its whole header; CheckpointError says what is wrong with it."""
+        self.path = path
+        self._map: mmap.mmap | None = None
+        with open_regular(path) as file:
+            try:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                why = reason(error) if isinstance(error, OSError) else "it changed while it was opened"
+                raise CheckpointError(f"{path} cannot be mapped into memory: {why}.") from None
+        try:
+            self.tensors, self._starts = _checked_header(path, mapped)
+        except CheckpointError:
+            mapped.close()
+            raise
+        self._size = len(mapped)
+        self._map = mapped
+
+    def read(self, name: str) -> NDArray[Any]:
+        """The tensor, without a copy unless it lies at an address that does not suit its type."""
+        mapped = self._map
+        if mapped is None:
+            raise CheckpointError(f"{self.path} was closed, so {shown(name)} cannot be read from it.")
+        info = self.tensors.get(name)
+        if info is None:
+            raise CheckpointError(f"{self.path} holds no tensor named {shown(name)}.")
+        stored = _STORED_NAMES.get(info.dtype, info.dtype)
+        array_type = _BITS_AND_ARRAY_TYPE[stored][1]
+        if array_type is None:
+            raise CheckpointError(f"{self.path}: tensor {shown(name)} is of type {stored}, which cannot be read.")
+        if mapped.size() < self._size:  # touching a page beyond the end would kill the process
+            raise CheckpointError(f"{self.path} became shorter while it was in use: download the file again.")
+        array: NDArray[Any] = np.ndarray(info.shape, array_type, buffer=mapped, offset=self._starts[name])
+        if array.flags.aligned:
+            return array
+        array = array.copy()
+        array.flags.writeable = False
+        return array
+
+    def release(self, name: str) -> None:
+        """Give back the pages of the tensor, and those that page faults brought in around it."""
+        mapped, info = self._map, self.tensors.get(name)
+        if _DONTNEED is None or mapped is None or info is None or info.nbytes == 0:
+            return
+        # Rounded outwards: a neighbour's pages come back from the page cache, unreleased ones would add up.
+        start = self._starts[name] // _RELEASE_GRAIN * _RELEASE_GRAIN
+        end = -(-(self._starts[name] + info.nbytes) // _RELEASE_GRAIN) * _RELEASE_GRAIN
+        mapped.madvise(_DONTNEED, start, min(end, self._size) - start)
+
+    def close(self) -> None:
+        """Unmap the file; arrays that were read keep the mapping alive until they are gone."""
+        mapped, self._map = self._map, None
+        if mapped is not None:
+            try:
+                mapped.close()
+            except BufferError:
+                pass  # an array still shows it; the last one to go unmaps it
+
+
+def _checked_header(path: Path, mapped: mmap.mmap) -> tuple[dict[str, TensorInfo], dict[str, int]]:
+    """The tensors of a mapped file and where in the file each begins."""
+    size = len(mapped)
+    if size < 8:
+        raise CheckpointError(f"{path} is {size} bytes long, too short for safetensors: download the file again.")
+    header_size = int.from_bytes(mapped[:8], "little")
+    if header_size > LARGEST_HEADER:
+        raise CheckpointError(
+            f"{path} claims a header of {header_size:,} bytes, more than the {LARGEST_HEADER:,} that safetensors allows: "
+            "it is damaged or no safetensors file."
+        )
+    data_start = 8 + header_size
+    if data_start > size:
+        raise CheckpointError(
+            f"{path} claims a header of {header_size:,} bytes but is only {size:,} bytes long: it is truncated, "
+            "so download the file again."
+        )
+    header = _parsed_header(path, mapped[8:data_start])
+    metadata = header.pop("__metadata__", None)
+    if metadata is not None and not isinstance(metadata, dict):
+        raise CheckpointError(f"{path} has a __metadata__ that is no JSON object: it is damaged.")
+    ranges = {name: _checked_entry(path, name, entry) for name, entry in header.items()}
+    _check_layout(path, ranges, size - data_start)
+    tensors = {name: info for name, (info, _) in ranges.items()}
+    return tensors, {name: data_start + begin for name, (_, begin) in ranges.items()}
+
+
+def _parsed_header(path: Path, content: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in result if names.count(name) > 1)
+            raise CheckpointError(f"{path} names {shown(twice)} twice in its header: it is damaged.")
+        return result
+
+    try:
+        header = json.loads(content.decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError):
+        raise CheckpointError(
+            f"{path} has a header that is not valid JSON: it is damaged or no safetensors file."
+        ) from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} has a header that is no JSON object: it is damaged or no safetensors file.")
+    return header
+
+
+def _checked_entry(path: Path, name: str, entry: object) -> tuple[TensorInfo, int]:
+    """One tensor of the header, and the offset in the data where it begins."""
+    where = f"{path}: tensor {shown(name)}"
+    if not name.isprintable():
+        raise CheckpointError(f"{where} has a name with unprintable characters: the file is damaged.")
+    if not isinstance(entry, dict):
+        raise CheckpointError(f"{where} is described by no JSON object: the file is damaged.")
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in _BITS_AND_ARRAY_TYPE:
+        raise CheckpointError(
+            f"{where} is of the unknown type {shown(dtype)}; known are {', '.join(_BITS_AND_ARRAY_TYPE)}."
+        )
+    bits, _ = _BITS_AND_ARRAY_TYPE[dtype]
+    if not _is_list_of_sizes(shape) or len(shape) > MOST_DIMENSIONS:
+        raise CheckpointError(
+            f"{where} has the shape {shown(shape)}, where a list of at most {MOST_DIMENSIONS} sizes was expected."
+        )
+    if math.prod(size or 1 for size in shape) * bits > LARGEST_SIZE:
+        raise CheckpointError(f"{where} has the shape {shown(shape)}, which is larger than any memory.")
+    if not _is_list_of_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise CheckpointError(
+            f"{where} has the data_offsets {shown(offsets)}, where [begin, end] with 0 ≤ begin ≤ end was expected."
+        )
+    needed_bits, nbytes = math.prod(shape) * bits, offsets[1] - offsets[0]
+    if needed_bits != nbytes * 8:
+        raise CheckpointError(
+            f"{where} of shape {shown(shape)} and type {dtype} needs {-(-needed_bits // 8):,} bytes, "
+            f"but its data_offsets span {nbytes:,}."
+        )
+    return TensorInfo(name, tuple(shape), _FIELD_NAMES.get(dtype, dtype), nbytes), offsets[0]
+
+
+def _is_list_of_sizes(value: object) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item <= LARGEST_SIZE for item in value)
+
+
+def _check_layout(path: Path, ranges: Mapping[str, tuple[TensorInfo, int]], data_size: int) -> None:
+    """Tensors must fill the data from its first byte to its last, each beginning where the one before ends."""
+    filled = 0
+    for info, begin in sorted(ranges.values(), key=lambda item: (item[1], item[1] + item[0].nbytes)):
+        if begin < filled:
+            raise CheckpointError(f"{path}: tensor {shown(info.name)} overlaps another: the file is damaged.")
+        if begin > filled:
+            raise CheckpointError(
+                f"{path}: nothing describes the {begin - filled:,} bytes before tensor {shown(info.name)}: "
+                "the file is damaged."
+            )
+        filled = begin + info.nbytes
+    if filled > data_size:
+        raise CheckpointError(
+            f"{path} is truncated: its tensors need {filled:,} bytes and it holds {data_size:,}, "
+            "so download the file again."
+        )
+    if filled < data_size:
+        raise CheckpointError(
+            f"{path} holds {data_size - filled:,} bytes after its last tensor: the file is damaged."
+        )
