@@ -18,8 +18,8 @@ SomeCheckpoint = TypeVar("SomeCheckpoint", bound="Checkpoint")
 class TensorInfo:
     """What a file's header says of a tensor.
 
-    `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64", "F8_E4M3").
-    `nbytes` is the size in the file.
+    `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64",
+    "F8_E4M3"). `nbytes` is the size in the file.
     """
 
     name: str
@@ -31,8 +31,9 @@ class TensorInfo:
 class Checkpoint(ABC):
     """A model's configuration and its tensors by name, read one at a time.
 
-    `config` is config.json, a dict that its user may change; `generation_config` and `tokenizer_config` are {}
-    where the folder has no such file. `read` and `release` may be called from several threads.
+    `config` is config.json, a dict that its user may change; `generation_config` and `tokenizer_config` are
+    {} where the folder has no such file. `read` and `release` may be called from several threads; `close`
+    only once none of them reads any more.
     """
 
     path: Path
@@ -46,8 +47,8 @@ class Checkpoint(ABC):
         """The tensor as a read-only array of its shape.
 
         float32 and float16 come as such, bfloat16 as its bits in uint16; integers as themselves, booleans and
-        8-bit floats as their bits in uint8. Raises `CheckpointError` for an unknown name, a closed checkpoint,
-        a type that no array can hold, and a file that became shorter since it was opened.
+        8-bit floats as their bits in uint8. Raises `CheckpointError` for an unknown name, a closed
+        checkpoint, a type that no array can hold, and a file that became shorter since it was opened.
         """
 
     @abstractmethod

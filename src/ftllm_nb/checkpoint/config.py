@@ -1,4 +1,4 @@
-"""The JSON files of a model folder: config.json, generation_config.json, tokenizer_config.json, a shard index."""
+"""The JSON files of a model folder: config.json, generation_config.json, tokenizer_config.json, an index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ftllm_nb.errors import CheckpointError
 LARGEST_JSON_FILE = 64 << 20
 """Bytes; the largest tokenizer_config.json in use are about 1 MB, shard indexes about 10 MB."""
 DEEPEST_JSON = 64
-"""Levels of nesting; real files have about five, and code that walks a config recursively must not overflow."""
+"""Levels of nesting; real files have about five, and code that walks them recursively must not overflow."""
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -23,23 +23,28 @@ def read_json_object(path: Path) -> dict[str, Any]:
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
     if len(content) > LARGEST_JSON_FILE:
-        raise CheckpointError(f"{path} is larger than {LARGEST_JSON_FILE >> 20} MB, too large for a configuration file.")
+        raise CheckpointError(
+            f"{path} is larger than {LARGEST_JSON_FILE >> 20} MB, too large for configuration."
+        )
     try:
         value = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise CheckpointError(f"{path} is not UTF-8 text: save it as UTF-8, or download it again.") from None
     except json.JSONDecodeError as error:
         raise CheckpointError(
-            f"{path} is not valid JSON (line {error.lineno}, column {error.colno}): correct it, or download it again."
+            f"{path} is not valid JSON (line {error.lineno}, column {error.colno}): correct it or "
+            "download it again."
         ) from None
     except ValueError:
-        raise CheckpointError(f"{path} holds a number of too many digits: correct it, or download it again.") from None
+        raise CheckpointError(f"{path} holds a number of too many digits: download the file again.") from None
     except RecursionError:
-        raise CheckpointError(f"{path} is nested too deeply for a configuration file.") from None
+        raise CheckpointError(f"{path} is nested too deeply for configuration.") from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds a JSON {_json_kind(value)}, where an object ({{…}}) was expected.")
-    if _deeper_than(value, DEEPEST_JSON):
-        raise CheckpointError(f"{path} is nested more than {DEEPEST_JSON} levels deep, too deeply for a configuration.")
+        raise CheckpointError(f"{path} holds a JSON {_json_kind(value)}, but an object ({{…}}) was expected.")
+    if deeper_than(value, DEEPEST_JSON):
+        raise CheckpointError(
+            f"{path} is nested more than {DEEPEST_JSON} levels deep, too deeply to be used."
+        )
     return value
 
 
@@ -56,7 +61,7 @@ def _json_kind(value: object) -> str:
     return "null" if value is None else "boolean" if isinstance(value, bool) else "number"
 
 
-def _deeper_than(value: object, levels: int) -> bool:
+def deeper_than(value: object, levels: int) -> bool:
     """Whether lists and objects are nested more than `levels` deep."""
     layer = [value]
     for _ in range(levels + 1):

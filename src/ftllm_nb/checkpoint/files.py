@@ -19,13 +19,16 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def file_mode(path: Path) -> int | None:
-    """The mode bits of what `path` leads to; None where there is nothing, CheckpointError where it is unreadable."""
+    """The mode bits of what `path` leads to, None where there is nothing.
+
+    Raises CheckpointError where the system does not say, as in a loop of links.
+    """
     try:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
-        raise CheckpointError(f"{str(path)!r} cannot be a path: it holds a character that paths may not hold.") from None
+        raise CheckpointError(f"{shown(str(path))} holds a character that no path may hold.") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
 
@@ -46,13 +49,13 @@ def list_folder(folder: Path) -> list[str]:
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading; pipes and devices are refused, since reading them may never end.
 
-    Raises CheckpointError for a missing file, anything but a regular file, an empty one, and a git-lfs pointer.
+    Raises CheckpointError for a missing file, anything but a regular file, an empty file, a git-lfs pointer.
     """
     mode = file_mode(path)
     if mode is None:
-        raise CheckpointError(f"{path} is missing: the download may be incomplete, so download the model again.")
+        raise CheckpointError(f"{path} is missing: download the model again.")
     if not stat.S_ISREG(mode):
-        raise CheckpointError(f"{path} is not a regular file: a model folder holds plain files or links to them.")
+        raise CheckpointError(f"{path} is not a regular file: expected a plain file or a link to one.")
     try:
         file = open(path, "rb")
     except OSError as error:

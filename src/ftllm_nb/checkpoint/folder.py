@@ -19,10 +19,6 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-_CONVERT = (
-    "convert it with transformers: "
-    '`AutoModelForCausalLM.from_pretrained("FOLDER").save_pretrained("NEW_FOLDER", safe_serialization=True)`'
-)
 
 
 class FolderCheckpoint(Checkpoint):
@@ -45,6 +41,8 @@ class FolderCheckpoint(Checkpoint):
         """Tensor name → the file that holds it."""
         if file_mode(self.path / SINGLE_FILE) is not None:
             file = self._open_file(SINGLE_FILE)
+            if not file.tensors:
+                raise CheckpointError(f"{file.path} holds no tensors: download the file again.")
             return dict.fromkeys(file.tensors, file)
         if file_mode(self.path / INDEX_FILE) is None:
             raise CheckpointError(_no_weights(self.path))
@@ -53,14 +51,15 @@ class FolderCheckpoint(Checkpoint):
         if missing:
             more = f" and {len(missing) - 1} more of its files" if len(missing) > 1 else ""
             raise CheckpointError(
-                f"{self.path / missing[0]}{more}, which {INDEX_FILE} names, is missing: download the model again."
+                f"{self.path / missing[0]}{more}, which {INDEX_FILE} names, is missing: download the model "
+                "again."
             )
         opened = {shard: self._open_file(shard) for shard in sorted(set(shard_of.values()))}
         for name, shard in shard_of.items():
             if name not in opened[shard].tensors:
                 raise CheckpointError(
-                    f"{self.path / shard} does not hold the tensor {shown(name)}, which {INDEX_FILE} says it does: "
-                    "the files do not belong together, so download the model again."
+                    f"{self.path / shard} does not hold the tensor {shown(name)}, though {INDEX_FILE} says "
+                    "so: the files do not belong together, so download the model again."
                 )
         return {name: opened[shard] for name, shard in shard_of.items()}
 
@@ -90,7 +89,7 @@ class FolderCheckpoint(Checkpoint):
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Open a Hugging Face model folder. Reads the configuration files and the headers of the weights, not the weights.
+    """Open a Hugging Face model folder: reads its configuration files and the headers of its weights.
 
     Raises CheckpointError, one sentence that names the file, for everything that is missing, damaged or
     contradicts itself.
@@ -109,19 +108,21 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def _not_a_folder(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix == ".gguf":
-        return f"{path} is a GGUF file, which cannot be read: give the Hugging Face folder of the model instead."
+        return f"{path} is a GGUF file, which cannot be read: give the model's Hugging Face folder instead."
     if suffix in (".safetensors", ".json", ".model", *_PICKLED):
         return f"{path} is a file: give the folder it lies in, {path.absolute().parent}."
-    return f"{path} is a file: expected a Hugging Face model folder (config.json, tokenizer files, .safetensors)."
+    return f"{path} is a file: expected a Hugging Face model folder, with config.json and .safetensors files."
 
 
 def _no_config(folder: Path) -> str:
     names = list_folder(folder)
     if any(name.lower().endswith(".gguf") for name in names):
-        return f"{folder} holds GGUF files, which cannot be read: give the Hugging Face folder of the model instead."
+        return (
+            f"{folder} holds GGUF files, which cannot be read: give the model's Hugging Face folder instead."
+        )
     if "adapter_config.json" in names:
         return f"{folder} holds a LoRA adapter and no model: merge it into its base model and save that."
-    return f"{folder} holds no config.json: expected a Hugging Face model folder, so check the path or the download."
+    return f"{folder} holds no config.json: expected a Hugging Face model folder, so check path and download."
 
 
 def _no_weights(folder: Path) -> str:
@@ -130,13 +131,18 @@ def _no_weights(folder: Path) -> str:
     found = [name for name in names if name.lower().endswith(".safetensors")]
     if found:
         return (
-            f"{folder} holds {shown(found[0])} but neither {SINGLE_FILE} nor {INDEX_FILE}, which says what lies in "
-            "which file: download the missing file."
+            f"{folder} holds {shown(found[0])}, but neither {SINGLE_FILE} nor {INDEX_FILE}, which says what "
+            "lies in which file: download the missing one."
         )
-    if endings.intersection(_PICKLED):
-        return f"{folder} holds its weights only as {' or '.join(sorted(endings.intersection(_PICKLED)))}: {_CONVERT}."
+    pickled = sorted(endings.intersection(_PICKLED))
+    if pickled:
+        return (
+            f"{folder} holds its weights only as {' and '.join(pickled)}: convert it with transformers' "
+            f'`AutoModelForCausalLM.from_pretrained("{folder}").save_pretrained("{folder}-safetensors", '
+            "safe_serialization=True)` and copy the tokenizer's files there."
+        )
     if ".gguf" in endings:
-        return f"{folder} holds its weights only as GGUF, which cannot be read: download the .safetensors files."
+        return f"{folder} holds its weights only as GGUF, which cannot be read: download the .safetensors."
     return f"{folder} holds no weights: expected {SINGLE_FILE}, or {INDEX_FILE} and the files that it names."
 
 
@@ -147,9 +153,11 @@ def _read_index(path: Path) -> dict[str, str]:
         raise CheckpointError(f'{path} holds no "weight_map" object that says which file holds which tensor.')
     for name, shard in shard_of.items():
         if not isinstance(shard, str) or not shard.endswith(".safetensors") or not shard.isprintable():
-            raise CheckpointError(f"{path} says that {shown(name)} lies in {shown(shard)}, which is no .safetensors file.")
+            raise CheckpointError(
+                f"{path} names {shown(shard)} for {shown(name)}: expected a .safetensors file."
+            )
         if _leaves_folder(shard):
-            raise CheckpointError(f"{path} names the file {shown(shard)}, which lies outside the model folder.")
+            raise CheckpointError(f"{path} names the file {shown(shard)}, which lies outside the folder.")
     return shard_of
 
 

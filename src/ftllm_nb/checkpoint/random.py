@@ -1,4 +1,4 @@
-"""A checkpoint of random weights of given shapes: nothing on disk, for measuring speed on any configuration."""
+"""A checkpoint of random weights of given shapes: nothing on disk, to measure speed on any configuration."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ STANDARD_DEVIATION = 0.02
 """Of all values but norms: about that of a trained model's weights."""
 
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-# A prime number of values: rows of a usual length then never begin at the same place of the block twice in a row.
+# A prime number of values: the rows of a matrix then begin at different places of the block.
 _BLOCK_VALUES = 1_048_573
 
 
 class RandomCheckpoint(Checkpoint):
     """Tensors made when they are read: normal with `STANDARD_DEVIATION`, or 1 for one-dimensional norms.
 
-    The same seed and name give the same values at every read. Copies of one random block, each tensor from its
-    own place, so that making a tensor costs little more than writing it.
+    The same seed and name give the same values at every read. Tensors are copies of one random block, each
+    begun at its own place, so that making one costs little more than writing it.
     """
 
     def __init__(

@@ -1,28 +1,33 @@
 """One .safetensors file, memory-mapped, its header fully checked before anything is read.
 
-The format: 8 bytes, the header's length as a little-endian integer; the header, a JSON object of tensor name →
-{"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__"; then the data, which the tensors fill without
-gap or overlap, offsets counted from the header's end.
+The format: 8 bytes, the header's length as a little-endian integer; the header, a JSON object of tensor
+name → {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__"; then the data, which the tensors
+fill without gap or overlap, offsets counted from the header's end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import mmap
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import TensorInfo
+from ftllm_nb.checkpoint.config import deeper_than
 from ftllm_nb.checkpoint.files import open_regular, reason, shown
 from ftllm_nb.errors import CheckpointError
 
 LARGEST_HEADER = 100_000_000
 """Bytes; the limit of the safetensors library."""
+DEEPEST_HEADER = 3
+"""Levels of lists and objects: tensors, fields, sizes."""
 MOST_DIMENSIONS = 32
 """NumPy 1's limit."""
 LARGEST_SIZE = 2**63 - 1
@@ -56,12 +61,12 @@ _FIELD_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _STORED_NAMES = {field_name: stored for stored, field_name in _FIELD_NAMES.items()}
 
 _RELEASE_GRAIN = max(mmap.PAGESIZE, 64 << 10)
-"""Bytes: a page fault brings in the pages around it, up to 64 KB on Linux, so that much is given back around a tensor."""
+"""Bytes: a page fault on Linux brings in the 64 KB around it, so that much is given back around a tensor."""
 _DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
 
 
 class SafetensorsFile:
-    """The tensors of one file: `tensors` from its header; `read`, `release` and `close` as in `Checkpoint`."""
+    """The tensors of one file, as its header has them; `read`, `release`, `close` as in `Checkpoint`."""
 
     def __init__(self, path: Path) -> None:
         """Map the file and check its whole header; CheckpointError says what is wrong with it."""
@@ -92,7 +97,9 @@ class SafetensorsFile:
         stored = _STORED_NAMES.get(info.dtype, info.dtype)
         array_type = _BITS_AND_ARRAY_TYPE[stored][1]
         if array_type is None:
-            raise CheckpointError(f"{self.path}: tensor {shown(name)} is of type {stored}, which cannot be read.")
+            raise CheckpointError(
+                f"{self.path}: tensor {shown(name)} is {stored}, a type that cannot be read."
+            )
         if mapped.size() < self._size:  # touching a page beyond the end would kill the process
             raise CheckpointError(f"{self.path} became shorter while it was in use: download the file again.")
         array: NDArray[Any] = np.ndarray(info.shape, array_type, buffer=mapped, offset=self._starts[name])
@@ -110,7 +117,8 @@ class SafetensorsFile:
         # Rounded outwards: a neighbour's pages come back from the page cache, unreleased ones would add up.
         start = self._starts[name] // _RELEASE_GRAIN * _RELEASE_GRAIN
         end = -(-(self._starts[name] + info.nbytes) // _RELEASE_GRAIN) * _RELEASE_GRAIN
-        mapped.madvise(_DONTNEED, start, min(end, self._size) - start)
+        with contextlib.suppress(OSError):  # locked pages stay
+            mapped.madvise(_DONTNEED, start, min(end, self._size) - start)
 
     def close(self) -> None:
         """Unmap the file; arrays that were read keep the mapping alive until they are gone."""
@@ -126,18 +134,18 @@ def _checked_header(path: Path, mapped: mmap.mmap) -> tuple[dict[str, TensorInfo
     """The tensors of a mapped file and where in the file each begins."""
     size = len(mapped)
     if size < 8:
-        raise CheckpointError(f"{path} is {size} bytes long, too short for safetensors: download the file again.")
+        raise CheckpointError(f"{path} is {size} bytes long, too short for safetensors: download it again.")
     header_size = int.from_bytes(mapped[:8], "little")
     if header_size > LARGEST_HEADER:
         raise CheckpointError(
-            f"{path} claims a header of {header_size:,} bytes, more than the {LARGEST_HEADER:,} that safetensors allows: "
-            "it is damaged or no safetensors file."
+            f"{path} claims a header of {header_size:,} bytes, more than the {LARGEST_HEADER:,} that "
+            "safetensors allows: it is damaged or no safetensors file."
         )
     data_start = 8 + header_size
     if data_start > size:
         raise CheckpointError(
-            f"{path} claims a header of {header_size:,} bytes but is only {size:,} bytes long: it is truncated, "
-            "so download the file again."
+            f"{path} is truncated: it claims a header of {header_size:,} bytes but is only {size:,} bytes "
+            "long, so download the file again."
         )
     header = _parsed_header(path, mapped[8:data_start])
     metadata = header.pop("__metadata__", None)
@@ -153,8 +161,7 @@ def _parsed_header(path: Path, content: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in result if names.count(name) > 1)
+            twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
             raise CheckpointError(f"{path} names {shown(twice)} twice in its header: it is damaged.")
         return result
 
@@ -164,8 +171,10 @@ def _parsed_header(path: Path, content: bytes) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} has a header that is not valid JSON: it is damaged or no safetensors file."
         ) from None
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path} has a header that is no JSON object: it is damaged or no safetensors file.")
+    if not isinstance(header, dict) or deeper_than(header, DEEPEST_HEADER):
+        raise CheckpointError(
+            f"{path} has a header that is no object of tensors: it is damaged or no safetensors file."
+        )
     return header
 
 
@@ -184,13 +193,13 @@ def _checked_entry(path: Path, name: str, entry: object) -> tuple[TensorInfo, in
     bits, _ = _BITS_AND_ARRAY_TYPE[dtype]
     if not _is_list_of_sizes(shape) or len(shape) > MOST_DIMENSIONS:
         raise CheckpointError(
-            f"{where} has the shape {shown(shape)}, where a list of at most {MOST_DIMENSIONS} sizes was expected."
+            f"{where} has the shape {shown(shape)}: expected a list of at most {MOST_DIMENSIONS} sizes."
         )
     if math.prod(size or 1 for size in shape) * bits > LARGEST_SIZE:
         raise CheckpointError(f"{where} has the shape {shown(shape)}, which is larger than any memory.")
     if not _is_list_of_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise CheckpointError(
-            f"{where} has the data_offsets {shown(offsets)}, where [begin, end] with 0 ≤ begin ≤ end was expected."
+            f"{where} has the data_offsets {shown(offsets)}: expected [begin, end] with 0 ≤ begin ≤ end."
         )
     needed_bits, nbytes = math.prod(shape) * bits, offsets[1] - offsets[0]
     if needed_bits != nbytes * 8:
@@ -201,12 +210,12 @@ def _checked_entry(path: Path, name: str, entry: object) -> tuple[TensorInfo, in
     return TensorInfo(name, tuple(shape), _FIELD_NAMES.get(dtype, dtype), nbytes), offsets[0]
 
 
-def _is_list_of_sizes(value: object) -> bool:
+def _is_list_of_sizes(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and 0 <= item <= LARGEST_SIZE for item in value)
 
 
 def _check_layout(path: Path, ranges: Mapping[str, tuple[TensorInfo, int]], data_size: int) -> None:
-    """Tensors must fill the data from its first byte to its last, each beginning where the one before ends."""
+    """Tensors must fill the data from first to last byte, each beginning where the one before ends."""
     filled = 0
     for info, begin in sorted(ranges.values(), key=lambda item: (item[1], item[1] + item[0].nbytes)):
         if begin < filled:
