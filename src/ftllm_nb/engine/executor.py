@@ -1,0 +1,71 @@
+"""The contract between generation and what runs a model: token ids in, logits out.
+
+An executor owns the weights, the KV cache and the threads. It runs one step at a time: some tokens of some
+sequences. It knows neither text nor sampling. `CompiledExecutor` walks compiled kernels; `ReferenceExecutor`
+evaluates each operator's NumPy reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Sequence(Protocol):
+    """A sequence's place in the KV cache."""
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values are in the cache."""
+
+
+@dataclass(frozen=True)
+class SequenceStep:
+    """What one sequence contributes to a step.
+
+    `token_ids`: int32 [n], n ≥ 1, appended to the sequence at positions `sequence.length …`.
+    `wants_logits`: whether the logits of the last of them are wanted (a prefill's inner chunks do not).
+    """
+
+    sequence: Any
+    token_ids: NDArray[np.int32]
+    wants_logits: bool = True
+
+
+class Executor(Protocol):
+    """Runs steps. All methods but `request_stop` are called from one thread at a time."""
+
+    max_step_tokens: int
+    """Most tokens, over all sequences, that one step may hold: longer prompts are prefilled in chunks."""
+    vocab_size: int
+    max_positions: int
+    """Most tokens that one sequence may hold."""
+
+    def new_sequence(self) -> Any:
+        """An empty sequence."""
+
+    def truncate(self, sequence: Any, length: int) -> None:
+        """Forget the tokens from `length` on, so that a common prefix can be reused."""
+
+    def free_sequence(self, sequence: Any) -> None:
+        """Give the sequence's cache back; it must not be used again."""
+
+    def run(self, steps: list[SequenceStep]) -> NDArray[np.float32]:
+        """Run one step; float32 logits [number of steps that want them, vocab_size], in the steps' order.
+
+        The result is overwritten by the next step. Each sequence grows by its tokens. Raises `StepStopped`
+        after `request_stop` (the sequences are then as long as before), `ContextLengthError` when a sequence
+        would pass `max_positions`, `EngineError` for token ids outside the vocabulary or a failed step.
+        """
+
+    def request_stop(self) -> None:
+        """Ask the running step, if any, to stop soon; callable from any thread and from a signal handler."""
+
+    def clear_stop(self) -> None:
+        """Forget stop requests made so far; called before the first step of an answer."""
+
+    def close(self) -> None:
+        """Stop the threads and give the memory back."""
