@@ -1,0 +1,1 @@
+"""From a user's build() to a checked program: record → check → fuse → lower → walk."""

@@ -1,0 +1,75 @@
+"""Types of the tensors that flow through a graph: shapes that may hold symbols, and element types.
+
+Activations are `[1, TOKENS, features]`: the tokens of all sequences of a step, laid end to end. After
+`SplitLastTokenStates` they are `[1, ROWS, features]`: the sequences whose logits are wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+FLOAT_TYPES = ("float32", "float16", "bfloat16")
+"""Element types that a weight may have in a checkpoint; intermediates are float32."""
+
+MARKER = "marker"
+"""Element type of the inputs that say something but hold no values: `atype` and `attentionMask`."""
+
+
+class Symbol(Enum):
+    """A size that is known only when a step runs."""
+
+    TOKENS = "tokens"
+    """Tokens of all sequences of the step."""
+    ROWS = "rows"
+    """Sequences of the step whose logits are wanted."""
+    SEQUENCES = "sequences"
+    """Sequences of the step."""
+    CACHED = "cached"
+    """Positions of one sequence that are in the KV cache."""
+
+
+Dimension = int | Symbol
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape and element type ("float32", "int32", a weight's own type, or `MARKER`)."""
+
+    shape: tuple[Dimension, ...]
+    dtype: str = "float32"
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def size(self, axis: int) -> int:
+        """The size of an axis that must be known before a step runs; raises `ShapeError` for a symbol."""
+        size = self.shape[axis]
+        if isinstance(size, Symbol):
+            raise ShapeError(f"axis {axis % self.rank} of {self} is known only when a step runs")
+        return size
+
+    def with_shape(self, *shape: Dimension) -> TensorType:
+        """The same element type in another shape."""
+        return TensorType(shape, self.dtype)
+
+    def __str__(self) -> str:
+        return f"{format_shape(self.shape)} {self.dtype}"
+
+
+def format_shape(shape: tuple[Dimension, ...]) -> str:
+    """A shape as error sentences show it: `[1, tokens, 896]`."""
+    return "[" + ", ".join(size.value if isinstance(size, Symbol) else str(size) for size in shape) + "]"
+
+
+class ShapeError(Exception):
+    """An operator's shape rule is broken. The checker adds the operator, the line and the tensors.
+
+    `sizes` are the sizes that disagree: the checker names the config's entries that have these values.
+    """
+
+    def __init__(self, message: str, *sizes: Dimension) -> None:
+        super().__init__(message)
+        self.sizes = sizes

@@ -1,0 +1,30 @@
+"""AddTo: add a tensor in place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+
+
+class AddTo(Operator):
+    """input0 += alpha · input1, both of the same shape."""
+
+    parameters = (
+        Parameter("input0", Kind.INPLACE),
+        Parameter("input1", Kind.INPUT),
+        Parameter("alpha", Kind.FLOAT, default=1.0),
+    )
+
+    @staticmethod
+    def infer(input0: TensorType, input1: TensorType, alpha: float) -> TensorType:
+        require_activation(input0, "input0")
+        require_activation(input1, "input1")
+        if input0.shape != input1.shape:
+            raise ShapeError("input0 and input1 must have the same shape", *input0.shape, *input1.shape)
+        return input0
+
+    @staticmethod
+    def reference(step: StepContext, input0: Array, input1: Array, alpha: float) -> Array:
+        return np.asarray(input0 + np.float32(alpha) * input1)

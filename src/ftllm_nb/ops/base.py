@@ -1,0 +1,179 @@
+"""What an operator is: a signature, a shape rule, a NumPy reference of a few lines, and a kernel.
+
+A file in this folder holds one subclass of `Operator`; its class name becomes a method of `ComputeGraph`,
+its docstring that method's documentation. `infer` and `reference` take the parameters by name: tensors as
+`TensorType` or as arrays, numbers as they are, a missing optional weight as None. Both return one value for
+each parameter that is written (kind INPLACE or OUTPUT), in the order of `parameters`: the value itself if
+there is one, a tuple if there are several, None if there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.graph.types import ShapeError, TensorType
+
+Array = NDArray[Any]
+Inferred = TensorType | tuple[TensorType, ...] | None
+Computed = Array | tuple[Array, ...] | None
+
+
+class Kind(Enum):
+    """What a parameter takes."""
+
+    INPUT = "data"
+    """A tensor that is read."""
+    INPLACE = "data that is changed in place"
+    """A tensor that is read and written again under the same name."""
+    OUTPUT = "data that is written"
+    """A tensor that is written."""
+    WEIGHT = "weight"
+    """A tensor of the checkpoint."""
+    OPTIONAL_WEIGHT = "weight, or a name that the checkpoint lacks"
+    """A tensor of the checkpoint, or nothing."""
+    INPUT_OR_WEIGHT = "data or weight"
+    """Either."""
+    CACHE = "cache"
+    """`pastKey.N` or `pastValue.N`, to which the operator appends."""
+    FLOAT = "number"
+    """A floating-point constant."""
+    INT = "whole number"
+    """An integer constant."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an operator, in the order in which calls may give it by position.
+
+    `default`: the constant taken when a call leaves it out.
+    `holds`: for a cache, the input whose rows are appended to it.
+    `sizes`: for a weight, the config's entries that its axes must equal where the config has them.
+    `embeds`: this weight is a token embedding; `may_be_embedding`: where the operator writes `logits` and the
+    checkpoint lacks this weight, the token embedding is meant (tied embeddings).
+    """
+
+    name: str
+    kind: Kind
+    default: int | float | None = None
+    holds: str | None = None
+    sizes: tuple[str, ...] = ()
+    embeds: bool = False
+    may_be_embedding: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the operator reads a tensor here (None for a missing optional weight)."""
+        return self.kind not in (Kind.OUTPUT, Kind.FLOAT, Kind.INT)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the operator makes a new value here."""
+        return self.kind in (Kind.INPLACE, Kind.OUTPUT)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether this is a constant."""
+        return self.kind in (Kind.FLOAT, Kind.INT)
+
+
+class SequenceCache(Protocol):
+    """One sequence's keys or values in one layer, as a reference sees them."""
+
+    def append(self, rows: Array) -> Array:
+        """Append float32 [n, heads, dim], rounded to the cache's type; all that is cached, as float32."""
+
+
+def _print_line(text: str) -> None:
+    print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a reference may know about the step beside its arguments.
+
+    `wants_logits`: for each sequence, whether the logits of its last token are wanted.
+    `report`: where `Print` writes.
+    `names`: the user's names of the tensors, by parameter; `where`: the user's file and line.
+    """
+
+    wants_logits: tuple[bool, ...] = (True,)
+    report: Callable[[str], None] = _print_line
+    names: dict[str, str] = field(default_factory=dict)
+    where: str = ""
+
+
+class Operator:
+    """Base of all operators; never instantiated."""
+
+    name: ClassVar[str]
+    """The method of `ComputeGraph`; the class name."""
+    json_type: ClassVar[str]
+    """The type in fastllm's JSON; the same unless a class says otherwise."""
+    public: ClassVar[bool] = True
+    """False for operators that only fusion makes."""
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    infer: ClassVar[Callable[..., Inferred]]
+    """The shape rule: types in, types out; raises `ShapeError` with the parameters' names."""
+    reference: ClassVar[Callable[..., Computed]]
+    """The specification: `reference(step, **arguments)`; float32 in, float32 out, the inputs unchanged."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.__name__
+        if "json_type" not in vars(cls):
+            cls.json_type = cls.name
+
+    @classmethod
+    def written(cls) -> tuple[str, ...]:
+        """The names of the parameters that the operator writes."""
+        return tuple(parameter.name for parameter in cls.parameters if parameter.is_written)
+
+    @classmethod
+    def infer_outputs(cls, arguments: dict[str, Any]) -> dict[str, TensorType]:
+        """The types of what it writes, by parameter; raises `ShapeError`."""
+        return dict(zip(cls.written(), _as_tuple(cls.infer(**arguments)), strict=True))
+
+    @classmethod
+    def compute(cls, step: StepContext, arguments: dict[str, Any]) -> dict[str, Array]:
+        """What the reference computes, by parameter, as float32."""
+        results = _as_tuple(cls.reference(step, **arguments))
+        return {
+            name: np.asarray(array, np.float32) for name, array in zip(cls.written(), results, strict=True)
+        }
+
+
+def _as_tuple(results: Any) -> tuple[Any, ...]:
+    if results is None:
+        return ()
+    return results if isinstance(results, tuple) else (results,)
+
+
+def require_activation(type: TensorType, name: str, rank: int | None = None) -> None:
+    """Raise `ShapeError` unless this is float32 data, of the given number of axes where one is given."""
+    if type.dtype != "float32":
+        holds = "no values" if type.dtype == "marker" else type.dtype
+        raise ShapeError(f"{name} must be float32 data, but it holds {holds}")
+    if rank is None and type.rank < 2:
+        raise ShapeError(f"{name} must have at least 2 axes, but it has {type.rank}")
+    if rank is not None and type.rank != rank:
+        hint = ": ExpandHead makes [1, tokens, heads, headDim]" if rank == 4 and type.rank == 3 else ""
+        raise ShapeError(f"{name} must have {rank} axes, but it has {type.rank}{hint}")
+
+
+def require_vector(weight: TensorType, name: str, size: int) -> None:
+    """Raise `ShapeError` unless this weight is one number for each of `size` features."""
+    if weight.shape != (size,):
+        raise ShapeError(f"{name} must have shape [{size}]", size, *weight.shape)
+
+
+def require_axis(type: TensorType, axis: int) -> int:
+    """An axis counted from 0; raises `ShapeError` for one that the tensor lacks."""
+    if not -type.rank <= axis < type.rank:
+        raise ShapeError(f"axis {axis} does not exist: the tensor has {type.rank} axes")
+    return axis % type.rank

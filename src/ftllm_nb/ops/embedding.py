@@ -1,0 +1,28 @@
+"""Embedding: rows of a table by token id."""
+
+from __future__ import annotations
+
+from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+
+
+class Embedding(Operator):
+    """Rows of `weight` [vocabulary, features] by token id: [1, tokens] int32 to [1, tokens, features]."""
+
+    parameters = (
+        Parameter("input", Kind.INPUT),
+        Parameter("weight", Kind.WEIGHT, sizes=("vocab_size", "hidden_size"), embeds=True),
+        Parameter("output", Kind.OUTPUT),
+    )
+
+    @staticmethod
+    def infer(input: TensorType, weight: TensorType) -> TensorType:
+        if input.dtype != "int32":
+            raise ShapeError(f"input must be token ids (inputIds), but it holds {input.dtype}")
+        if weight.rank != 2:
+            raise ShapeError(f"weight must have shape [vocabulary, features], but it has {weight.rank} axes")
+        return TensorType((*input.shape, weight.shape[1]))
+
+    @staticmethod
+    def reference(step: StepContext, input: Array, weight: Array) -> Array:
+        return weight[input]

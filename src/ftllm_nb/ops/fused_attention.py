@@ -1,0 +1,120 @@
+"""FusedAttention: append to the KV cache, then scaled dot-product attention with grouped heads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, SequenceCache, StepContext, require_activation
+
+CAUSAL = 0
+UNMASKED = 2
+
+
+class FusedAttention(Operator):
+    """Append curk and curv to the caches k and v; output = softmax(q · Kᵀ · scale) · V, of original's tokens.
+
+    q [1, tokens, heads, dim], curk [1, tokens, kv heads, dim], curv [1, tokens, kv heads, v dim]; output
+    [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0 is causal, 2
+    lets a token see all that is cached. The layer is the first integer in the cache's name; unitLen is a hint.
+    """
+
+    parameters = (
+        Parameter("q", Kind.INPUT),
+        Parameter("k", Kind.CACHE, holds="curk"),
+        Parameter("v", Kind.CACHE, holds="curv"),
+        Parameter("curk", Kind.INPUT),
+        Parameter("curv", Kind.INPUT),
+        Parameter("original", Kind.INPUT),
+        Parameter("mask", Kind.INPUT),
+        Parameter("output", Kind.OUTPUT),
+        Parameter("seqLens", Kind.INPUT),
+        Parameter("scale", Kind.FLOAT),
+        Parameter("maskType", Kind.INT, default=CAUSAL),
+        Parameter("unitLen", Kind.INT, default=128),
+    )
+
+    @staticmethod
+    def infer(
+        q: TensorType,
+        k: TensorType,
+        v: TensorType,
+        curk: TensorType,
+        curv: TensorType,
+        original: TensorType,
+        mask: TensorType,
+        seqLens: TensorType,
+        scale: float,
+        maskType: int,
+        unitLen: int,
+    ) -> TensorType:
+        for type, name in ((q, "q"), (curk, "curk"), (curv, "curv")):
+            require_activation(type, name, rank=4)
+            if type.shape[:2] != (1, Symbol.TOKENS):
+                raise ShapeError(f"{name} must begin with [1, tokens]")
+        require_activation(original, "original")
+        if original.shape[:2] != q.shape[:2]:
+            raise ShapeError("original must have the tokens of q")
+        if mask.dtype != "marker":
+            raise ShapeError(
+                'mask must be data["attentionMask"]: masks that a graph computes are not supported'
+            )
+        if seqLens.shape != (Symbol.SEQUENCES,):
+            raise ShapeError('seqLens must be data["seqLens"]')
+        heads, kv_heads = q.size(2), curk.size(2)
+        if q.shape[3] != curk.shape[3]:
+            raise ShapeError(
+                f"q has heads of {q.size(3)}, but curk of {curk.size(3)}", q.size(3), curk.size(3)
+            )
+        if kv_heads != curv.shape[2]:
+            raise ShapeError(
+                f"curk has {kv_heads} heads, but curv has {curv.size(2)}", kv_heads, curv.size(2)
+            )
+        if heads % kv_heads:
+            raise ShapeError(
+                f"the {kv_heads} heads of curk do not divide the {heads} heads of q", heads, kv_heads
+            )
+        if maskType not in (CAUSAL, UNMASKED):
+            raise ShapeError(f"maskType must be 0 (causal) or 2 (none), but it is {maskType}")
+        return TensorType((*q.shape[:2], heads * curv.size(3)))
+
+    @staticmethod
+    def reference(
+        step: StepContext,
+        q: Array,
+        k: list[SequenceCache],
+        v: list[SequenceCache],
+        curk: Array,
+        curv: Array,
+        original: Array,
+        mask: Array,
+        seqLens: Array,
+        scale: float,
+        maskType: int,
+        unitLen: int,
+    ) -> Array:
+        outputs = []
+        first = 0
+        for sequence, length in enumerate(seqLens):
+            rows = slice(first, first + length)
+            keys, values = k[sequence].append(curk[0, rows]), v[sequence].append(curv[0, rows])
+            outputs.append(attend(q[0, rows], keys, values, scale, maskType == CAUSAL))
+            first += length
+        return np.concatenate(outputs)[None]
+
+
+def attend(queries: Array, keys: Array, values: Array, scale: float, causal: bool) -> Array:
+    """Attention of one sequence: [n, heads, dim] on [length, kv heads, dim] to [n, heads · v dim].
+
+    The queries are the last n of the sequence's positions.
+    """
+    count, heads = queries.shape[:2]
+    length, kv_heads = keys.shape[:2]
+    keys, values = (np.repeat(cached, heads // kv_heads, axis=1) for cached in (keys, values))
+    scores = np.einsum("qhd,khd->hqk", queries, keys) * np.float32(scale)
+    if causal:
+        positions = np.arange(length - count, length)
+        scores = np.where(np.arange(length) <= positions[:, None], scores, np.float32(-np.inf))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return np.asarray(np.einsum("hqk,khd->qhd", weights, values).reshape(count, -1))

@@ -1,0 +1,24 @@
+"""MulTo: multiply by a tensor in place."""
+
+from __future__ import annotations
+
+from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+
+
+class MulTo(Operator):
+    """input0 *= input1, element by element, both of the same shape."""
+
+    parameters = (Parameter("input0", Kind.INPLACE), Parameter("input1", Kind.INPUT))
+
+    @staticmethod
+    def infer(input0: TensorType, input1: TensorType) -> TensorType:
+        require_activation(input0, "input0")
+        require_activation(input1, "input1")
+        if input0.shape != input1.shape:
+            raise ShapeError("input0 and input1 must have the same shape", *input0.shape, *input1.shape)
+        return input0
+
+    @staticmethod
+    def reference(step: StepContext, input0: Array, input1: Array) -> Array:
+        return input0 * input1

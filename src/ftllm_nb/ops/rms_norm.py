@@ -1,0 +1,38 @@
+"""RMSNorm: divide by the root of the mean square, multiply by a weight (Zhang and Sennrich, 2019)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.ops.base import (
+    Array,
+    Kind,
+    Operator,
+    Parameter,
+    StepContext,
+    require_activation,
+    require_vector,
+)
+
+
+class RMSNorm(Operator):
+    """input / sqrt(mean(input²) + eps) · weight over the last axis; `output` may be `input`."""
+
+    parameters = (
+        Parameter("input", Kind.INPUT),
+        Parameter("weight", Kind.WEIGHT),
+        Parameter("eps", Kind.FLOAT),
+        Parameter("output", Kind.OUTPUT),
+    )
+
+    @staticmethod
+    def infer(input: TensorType, weight: TensorType, eps: float) -> TensorType:
+        require_activation(input, "input")
+        require_vector(weight, "weight", input.size(-1))
+        return input
+
+    @staticmethod
+    def reference(step: StepContext, input: Array, weight: Array, eps: float) -> Array:
+        mean_square = np.mean(np.square(input), axis=-1, keepdims=True)
+        return np.asarray(input / np.sqrt(mean_square + np.float32(eps)) * weight)

@@ -1,0 +1,32 @@
+"""SplitLastTokenStates: keep only the tokens whose logits are wanted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+
+
+class SplitLastTokenStates(Operator):
+    """The last token of each sequence whose logits are wanted: [1, tokens, n] to [1, rows, n]."""
+
+    parameters = (
+        Parameter("input", Kind.INPUT),
+        Parameter("seqLens", Kind.INPUT),
+        Parameter("output", Kind.OUTPUT),
+    )
+
+    @staticmethod
+    def infer(input: TensorType, seqLens: TensorType) -> TensorType:
+        require_activation(input, "input")
+        if input.shape[1] != Symbol.TOKENS:
+            raise ShapeError("input must begin with [1, tokens]")
+        if seqLens.shape != (Symbol.SEQUENCES,):
+            raise ShapeError('seqLens must be data["seqLens"]')
+        return input.with_shape(1, Symbol.ROWS, *input.shape[2:])
+
+    @staticmethod
+    def reference(step: StepContext, input: Array, seqLens: Array) -> Array:
+        last = np.cumsum(seqLens) - 1
+        return input[:, last[list(step.wants_logits)]]
