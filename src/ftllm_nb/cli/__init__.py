@@ -2,7 +2,7 @@
 
 A module of this package that defines `run` is a command; its name is the file's name. It has
 
-- a docstring, whose first line is the help of `ftllm-nb --help` and whose whole is that of `ftllm-nb COMMAND --help`;
+- a docstring, which `ftllm-nb COMMAND --help` shows, and its first line `ftllm-nb --help`;
 - `add_arguments(parser)`, which declares its flags, each with a help text, and words in flags joined by `_`
   (the parser accepts `-` in their place);
 - `run(args) -> int`, which does the work and returns the exit status;

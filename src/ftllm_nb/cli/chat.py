@@ -1,19 +1,25 @@
 """Talk with a model: on a terminal, line by line in a pipe, or one question with -m.
 
 On a terminal, answers appear as they are made. Ctrl-C stops an answer, `clear` forgets the conversation, and
-`stop` or Ctrl-D leaves. When the input is no terminal, each line is one turn of the same conversation, and each
-answer is written out followed by a line end.
+`stop` or Ctrl-D leaves. When input or output is no terminal, each line of input is one turn of the same
+conversation, and each answer is printed as plain text with a line end.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import closing
+from typing import Any, TextIO
 
-from ftllm_nb.cli.model_arguments import add_model_arguments
+from ftllm_nb import __version__
+from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, load_model
 from ftllm_nb.cli.number_types import real_number, whole_number
+from ftllm_nb.errors import UsageError
 
 ALIASES = ("run",)
 MAX_SEED = 2**63 - 1
+SAMPLING_FLAGS = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_sampling_arguments(parser)
     group = parser.add_argument_group("conversation")
-    group.add_argument("-m", "--message", metavar="TEXT", help="ask this one question, print the answer and leave")
+    group.add_argument(
+        "-m", "--message", metavar="TEXT", help="ask this one question, print the answer and leave"
+    )
     group.add_argument("--system", metavar="TEXT", help="the system message: how the model is told to behave")
 
 
@@ -34,7 +42,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperature",
         type=real_number(0),
         metavar="X",
-        help="how freely tokens are chosen: 0 always takes the likeliest, 1 follows the model's probabilities",
+        help="how freely tokens are chosen: 0 always takes the likeliest, 1 keeps the model's probabilities",
     )
     group.add_argument(
         "--top_p",
@@ -64,7 +72,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=whole_number(0, MAX_SEED),
         metavar="N",
-        help="start of the random choices: the same seed gives the same answer (default: a new one each start)",
+        help="start of the random choices: the same seed gives the same answer (default: another each time)",
     )
     group.add_argument(
         "--max_tokens",
@@ -74,8 +82,41 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def sampling_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of `Model.stream_response`: only the flags that were given."""
+    options = {name: getattr(args, name) for name in SAMPLING_FLAGS if getattr(args, name) is not None}
+    if args.max_tokens is not None:
+        options["max_length"] = args.max_tokens
+    return options
+
+
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk; the exit status."""
-    from ftllm_nb.cli.talk.start import start_talk
+    from ftllm_nb.cli.talk.conversation import Conversation
+    from ftllm_nb.cli.talk.plain import answer_lines, print_answer
+    from ftllm_nb.cli.talk.terminal import talk_on_terminal
 
-    return start_talk(args)
+    if args.message is not None and not args.message.strip():
+        raise UsageError("the text of -m is empty; write the question after it")
+    with closing(load_model(args)) as model:
+        conversation = Conversation(model, args.system, sampling_options(args))
+        if args.message is not None:
+            print_answer(conversation, args.message)
+        elif is_terminal(sys.stdin) and is_terminal(sys.stdout):
+            talk_on_terminal(conversation, banner(chosen_path(args), model.threads))
+        else:
+            answer_lines(conversation)
+    return 0
+
+
+def banner(path: str, threads: int) -> str:
+    """What a terminal session begins with."""
+    return (
+        f"ftllm-nb {__version__}, model {path}, {threads} {'thread' if threads == 1 else 'threads'}\n"
+        "Ctrl-C stops an answer, clear forgets the conversation, stop or Ctrl-D leaves"
+    )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the stream; a closed one is None."""
+    return stream is not None and stream.isatty()

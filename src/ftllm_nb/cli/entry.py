@@ -40,7 +40,7 @@ def build_parser() -> CommandParser:
         description="Large language models on CPUs, described in one Python file.",
         epilog="ftllm-nb COMMAND --help shows the flags of a command.",
     )
-    parser.add_argument("--version", action="version", version=f"ftllm-nb {__version__}", help="show the version")
+    add_version(parser)
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for name, module in find_commands():
         description = (module.__doc__ or name).strip()
@@ -50,12 +50,17 @@ def build_parser() -> CommandParser:
         )
         module.add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error as well")
-        command.add_argument(
-            "--version", action="version", version=f"ftllm-nb {__version__}", help="show the version"
-        )
+        add_version(command)
         command.set_defaults(run=module.run)
         parser.commands[name] = command
     return parser
+
+
+def add_version(parser: CommandParser) -> None:
+    """Declare `--version`, which prints the version and leaves."""
+    parser.add_argument(
+        "--version", action="version", version=f"ftllm-nb {__version__}", help="show the version"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.number_types import whole_number
+from ftllm_nb.cli.progress_bar import ProgressBar
+from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from ftllm_nb.llm import Model
@@ -64,3 +66,41 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="what computes: compiled, the fast kernels, or reference, the slow NumPy definitions of the "
         "operators, to check a graph (default: compiled)",
     )
+
+
+def load_model(args: argparse.Namespace) -> Model:
+    """The model that the flags name, loaded, with a bar on stderr meanwhile.
+
+    Raises FtllmError for a model that cannot be used, UsageError for flags that contradict each other.
+    """
+    path = chosen_path(args)
+    with ProgressBar() as bar:
+        from ftllm_nb import llm
+
+        described_by = {} if args.custom is None else {custom_keyword(args.custom): args.custom}
+        return llm.model(
+            path,
+            dtype=args.dtype,
+            atype=args.atype,
+            kv_cache_dtype=args.kv_cache_dtype,
+            threads=args.threads,
+            engine=args.engine,
+            progress=bar.update,
+            **described_by,
+        )
+
+
+def chosen_path(args: argparse.Namespace) -> str:
+    """The model's folder, or `demo`; raises UsageError where two are named."""
+    flag, positional = args.path, args.positional_path
+    if flag is not None and positional is not None and flag != positional:
+        raise UsageError(f"two models are named, {flag!r} by --path and {positional!r} without; name one")
+    path = flag if flag is not None else positional
+    if path == "":
+        raise UsageError("the path of the model is empty; name a folder, or demo for the bundled model")
+    return "demo" if path is None else str(path)
+
+
+def custom_keyword(path: str) -> str:
+    """The keyword of `llm.model` that takes this `--custom` file: by its ending, Python or a graph's JSON."""
+    return "model_json" if path.endswith(".json") else "graph"

@@ -24,7 +24,7 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
 
 
 def real_number(low: float, high: float | None = None, *, above_low: bool = False) -> Callable[[str], float]:
-    """An argparse type: finite numbers from `low` (only above it with `above_low`) to `high` (None: no bound)."""
+    """An argparse type: finite numbers from `low`, or only above it, to `high` (None: no upper bound)."""
     bounds = f"above {low:g}" if above_low else f"of at least {low:g}"
     if high is not None:
         bounds += f" and at most {high:g}"

@@ -1,0 +1,54 @@
+"""A bar on stderr for what takes long: loading a model, compiling its kernels."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from types import TracebackType
+
+PATIENCE_SECONDS = 0.3
+"""Work that is done sooner shows no bar."""
+INTERVAL_SECONDS = 0.05
+"""Time between two drawings of the bar."""
+BAR_WIDTH = 30
+
+
+class ProgressBar:
+    """A context manager; `update` is the progress callback of `llm.model`.
+
+    Draws on stderr where that is a terminal, else nothing, and leaves an empty line behind.
+    """
+
+    def __init__(self) -> None:
+        self.visible = sys.stderr is not None and sys.stderr.isatty()
+        self.next_drawing = time.monotonic() + PATIENCE_SECONDS
+        self.drawn = False
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` parts of the stage are done; an unfinished stage has done < total."""
+        if self.visible and time.monotonic() >= self.next_drawing:
+            self.next_drawing = time.monotonic() + INTERVAL_SECONDS
+            self.draw(bar_line(stage, done, total, shutil.get_terminal_size().columns))
+
+    def draw(self, line: str) -> None:
+        """Put the line in place of the one drawn before."""
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        self.drawn = True
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.drawn:
+            self.draw("")
+            self.drawn = False
+
+
+def bar_line(stage: str, done: int, total: int, columns: int) -> str:
+    """`stage [#####     ] done/total`, cut so that it fits a line of the terminal."""
+    share = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
+    filled = round(share * BAR_WIDTH)
+    return f"{stage} [{'#' * filled}{' ' * (BAR_WIDTH - filled)}] {share:4.0%}"[: max(columns - 1, 0)]
