@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; CheckpointError for anything else."""
     with open_regular(path) as file:
         try:
-            content = file.read(LARGEST_JSON_FILE + 1)
+            too_large = os.fstat(file.fileno()).st_size > LARGEST_JSON_FILE
+            content = b"" if too_large else file.read()
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
-    if len(content) > LARGEST_JSON_FILE:
+    if too_large:
         raise CheckpointError(
             f"{path} is larger than {LARGEST_JSON_FILE >> 20} MB, too large for configuration."
         )
