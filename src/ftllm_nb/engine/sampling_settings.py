@@ -1,0 +1,133 @@
+"""How the next token is chosen: the settings, their limits, and where they come from.
+
+An answer's settings are generation_config.json's with the caller's explicit arguments laid over them; what
+neither gives is transformers' default. `Sampler` (sampling.py) carries them out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftllm_nb.errors import CheckpointError, FtllmError, UsageError
+
+MAX_SEED = 2**64 - 1
+
+_EXPLICIT_ARGUMENTS_THAT_SAMPLE = ("temperature", "top_k", "top_p", "min_p")
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How an answer's tokens are chosen, and how many there may be. Checked when made (`UsageError`)."""
+
+    do_sample: bool = False
+    """False: always the likeliest token, after the repetition penalty; the lowest id of equals."""
+    temperature: float = 1.0
+    """Logits are divided by it before they become probabilities; 0 is the same as do_sample=False."""
+    top_k: int = 50
+    """Only tokens at least as likely as the k-th likeliest stay; 0 keeps all."""
+    top_p: float = 1.0
+    """Only the smallest set of likeliest tokens whose probabilities reach top_p stays; 1 keeps all."""
+    min_p: float = 0.0
+    """Only tokens with at least min_p times the likeliest token's probability stay; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Logits of tokens that the prompt or the answer holds: divided by it if positive, else multiplied."""
+    seed: int | None = None
+    """The same seed, settings and logits give the same answer; None takes a fresh one each answer."""
+    max_tokens: int | None = None
+    """Most tokens of an answer; None: as many as the context holds."""
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            expected = check(getattr(self, name))
+            if expected is not None:
+                raise UsageError(f"{name} must be {expected}, not {getattr(self, name)!r}.")
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is taken, with no chance involved."""
+        return not self.do_sample or self.temperature == 0
+
+
+def merge_settings(generation_config: Mapping[str, Any], **explicit: Any) -> SamplingSettings:
+    """The settings of one answer: `explicit` arguments that are not None, else generation_config.json's.
+
+    Someone who names a temperature above 0, a top_k, top_p or min_p wants sampling, so that do_sample is then
+    true unless it is given as well. Raises `CheckpointError` for a value in generation_config.json that is
+    out of bounds, `UsageError` for an explicit one.
+    """
+    values: dict[str, Any] = {}
+    for name, key in _CONFIG_KEYS.items():
+        value = generation_config.get(key)
+        if value is None:
+            continue
+        if isinstance(value, float) and value.is_integer() and name in _INTEGERS:
+            value = int(value)
+        expected = _CHECKS[name](value)
+        if expected is not None:
+            raise CheckpointError(f"generation_config.json: {key} must be {expected}, not {value!r}.")
+        values[name] = value
+    given = {name: value for name, value in explicit.items() if value is not None}
+    values.update(given)
+    if "do_sample" not in given and any(name in given for name in _EXPLICIT_ARGUMENTS_THAT_SAMPLE):
+        values["do_sample"] = True
+    return SamplingSettings(**values)
+
+
+def token_id_list(value: Any, where: str, error: type[FtllmError] = CheckpointError) -> list[int]:
+    """Token ids that a file or a caller gives as one int, a list of ints or None."""
+    ids = value if isinstance(value, (list, tuple, set, frozenset)) else [] if value is None else [value]
+    if any(isinstance(token_id, bool) or not isinstance(token_id, int) for token_id in ids):
+        raise error(f"{where} must be a token id or a list of token ids, not {value!r}.")
+    return list(ids)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
+def _number(accepts: Callable[[float], bool], expected: str) -> Callable[[Any], str | None]:
+    return lambda value: None if _is_number(value) and accepts(value) else expected
+
+
+def _integer(
+    low: int, expected: str, *, high: int | None = None, optional: bool = False
+) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if value is None and optional:
+            return None
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        return None if is_integer and value >= low and (high is None or value <= high) else expected
+
+    return check
+
+
+# Each returns None for a good value, else what was expected.
+_CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "do_sample": _boolean,
+    "temperature": _number(lambda value: value >= 0, "a number of 0 or more"),
+    "top_k": _integer(0, "a whole number of 0 or more"),
+    "top_p": _number(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    "min_p": _number(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    "repetition_penalty": _number(lambda value: value > 0, "a number above 0"),
+    "seed": _integer(0, f"a whole number from 0 to {MAX_SEED}", high=MAX_SEED, optional=True),
+    "max_tokens": _integer(1, "a whole number of 1 or more", optional=True),
+}
+
+_INTEGERS = ("top_k", "max_tokens")
+
+_CONFIG_KEYS = {
+    "do_sample": "do_sample",
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "max_tokens": "max_new_tokens",
+}

@@ -1,0 +1,119 @@
+"""How many cores this process may use: affinity, physical cores, and the CPU quota of its control groups.
+
+`root` stands for "/" in every function, so that tests can lay out a machine in a folder.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from ftllm_nb.errors import UsageError
+
+MAX_THREADS = 1024
+UNCAPPED = "FTLLM_NB_UNCAPPED_THREADS"
+"""Environment variable: "1" runs as many workers as asked for, however few cores there are."""
+
+_ROOT = Path("/")
+
+
+def require_threads(threads: int) -> int:
+    """`threads` itself; raises `UsageError` unless it is a whole number from 1 to 1024."""
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise UsageError(
+            f"The number of threads must be from 1 to {MAX_THREADS}, a whole number, not {threads!r}."
+        )
+    return threads
+
+
+def worker_count(threads: int, warn: Callable[[str], None], root: Path = _ROOT) -> int:
+    """How many workers to run for that many threads: no more than there are cores, which `warn` is told."""
+    require_threads(threads)
+    cores = usable_cores(root)
+    if threads <= cores or os.environ.get(UNCAPPED) == "1":
+        return threads
+    noun = "core" if cores == 1 else "cores"
+    warn(f"{threads} threads were asked for, but this process may use {cores} {noun}: it runs {cores}.")
+    return cores
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """Logical cores within the affinity mask and the quota, which counts as its next whole number."""
+    return _within_quota(len(_affinity()), root, math.ceil)
+
+
+def default_threads(root: Path = _ROOT) -> int:
+    """Physical cores within the affinity mask and the quota, of which only whole cores count; at least 1."""
+    siblings = {
+        _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        for cpu in _affinity()
+    }
+    return _within_quota(len(siblings), root, math.floor)
+
+
+def cpu_quota(root: Path = _ROOT) -> float | None:
+    """CPU time per time that this process' control groups allow, None where they set no limit.
+
+    A group's limit holds for all groups in it, so that the smallest on the way up counts (cgroups(7):
+    `cpu.max` in version 2, `cpu.cfs_quota_us` and `cpu.cfs_period_us` in version 1).
+    """
+    return min(filter(None, map(_group_quota, _own_groups(root))), default=None)
+
+
+def _within_quota(cores: int, root: Path, whole: Callable[[float], int]) -> int:
+    quota = cpu_quota(root)
+    return cores if quota is None else max(1, min(cores, whole(quota)))
+
+
+def _affinity() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _own_groups(root: Path) -> Iterator[Path]:
+    """Folders of the control groups that may limit this process, each followed by those around it."""
+    memberships = {}
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            memberships[controller] = path
+    for line in _read(root / "proc/self/mountinfo").splitlines():
+        mount, _, filesystem = line.partition(" - ")
+        if not filesystem.startswith(("cgroup ", "cgroup2 ")):
+            continue
+        mounted, mount_point = mount.split(" ")[3:5]
+        is_version_2 = filesystem.startswith("cgroup2 ")
+        if not is_version_2 and "cpu" not in filesystem.split(" ")[2].split(","):
+            continue
+        own_path = memberships.get("" if is_version_2 else "cpu")
+        if own_path is None:
+            continue
+        # In a container, a part of the hierarchy may be mounted, and the group may lie outside of it.
+        relative = PurePosixPath(os.path.relpath(own_path, mounted))
+        if ".." in relative.parts:
+            relative = PurePosixPath()
+        folder = root / mount_point.lstrip("/")
+        for part in (relative, *relative.parents):
+            yield folder / part
+
+
+def _group_quota(folder: Path) -> float | None:
+    limit = _read(folder / "cpu.max").split() or [
+        _read(folder / "cpu.cfs_quota_us"),
+        _read(folder / "cpu.cfs_period_us"),
+    ]
+    try:
+        quota, period = map(int, limit)
+    except ValueError:
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
