@@ -1,0 +1,160 @@
+"""The worker threads: persistent Python threads that live inside one compiled function and run programs together.
+
+A thread spins for the next walk for a short while, then waits in Python, so that an idle engine costs no CPU.
+The caller of `run` is worker 0; one thread at a time may call it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.errors import EngineError
+from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.step import ROW_FIELDS, WORKER_COUNT, WORKER_FIELDS, WORKER_INDEX, WORKER_SCRATCH, WORKER_STOP
+from ftllm_nb.kernels.walk import (
+    CONTROL_ARRIVED,
+    CONTROL_GENERATION,
+    CONTROL_PROGRAM,
+    CONTROL_SEQUENCE,
+    CONTROL_STOP,
+    control_bytes,
+    follow,
+    lead,
+    publish,
+)
+
+PATIENCE_TURNS = 3000
+"""Turns of the spin loop (about a millisecond) before a worker without work waits in Python."""
+
+
+def aligned_bytes(size: int) -> NDArray[np.uint8]:
+    """Zeroed memory that begins at a multiple of 64 bytes; untouched pages cost nothing."""
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size]
+
+
+class ThreadPool:
+    """`num_workers` threads, the caller of `run` included, that walk programs.
+
+    `scratch_bytes`: private memory of each worker, given to kernels.
+    """
+
+    def __init__(self, num_workers: int, scratch_bytes: int = 1 << 20) -> None:
+        self.num_workers = num_workers
+        self._control = aligned_bytes(control_bytes(num_workers))
+        self._words = self._control.view(np.int64)
+        self._scratch_stride = (scratch_bytes + 4095) // 4096 * 4096 + 64
+        self._scratch = aligned_bytes(self._scratch_stride * num_workers)
+        self._contexts = np.zeros((num_workers, max(WORKER_FIELDS, 16)), np.int64)
+        control = self._control.ctypes.data
+        for index, context in enumerate(self._contexts):
+            context[WORKER_INDEX] = index
+            context[WORKER_COUNT] = num_workers
+            context[WORKER_STOP] = control + CONTROL_STOP
+            context[WORKER_SCRATCH] = self._scratch.ctypes.data + index * self._scratch_stride
+        self._closed = False
+        self._forked = False
+        prepare((publish, lead, follow))
+        self._start_threads()
+        _POOLS.add(self)
+
+    def _start_threads(self) -> None:
+        self._parking = threading.Lock()
+        self._parked: set[int] = set()
+        self._wake = [threading.Semaphore(0) for _ in range(self.num_workers)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(index,), name=f"ftllm-nb-{index}", daemon=True)
+            for index in range(1, self.num_workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, index: int) -> None:
+        control = self._control.ctypes.data
+        context = int(self._contexts[index].ctypes.data)
+        seen = int(self._words[CONTROL_SEQUENCE // 8])
+        while True:
+            seen = follow(control, context, index, self.num_workers, seen, PATIENCE_TURNS)
+            if seen < 0:
+                return
+            # Parking looks at the walk's number, and `_publish` changes it and looks at who is parked, both under
+            # one lock: so either this thread sees the new walk or the publisher sees this thread.
+            with self._parking:
+                if int(self._words[CONTROL_SEQUENCE // 8]) != seen:
+                    continue
+                self._parked.add(index)
+            self._wake[index].acquire()
+
+    def _publish(self) -> None:
+        with self._parking:
+            publish(self._control.ctypes.data, self.num_workers)
+            parked, self._parked = self._parked, set()
+        for index in parked:
+            self._wake[index].release()
+
+    def run(self, rows: NDArray[np.int64], step: NDArray[np.int64]) -> bool:
+        """Walk a program: int64 [ops, ROW_FIELDS], with a step's header. False when it was stopped before its end."""
+        if self._closed:
+            raise EngineError("the engine is closed; load the model again")
+        if rows.ndim != 2 or rows.shape[1] != ROW_FIELDS or not rows.flags.c_contiguous:
+            raise ValueError(f"a program is a contiguous int64 [ops, {ROW_FIELDS}], not {rows.shape}")
+        if len(rows) == 0:
+            return True
+        if self._forked:
+            self._revive()
+        at = CONTROL_PROGRAM // 8
+        self._words[at : at + 4] = (rows.ctypes.data, len(rows), step.ctypes.data, 0)
+        self._publish()
+        return bool(lead(self._control.ctypes.data, int(self._contexts[0].ctypes.data), self.num_workers))
+
+    def _revive(self) -> None:
+        """Start threads in a forked child, where the parent's do not exist."""
+        self._forked = False
+        barriers = int(self._words[CONTROL_GENERATION // 8]) // 2
+        self._words[CONTROL_ARRIVED // 8] = barriers * self.num_workers
+        self._start_threads()
+
+    def request_stop(self) -> None:
+        """Make the running walk, and any that follow, end early, until `clear_stop`."""
+        self._words[CONTROL_STOP // 8] = 1
+
+    def clear_stop(self) -> None:
+        """Allow walks again."""
+        self._words[CONTROL_STOP // 8] = 0
+
+    def close(self) -> None:
+        """End the threads; no walk may be running."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._forked:
+            return
+        self._words[CONTROL_PROGRAM // 8 + 3] = 1
+        self._publish()
+        for thread in self._threads:
+            thread.join()
+
+
+_POOLS: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
+
+
+def _mark_forked() -> None:
+    for pool in _POOLS:
+        pool._forked = True
+
+
+def _close_all() -> None:
+    for pool in list(_POOLS):
+        pool.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_forked)
+atexit.register(_close_all)

@@ -1,0 +1,113 @@
+"""Compiled kernels on disk, so that only the first start compiles.
+
+One file a kernel, in a directory that only its user may enter (its contents are run as machine code). The
+directory's name is a hash of everything that compiled code depends on beside the kernel itself: the sources of
+this package (kernels/), the versions of Python, Numba and llvmlite, the CPU and the tier. The file's name holds
+a hash of the kernel's own source file. So an edit, an upgrade or another CPU finds no stale code.
+
+File format: 8 bytes of magic, the SHA-256 of the rest, a line with the exported symbol and the library's name
+(JSON), then the object code and the bitcode. Files are written beside and renamed: several processes that start
+together each write the same whole file, and a damaged one is compiled again. No index, no lock, no pickle.
+
+`FTLLM_NB_CACHE_DIR` moves the directory (default: `ftllm-nb` in the platform's cache folder).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+_MAGIC = b"FTLLMNB1"
+
+
+def cache_root() -> Path:
+    """The folder that holds everything that ftllm-nb caches for this user."""
+    override = os.environ.get("FTLLM_NB_CACHE_DIR")
+    if override:
+        return Path(override)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "ftllm-nb"
+    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ftllm-nb"
+
+
+@functools.cache
+def kernel_directory() -> Path | None:
+    """Where this version's kernels lie, made if need be; None where no private folder can be had."""
+    import llvmlite
+    import llvmlite.binding as llvm
+    import numba
+
+    from ftllm_nb.kernels.tiers import current_tier, host_features
+
+    digest = hashlib.sha256()
+    for part in (sys.version, numba.__version__, llvmlite.__version__, current_tier().name):
+        digest.update(part.encode() + b"\0")
+    digest.update(llvm.get_host_cpu_name().encode() + ",".join(sorted(host_features())).encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    try:
+        directory = cache_root() / "kernels" / digest.hexdigest()[:20]
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid"):
+            status = directory.stat()
+            if status.st_uid != os.getuid() or status.st_mode & 0o022:
+                return None
+        return directory
+    except (OSError, RuntimeError):
+        return None
+
+
+def module_digest(module: ModuleType) -> str:
+    """A hash of a module's source file; of its name where it has none."""
+    path = getattr(module, "__file__", None)
+    return _file_digest(path) if path else module.__name__
+
+
+@functools.cache
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def load(name: str) -> tuple[str, str, bytes, bytes] | None:
+    """(symbol, library name, object code, bitcode) as saved under `name`; None when absent or damaged."""
+    directory = kernel_directory()
+    if directory is None:
+        return None
+    try:
+        content = (directory / f"{name}.kernel").read_bytes()
+    except OSError:
+        return None
+    magic, digest, body = content[:8], content[8:40], content[40:]
+    if magic != _MAGIC or hashlib.sha256(body).digest() != digest:
+        return None
+    header_size, object_size = struct.unpack_from("<QQ", body)
+    code = body[16 + header_size :]
+    symbol, library_name = json.loads(body[16 : 16 + header_size])
+    return symbol, library_name, code[:object_size], code[object_size:]
+
+
+def save(name: str, symbol: str, library_name: str, object_code: bytes, bitcode: bytes) -> None:
+    """Keep a compiled kernel; a cache that cannot be written is no error, the next start compiles again."""
+    directory = kernel_directory()
+    if directory is None:
+        return
+    header = json.dumps([symbol, library_name]).encode()
+    body = struct.pack("<QQ", len(header), len(object_code)) + header + object_code + bitcode
+    with contextlib.suppress(OSError):
+        descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name[:100]}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+            os.replace(temporary, directory / f"{name}.kernel")
+        except BaseException:
+            os.unlink(temporary)
+            raise

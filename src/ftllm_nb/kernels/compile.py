@@ -1,0 +1,138 @@
+"""`@kernel`: a Python function that Numba compiles on first use to a C function with an address.
+
+A kernel's arguments and result are 64-bit integers or floats, most often `(row, step, worker)` addresses
+(see step.py). It may use Numba's language, the intrinsics and inlined functions of ftllm_nb.kernels, and what
+its own module defines: the cache notices edits in those places and no others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ftllm_nb.kernels import cache
+
+_CTYPES = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double, "void": None}
+_LIBRARIES: list[Any] = []
+"""Loaded machine code, kept for the life of the process: rows of programs hold its addresses."""
+_LOCK = threading.RLock()
+
+
+class Kernel:
+    """A function to compile, and its address once it is.
+
+    `arguments` and `result` are names among int64, float32, float64 (and void). `variant` tells apart kernels
+    that one factory makes from different literals; it must name every literal that the function closes over.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[str, ...] = ("int64", "int64", "int64"),
+        result: str = "void",
+        variant: str = "",
+    ) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.result = result
+        base = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
+        self.name = re.sub(r"[^\w.]", "_", f"{base}.{variant}" if variant else base)
+        self._address: int | None = None
+        self._callable: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Kernel {self.name}>"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the machine code is in memory."""
+        return self._address is not None
+
+    @property
+    def address(self) -> int:
+        """The address of the compiled C function; loads it from the cache, or compiles it."""
+        if self._address is None:
+            with _LOCK:
+                if self._address is None:
+                    self._address = self._load() or self._compile()
+        return self._address
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it from Python, with the interpreter lock released."""
+        if self._callable is None:
+            prototype = ctypes.CFUNCTYPE(_CTYPES[self.result], *(_CTYPES[name] for name in self.arguments))
+            self._callable = prototype(self.address)
+        return self._callable(*arguments)
+
+    def _cache_name(self) -> str:
+        module = sys.modules[self.function.__module__]
+        signature = "_".join((*self.arguments, self.result))
+        return f"{self.name}-{signature}-{cache.module_digest(module)}"[-200:]
+
+    def _load(self) -> int | None:
+        from numba.core.registry import cpu_target
+
+        saved = cache.load(self._cache_name())
+        if saved is None:
+            return None
+        symbol, library_name, object_code, bitcode = saved
+        cpu_target.target_context.refresh()
+        codegen = cpu_target.target_context.codegen()
+        library = codegen.unserialize_library((library_name, "object", (object_code, bitcode)))
+        _LIBRARIES.append(library)
+        return int(library.get_pointer_to_function(symbol)) or None
+
+    def _compile(self) -> int:
+        from numba import types
+        from numba.core.ccallback import CFunc
+
+        from ftllm_nb.kernels.tiers import current_tier
+
+        current_tier()  # a forced tier sets the code generator's target, before the first compilation
+        function = self.function
+        # The symbol's name comes from the qualified name: it must differ between variants, since code that
+        # different processes compiled is later loaded into one.
+        function.__qualname__ = self.name.replace(".", "_")
+        signature = getattr(types, self.result)(*(getattr(types, name) for name in self.arguments))
+        compiled = CFunc(function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
+        compiled.compile()
+        library = compiled._library
+        _LIBRARIES.append(library)
+        _, _, (object_code, bitcode) = library.serialize_using_object_code()
+        cache.save(self._cache_name(), compiled.native_name, library.name, object_code, bitcode)
+        return int(compiled.address)
+
+    def assembly(self) -> str:
+        """The machine code as text, compiled anew; for looking at inner loops."""
+        from numba import types
+        from numba.core.ccallback import CFunc
+
+        signature = getattr(types, self.result)(*(getattr(types, name) for name in self.arguments))
+        compiled = CFunc(self.function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
+        compiled.compile()
+        return str(compiled._library.get_asm_str())
+
+
+def kernel(
+    arguments: tuple[str, ...] = ("int64", "int64", "int64"), result: str = "void", variant: str = ""
+) -> Callable[[Callable[..., Any]], Kernel]:
+    """Decorator: see `Kernel`. Decorating compiles nothing."""
+
+    def decorate(function: Callable[..., Any]) -> Kernel:
+        return Kernel(inspect.unwrap(function), arguments, result, variant)
+
+    return decorate
+
+
+def prepare(kernels: Iterable[Kernel], progress: Callable[[str, int, int], None] | None = None) -> None:
+    """Load or compile each kernel, reporting ("compile", done, total) after each that was not in memory."""
+    waiting = [each for each in dict.fromkeys(kernels) if not each.is_ready]
+    for done, each in enumerate(waiting, start=1):
+        each.address  # noqa: B018  (the property loads or compiles)
+        if progress is not None:
+            progress("compile", done, len(waiting))

@@ -1,0 +1,91 @@
+"""Turning small functions that emit LLVM instructions into Numba intrinsics."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+LANES = 16
+"""Lanes of every vector, in every tier."""
+
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+F16, F32 = ir.HalfType(), ir.FloatType()
+
+
+def emitted(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator: make an intrinsic with fixed Numba types from `emit(builder, *values) -> value`.
+
+    For a `types.void` result the function returns None.
+    """
+
+    def decorate(emit: Callable[..., Any]) -> Any:
+        names = list(inspect.signature(emit).parameters)[1:]
+        signature = result(*arguments)
+
+        def define(typing_context: Any, *given: Any) -> Any:
+            def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
+                value = emit(builder, *values)
+                return context.get_dummy_value() if value is None else value
+
+            return signature, generate
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, kind) for name in ("typing_context", *names)]
+        define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        define.__name__ = define.__qualname__ = emit.__name__
+        define.__module__ = emit.__module__
+        define.__doc__ = emit.__doc__
+        return intrinsic(define)
+
+    return decorate
+
+
+def literal(value: Any) -> int:
+    """The integer of a Numba literal type; raises TypeError when the caller did not pass a constant."""
+    if not isinstance(value, types.IntegerLiteral):
+        raise TypeError(f"expected a constant integer, got {value}")
+    return int(value.literal_value)
+
+
+def pointer(builder: ir.IRBuilder, address: ir.Value, pointee: ir.Type) -> ir.Value:
+    """An int64 address as a pointer to `pointee`."""
+    return builder.inttoptr(address, pointee.as_pointer())
+
+
+def load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type, align: int = 1) -> ir.Value:
+    """A value of LLVM type `kind` at an int64 address, which may be unaligned."""
+    value = builder.load(pointer(builder, address, kind))
+    value.align = align
+    return value
+
+
+def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, align: int = 1) -> None:
+    """Write a value at an int64 address, which may be unaligned."""
+    builder.store(value, pointer(builder, address, value.type)).align = align
+
+
+def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int = LANES) -> ir.Value:
+    """A vector with `value` in every lane."""
+    kind = ir.VectorType(value.type, lanes)
+    undefined = ir.Constant(kind, ir.Undefined)
+    single = builder.insert_element(undefined, value, ir.Constant(I32, 0))
+    zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+    return builder.shuffle_vector(single, undefined, zeros)
+
+
+def constant(kind: ir.Type, value: float, lanes: int = LANES) -> ir.Constant:
+    """A constant vector with `value` in every lane."""
+    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
+
+
+def function(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Type) -> ir.Function:
+    """An LLVM intrinsic or external function, declared in the module once."""
+    existing = builder.module.globals.get(name)
+    if existing is not None:
+        return existing
+    return ir.Function(builder.module, ir.FunctionType(result, arguments), name)

@@ -1,0 +1,41 @@
+"""exp on vectors: no vector mathematics library comes with Numba's wheels."""
+
+from __future__ import annotations
+
+import numba
+
+from ftllm_nb.kernels.simd import as_float_bits, fma, round_even, select, spread, spread_int, to_int
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def exp(x):  # type: ignore[no-untyped-def]
+    """e to the power x, within 2 units in the last place; 1 exactly at 0, 0 below −87.3, infinity above 88.0
+    (half a binade early, which spares a second scaling); NaN stays NaN.
+
+    x = n·ln 2 + r with n whole and |r| ≤ ½ ln 2 (ln 2 in two parts, so that r is exact to the last bit), then a
+    degree-6 polynomial for e^r (Taylor's, whose error on this interval is below one unit) and n added to the
+    exponent's bits.
+    """
+    overflow = x > spread(88.0)
+    underflow = x < spread(-87.33654)
+    clamped = select(overflow, spread(88.0), select(underflow, spread(-87.33654), x))
+    n = round_even(clamped * spread(1.4426950408889634))
+    r = fma(n, spread(-0.693359375), clamped)
+    r = fma(n, spread(2.12194440e-4), r)
+    p = spread(1.3888889e-3)
+    p = fma(p, r, spread(8.3333333e-3))
+    p = fma(p, r, spread(4.1666666e-2))
+    p = fma(p, r, spread(1.6666667e-1))
+    p = fma(p, r, spread(0.5))
+    p = fma(p, r, spread(1.0))
+    p = fma(p, r, spread(1.0))
+    # 2ⁿ as float bits; n ≤ 127 since the argument is clamped
+    scale = as_float_bits((to_int(n) + spread_int(127)) << spread_int(23))
+    result = select(underflow, spread(0.0), p * scale)
+    return select(overflow, spread(float("inf")), result)
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    """1 / (1 + e^−x)."""
+    return spread(1.0) / (spread(1.0) + exp(spread(0.0) - x))

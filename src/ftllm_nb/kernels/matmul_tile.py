@@ -1,0 +1,121 @@
+"""The float matmul tile: some tokens × some blocks of 16 weight rows, accumulated along the inputs.
+
+Weights lie in blocks of 16 rows, `[rows/16][inputs][16]`: one vector load feeds 16 output rows, nothing is summed
+across lanes, and decode, prefill and attention read the same layout. Each output element is one chain of fused
+multiply-adds along the inputs in ascending order, whatever the tile's shape, so that all tiles give equal bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from ftllm_nb.kernels.emit import F32, I64, LANES, function, literal, load, pointer, splat, store
+from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16
+
+FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
+"""Codes of the types that a tile's weights may have."""
+
+WEIGHT_BYTES = {FLOAT32: 4, FLOAT16: 2, BFLOAT16: 2}
+
+_LOADERS = {
+    FLOAT32: lambda builder, address: load(builder, address, V_F32, 4),
+    FLOAT16: widen_f16,
+    BFLOAT16: widen_bf16,
+}
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def matmul_tile(  # type: ignore[no-untyped-def]
+    typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, count, tokens, blocks, kind
+):
+    """out[t, 16·b + l] = start[t, 16·b + l] + Σ_k x[t, k] · w[b, k, l], for t < tokens, b < blocks.
+
+    Addresses and strides (of a block, or of a token) are in bytes. `w`: blocks of `count` × 16 weights of type
+    `kind`; `x`, `start`, `out`: float32. `start` may be `out` itself (to go on along the inputs), or a bias with
+    stride 0. `tokens`, `blocks` and `kind` are constants.
+    """
+    num_tokens, num_blocks, weight_kind = literal(tokens), literal(blocks), literal(kind)
+    signature = types.void(*([types.int64] * 9), tokens, blocks, kind)
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
+        w, block_stride, x, x_stride, start, start_stride, out, out_stride, count = values[:9]
+        multiply_add = function(builder, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
+        load_weights = _LOADERS[weight_kind]
+        step_bytes = ir.Constant(I64, LANES * WEIGHT_BYTES[weight_kind])
+
+        def times(value: ir.Value, factor: int) -> ir.Value:
+            return builder.mul(value, ir.Constant(I64, factor))
+
+        def place(base: ir.Value, stride: ir.Value, token: int, block: int) -> ir.Value:
+            offset = builder.add(times(stride, token), ir.Constant(I64, 4 * LANES * block))
+            return builder.add(base, offset)
+
+        tile = [(t, b) for t in range(num_tokens) for b in range(num_blocks)]
+        totals = {}
+        for t, b in tile:
+            totals[t, b] = cgutils.alloca_once(builder, V_F32)
+            builder.store(load(builder, place(start, start_stride, t, b), V_F32, 4), totals[t, b])
+        weight_rows = [builder.add(w, times(block_stride, b)) for b in range(num_blocks)]
+        token_rows = [builder.add(x, times(x_stride, t)) for t in range(num_tokens)]
+
+        def multiply(k: ir.Value) -> None:
+            offset = builder.mul(k, step_bytes)
+            weights = [load_weights(builder, builder.add(row, offset)) for row in weight_rows]
+            for t in range(num_tokens):
+                value = splat(builder, load(builder, builder.add(token_rows[t], times(k, 4)), F32, 4))
+                for b in range(num_blocks):
+                    total = builder.load(totals[t, b])
+                    builder.store(builder.call(multiply_add, [value, weights[b], total]), totals[t, b])
+
+        unroll = 4
+        whole = builder.and_(count, ir.Constant(I64, -unroll))
+        with cgutils.for_range_slice(builder, ir.Constant(I64, 0), whole, ir.Constant(I64, unroll)) as (k, _count):
+            for ahead in range(unroll):
+                multiply(builder.add(k, ir.Constant(I64, ahead)))
+        with cgutils.for_range_slice(builder, whole, count, ir.Constant(I64, 1)) as (k, _count):
+            multiply(k)
+        for t, b in tile:
+            store(builder, builder.load(totals[t, b]), place(out, out_stride, t, b), 4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def widen_weights(typing_context, source, target, count, kind):  # type: ignore[no-untyped-def]
+    """Convert `count` vectors of 16 weights of type `kind` at `source` to float32 at `target`."""
+    weight_kind = literal(kind)
+    signature = types.void(types.int64, types.int64, types.int64, kind)
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
+        source, target, count = values[:3]
+        with cgutils.for_range(builder, count) as loop:
+            at = builder.mul(loop.index, ir.Constant(I64, LANES * WEIGHT_BYTES[weight_kind]))
+            to = builder.mul(loop.index, ir.Constant(I64, LANES * 4))
+            vector = _LOADERS[weight_kind](builder, builder.add(source, at))
+            store(builder, vector, builder.add(target, to), 4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def load_weight(typing_context, address, kind):  # type: ignore[no-untyped-def]
+    """One weight of type `kind` at an address, widened to float32."""
+    weight_kind = literal(kind)
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
+        bits = {FLOAT32: F32, FLOAT16: ir.HalfType(), BFLOAT16: ir.IntType(16)}[weight_kind]
+        value = builder.load(pointer(builder, values[0], bits))
+        if weight_kind == FLOAT16:
+            return builder.fpext(value, F32)
+        if weight_kind == BFLOAT16:
+            wide = builder.zext(value, ir.IntType(32))
+            return builder.bitcast(builder.shl(wide, ir.Constant(ir.IntType(32), 16)), F32)
+        return value
+
+    return types.float32(types.int64, kind), generate

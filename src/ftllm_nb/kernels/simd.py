@@ -1,0 +1,228 @@
+"""The vector vocabulary: 16 lanes of float32 or int32, with ordinary operators.
+
+`a + b`, `a * b`, `a - b`, `a / b`, `-a` and comparisons work on vectors; scalars are spread with `spread`.
+A vector lives in registers (LLVM splits it where registers are narrower). Loads and stores take int64
+addresses, in bytes. Loops over a length that is no multiple of 16 use the `_partial` forms for the tail, so
+that tails do the same arithmetic.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import lower_builtin, models, register_model
+
+from ftllm_nb.kernels.emit import F16, F32, I1, I16, I32, I64, LANES, constant, emitted, function, load, splat, store
+
+V_F32, V_F16, V_I32, V_I16, V_I1 = (ir.VectorType(kind, LANES) for kind in (F32, F16, I32, I16, I1))
+
+
+class VectorType(types.Type):
+    """A Numba type for one vector register's worth of values."""
+
+    def __init__(self, name: str, llvm_type: ir.VectorType) -> None:
+        self.llvm_type = llvm_type
+        super().__init__(name)
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, data_model_manager: Any, numba_type: VectorType) -> None:
+        super().__init__(data_model_manager, numba_type, numba_type.llvm_type)
+
+
+float32x16 = VectorType("float32x16", V_F32)
+int32x16 = VectorType("int32x16", V_I32)
+mask16 = VectorType("mask16", V_I1)
+
+
+def _binary(python_operator: Any, vector: VectorType, result: VectorType, emit: Any) -> None:
+    """Teach Numba one operator on two vectors."""
+
+    class Template(ConcreteTemplate):  # type: ignore[misc]
+        cases = [signature(result, vector, vector)]
+
+    infer_global(python_operator)(Template)
+
+    @lower_builtin(python_operator, vector, vector)  # type: ignore[untyped-decorator]
+    def lower(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
+        return emit(builder, *values)
+
+
+_binary(operator.add, float32x16, float32x16, lambda b, x, y: b.fadd(x, y))
+_binary(operator.sub, float32x16, float32x16, lambda b, x, y: b.fsub(x, y))
+_binary(operator.mul, float32x16, float32x16, lambda b, x, y: b.fmul(x, y))
+_binary(operator.truediv, float32x16, float32x16, lambda b, x, y: b.fdiv(x, y))
+_binary(operator.lt, float32x16, mask16, lambda b, x, y: b.fcmp_ordered("<", x, y))
+_binary(operator.gt, float32x16, mask16, lambda b, x, y: b.fcmp_ordered(">", x, y))
+_binary(operator.add, int32x16, int32x16, lambda b, x, y: b.add(x, y))
+_binary(operator.lshift, int32x16, int32x16, lambda b, x, y: b.shl(x, y))
+_binary(operator.lt, int32x16, mask16, lambda b, x, y: b.icmp_signed("<", x, y))
+
+
+@emitted(float32x16, types.float32)
+def spread(builder, value):  # type: ignore[no-untyped-def]
+    """A float32 in every lane."""
+    return splat(builder, value)
+
+
+@emitted(int32x16, types.int32)
+def spread_int(builder, value):  # type: ignore[no-untyped-def]
+    """An int32 in every lane."""
+    return splat(builder, value)
+
+
+@emitted(int32x16)
+def lane_numbers(builder):  # type: ignore[no-untyped-def]
+    """0, 1, … 15."""
+    return ir.Constant(V_I32, list(range(LANES)))
+
+
+def _lanes_below(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
+    lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
+    return builder.icmp_signed("<", lanes, splat(builder, count))
+
+
+@emitted(mask16, types.int64)
+def lanes_below(builder, count):  # type: ignore[no-untyped-def]
+    """A mask with the first `count` lanes set; `count` may be negative or above 16."""
+    return _lanes_below(builder, count)
+
+
+@emitted(float32x16, types.int64)
+def load_vector(builder, address):  # type: ignore[no-untyped-def]
+    """16 float32 at an address."""
+    return load(builder, address, V_F32, 4)
+
+
+@emitted(float32x16, types.int64, types.int64)
+def load_vector_partial(builder, address, count):  # type: ignore[no-untyped-def]
+    """The first `count` of 16 float32 at an address, zero in the other lanes, whose memory is not touched."""
+    pointer = builder.inttoptr(address, V_F32.as_pointer())
+    masked = function(builder, "llvm.masked.load.v16f32.p0", V_F32, pointer.type, I32, V_I1, V_F32)
+    return builder.call(masked, [pointer, ir.Constant(I32, 4), _lanes_below(builder, count), constant(F32, 0.0)])
+
+
+@emitted(types.void, types.int64, float32x16)
+def store_vector(builder, address, value):  # type: ignore[no-untyped-def]
+    """Write 16 float32."""
+    store(builder, value, address, 4)
+
+
+@emitted(types.void, types.int64, float32x16, types.int64)
+def store_vector_partial(builder, address, value, count):  # type: ignore[no-untyped-def]
+    """Write the first `count` lanes; the memory of the others is not touched."""
+    pointer = builder.inttoptr(address, V_F32.as_pointer())
+    void = ir.VoidType()
+    masked = function(builder, "llvm.masked.store.v16f32.p0", void, V_F32, pointer.type, I32, V_I1)
+    builder.call(masked, [value, pointer, ir.Constant(I32, 4), _lanes_below(builder, count)])
+
+
+def widen_f16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """Code that loads 16 float16 and widens them."""
+    return builder.fpext(load(builder, address, V_F16, 2), V_F32)
+
+
+def widen_bf16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """Code that loads 16 bfloat16 and widens them: the bits are the upper half of a float32."""
+    bits = builder.zext(load(builder, address, V_I16, 2), V_I32)
+    return builder.bitcast(builder.shl(bits, constant(I32, 16)), V_F32)
+
+
+@emitted(float32x16, types.int64)
+def load_vector_f16(builder, address):  # type: ignore[no-untyped-def]
+    """16 float16 at an address, widened."""
+    return widen_f16(builder, address)
+
+
+@emitted(float32x16, types.int64)
+def load_vector_bf16(builder, address):  # type: ignore[no-untyped-def]
+    """16 bfloat16 at an address, widened."""
+    return widen_bf16(builder, address)
+
+
+@emitted(types.void, types.int64, float32x16)
+def store_vector_f16(builder, address, value):  # type: ignore[no-untyped-def]
+    """Write 16 float32 as float16, rounded to nearest even."""
+    store(builder, builder.fptrunc(value, V_F16), address, 2)
+
+
+def _call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
+    kind = values[0].type
+    return builder.call(function(builder, name, kind, *(value.type for value in values)), values)
+
+
+@emitted(float32x16, float32x16, float32x16, float32x16)
+def fma(builder, a, b, c):  # type: ignore[no-untyped-def]
+    """a · b + c, rounded once."""
+    return _call(builder, "llvm.fma.v16f32", a, b, c)
+
+
+@emitted(types.float32, types.float32, types.float32, types.float32)
+def fma_scalar(builder, a, b, c):  # type: ignore[no-untyped-def]
+    """a · b + c on scalars, rounded once."""
+    return _call(builder, "llvm.fma.f32", a, b, c)
+
+
+@emitted(float32x16, float32x16, float32x16)
+def maximum(builder, a, b):  # type: ignore[no-untyped-def]
+    """The larger of each lane (the other one where one is NaN)."""
+    return _call(builder, "llvm.maxnum.v16f32", a, b)
+
+
+@emitted(float32x16, float32x16)
+def round_even(builder, a):  # type: ignore[no-untyped-def]
+    """Each lane rounded to the nearest integer, ties to even."""
+    return _call(builder, "llvm.rint.v16f32", a)
+
+
+@emitted(int32x16, float32x16)
+def to_int(builder, a):  # type: ignore[no-untyped-def]
+    """Each lane, which must be a whole number that fits, as an int32."""
+    return builder.fptosi(a, V_I32)
+
+
+@emitted(float32x16, int32x16)
+def as_float_bits(builder, a):  # type: ignore[no-untyped-def]
+    """The lanes' bits read as float32."""
+    return builder.bitcast(a, V_F32)
+
+
+@emitted(float32x16, mask16, float32x16, float32x16)
+def select(builder, mask, a, b):  # type: ignore[no-untyped-def]
+    """a where the mask is set, else b."""
+    return builder.select(mask, a, b)
+
+
+def _fold(builder: ir.IRBuilder, value: ir.Value, combine: Any) -> ir.Value:
+    """Combine the lanes pairwise, upper half onto lower half: a fixed order in every tier."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        undefined = ir.Constant(value.type, ir.Undefined)
+        halves = [
+            builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(I32, width), list(range(at, at + width))))
+            for at in (0, width)
+        ]
+        value = combine(halves[0], halves[1])
+    return builder.extract_element(value, ir.Constant(I32, 0))
+
+
+@emitted(types.float32, float32x16)
+def sum_lanes(builder, value):  # type: ignore[no-untyped-def]
+    """The sum of the lanes, pairwise from the upper half."""
+    return _fold(builder, value, builder.fadd)
+
+
+@emitted(types.float32, float32x16)
+def max_lanes(builder, value):  # type: ignore[no-untyped-def]
+    """The largest lane."""
+
+    def larger(a: ir.Value, b: ir.Value) -> ir.Value:
+        return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+    return _fold(builder, value, larger)

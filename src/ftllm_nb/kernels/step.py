@@ -1,0 +1,119 @@
+"""What every kernel is given: a row of the program, the step's header, the worker's context. All are addresses.
+
+A kernel has the signature `(row, step, worker)`:
+
+- `row`: this operation's arguments, int64 each (addresses, sizes, strides; floats as bits), fixed when a model is
+  loaded. `argument(row, i)` and `scalar(row, i)` read them.
+- `step`: what changes from step to step (numbers of tokens, addresses of ids, positions and tables): the
+  `STEP_*` fields below, read with `field(step, i)`.
+- `worker`: the calling thread's own context, the `WORKER_*` fields. `take_chunk(worker, n)` hands out the
+  operation's chunks 0 … n−1 to the workers, −1 when none is left or the step is being stopped.
+"""
+
+from __future__ import annotations
+
+import numba
+
+from ftllm_nb.kernels.memory import atomic_add, atomic_load, bits_float, load_i64, store_i64
+
+ROW_FIELDS = 32
+"""int64 fields of a program row: the kernel's address, then its arguments."""
+
+STEP_TOKENS = 0
+"""Tokens of all sequences of the step, laid end to end."""
+STEP_ROWS = 1
+"""Tokens whose logits are wanted."""
+STEP_TOKEN_IDS = 2
+"""Address of int32 [tokens]."""
+STEP_POSITIONS = 3
+"""Address of int32 [tokens]: each token's position in its sequence."""
+STEP_ROW_TOKENS = 4
+"""Address of int32 [rows]: which tokens' logits are wanted."""
+STEP_SLOTS = 5
+"""Address of int64 [tokens]: the address of the cache block that each token's key and value go to."""
+STEP_SEQUENCES = 6
+"""Address of int64 [sequences, SEQUENCE_FIELDS]."""
+STEP_TILES = 7
+"""Address of int64 [tiles, TILE_FIELDS]: runs of tokens whose attention is one unit of work."""
+STEP_NUM_TILES = 8
+STEP_SPLITS = 9
+"""Address of int64 [splits, SPLIT_FIELDS]: parts of long single-token attentions."""
+STEP_NUM_SPLITS = 10
+STEP_MERGES = 11
+"""Address of int64 [merges, MERGE_FIELDS]: single tokens whose attention was split by position."""
+STEP_NUM_MERGES = 12
+STEP_PARTIALS = 13
+"""Address of the float32 buffer for results of attention by block."""
+STEP_FIELDS = 16
+
+SEQUENCE_BLOCKS = 0
+"""Address of int64 [blocks]: addresses of the sequence's cache blocks, in order of position."""
+SEQUENCE_FIRST_TOKEN = 1
+"""Where the sequence's tokens begin in the step."""
+SEQUENCE_START = 2
+"""Position of its first token of the step: how many tokens are in the cache already."""
+SEQUENCE_LENGTH = 3
+"""Tokens in the cache after this step."""
+SEQUENCE_FIELDS = 4
+
+WORKER_INDEX = 0
+WORKER_COUNT = 1
+WORKER_STEALING = 2
+"""How many workers further on from its own this one takes chunks; 0 at its own."""
+WORKER_COUNTERS = 3
+"""Address of the chunk counters of the current operation, one cache line a worker."""
+WORKER_STOP = 4
+"""Address of the word that asks for a stop."""
+WORKER_SCRATCH = 5
+"""Address of memory that only this worker uses, 64-byte aligned."""
+WORKER_FIELDS = 8
+
+LINE = 128
+"""Words that different threads write lie this many bytes apart: two cache lines, which are fetched in pairs."""
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def argument(row, index):  # type: ignore[no-untyped-def]
+    """The integer argument `index` (from 0) of a program row."""
+    return load_i64(row + 8 + 8 * index)
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def scalar(row, index):  # type: ignore[no-untyped-def]
+    """The float32 argument `index` of a program row."""
+    return bits_float(load_i64(row + 8 + 8 * index))
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def field(base, index):  # type: ignore[no-untyped-def]
+    """The int64 field `index` of a header, a context or a table's row."""
+    return load_i64(base + 8 * index)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def take_chunk(worker, num_chunks):  # type: ignore[no-untyped-def]
+    """The next chunk of the current operation for this worker, or −1.
+
+    Every worker first takes the chunks of its own contiguous range, so that a thread keeps reading the weights
+    it touched first, then what is left of the others' ranges, so that a slow or preempted core stalls nobody.
+    """
+    if atomic_load(field(worker, WORKER_STOP)) != 0:
+        return -1
+    index = field(worker, WORKER_INDEX)
+    count = field(worker, WORKER_COUNT)
+    counters = field(worker, WORKER_COUNTERS)
+    stealing = field(worker, WORKER_STEALING)
+    while stealing < count:
+        owner = index + stealing
+        if owner >= count:
+            owner -= count
+        first = num_chunks * owner // count
+        size = num_chunks * (owner + 1) // count - first
+        counter = counters + owner * LINE
+        if atomic_load(counter) < size:
+            taken = atomic_add(counter, 1)
+            if taken < size:
+                return first + taken
+        stealing += 1
+        store_i64(worker + 8 * WORKER_STEALING, stealing)
+    return -1

@@ -1,0 +1,102 @@
+"""Which instructions kernels may use: a tier, chosen once from the host CPU or forced by FTLLM_NB_TIER.
+
+A tier decides tile shapes and the target of Numba's code generator, and is part of the kernel cache's key.
+Vectors have 16 lanes in every tier; LLVM splits them where registers are narrower, so results do not depend
+on the tier.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from dataclasses import dataclass
+
+from ftllm_nb.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A level of the instruction set.
+
+    `required`: LLVM feature names that the CPU must have. `cpu`: the CPU name given to LLVM when the tier is
+    forced, with exactly `required` switched on. `tile_tokens` × `tile_blocks`: the float matmul tile
+    (tokens × blocks of 16 rows) whose accumulators fit the registers. `decode_blocks`: row blocks that one
+    token's loop keeps in flight to hide the latency of the fused multiply-add.
+    """
+
+    name: str
+    machine: str
+    required: tuple[str, ...]
+    cpu: str
+    tile_tokens: int
+    tile_blocks: int
+    decode_blocks: int
+
+
+_AVX2 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "sse4.2", "ssse3", "popcnt")
+_AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")
+
+TIERS: tuple[Tier, ...] = (
+    Tier("avx512", "x86_64", _AVX512, "skylake-avx512", 8, 3, 8),
+    Tier("avx2", "x86_64", _AVX2, "haswell", 4, 1, 4),
+    Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 4),
+    Tier("generic", "", (), "", 4, 1, 4),
+)
+"""Best first; `generic` runs everywhere."""
+
+
+def host_machine() -> str:
+    """The machine's architecture as LLVM names it: x86_64, aarch64, …"""
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+@functools.cache
+def host_features() -> frozenset[str]:
+    """The host CPU's features, by LLVM's names."""
+    import llvmlite.binding as llvm
+
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+def supported_tiers() -> list[Tier]:
+    """The tiers that this CPU can run, best first."""
+    features, machine = host_features(), host_machine()
+    return [
+        tier
+        for tier in TIERS
+        if tier.machine in ("", machine) and (machine == "aarch64" or features.issuperset(tier.required))
+    ]
+
+
+@functools.cache
+def current_tier() -> Tier:
+    """The tier in use. Raises `UsageError` when FTLLM_NB_TIER names none, or one that the CPU lacks."""
+    supported = supported_tiers()
+    forced = os.environ.get("FTLLM_NB_TIER")
+    if not forced:
+        return supported[0]
+    for tier in supported:
+        if tier.name == forced:
+            _compile_for(tier)
+            return tier
+    names = ", ".join(tier.name for tier in supported)
+    known = forced in {tier.name for tier in TIERS}
+    reason = "this CPU lacks it" if known else "there is no such tier"
+    raise UsageError(f"FTLLM_NB_TIER={forced}: {reason}; this CPU can run: {names}")
+
+
+def _compile_for(tier: Tier) -> None:
+    """Make Numba generate code for the forced tier rather than the host.
+
+    The features must be set beside the CPU's name: with the name alone Numba still adds the host's.
+    """
+    import numba
+
+    if not tier.cpu:
+        numba.config.CPU_NAME = "generic"
+        numba.config.CPU_FEATURES = ""
+        return
+    numba.config.CPU_NAME = tier.cpu
+    numba.config.CPU_FEATURES = ",".join(f"+{name}" for name in tier.required)
