@@ -60,8 +60,8 @@ _BITS_AND_ARRAY_TYPE: dict[str, tuple[int, str | None]] = {
 _FIELD_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _STORED_NAMES = {field_name: stored for stored, field_name in _FIELD_NAMES.items()}
 
-_RELEASE_GRAIN = max(mmap.PAGESIZE, 64 << 10)
-"""Bytes: a page fault on Linux brings in the 64 KB around it, so that much is given back around a tensor."""
+_FAULT_AROUND = 2 << 20
+"""Bytes that one page fault may bring in before or after the page (Linux maps a whole large folio)."""
 _DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
 
 
@@ -102,7 +102,13 @@ class SafetensorsFile:
             )
         if mapped.size() < self._size:  # touching a page beyond the end would kill the process
             raise CheckpointError(f"{self.path} became shorter while it was in use: download the file again.")
-        array: NDArray[Any] = np.ndarray(info.shape, array_type, buffer=mapped, offset=self._starts[name])
+        array: NDArray[Any] = np.ndarray(
+            info.shape,
+            array_type,
+            # A memoryview holds the mapping open; an array on the mmap itself would not.
+            buffer=memoryview(mapped),
+            offset=self._starts[name],
+        )
         if array.flags.aligned:
             return array
         array = array.copy()
@@ -110,24 +116,22 @@ class SafetensorsFile:
         return array
 
     def release(self, name: str) -> None:
-        """Give back the pages of the tensor, and those that page faults brought in around it."""
+        """Give back the pages of the tensor, and those that page faults brought in around it.
+
+        The neighbours' pages, where they are still wanted, come back from the page cache; left alone, what
+        the reading of many small tensors brings in around them would add up to the whole file.
+        """
         mapped, info = self._map, self.tensors.get(name)
         if _DONTNEED is None or mapped is None or info is None or info.nbytes == 0:
             return
-        # Rounded outwards: a neighbour's pages come back from the page cache, unreleased ones would add up.
-        start = self._starts[name] // _RELEASE_GRAIN * _RELEASE_GRAIN
-        end = -(-(self._starts[name] + info.nbytes) // _RELEASE_GRAIN) * _RELEASE_GRAIN
+        start = max(0, self._starts[name] - _FAULT_AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = min(self._size, self._starts[name] + info.nbytes + _FAULT_AROUND)
         with contextlib.suppress(OSError):  # locked pages stay
-            mapped.madvise(_DONTNEED, start, min(end, self._size) - start)
+            mapped.madvise(_DONTNEED, start, end - start)
 
     def close(self) -> None:
-        """Unmap the file; arrays that were read keep the mapping alive until they are gone."""
-        mapped, self._map = self._map, None
-        if mapped is not None:
-            try:
-                mapped.close()
-            except BufferError:
-                pass  # an array still shows it; the last one to go unmaps it
+        """Let go of the mapping; the last of the arrays that were read from it unmaps the file."""
+        self._map = None
 
 
 def _checked_header(path: Path, mapped: mmap.mmap) -> tuple[dict[str, TensorInfo], dict[str, int]]:
