@@ -3,8 +3,8 @@
     python -m tests.golden.make_golden        (needs torch and transformers; `make oracle` has made .venv-oracle)
 
 For each model and stored type the archive holds float32 [tokens, vocab_size] under "<model>.<stored type>": the
-logits after each token of `small_models.prompt(model, PROMPT_LENGTH, …)`. The weights are rounded to the stored
-type and everything is then computed in float32.
+logits after each token of `small_models.prompt(model, PROMPT_LENGTH, …)`, one token a step. The weights are rounded
+to the stored type and everything is then computed in float32.
 """
 
 from __future__ import annotations
@@ -25,12 +25,20 @@ CASES += [(model, stored) for model in ("qwen2_gqa", "llama_head_dim") for store
 
 
 def transformers_logits(folder: Path, token_ids: np.ndarray) -> np.ndarray:
-    """Logits after each token, float32 [tokens, vocab_size], computed in float32 by transformers."""
+    """Logits after each token, float32 [tokens, vocab_size], computed in float32 by transformers.
+
+    One token a step: dynamic rope scaling, alone of all, gives a prompt other logits when it comes at once.
+    """
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )
+    rows, cache = [], None
     with torch.inference_mode():
-        return model(torch.from_numpy(token_ids.astype(np.int64))[None]).logits[0].numpy()
+        for token_id in token_ids:
+            answer = model(torch.tensor([[int(token_id)]]), past_key_values=cache, use_cache=True)
+            cache = answer.past_key_values
+            rows.append(answer.logits[0, -1].numpy())
+    return np.stack(rows)
 
 
 def main() -> None:

@@ -65,7 +65,10 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
         },
     ),
     "llama_rope_linear": _llama(rope_scaling={"type": "linear", "factor": 4.0}),
-    "llama_rope_dynamic": _llama(max_position_embeddings=128, rope_scaling={"type": "dynamic", "factor": 2.0}),
+    # The original context is 24 positions, so that the prompts go beyond it.
+    "llama_rope_dynamic": _llama(
+        max_position_embeddings=24, max_positions=128, rope_scaling={"type": "dynamic", "factor": 2.0}
+    ),
     # The form in which recent versions of transformers write the same facts.
     "llama_rope_parameters": {
         key: value
@@ -122,7 +125,7 @@ def tensor(model: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]
     if name.endswith(".bias"):
         return np.float32(0.5) * values
     # A power of two keeps the scaling exact.
-    return values * np.float32(2.0 ** round(np.log2(3.0 / np.sqrt(shape[-1]))))
+    return values * np.float32(2.0 ** round(np.log2(2.0 / np.sqrt(shape[-1]))))
 
 
 def to_stored_type(values: NDArray[np.float32], stored_type: str) -> NDArray[Any]:
