@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,7 @@ def build_parser() -> CommandParser:
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for name, module in find_commands():
         description = (module.__doc__ or name).strip()
-        summary = description.splitlines()[0].rstrip(".")
+        summary = description.splitlines()[0].rstrip(".").replace("%", "%%")
         command = subparsers.add_parser(
             name, aliases=getattr(module, "ALIASES", ()), help=summary, description=description
         )
@@ -66,36 +67,46 @@ def add_version(parser: CommandParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (default: the program's arguments) names; the exit status."""
     make_streams_tolerant()
-    args = build_parser().parse_args(argv)
+    debug = False
     try:
+        args = build_parser().parse_args(argv)
+        debug = args.debug
         status = int(args.run(args))
         flush_output()
         return status
+    except SystemExit as leave:  # from the parser: --help, --version, bad usage
+        return leave.code if isinstance(leave.code, int) else 0
     except FtllmError as error:
-        return report(str(error), STATUS_BAD_INPUT, args.debug)
+        return report(str(error), STATUS_BAD_INPUT, debug)
     except KeyboardInterrupt:
         return STATUS_INTERRUPTED
     except BrokenPipeError:
         # The reader left, as `| head -1` does: nobody is there to be told, and nothing went wrong.
-        discard_output()
         return 0
     except MemoryError:
-        return report("not enough memory for this model with these flags", STATUS_BAD_INPUT, args.debug)
+        return report("There is not enough memory for this model with these flags.", STATUS_BAD_INPUT, debug)
+    except OSError as error:
+        return report(f"The operating system refused: {error.strerror or error}.", STATUS_DEFECT, debug)
     except Exception as error:
-        message = f"unexpected {type(error).__name__}: {error} (a defect of ftllm-nb; --debug shows where)"
-        return report(message, STATUS_DEFECT, args.debug)
+        message = f"Unexpected {type(error).__name__}: {error} (a defect of ftllm-nb; --debug shows where)."
+        return report(message, STATUS_DEFECT, debug)
+    finally:
+        discard_unwritable_output()
 
 
 def report(message: str, status: int, debug: bool) -> int:
     """Print `error: message` on stderr, after what was answered so far; `status`, for returning it."""
-    try:
-        flush_output()
-    except OSError:
-        discard_output()
+    discard_unwritable_output()
     if debug:
         traceback.print_exc()
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_printable_line(message)}", file=sys.stderr)
     return status
+
+
+def one_printable_line(message: str) -> str:
+    """The message on one line; what a file's name may hold and would steer the terminal is shown escaped."""
+    line = re.sub(r"\s*\n\s*", " ", message.strip())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def make_streams_tolerant() -> None:
@@ -112,8 +123,11 @@ def flush_output() -> None:
         sys.stdout.flush()
 
 
-def discard_output() -> None:
-    """Point stdout nowhere, so that Python's flush at exit does not fail once more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+def discard_unwritable_output() -> None:
+    """Flush; where that fails, point stdout nowhere, so that Python's flush at exit does not fail too."""
+    try:
+        flush_output()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -77,16 +77,16 @@ def load_model(args: argparse.Namespace) -> Model:
     with ProgressBar() as bar:
         from ftllm_nb import llm
 
-        described_by = {} if args.custom is None else {custom_keyword(args.custom): args.custom}
         return llm.model(
             path,
             dtype=args.dtype,
+            graph=args.custom,
             atype=args.atype,
             kv_cache_dtype=args.kv_cache_dtype,
             threads=args.threads,
             engine=args.engine,
             progress=bar.update,
-            **described_by,
+            warn=bar.warn,
         )
 
 
@@ -94,13 +94,8 @@ def chosen_path(args: argparse.Namespace) -> str:
     """The model's folder, or `demo`; raises UsageError where two are named."""
     flag, positional = args.path, args.positional_path
     if flag is not None and positional is not None and flag != positional:
-        raise UsageError(f"two models are named, {flag!r} by --path and {positional!r} without; name one")
+        raise UsageError(f"Two models are named, {flag!r} by --path and {positional!r} without: name one.")
     path = flag if flag is not None else positional
     if path == "":
-        raise UsageError("the path of the model is empty; name a folder, or demo for the bundled model")
+        raise UsageError("The path of the model is empty: name a folder, or demo for the bundled model.")
     return "demo" if path is None else str(path)
-
-
-def custom_keyword(path: str) -> str:
-    """The keyword of `llm.model` that takes this `--custom` file: by its ending, Python or a graph's JSON."""
-    return "model_json" if path.endswith(".json") else "graph"

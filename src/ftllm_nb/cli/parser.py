@@ -50,7 +50,7 @@ class CommandParser(argparse.ArgumentParser):
             message = f"unknown command {wrong_command[1]!r}{nearest(wrong_command[1], list(self.commands))}"
         elif message == "the following arguments are required: COMMAND":
             message = f"a command is missing: {', '.join(self.commands)}"
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"error: {message}; see {self.prog} --help.\n")
 
 
 def with_underscores(arguments: Sequence[str]) -> list[str]:

@@ -15,9 +15,9 @@ BAR_WIDTH = 30
 
 
 class ProgressBar:
-    """A context manager; `update` is the progress callback of `llm.model`.
+    """A context manager; `update` and `warn` are callbacks of `llm.model`.
 
-    Draws on stderr where that is a terminal, else nothing, and leaves an empty line behind.
+    Draws on stderr where that is a terminal, else nothing, and leaves no trace of the bar.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,12 @@ class ProgressBar:
         if self.visible and time.monotonic() >= self.next_drawing:
             self.next_drawing = time.monotonic() + INTERVAL_SECONDS
             self.draw(bar_line(stage, done, total, shutil.get_terminal_size().columns))
+
+    def warn(self, sentence: str) -> None:
+        """Say something that the user should know, on a line of its own."""
+        if self.drawn:
+            self.draw("")
+        print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
     def draw(self, line: str) -> None:
         """Put the line in place of the one drawn before."""

@@ -23,13 +23,16 @@ class Conversation:
         self.system = system
         self.options = options
         self.stopped = False
-        self.forget()
+        self.messages = self.beginning()
+
+    def beginning(self) -> list[dict[str, str]]:
+        """The messages that stand before the first question: the system message, where there is one."""
+        return [] if self.system is None else [{"role": "system", "content": replace_undecoded(self.system)}]
 
     def forget(self) -> None:
-        """Start anew: only the system message stays."""
-        self.messages: list[dict[str, str]] = []
-        if self.system is not None:
-            self.messages.append({"role": "system", "content": replace_undecoded(self.system)})
+        """Start anew, and give back the memory that the conversation's keys and values take."""
+        self.messages = self.beginning()
+        self.model.forget()
 
     def ask(self, question: str) -> Iterator[str]:
         """The answer, piece by piece; `stop` ends it early.
@@ -40,11 +43,9 @@ class Conversation:
         turn = [*self.messages, {"role": "user", "content": replace_undecoded(question)}]
         answer = ""
         with closing(self.model.stream_response(turn, one_by_one=True, **self.options)) as pieces:
-            for piece in pieces:
+            while not self.stopped and (piece := next(pieces, None)) is not None:
                 answer += piece
                 yield piece
-                if self.stopped:
-                    break
         if answer or not self.stopped:
             self.messages = [*turn, {"role": "assistant", "content": answer}]
 

@@ -29,7 +29,7 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
         number += 1
         if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
             raise UsageError(
-                f"line {number} of the input is longer than {MAX_LINE_BYTES >> 20} MiB; a line is one message"
+                f"Line {number} of the input is longer than {MAX_LINE_BYTES >> 20} MiB: write shorter lines."
             )
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         yield text.removeprefix("\ufeff") if number == 1 else text
