@@ -1,0 +1,10 @@
+"""Text in, token ids out, and back: tokenizer files, chat templates, streaming detokenization.
+
+Importing this package loads none of tokenizers, sentencepiece and jinja2; each is imported when a folder needs it.
+"""
+
+from ftllm_nb.tokenizer.prompt_pieces import PromptPieces
+from ftllm_nb.tokenizer.streaming import StreamDecoder
+from ftllm_nb.tokenizer.tokenizer import Tokenizer, load_tokenizer
+
+__all__ = ["PromptPieces", "StreamDecoder", "Tokenizer", "load_tokenizer"]

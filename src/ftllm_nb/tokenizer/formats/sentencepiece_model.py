@@ -1,0 +1,241 @@
+"""tokenizer.model: a sentencepiece vocabulary, with the rules that transformers puts around it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ftllm_nb.errors import TokenizerError
+from ftllm_nb.tokenizer.added_tokens import AddedToken, TokenMatcher, TokenSpan
+from ftllm_nb.tokenizer.backend import Backend
+from ftllm_nb.tokenizer.settings import TokenizerSettings
+from ftllm_nb.tokenizer.streaming import ByteFallbackStream, StreamDecoder
+
+FILE_NAME = "tokenizer.model"
+PREFERENCE = 1
+
+# Protocol buffers merge what is appended to a message: these bytes set fields of ModelProto.normalizer_spec.
+_NO_PREFIX = b"\x1a\x04\x18\x00\x20\x00"
+"""add_dummy_prefix = false, remove_extra_whitespaces = false."""
+_NO_PREFIX_NO_RULES = b"\x1a\x06\x12\x00\x18\x00\x20\x00"
+"""The same, and precompiled_charsmap = "": text is not normalized."""
+
+_CONTROL, _USER_DEFINED = 3, 4
+"""Values of ModelProto.SentencePiece.type."""
+
+
+def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
+    """Reads tokenizer.model; TokenizerError where it is damaged.
+
+    Who puts the "▁" before a text depends on the class that tokenizer_config.json names: LlamaTokenizer gives one
+    before the text (or, when `legacy`, before each part between added tokens); a class that comes as Python code
+    with the model leaves it to the vocabulary's own settings; with any other class transformers puts none.
+    """
+    import sentencepiece
+
+    try:
+        data = file.read_bytes()
+        pieces = list(_pieces(data))
+        if settings.follows_llama_rules:
+            prefix = "never" if not settings.add_prefix_space else "always" if settings.legacy else "first"
+            override = _NO_PREFIX_NO_RULES
+        else:
+            prefix = "never"
+            override = b"" if settings.has_remote_code else _NO_PREFIX
+        library = sentencepiece.SentencePieceProcessor()
+        library.LoadFromSerializedProto(data + override)
+        if not pieces or library.GetPieceSize() != len(pieces):
+            raise ValueError(f"it holds {len(pieces)} pieces, of which {library.GetPieceSize()} can be used")
+    except Exception as error:  # the library raises RuntimeError, OSError or TypeError by version
+        raise TokenizerError(
+            f"{file} is damaged or no sentencepiece model: {error}; download it again."
+        ) from error
+    return SentencePieceBackend(library, pieces, prefix, settings)
+
+
+class SentencePieceBackend:
+    """A sentencepiece.SentencePieceProcessor behind the Backend interface.
+
+    `pieces` are (text, type) by id; `prefix` says where to put a "▁" that the vocabulary does not put itself:
+    "never", "first" (at the start of the text) or "always" (at the start of each part between added tokens).
+    """
+
+    def __init__(
+        self, library: Any, pieces: Sequence[tuple[str, int]], prefix: str, settings: TokenizerSettings
+    ) -> None:
+        self._library = library
+        self._pieces = [text for text, _ in pieces]
+        self._id_of = {text: token_id for token_id, (text, _) in enumerate(pieces)}
+        self._prefix = prefix
+        self._settings = settings
+        self.named_tokens = self._default_names() | {
+            role: token.content for role, token in settings.named.items()
+        }
+        self.added_tokens: dict[int, AddedToken] = {}
+        for token_id, (text, kind) in enumerate(pieces):
+            if kind == _CONTROL or (kind == _USER_DEFINED and not settings.has_remote_code):
+                self.added_tokens[token_id] = AddedToken(text, special=kind == _CONTROL)
+        for wanted_id, token in settings.added:
+            self._add(token, wanted_id)
+        for role, content in self.named_tokens.items():
+            self._add(settings.named.get(role, AddedToken(content, special=True)), None)
+        for token in settings.extra_special:
+            self._add(token, None)
+        self.vocab_size = max([len(pieces), *(token_id + 1 for token_id in self.added_tokens)])
+        self._matcher = TokenMatcher((token, token_id) for token_id, token in self.added_tokens.items())
+
+    def token_to_id(self, token: str) -> int | None:
+        """See Backend."""
+        return self._id_of.get(token)
+
+    def id_to_token(self, token_id: int) -> str | None:
+        """See Backend."""
+        if token_id in self.added_tokens:
+            return self.added_tokens[token_id].content
+        return self._pieces[token_id] if 0 <= token_id < len(self._pieces) else None
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        """See Backend."""
+        ids = self._encode_parts(text, self._matcher.find(text), frozenset())
+        if add_special_tokens:
+            before, after = self.surrounding_tokens()
+            return before + ids + after
+        return ids
+
+    def encode_with_control(
+        self, text: str, spans: Sequence[TokenSpan], control: frozenset[int]
+    ) -> list[int]:
+        """See Backend."""
+        others = [span for span in self._matcher.find(text) if span.token_id not in control]
+        return self._encode_parts(text, _without_overlaps(spans, others), control)
+
+    def surrounding_tokens(self) -> tuple[list[int], list[int]]:
+        """See Backend."""
+        before, after = [], []
+        if self._settings.add_bos_token and "bos_token" in self.named_tokens:
+            before.append(self._id_of[self.named_tokens["bos_token"]])
+        if self._settings.add_eos_token and "eos_token" in self.named_tokens:
+            after.append(self._id_of[self.named_tokens["eos_token"]])
+        return before, after
+
+    def stream_decoder(self, skip: frozenset[int]) -> StreamDecoder:
+        """See Backend."""
+
+        def token_text(token_id: int) -> str | None:
+            return None if token_id in skip else self.id_to_token(token_id)
+
+        adds_space = self._library.EncodeAsPieces("a")[:1] in (["▁"], ["▁a"]) or self._prefix != "never"
+        return ByteFallbackStream(token_text, strip_leading_space=adds_space)
+
+    def _default_names(self) -> dict[str, str]:
+        """The vocabulary's own tokens for the beginning, the end and unknown characters, by role."""
+        ids = {
+            "bos_token": self._library.bos_id(),
+            "eos_token": self._library.eos_id(),
+            "unk_token": self._library.unk_id(),
+        }
+        return {role: self._pieces[token_id] for role, token_id in ids.items() if token_id >= 0}
+
+    def _add(self, token: AddedToken, wanted_id: int | None) -> None:
+        """Marks a piece as matched as a whole, or gives a new token `wanted_id`, else the next free id."""
+        if not token.content:
+            return
+        token_id = self._id_of.get(token.content)
+        if token_id is None:
+            next_id = max([len(self._pieces) - 1, *self.added_tokens]) + 1
+            token_id = next_id if wanted_id is None or wanted_id in self.added_tokens else wanted_id
+            self._id_of[token.content] = token_id
+        self.added_tokens[token_id] = token
+
+    def _encode_parts(self, text: str, spans: Sequence[TokenSpan], forbidden: frozenset[int]) -> list[int]:
+        """Ids of the tokens at `spans` and of the text between them, which gives none of `forbidden`."""
+        ids: list[int] = []
+        position = 0
+        for span in spans:
+            ids += self._encode_part(text[position : span.start], position == 0, forbidden)
+            ids.append(span.token_id)
+            position = span.end
+        return ids + self._encode_part(text[position:], position == 0, forbidden)
+
+    def _encode_part(self, text: str, is_first: bool, forbidden: frozenset[int]) -> list[int]:
+        if not text:
+            return []
+        prefixed = self._prefix == "always" or (self._prefix == "first" and is_first)
+        if prefixed and not text.startswith((" ", "▁")):
+            text = "▁" + text
+        ids: list[int] = self._library.EncodeAsIds(text)
+        if forbidden.isdisjoint(ids):
+            return ids
+        return self._encode_cutting(text, forbidden)
+
+    def _encode_cutting(self, text: str, forbidden: frozenset[int]) -> list[int]:
+        """Ids of `text` with every spelling of a forbidden piece cut after its first character."""
+        contents = {self._pieces[token_id] for token_id in forbidden if token_id < len(self._pieces)}
+        for content in contents:
+            if len(content) > 1 and content in text:
+                head, _, tail = text.partition(content)
+                return self._encode_cutting(head + content[0], forbidden) + self._encode_cutting(
+                    content[1:] + tail, forbidden
+                )
+        return [token_id for token_id in self._library.EncodeAsIds(text) if token_id not in forbidden]
+
+
+def _without_overlaps(first: Sequence[TokenSpan], second: Sequence[TokenSpan]) -> list[TokenSpan]:
+    """Both lists in order of place; where two spans overlap, the one from `first` stays."""
+    starts = [span.start for span in first]
+    spans = list(first)
+    for span in second:
+        at = bisect_left(starts, span.end)
+        if at == 0 or first[at - 1].end <= span.start:
+            spans.append(span)
+    return sorted(spans)
+
+
+def _pieces(data: bytes) -> Iterator[tuple[str, int]]:
+    """(text, type) of each ModelProto.pieces (field 1: string 1, score 2, type 3) in the file's order."""
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, bytes):
+            text, kind = "", 1
+            for inner, item in _fields(value):
+                if inner == 1 and isinstance(item, bytes):
+                    text = item.decode("utf-8")
+                elif inner == 3 and isinstance(item, int):
+                    kind = item
+            yield text, kind
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, value) of a protocol buffers message: an int for varints, bytes for the other kinds."""
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            value, position = _varint(data, position)
+            yield number, value
+            continue
+        if wire_type == 2:
+            length, position = _varint(data, position)
+        elif wire_type in (1, 5):
+            length = 8 if wire_type == 1 else 4
+        else:
+            raise ValueError(f"unknown field kind {wire_type}")
+        if position + length > len(data):
+            raise ValueError("it ends in the middle of a field")
+        yield number, data[position : position + length]
+        position += length
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= len(data) or shift > 63:
+            raise ValueError("it ends in the middle of a number")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, position

@@ -1,0 +1,247 @@
+"""tokenizer.json: the whole segmentation in one file, run by the tokenizers library."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftllm_nb.errors import TokenizerError
+from ftllm_nb.tokenizer.added_tokens import AddedToken, TokenSpan
+from ftllm_nb.tokenizer.backend import Backend
+from ftllm_nb.tokenizer.settings import TokenizerSettings
+from ftllm_nb.tokenizer.streaming import ByteFallbackStream, ByteLevelStream, StreamDecoder, WindowStream
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as LibraryTokenizer
+
+FILE_NAME = "tokenizer.json"
+PREFERENCE = 0
+
+
+def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
+    """Reads tokenizer.json and adds what tokenizer_config.json adds; TokenizerError where the file is damaged."""
+    from tokenizers import Tokenizer as LibraryTokenizer
+
+    try:
+        library = LibraryTokenizer.from_str(file.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises a bare Exception for whatever it cannot parse
+        raise TokenizerError(
+            f"{file} is damaged or of an unknown version: {error}; download it again, or update tokenizers."
+        ) from error
+    library.no_truncation()
+    library.no_padding()
+    _add_missing_tokens(library, settings)
+    if settings.follows_llama_rules and not _is_byte_level(library):
+        _apply_llama_rules(library, settings)
+    return TokenizerJsonBackend(library, settings)
+
+
+class TokenizerJsonBackend:
+    """A tokenizers.Tokenizer behind the Backend interface."""
+
+    def __init__(self, library: LibraryTokenizer, settings: TokenizerSettings) -> None:
+        self._library = library
+        self._text_only: dict[frozenset[int], _TextOnlyTokenizer] = {}
+        self.added_tokens = {
+            token_id: _from_library(token) for token_id, token in library.get_added_tokens_decoder().items()
+        }
+        self.named_tokens = {role: token.content for role, token in settings.named.items()}
+        vocabulary_size = library.get_vocab_size(with_added_tokens=True)
+        self.vocab_size = max([vocabulary_size, *(token_id + 1 for token_id in self.added_tokens)])
+
+    def token_to_id(self, token: str) -> int | None:
+        """See Backend."""
+        token_id: int | None = self._library.token_to_id(token)
+        return token_id
+
+    def id_to_token(self, token_id: int) -> str | None:
+        """See Backend."""
+        if not 0 <= token_id < 2**32:
+            return None
+        token: str | None = self._library.id_to_token(token_id)
+        return token
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        """See Backend."""
+        ids: list[int] = self._library.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def encode_with_control(
+        self, text: str, spans: Sequence[TokenSpan], control: frozenset[int]
+    ) -> list[int]:
+        """See Backend."""
+        if control not in self._text_only:
+            self._text_only[control] = _TextOnlyTokenizer(self._library, control)
+        return self._text_only[control].encode(text, spans)
+
+    def surrounding_tokens(self) -> tuple[list[int], list[int]]:
+        """See Backend."""
+        with_text = self._library.encode("a", add_special_tokens=True)
+        plain = self._library.encode("a", add_special_tokens=False).ids
+        start = next(
+            (at for at, special in enumerate(with_text.special_tokens_mask) if not special),
+            len(with_text.ids),
+        )
+        return with_text.ids[:start], with_text.ids[start + len(plain) :]
+
+    def stream_decoder(self, skip: frozenset[int]) -> StreamDecoder:
+        """See Backend."""
+
+        def token_text(token_id: int) -> str | None:
+            return None if token_id in skip else self.id_to_token(token_id)
+
+        def decode(ids: Sequence[int]) -> str:
+            text: str = self._library.decode(
+                [one for one in ids if one not in skip], skip_special_tokens=False
+            )
+            return text
+
+        kind, strip_leading_space = _decoder_kind(self._library)
+        if kind == "ByteLevel":
+            return ByteLevelStream(token_text)
+        if kind == "ByteFallback":
+            return ByteFallbackStream(token_text, strip_leading_space)
+        return WindowStream(decode)
+
+
+class _TextOnlyTokenizer:
+    """A copy of a tokenizer in which control tokens have secret names, so that no text can spell them.
+
+    The ids of a secret name are the copy's own; `_real_id` maps them, and those of all other added tokens, back.
+    """
+
+    def __init__(self, library: LibraryTokenizer, control: frozenset[int]) -> None:
+        from tokenizers import Tokenizer as LibraryTokenizer
+
+        description: dict[str, Any] = json.loads(library.to_str())
+        nonce = secrets.token_hex(8)
+        self._control = control
+        self._alias: dict[int, str] = {}
+        vocabulary = library.get_vocab(with_added_tokens=False).values()
+        # The library numbers added tokens from the vocabulary's count: fillers keep them clear of ids above it.
+        holes = max(vocabulary, default=-1) + 1 - len(vocabulary)
+        fillers = [
+            {**_ADDED_TOKEN_FLAGS, "id": 0, "content": f"\ue000{nonce}:filler:{index}\ue001"}
+            for index in range(holes)
+        ]
+        real_id = {}
+        for token in description["added_tokens"]:
+            token_id = token["id"]
+            if token_id in control:
+                self._alias[token_id] = token["content"] = f"\ue000{nonce}:{token_id}\ue001"
+                token["normalized"] = False
+            real_id[token["content"]] = token_id
+        description["added_tokens"] = [*fillers, *description["added_tokens"]]
+        description["post_processor"] = None
+        self._library = LibraryTokenizer.from_str(json.dumps(description))
+        self._real_id = {
+            self._library.token_to_id(content): token_id for content, token_id in real_id.items()
+        }
+
+    def encode(self, text: str, spans: Sequence[TokenSpan]) -> list[int]:
+        pieces: list[str] = []
+        position = 0
+        for span in spans:
+            pieces += [text[position : span.start], self._alias[span.token_id]]
+            position = span.end
+        pieces.append(text[position:])
+        return self._encode("".join(pieces))
+
+    def _encode(self, text: str) -> list[int]:
+        encoding = self._library.encode(text, add_special_tokens=False)
+        ids: list[int] = encoding.ids
+        for index, token_id in enumerate(ids):
+            # The vocabulary itself may reach a control token from its characters: then cut the text inside it.
+            if token_id in self._control and token_id not in self._real_id:
+                start, end = encoding.offsets[index]
+                if end - start < 2:
+                    return self._encode(text[:start]) + self._encode(text[end:])
+                return self._encode(text[: start + 1]) + self._encode(text[start + 1 :])
+        return [self._real_id.get(token_id, token_id) for token_id in ids]
+
+
+_ADDED_TOKEN_FLAGS = {
+    "single_word": False,
+    "lstrip": False,
+    "rstrip": False,
+    "normalized": False,
+    "special": True,
+}
+
+
+def _add_missing_tokens(library: LibraryTokenizer, settings: TokenizerSettings) -> None:
+    """Adds the tokens of tokenizer_config.json that the file lacks, in the order and with the flags of transformers."""
+    present = {token.content for token in library.get_added_tokens_decoder().values()}
+    named = {token.content for token in settings.named.values()}
+    for _, token in settings.added:
+        if token.content not in present:
+            if token.special or token.content in named:
+                library.add_special_tokens([_to_library(token)])
+            else:
+                library.add_tokens([_to_library(token)])
+    library.add_special_tokens([_to_library(token) for token in settings.special_tokens() if token.content])
+
+
+def _apply_llama_rules(library: LibraryTokenizer, settings: TokenizerSettings) -> None:
+    """Llama's segmentation as transformers 5 does it: "▁" before the text, or before each part when `legacy`."""
+    from tokenizers import decoders, normalizers, pre_tokenizers
+
+    scheme = "never" if not settings.add_prefix_space else "always" if settings.legacy else "first"
+    library.normalizer = normalizers.Sequence([])
+    library.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if settings.add_prefix_space:
+        steps.append(decoders.Strip(content=" ", left=1, right=0))
+    library.decoder = decoders.Sequence(steps)
+
+
+def _state(component: Any) -> Any:
+    """A component of the library as parsed JSON, None where the tokenizer has none."""
+    return None if component is None else json.loads(component.__getstate__())
+
+
+def _is_byte_level(library: LibraryTokenizer) -> bool:
+    return '"ByteLevel"' in json.dumps([_state(library.pre_tokenizer), _state(library.decoder)])
+
+
+def _decoder_kind(library: LibraryTokenizer) -> tuple[str, bool]:
+    """("ByteLevel" | "ByteFallback" | "other", whether one leading space is stripped)."""
+    state = _state(library.decoder)
+    steps = state["decoders"] if state and state["type"] == "Sequence" else [state]
+    names = [step["type"] if step else None for step in steps]
+    if names == ["ByteLevel"]:
+        return "ByteLevel", False
+    if names[:3] == ["Replace", "ByteFallback", "Fuse"] and steps[0]["pattern"] == {"String": "▁"}:
+        if steps[0]["content"] == " " and names[3:] == []:
+            return "ByteFallback", False
+        strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+        if steps[0]["content"] == " " and steps[3:] == [strip]:
+            return "ByteFallback", True
+    return "other", False
+
+
+def _to_library(token: AddedToken) -> Any:
+    from tokenizers import AddedToken as LibraryToken
+
+    return LibraryToken(
+        token.content,
+        single_word=token.single_word,
+        lstrip=token.lstrip,
+        rstrip=token.rstrip,
+        normalized=token.normalized,
+        special=token.special,
+    )
+
+
+def _from_library(token: Any) -> AddedToken:
+    return AddedToken(
+        content=token.content,
+        special=token.special,
+        lstrip=token.lstrip,
+        rstrip=token.rstrip,
+        single_word=token.single_word,
+        normalized=token.normalized,
+    )

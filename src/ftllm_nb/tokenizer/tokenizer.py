@@ -1,0 +1,274 @@
+"""The Tokenizer that the rest of ftllm-nb sees: one class over any file format, template and prompt form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ftllm_nb.errors import TokenizerError
+from ftllm_nb.tokenizer.added_tokens import TokenSpan, contents_pattern
+from ftllm_nb.tokenizer.backend import Backend
+from ftllm_nb.tokenizer.chat_template import ChatTemplate, choose_template, find_chat_templates
+from ftllm_nb.tokenizer.control_tokens import template_control_spans
+from ftllm_nb.tokenizer.end_tokens import end_token_ids
+from ftllm_nb.tokenizer.formats import tokenizer_formats
+from ftllm_nb.tokenizer.messages import checked_messages, plain_data, text_content, without_surrogates
+from ftllm_nb.tokenizer.prompt_pieces import PromptPieces
+from ftllm_nb.tokenizer.settings import read_settings
+from ftllm_nb.tokenizer.streaming import StreamDecoder
+
+
+def load_tokenizer(
+    path: str | Path,
+    tokenizer_config: dict[str, Any],
+    config: dict[str, Any],
+    generation_config: dict[str, Any] | None = None,
+    prompt_pieces: PromptPieces | None = None,
+) -> Tokenizer:
+    """The tokenizer of the model folder `path`.
+
+    The configs are the folder's parsed files, {} where absent; `prompt_pieces` serve where it has no chat template
+    (by default those that `config` names). TokenizerError where there are no tokenizer files or they are damaged.
+    """
+    folder = Path(path)
+    settings = read_settings(folder, tokenizer_config, config)
+    formats = tokenizer_formats()
+    for tokenizer_format in formats:
+        file = folder / tokenizer_format.FILE_NAME
+        if file.is_file():
+            backend = tokenizer_format.open_backend(file, settings)
+            break
+    else:
+        raise TokenizerError(_no_files_sentence(folder, [one.FILE_NAME for one in formats]))
+    pieces = prompt_pieces if prompt_pieces is not None else PromptPieces.from_config(config)
+    templates = find_chat_templates(folder, tokenizer_config)
+    return Tokenizer(backend, templates, pieces, config, generation_config or {})
+
+
+class Tokenizer:
+    """Text to ids and back for one model folder.
+
+    Ids equal those of transformers on the same folder, except that what a message or a text merely spells never
+    becomes a control token: "<|im_end|>" typed by a user is ten ordinary characters.
+
+    vocab_size        one more than the largest id
+    special_ids       ids that decoded text leaves out
+    eos_token_ids     ids that end an answer
+    prompt_pieces     fastllm's pieces for a model without a chat template; may be assigned
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        templates: dict[str, ChatTemplate],
+        prompt_pieces: PromptPieces | None,
+        config: dict[str, Any],
+        generation_config: dict[str, Any],
+    ) -> None:
+        self._backend = backend
+        self._templates = templates
+        self._config = config
+        self._generation_config = generation_config
+        self.vocab_size = backend.vocab_size
+        self.special_ids = frozenset(
+            token_id for token_id, token in backend.added_tokens.items() if token.special
+        )
+        self.prompt_pieces = prompt_pieces
+
+    @property
+    def prompt_pieces(self) -> PromptPieces | None:
+        """fastllm's prompt pieces, used where there is no chat template."""
+        return self._prompt_pieces
+
+    @prompt_pieces.setter
+    def prompt_pieces(self, pieces: PromptPieces | None) -> None:
+        self._prompt_pieces = pieces
+        self._control: _ControlTokens | None = None
+
+    @property
+    def has_chat_format(self) -> bool:
+        """Whether the folder says how a conversation becomes a prompt; without it, text is merely continued."""
+        return bool(self._templates) or self._prompt_pieces is not None
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """Ids that end an answer."""
+        eos_token = self._backend.named_tokens.get("eos_token")
+        return end_token_ids(
+            self._config,
+            self._generation_config,
+            eos_token,
+            self._prompt_literals(),
+            self._backend.token_to_id,
+        )
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The id of the beginning-of-sequence token, None where the folder names none."""
+        return self._named_id("bos_token")
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of the tokenizer's own end-of-sequence token, None where the folder names none."""
+        return self._named_id("eos_token")
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token as the vocabulary spells it, None for others."""
+        return self._backend.token_to_id(token)
+
+    def id_to_token(self, token_id: int) -> str | None:
+        """The token as the vocabulary spells it, None for ids beyond it."""
+        return self._backend.id_to_token(token_id)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text: nothing is put around it, and no control token comes out of it."""
+        return self._encode(without_surrogates(text), [])
+
+    def encode_completion(self, text: str) -> list[int]:
+        """Ids of a text to continue: the tokenizer's own beginning of a sequence, then `encode_text`."""
+        return self._backend.surrounding_tokens()[0] + self.encode_text(text)
+
+    def encode_prompt(self, rendered: str) -> list[int]:
+        """Ids of a prompt that its author trusts: control tokens spelled in it become control tokens."""
+        return self._backend.encode(without_surrogates(rendered), add_special_tokens=False)
+
+    def render_chat(
+        self,
+        messages: Sequence[dict[str, Any]],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Any] | None = None,
+        **variables: Any,
+    ) -> str:
+        """The prompt text of a conversation, to read; `apply_chat_template` gives its ids."""
+        return self._prompt(messages, add_generation_prompt, tools, variables)[0]
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[dict[str, Any]],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Any] | None = None,
+        **variables: Any,
+    ) -> list[int]:
+        """The prompt ids of a conversation.
+
+        `messages` are {"role", "content", …}; `variables` go to the chat template. With neither a template nor
+        prompt pieces the texts, one a line, are what the model continues, as fastllm does with empty pieces: it is
+        what a base model can do. TokenizerError where the template is wrong or refuses the conversation.
+        """
+        text, spans = self._prompt(messages, add_generation_prompt, tools, variables)
+        beginning = [] if self.has_chat_format else self._backend.surrounding_tokens()[0]
+        return beginning + self._encode(text, spans)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`, without special tokens; ids beyond the vocabulary give nothing."""
+        stream = self.stream_decoder()
+        return "".join([*(stream.push(token_id) for token_id in ids), stream.finish()])
+
+    def stream_decoder(self) -> StreamDecoder:
+        """A decoder for one answer, fed id by id."""
+        return self._backend.stream_decoder(self.special_ids)
+
+    def _prompt(
+        self,
+        messages: Sequence[dict[str, Any]],
+        add_generation_prompt: bool,
+        tools: Sequence[Any] | None,
+        variables: dict[str, Any],
+    ) -> tuple[str, list[TokenSpan]]:
+        """A conversation's prompt and where control tokens stand in it."""
+        checked = checked_messages(messages)
+        template = choose_template(self._templates, with_tools=bool(tools))
+        if template is None:
+            return self._prompt_of_parts(checked, add_generation_prompt)
+        trusted = {**self._backend.named_tokens, "add_generation_prompt": add_generation_prompt}
+        values = plain_data({"documents": None, **variables, "messages": checked, "tools": tools})
+
+        def render(values: dict[str, Any]) -> str:
+            return without_surrogates(template.render({**trusted, **values}))
+
+        rendered = render(values)
+        return rendered, template_control_spans(values, rendered, render, self._control_tokens().ids)
+
+    def _prompt_of_parts(
+        self, messages: list[dict[str, Any]], add_generation_prompt: bool
+    ) -> tuple[str, list[TokenSpan]]:
+        texts = [{"role": message["role"], "content": text_content(message)} for message in messages]
+        if self._prompt_pieces is None:
+            return "\n".join(message["content"] for message in texts), []
+        parts = self._prompt_pieces.parts(texts, add_generation_prompt)
+        control = self._control_tokens()
+        spans: list[TokenSpan] = []
+        start = 0
+        for part in parts:
+            if part.trusted:
+                for match in control.pattern.finditer(part.text):
+                    spans.append(
+                        TokenSpan(start + match.start(), start + match.end(), control.ids[match.group()])
+                    )
+            start += len(part.text)
+        return "".join(part.text for part in parts), spans
+
+    def _encode(self, text: str, spans: Sequence[TokenSpan]) -> list[int]:
+        """Ids of `text` where exactly `spans` are control tokens."""
+        control = self._control_tokens()
+        control_ids = frozenset(control.ids.values())
+        if len(spans) == sum(1 for _ in control.pattern.finditer(text)):
+            ids = self._backend.encode(text, add_special_tokens=False)
+            # More control tokens than are spelled: the tokenizer's normalizer or vocabulary found others.
+            if sum(token_id in control_ids for token_id in ids) <= len(spans):
+                return ids
+        return self._backend.encode_with_control(text, spans, control_ids)
+
+    def _control_tokens(self) -> _ControlTokens:
+        """The tokens that a message's text must not become.
+
+        They are the special tokens, and added tokens that the template writes or that look like `<tool_call>` or
+        `[INST]`. Other added tokens are ordinary vocabulary (runs of spaces, words of a field).
+        """
+        if self._control is None:
+            literals = self._prompt_literals()
+            ids = {
+                token.content: token_id
+                for token_id, token in self._backend.added_tokens.items()
+                if token.content.strip()
+                and (token.special or token.content in literals or _BRACKETED.fullmatch(token.content))
+            }
+            self._control = _ControlTokens(ids, contents_pattern(ids))
+        return self._control
+
+    def _prompt_literals(self) -> str:
+        """What the chat templates, or else the prompt pieces, write themselves."""
+        if self._templates:
+            return "\0".join(template.literals() for template in self._templates.values())
+        pieces = self._prompt_pieces
+        return "\0".join(astuple(pieces)) if pieces is not None else ""
+
+    def _named_id(self, role: str) -> int | None:
+        token = self._backend.named_tokens.get(role)
+        return None if token is None else self._backend.token_to_id(token)
+
+
+class _ControlTokens(NamedTuple):
+    """Ids by content, and the pattern that finds them in text."""
+
+    ids: dict[str, int]
+    pattern: re.Pattern[str]
+
+
+_BRACKETED = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+
+
+def _no_files_sentence(folder: Path, names: list[str]) -> str:
+    if not folder.is_dir():
+        return f"{folder} is no folder; a tokenizer is read from a model folder."
+    looked_for = " and ".join(names)
+    hint = "copy the model's tokenizer files there"
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        hint = (
+            "it holds vocab.json and merges.txt: write a tokenizer.json with "
+            "`AutoTokenizer.from_pretrained(folder).save_pretrained(folder)` of transformers"
+        )
+    return f"{folder} has no tokenizer: looked for {looked_for}; {hint}."
