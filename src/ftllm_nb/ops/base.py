@@ -117,6 +117,8 @@ class Operator:
     """The type in fastllm's JSON; the same unless a class says otherwise."""
     public: ClassVar[bool] = True
     """False for operators that only fusion makes."""
+    changes_nothing: ClassVar[bool] = False
+    """True where the one output always equals the input of that name: checked, but never run."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     infer: ClassVar[Callable[..., Inferred]]
     """The shape rule: types in, types out; raises `ShapeError` with the parameters' names."""

@@ -15,8 +15,8 @@ class FusedAttention(Operator):
     """Append curk and curv to the caches k and v; output = softmax(q · Kᵀ · scale) · V, of original's tokens.
 
     q [1, tokens, heads, dim], curk [1, tokens, kv heads, dim], curv [1, tokens, kv heads, v dim]; output
-    [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0 is causal, 2
-    lets a token see all that is cached. The layer is the first integer in the cache's name; unitLen is a hint.
+    [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0: causal, 2: a
+    token sees all that is cached. The layer is the first integer in the cache's name; unitLen: a hint.
     """
 
     parameters = (

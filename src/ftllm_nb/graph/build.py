@@ -1,0 +1,57 @@
+"""Running a build(): errors become sentences at the user's line."""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import Any
+
+from ftllm_nb.errors import FtllmError, GraphError
+from ftllm_nb.graph.call import graph_error
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.nearest import did_you_mean
+
+
+def build_graph(
+    graph_class: type[ComputeGraph],
+    config: dict[str, Any],
+    tokenizer_config: dict[str, Any] | None = None,
+    generation_config: dict[str, Any] | None = None,
+) -> ComputeGraph:
+    """An instance whose build() has run; the dicts are copied. Raises `GraphError` at the user's line."""
+    graph = graph_class(config, tokenizer_config, generation_config)
+    try:
+        graph.build()
+    except FtllmError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise user_error(
+            error, f"{graph_class.__name__}.build()", _file_of(graph_class), graph.config
+        ) from error
+    return graph
+
+
+def user_error(
+    error: BaseException, what: str, file: str, config: dict[str, Any] | None = None
+) -> GraphError:
+    """A `GraphError` for an exception that a user's code raised, at its innermost line in `file`.
+
+    `config`: a KeyError for a name that this lacks is one about the config.
+    """
+    line = _innermost_line(error.__traceback__, file)
+    if isinstance(error, SystemExit):
+        return graph_error(f"{what} ended the program (sys.exit); it may only describe a model.", file, line)
+    if isinstance(error, KeyError) and config and error.args and error.args[0] not in config:
+        name = str(error.args[0])
+        return graph_error(f'config.json has no entry "{name}"{did_you_mean(name, config)}', file, line)
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return graph_error(f"{what} raised {reason.rstrip('.')}.", file, line)
+
+
+def _file_of(graph_class: type[ComputeGraph]) -> str:
+    return graph_class.build.__code__.co_filename
+
+
+def _innermost_line(trace: TracebackType | None, file: str) -> int | None:
+    lines = [frame.lineno for frame in traceback.extract_tb(trace) if frame.filename == file]
+    return lines[-1] if lines else None

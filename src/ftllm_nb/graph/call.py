@@ -1,0 +1,135 @@
+"""One recorded call of an operator: its arguments by name, and where the user wrote it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, Reference, WeightReference
+from ftllm_nb.ops.base import Kind, Operator, Parameter
+
+_DATA_KINDS = (Kind.INPUT, Kind.INPLACE, Kind.OUTPUT, Kind.CACHE)
+_WEIGHT_KINDS = (Kind.WEIGHT, Kind.OPTIONAL_WEIGHT)
+
+
+@dataclass(frozen=True)
+class Call:
+    """`operator` applied to `arguments`, one for each parameter. Equality ignores where it was written."""
+
+    operator: type[Operator]
+    arguments: dict[str, Argument]
+    index: int
+    file: str | None = field(default=None, compare=False)
+    line: int | None = field(default=None, compare=False)
+
+    @property
+    def where(self) -> str:
+        """The user's file and line, as far as they are known."""
+        return f"{self.file}:{self.line}" if self.line is not None else self.file or "the graph"
+
+    def error(self, message: str) -> GraphError:
+        """An error that names the operator, its index in the graph (from 0) and the user's line."""
+        return graph_error(f"{self.operator.name} (operator {self.index}) {message}", self.file, self.line)
+
+
+def graph_error(message: str, file: str | None, line: int | None) -> GraphError:
+    """A `GraphError` that begins with the file even where no line is known."""
+    prefix = f"{file}: " if file is not None and line is None else ""
+    return GraphError(prefix + message, file, line)
+
+
+def bind(
+    operator: type[Operator],
+    positional: tuple[object, ...],
+    by_name: Mapping[str, object],
+    index: int,
+    file: str | None,
+    line: int | None,
+) -> Call:
+    """A call from arguments as a user wrote them; raises `GraphError` for wrong counts, names and types."""
+    call = Call(operator, {}, index, file, line)
+    parameters = operator.parameters
+    names = [parameter.name for parameter in parameters]
+    signature = f"{operator.name}({', '.join(names)})"
+    if len(positional) > len(parameters):
+        raise call.error(f"takes {len(parameters)} arguments, but {len(positional)} were given: {signature}.")
+    given: dict[str, object] = dict(zip(names, positional, strict=False))
+    for name, argument in by_name.items():
+        if name not in names:
+            raise call.error(f'has no parameter "{name}": {signature}.')
+        if name in given:
+            raise call.error(f'got "{name}" twice, by position and by name: {signature}.')
+        given[name] = argument
+    for parameter in parameters:
+        if parameter.name in given:
+            call.arguments[parameter.name] = _convert(call, parameter, given[parameter.name])
+        elif parameter.default is not None:
+            call.arguments[parameter.name] = parameter.default
+        else:
+            raise call.error(f'lacks its argument "{parameter.name}": {signature}.')
+    return call
+
+
+def _convert(call: Call, parameter: Parameter, argument: object) -> Argument:
+    """The argument in the form in which it is recorded."""
+    kind, name = parameter.kind, parameter.name
+    if parameter.is_number:
+        return _convert_number(call, parameter, argument)
+    if kind is Kind.OPTIONAL_WEIGHT and argument is None:
+        return None
+    if kind in _DATA_KINDS and not isinstance(argument, DataReference):
+        raise call.error(
+            f'takes {_article(kind)} for "{name}", but got {_describe(argument)}{_hint(argument, "data")}.'
+        )
+    if kind in _WEIGHT_KINDS and not isinstance(argument, WeightReference):
+        raise call.error(
+            f'takes a weight for "{name}", but got {_describe(argument)}{_hint(argument, "weight")}.'
+        )
+    if not isinstance(argument, Reference):
+        raise call.error(
+            f'takes data or a weight for "{name}", but got {_describe(argument)}{_hint(argument, "data")}.'
+        )
+    if argument.name == "":
+        which = "data" if isinstance(argument, DataReference) else "weight"
+        raise call.error(f'got {which} without a name for "{name}": write {which}["…"].')
+    return argument
+
+
+def _convert_number(call: Call, parameter: Parameter, argument: object) -> Argument:
+    if isinstance(argument, ConfigReference):
+        return argument
+    kind = parameter.kind.value
+    if isinstance(argument, bool) or not isinstance(argument, numbers.Real):
+        raise call.error(f'takes a {kind} for "{parameter.name}", but got {_describe(argument)}.')
+    number = float(argument)
+    if not math.isfinite(number):
+        raise call.error(f'takes a finite number for "{parameter.name}", but got {number}.')
+    if parameter.kind is Kind.FLOAT:
+        return number
+    # `hidden_size / num_heads` is a float in Python; it means a whole number wherever it is one.
+    if not number.is_integer():
+        raise call.error(f'takes a {kind} for "{parameter.name}", but got {number}.')
+    return int(argument) if isinstance(argument, numbers.Integral) else int(number)
+
+
+def _article(kind: Kind) -> str:
+    return f"a {kind.value}" if kind is Kind.CACHE else kind.value
+
+
+def _describe(argument: object) -> str:
+    if isinstance(argument, DataReference):
+        return f'data "{argument.name}"'
+    if isinstance(argument, WeightReference):
+        return f'weight "{argument.name}"'
+    if isinstance(argument, str):
+        return f'the string "{argument}"'
+    if argument is None:
+        return "None"
+    return f"{argument!r} ({type(argument).__name__})"
+
+
+def _hint(argument: object, table: str) -> str:
+    return f': write {table}["{argument}"]' if isinstance(argument, str) else ""

@@ -1,0 +1,327 @@
+"""Check a recorded graph against its config and its checkpoint, before anything runs.
+
+`check_graph` walks the calls once, in order, and gives every tensor a shape and a type. Compiled kernels
+check no bounds: whatever passes here can run. Each error names the operator, its index, the user's line, the
+tensors with their shapes, and what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.call import Call, graph_error
+from ftllm_nb.graph.checkpoint_names import check_declared_shapes, missing_weight, unread_tensors
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.inputs import (
+    INPUT_NAMES,
+    LOGITS,
+    cache_layer,
+    find_max_positions,
+    input_type,
+    is_cache,
+    is_input,
+)
+from ftllm_nb.graph.ir import CheckedGraph, LayerCache, Node, Value
+from ftllm_nb.graph.nearest import did_you_mean
+from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
+from ftllm_nb.graph.rope import RopeSettings, rope_settings
+from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, Symbol, TensorType
+from ftllm_nb.ops.base import Kind, Parameter
+
+
+class TensorHeader(Protocol):
+    """What a checkpoint's header says of a tensor."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    @property
+    def dtype(self) -> str:
+        """ "float32", "float16", "bfloat16", or another type's name."""
+
+
+def check_graph(graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> CheckedGraph:
+    """The checked form of a graph whose build() has run; raises `GraphError` or `CheckpointError`.
+
+    `tensors`: name to header of the checkpoint's tensors. No weight is loaded.
+    """
+    return _Checker(graph, tensors).run()
+
+
+class _Checker:
+    def __init__(self, graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> None:
+        self.graph = graph
+        self.config = graph.config
+        self.tensors = tensors
+        self.max_positions = _max_positions(graph.config)
+        self.rope: RopeSettings | None = None
+        self.nodes: list[Node] = []
+        self.inputs: dict[str, Value] = {}
+        self.weights: dict[str, Value] = {}
+        self.data: dict[str, Value] = {}
+        self.caches: dict[int, LayerCache] = {}
+        self.cache_users: dict[str, Call] = {}
+        self.embeddings: list[Value] = []
+
+    def run(self) -> CheckedGraph:
+        """Check call by call, then what only the whole graph shows."""
+        notes = check_declared_shapes(self.graph, self.tensors)
+        for call in self.graph.calls:
+            self._add(call)
+        return CheckedGraph(
+            nodes=self.nodes,
+            inputs=self.inputs,
+            weights=self.weights,
+            caches=dict(sorted(self.caches.items())),
+            logits=self._logits(),
+            max_positions=self.max_positions,
+            rope=self.rope,
+            config=self.config,
+            tokenizer_config=self.graph.tokenizer_config,
+            generation_config=self.graph.generation_config,
+            unread_tensors=unread_tensors(self.tensors, self.weights),
+            notes=notes,
+        )
+
+    def _add(self, call: Call) -> None:
+        """Infer the types of one call, and make its node and the values it writes."""
+        operator = call.operator
+        node = Node(operator, {}, {}, {}, call)
+        for parameter in operator.parameters:
+            argument = call.arguments[parameter.name]
+            if parameter.is_number:
+                node.attributes[parameter.name] = self._number(call, parameter, argument)
+            elif parameter.kind is not Kind.OUTPUT and parameter.kind is not Kind.CACHE:
+                value = self._value(call, parameter, argument)
+                if value is not None:
+                    node.inputs[parameter.name] = value
+            if parameter.is_written and not operator.changes_nothing:
+                _refuse_written_input(call, parameter, argument)
+        self._add_caches(node)
+        types = self._infer(node)
+        if operator.changes_nothing:
+            return
+        for name, type in types.items():
+            reference = call.arguments[name]
+            assert isinstance(reference, DataReference)
+            value = Value(reference.name, type, "data", node)
+            node.outputs[name] = self.data[reference.name] = value
+        self.nodes.append(node)
+
+    def _infer(self, node: Node) -> dict[str, TensorType]:
+        arguments: dict[str, Any] = {
+            parameter.name: node.inputs[parameter.name].type if parameter.name in node.inputs else None
+            for parameter in node.operator.parameters
+            if parameter.is_read
+        }
+        try:
+            return node.operator.infer_outputs({**arguments, **node.attributes})
+        except ShapeError as error:
+            raise node.call.error(f"{error}: {_describe(node)}{self._config_hint(error)}.") from error
+
+    def _config_hint(self, error: ShapeError) -> str:
+        """`; config.json has hidden_size = 896` for entries that have one of the sizes that disagree."""
+        sizes = {size for size in error.sizes if isinstance(size, int) and size > 1}
+        entries = [
+            f"{name} = {number}"
+            for name, number in self.config.items()
+            if isinstance(number, int) and not isinstance(number, bool) and number in sizes
+        ]
+        return f"; config.json has {', '.join(entries[:4])}" if entries else ""
+
+    def _number(self, call: Call, parameter: Parameter, argument: Argument) -> int | float:
+        """A constant's value; those that JSON graphs take from the config are looked up."""
+        if not isinstance(argument, ConfigReference):
+            assert isinstance(argument, (int, float))
+            return argument
+        number = self.config.get(argument.name)
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise call.error(
+                f'takes "{parameter.name}" from config["{argument.name}"], which is no number but {number!r}.'
+            )
+        if parameter.kind is Kind.FLOAT:
+            return float(number)
+        if not float(number).is_integer():
+            raise call.error(
+                f'takes "{parameter.name}" from config["{argument.name}"], no whole number but {number}.'
+            )
+        return int(number)
+
+    def _value(self, call: Call, parameter: Parameter, argument: Argument) -> Value | None:
+        if isinstance(argument, WeightReference):
+            return self._weight(call, parameter, argument.name)
+        if isinstance(argument, DataReference):
+            return self._data(call, parameter, argument.name)
+        return None
+
+    def _data(self, call: Call, parameter: Parameter, name: str) -> Value:
+        """The value that a data name means now."""
+        if name in self.data:
+            return self.data[name]
+        if is_cache(name):
+            raise call.error(f'takes data for "{parameter.name}", but "{name}" is a cache.')
+        if name in INPUT_NAMES:
+            return self._input(name)
+        for later in self.graph.calls[call.index :]:
+            if any(
+                written.is_written and later.arguments[written.name] == DataReference(name)
+                for written in later.operator.parameters
+            ):
+                raise call.error(
+                    f'reads data "{name}" as "{parameter.name}", which is written only later, by '
+                    f"{later.operator.name} (operator {later.index}) at {later.where}."
+                )
+        known = [*self.data, *INPUT_NAMES]
+        raise call.error(
+            f'reads data "{name}" as "{parameter.name}", which no operator has written'
+            + did_you_mean(name, known)
+        )
+
+    def _input(self, name: str) -> Value:
+        if name not in self.inputs:
+            self.inputs[name] = Value(name, input_type(name, self.max_positions, self._rope), "input")
+        return self.inputs[name]
+
+    def _rope(self) -> RopeSettings:
+        if self.rope is None:
+            self.rope = rope_settings(self.config)
+        return self.rope
+
+    def _weight(self, call: Call, parameter: Parameter, name: str) -> Value | None:
+        """A weight's value; None for an optional one that the checkpoint lacks."""
+        if name not in self.tensors:
+            if parameter.kind is Kind.OPTIONAL_WEIGHT:
+                return None
+            tied = self._tied_embedding(call, parameter, name)
+            if tied is None:
+                raise missing_weight(call, parameter, name, self.tensors)
+            return tied
+        if name not in self.weights:
+            header = self.tensors[name]
+            if header.dtype not in FLOAT_TYPES:
+                raise call.error(
+                    f'reads weight "{name}", which the checkpoint stores as {header.dtype}; supported are '
+                    f"{', '.join(FLOAT_TYPES)}."
+                )
+            self.weights[name] = Value(name, TensorType(tuple(header.shape), header.dtype), "weight")
+        value = self.weights[name]
+        if parameter.embeds:
+            self._check_embedding(call, parameter, value)
+            self.embeddings.append(value)
+        return value
+
+    def _check_embedding(self, call: Call, parameter: Parameter, value: Value) -> None:
+        """The axes of an embedding against the config's entries that name them."""
+        for size, entry in zip(value.type.shape, parameter.sizes, strict=False):
+            expected = self.config.get(entry)
+            if isinstance(expected, int) and expected != size:
+                raise call.error(
+                    f'reads weight "{value.name}" {value.type}, but config.json has {entry} = {expected}.'
+                )
+
+    def _tied_embedding(self, call: Call, parameter: Parameter, name: str) -> Value | None:
+        """The embedding that stands for a missing output weight, or None where it does not."""
+        writes_logits = DataReference(LOGITS) in call.arguments.values()
+        if not parameter.may_be_embedding or not writes_logits or not self.embeddings:
+            return None
+        if self.config.get("tie_word_embeddings") is False:
+            raise call.error(
+                f'reads weight "{name}", which the checkpoint lacks, and the embedding cannot stand for it: '
+                f"config.json has tie_word_embeddings = false{did_you_mean(name, self.tensors)}"
+            )
+        return self.embeddings[0]
+
+    def _add_caches(self, node: Node) -> None:
+        """The caches of a node: their names, their layer, and their types from the rows that they hold."""
+        found: list[Value] = []
+        call = node.call
+        for parameter in node.operator.parameters:
+            if parameter.kind is not Kind.CACHE:
+                continue
+            argument = call.arguments[parameter.name]
+            assert isinstance(argument, DataReference) and parameter.holds is not None
+            name = argument.name
+            if not is_cache(name):
+                raise call.error(
+                    f'takes a cache for "{parameter.name}", such as data["pastKey."][i], but got '
+                    f'data "{name}".'
+                )
+            if cache_layer(name) is None:
+                raise call.error(f'takes the cache "{name}", whose name lacks the number of its layer.')
+            if name in self.cache_users:
+                earlier = self.cache_users[name]
+                raise call.error(
+                    f'takes the cache "{name}", which {earlier.operator.name} (operator {earlier.index}) at '
+                    f"{earlier.where} has already; each layer has its own."
+                )
+            self.cache_users[name] = call
+            row = node.inputs[parameter.holds].type
+            value = Value(name, TensorType((Symbol.CACHED, *row.shape[2:])), "input")
+            self.inputs[name] = node.inputs[parameter.name] = value
+            found.append(value)
+        if found:
+            self._add_layer(call, found)
+
+    def _add_layer(self, call: Call, found: list[Value]) -> None:
+        key, value = found
+        layer, value_layer = cache_layer(key.name), cache_layer(value.name)
+        assert layer is not None
+        if layer != value_layer:
+            raise call.error(f'takes the caches of two layers, "{key.name}" and "{value.name}".')
+        if layer in self.caches:
+            raise call.error(f'takes "{key.name}" and "{value.name}", but layer {layer} is in use already.')
+        self.caches[layer] = LayerCache(layer, key, value)
+
+    def _logits(self) -> Value:
+        """The output, with one row for each sequence that wants one."""
+        if LOGITS not in self.data:
+            hint = did_you_mean(LOGITS, self.data)
+            calls = self.graph.calls
+            file, line = (calls[-1].file, calls[-1].line) if calls else (None, None)
+            raise graph_error(f'no operator writes data["logits"], the output{hint}', file, line)
+        logits = self.data[LOGITS]
+        if logits.type.rank != 3 or logits.type.shape[:2] != (1, Symbol.ROWS):
+            assert logits.producer is not None
+            raise logits.producer.call.error(
+                f'writes data "logits" {logits.type}, but they must be [1, rows, vocabulary]: take the '
+                "last token of each sequence with SplitLastTokenStates before the last Linear."
+            )
+        return logits
+
+
+def _refuse_written_input(call: Call, parameter: Parameter, argument: Argument) -> None:
+    assert isinstance(argument, DataReference)
+    if is_input(argument.name):
+        raise call.error(
+            f'writes data "{argument.name}" as "{parameter.name}", but that is an input: choose another.'
+        )
+
+
+def _describe(node: Node) -> str:
+    """The tensors of a node: `input is data "x" [1, tokens, 8] float32, weight is …`."""
+    parts = [
+        f'{name} is {"data" if value.kind == "input" else value.kind} "{value.name}" {value.type}'
+        for name, value in node.inputs.items()
+        if not is_cache(value.name)
+    ]
+    return ", ".join(parts)
+
+
+def _max_positions(config: Mapping[str, Any]) -> int:
+    try:
+        found = find_max_positions(config)
+    except ValueError as error:
+        raise GraphError(str(error)) from error
+    if found is None:
+        lengths = [
+            name for name in config if any(part in name for part in ("seq", "length", "position", "ctx"))
+        ]
+        example = f'config["{lengths[0]}"]' if lengths else "4096"
+        raise GraphError(
+            "the longest sequence is unknown, for want of max_positions and max_position_embeddings in "
+            f'config.json; assign config["max_positions"] = {example} in build().'
+        )
+    return found

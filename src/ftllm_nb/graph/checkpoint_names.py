@@ -1,0 +1,75 @@
+"""The graph's weights against the checkpoint's tensors: missing ones, lying shapes, unread ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
+from ftllm_nb.errors import CheckpointError, GraphError
+from ftllm_nb.graph.build import user_error
+from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.nearest import did_you_mean, numbers_present
+from ftllm_nb.graph.types import format_shape
+from ftllm_nb.ops.base import Parameter
+
+if TYPE_CHECKING:
+    from ftllm_nb.graph.check import TensorHeader
+
+_BUFFERS = re.compile(r"(^|\.)(inv_freq|position_ids|masked_bias)$|(^|\.)rotary(_pos)?_emb\.")
+"""Tensors that checkpoints store but that are computed anew: rotary tables, masks."""
+
+
+def missing_weight(
+    call: Call, parameter: Parameter, name: str, tensors: Mapping[str, TensorHeader]
+) -> GraphError:
+    """The error for a weight that the checkpoint lacks."""
+    numbers = numbers_present(name, tensors)
+    if numbers:
+        held = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+        hint = f": it has this weight for {held} only; config.json may ask for more layers than it holds."
+    else:
+        hint = did_you_mean(name, tensors)
+    return call.error(f'reads weight "{name}" as "{parameter.name}", which the checkpoint lacks{hint}')
+
+
+def unread_tensors(tensors: Mapping[str, TensorHeader], read: Container[str]) -> list[str]:
+    """The checkpoint's tensors that no operator reads, but for those that are computed anew."""
+    return sorted(name for name in tensors if name not in read and not _BUFFERS.search(name))
+
+
+def check_declared_shapes(graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> list[str]:
+    """Compare the checkpoint with the shapes that the config gives it, where the architecture declares them.
+
+    Raises `CheckpointError` for a shape that contradicts the config. Returns notes on biases that are
+    missing: they are taken as none.
+    """
+    try:
+        declared = graph.weight_shapes()
+    except Exception as error:
+        graph_class = type(graph)
+        file = graph_class.weight_shapes.__code__.co_filename
+        raise user_error(error, f"{graph_class.__name__}.weight_shapes()", file, graph.config) from error
+    for name, expected in declared.items():
+        if name in tensors and tuple(tensors[name].shape) != expected:
+            found = tuple(tensors[name].shape)
+            entries = _entries(graph, {*expected} - {*found} or {*expected})
+            raise CheckpointError(
+                f'tensor "{name}" has shape {format_shape(found)}, but config.json makes it '
+                f"{format_shape(expected)}{entries}: one of the two belongs to another model."
+            )
+    missing = [name for name in declared if name.endswith(".bias") and name not in tensors]
+    if not missing:
+        return []
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return [f'the checkpoint lacks the bias "{missing[0]}"{more}; they are taken as none.']
+
+
+def _entries(graph: ComputeGraph, sizes: set[int]) -> str:
+    names = [
+        f"{name} = {number}"
+        for name, number in graph.config.items()
+        if isinstance(number, int) and not isinstance(number, bool) and number > 1 and number in sizes
+    ]
+    return f" ({', '.join(names[:4])})" if names else ""

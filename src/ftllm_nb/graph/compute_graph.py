@@ -1,0 +1,60 @@
+"""ComputeGraph: what a user's file derives from. Its build() runs once and is recorded."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.operators import Operators, recording_method
+from ftllm_nb.graph.references import DataReference, WeightReference
+from ftllm_nb.ops.base import Operator
+
+
+class ComputeGraph(Operators):
+    """A model's computation, as build() describes it by calling the operators.
+
+    `config`, `tokenizer_config`, `generation_config`: the folder's files, copied; build() may change them.
+    `weight[…]` and `data[…]`: tensors by name; indexing again appends to the name. `calls`: what was
+    recorded. `operators`: a class may list operators of its own here, subclasses of
+    `ftllm_nb.ops.base.Operator`; they become methods like the others and run as their NumPy reference says.
+    """
+
+    operators: ClassVar[tuple[type[Operator], ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for operator in vars(cls).get("operators", ()):
+            setattr(cls, operator.name, recording_method(operator))
+
+    def __init__(
+        self,
+        config: dict[str, Any] | None = None,
+        tokenizer_config: dict[str, Any] | None = None,
+        generation_config: dict[str, Any] | None = None,
+    ) -> None:
+        self.config = copy.deepcopy(config or {})
+        self.tokenizer_config = copy.deepcopy(tokenizer_config or {})
+        self.generation_config = copy.deepcopy(generation_config or {})
+        self.weight = WeightReference()
+        self.data = DataReference()
+        self.calls: list[Call] = []
+
+    def build(self) -> None:
+        """Describe the model: call the operators in order, the last of them writing `data["logits"]`."""
+        raise GraphError(f"the class {type(self).__name__} has no build(self).")
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors that a checkpoint of this config holds, name to shape; {} where a class does not say.
+
+        Where it does, a checkpoint that contradicts its config.json is refused with a sentence, and random
+        weights can be made from the config alone.
+        """
+        return {}
+
+    def __str__(self) -> str:
+        """The graph as fastllm's JSON."""
+        from ftllm_nb.graph.json_format import to_json
+
+        return to_json(self)

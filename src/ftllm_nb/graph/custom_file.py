@@ -1,0 +1,102 @@
+"""Loading a model that a user describes in a file: `--custom model.py` or `--custom model.json`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from ftllm_nb.errors import FtllmError, GraphError, UsageError
+from ftllm_nb.graph.build import user_error
+from ftllm_nb.graph.call import graph_error
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.json_format import graph_class_from_json
+
+_ALIASES = ("ftllm", "ftllm.llm")
+_PUBLIC_API = "ftllm_nb.llm"
+_importing = threading.RLock()
+
+
+def load_graph_class(path: str | Path) -> type[ComputeGraph]:
+    """The graph class of a file: a Python file's `__model__`, or the program of a JSON file.
+
+    Raises `UsageError` for a path that is no readable file, `GraphError` for a file that describes no graph.
+    """
+    path = Path(path).expanduser()
+    try:
+        source = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f'there is no file "{path}"; a custom model is a Python or a JSON file.') from None
+    except OSError as error:
+        raise UsageError(f'the custom model "{path}" cannot be read: {error.strerror}.') from error
+    if path.suffix.lower() == ".json":
+        return graph_class_from_json(source, str(path))
+    return _graph_class_of(_execute(source, path), path)
+
+
+def _execute(source: bytes, path: Path) -> ModuleType:
+    """The file's module; `ftllm` and `ftllm.llm` mean this package while it is loaded."""
+    file = str(path)
+    module = ModuleType(f"ftllm_nb_custom_{path.stem}")
+    module.__file__ = file
+    try:
+        code = compile(source, file, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise GraphError(f"no valid Python: {error.msg}.", file, error.lineno) from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise graph_error(f"no valid Python: {error}.", file, None) from error
+    with _importing, _fastllm_aliased():
+        # Registered, since dataclasses and inspect look classes up through their module.
+        sys.modules[module.__name__] = module
+        try:
+            exec(code, vars(module))
+        except FtllmError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise user_error(error, "the file", file) from error
+    return module
+
+
+def _graph_class_of(module: ModuleType, path: Path) -> type[ComputeGraph]:
+    file = str(path)
+    if not hasattr(module, "__model__"):
+        candidates = [
+            name
+            for name, member in vars(module).items()
+            if inspect.isclass(member) and issubclass(member, ComputeGraph) and member is not ComputeGraph
+        ]
+        example = candidates[-1] if candidates else "YourModel"
+        raise graph_error(f"no __model__: end the file with __model__ = {example}.", file, None)
+    found = module.__model__
+    if not inspect.isclass(found):
+        raise graph_error(f"__model__ must be a class, but it is {found!r}.", file, None)
+    if not issubclass(found, ComputeGraph):
+        raise graph_error(f"__model__ = {found.__name__} does not derive from ComputeGraph.", file, None)
+    return found
+
+
+@contextmanager
+def _fastllm_aliased() -> Iterator[None]:
+    """Let `ftllm` and `ftllm.llm` be this package, even where fastllm is installed; then put them back."""
+    hidden = {
+        name: module for name, module in sys.modules.items() if name == "ftllm" or name.startswith("ftllm.")
+    }
+    for name in hidden:
+        del sys.modules[name]
+    package, api = ModuleType("ftllm"), sys.modules.get(_PUBLIC_API)
+    if api is None:
+        api = ModuleType("ftllm.llm")
+        vars(api)["ComputeGraph"] = ComputeGraph
+    package.__path__ = []
+    vars(package)["llm"] = api
+    sys.modules["ftllm"], sys.modules["ftllm.llm"] = package, api
+    try:
+        yield
+    finally:
+        for name in _ALIASES:
+            sys.modules.pop(name, None)
+        sys.modules.update(hidden)

@@ -1,0 +1,64 @@
+"""The inputs of a graph: what `data[…]` means before any operator has written it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ftllm_nb.graph.rope import RopeSettings
+from ftllm_nb.graph.types import MARKER, Symbol, TensorType
+
+LOGITS = "logits"
+CACHE_PREFIXES = ("pastKey", "pastValue")
+_TABLES = ("sin", "cos")
+
+_FIXED = {
+    "inputIds": TensorType((1, Symbol.TOKENS), "int32"),
+    "positionIds": TensorType((1, Symbol.TOKENS), "int32"),
+    "attentionMask": TensorType((1, Symbol.TOKENS, Symbol.CACHED), MARKER),
+    "atype": TensorType((), MARKER),
+    "seqLens": TensorType((Symbol.SEQUENCES,), "int32"),
+}
+INPUT_NAMES = (*_FIXED, *_TABLES)
+"""The inputs that are no caches."""
+
+
+def is_input(name: str) -> bool:
+    """Whether this names an input: one that an operator may read and none may write."""
+    return name in INPUT_NAMES or is_cache(name)
+
+
+def is_cache(name: str) -> bool:
+    """Whether this names a layer's keys or values."""
+    return name.startswith(CACHE_PREFIXES)
+
+
+def cache_layer(name: str) -> int | None:
+    """The layer of a cache: the first integer in its name."""
+    match = re.search(r"\d+", name)
+    return int(match.group()) if match else None
+
+
+def input_type(name: str, max_positions: int, rope: Callable[[], RopeSettings]) -> TensorType:
+    """The type of an input that is no cache; `rope` is asked only for `sin` and `cos`."""
+    if name in _TABLES:
+        return TensorType((max_positions, rope().angles))
+    return _FIXED[name]
+
+
+def find_max_positions(config: Mapping[str, Any]) -> int | None:
+    """The longest sequence: `max_positions`, else `max_position_embeddings`; None where neither is set.
+
+    Raises `ValueError` with a sentence for a value that is no positive whole number.
+    """
+    for name in ("max_positions", "max_position_embeddings"):
+        number = config.get(name)
+        if number is None:
+            continue
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f'config["{name}"] must be a positive whole number, but it is {number!r}.')
+        return number
+    return None

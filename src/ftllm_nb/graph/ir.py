@@ -1,0 +1,112 @@
+"""A checked graph: every value is written once, has a type, and knows the node that makes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.rope import RopeSettings
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.ops.base import Array, Operator, StepContext
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor. `kind`: "input" (given with each step, or a cache), "weight" or "data".
+
+    `name` is the user's; a name that is written twice belongs to two values.
+    """
+
+    name: str
+    type: TensorType
+    kind: str
+    producer: Node | None = None
+
+    def __repr__(self) -> str:
+        return f'{self.kind} "{self.name}" {self.type}'
+
+
+@dataclass(eq=False)
+class Node:
+    """One operator at work. `inputs` and `outputs` are by parameter; an optional weight may be missing.
+
+    In place operators read the old value and write a new one.
+    """
+
+    operator: type[Operator]
+    inputs: dict[str, Value]
+    outputs: dict[str, Value]
+    attributes: dict[str, int | float]
+    call: Call
+
+    def evaluate(self, step: StepContext, inputs: dict[str, Any]) -> dict[str, Array]:
+        """What the NumPy reference computes, by output parameter.
+
+        `inputs`: by parameter, an array for each tensor and a list with one `SequenceCache` for each sequence
+        for each cache. This is how host steps and the reference executor run an operator.
+        """
+        names = {parameter: value.name for parameter, value in self.inputs.items()}
+        here = dataclasses.replace(step, names=names, where=self.call.where)
+        missing = {
+            parameter.name: None
+            for parameter in self.operator.parameters
+            if parameter.is_read and parameter.name not in inputs
+        }
+        return self.operator.compute(here, {**missing, **inputs, **self.attributes})
+
+    def __repr__(self) -> str:
+        return f"{self.operator.name} (operator {self.call.index})"
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """The KV cache of one layer: keys [cached, heads, dim] and values [cached, heads, v dim]."""
+
+    layer: int
+    key: Value
+    value: Value
+
+    @property
+    def heads(self) -> int:
+        """Heads of keys and of values."""
+        return self.key.type.size(1)
+
+    @property
+    def key_dim(self) -> int:
+        """Size of a key."""
+        return self.key.type.size(2)
+
+    @property
+    def value_dim(self) -> int:
+        """Size of a value."""
+        return self.value.type.size(2)
+
+
+@dataclass(eq=False)
+class CheckedGraph:
+    """A graph in which names, shapes and types fit each other, the config and the checkpoint.
+
+    `inputs` and `weights` hold what nodes read, by name; tied embeddings are one value. `caches` are by
+    layer. `unread_tensors`: tensors of the checkpoint that no operator reads. `notes`: sentences worth saying
+    once.
+    """
+
+    nodes: list[Node]
+    inputs: dict[str, Value]
+    weights: dict[str, Value]
+    caches: dict[int, LayerCache]
+    logits: Value
+    max_positions: int
+    rope: RopeSettings | None
+    config: dict[str, Any]
+    tokenizer_config: dict[str, Any] = field(default_factory=dict)
+    generation_config: dict[str, Any] = field(default_factory=dict)
+    unread_tensors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of logits for each token."""
+        return self.logits.type.size(-1)

@@ -1,0 +1,53 @@
+"""Suggestions for misspelt names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+_MOST_CANDIDATES = 2000
+_NUMBER = re.compile(r"\d+")
+
+
+def nearest_names(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+    """Up to `count` candidates that look like `name`, the nearest first.
+
+    Where candidates hold the same numbers as `name`, only these count: a misspelt weight of layer 3 is not
+    one of layer 8. It also keeps checkpoints of tens of thousands of tensors fast.
+    """
+    all_candidates = list(candidates)
+    numbers = _NUMBER.findall(name)
+    alike = [candidate for candidate in all_candidates if _NUMBER.findall(candidate) == numbers]
+    for pool in (alike, all_candidates[:_MOST_CANDIDATES]):
+        by_lower_case = {candidate.lower(): candidate for candidate in pool}
+        found = difflib.get_close_matches(name.lower(), by_lower_case, n=count, cutoff=0.6)
+        if found:
+            return [by_lower_case[lower] for lower in found]
+    return []
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """`; did you mean "a" or "b"?`, or a full stop where nothing is near."""
+    found = nearest_names(name, candidates)
+    return f"; did you mean {join_quoted(found, 'or')}?" if found else "."
+
+
+def join_quoted(names: Iterable[str], conjunction: str = "and") -> str:
+    """`"a", "b" and "c"`."""
+    quoted = [f'"{name}"' for name in names]
+    return f" {conjunction} ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def numbers_present(name: str, candidates: Iterable[str]) -> list[int]:
+    """The first number of the candidates that equal `name` but for it: the layers that a checkpoint holds."""
+    match = _NUMBER.search(name)
+    if match is None:
+        return []
+    head, tail = name[: match.start()], name[match.end() :]
+    middles = (
+        candidate[len(head) : len(candidate) - len(tail)]
+        for candidate in candidates
+        if candidate.startswith(head) and candidate.endswith(tail) and len(candidate) > len(head) + len(tail)
+    )
+    return sorted(int(middle) for middle in middles if middle.isdecimal())

@@ -1,0 +1,52 @@
+"""Model architectures, one file each: the file's name is config.json's model_type, `__model__` its graph."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from ftllm_nb.errors import CheckpointError
+from ftllm_nb.graph.compute_graph import ComputeGraph
+
+_POSITIVE_ENTRIES = (
+    "head_dim",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "vocab_size",
+)
+
+
+def supported_architectures() -> list[str]:
+    """The values of model_type that have a file here."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
+    """The graph of a config's architecture.
+
+    Raises `CheckpointError` for one that is not supported and for sizes that are no positive whole numbers.
+    """
+    model_type = config.get("model_type")
+    supported = supported_architectures()
+    if model_type not in supported:
+        problem = (
+            "config.json has no model_type"
+            if model_type is None
+            else f'config.json has the model_type "{model_type}", which is not supported'
+        )
+        raise CheckpointError(
+            f"{problem}; supported are {', '.join(supported)}, and any other model can be described in a "
+            "Python file and given with --custom FILE."
+        )
+    for name in _POSITIVE_ENTRIES:
+        number = config.get(name)
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise CheckpointError(
+                f"config.json's {name} must be a positive whole number, but it is {number!r}."
+            )
+    found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
+    return found
