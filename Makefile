@@ -5,11 +5,12 @@ VENV ?= .venv
 ORACLE_VENV ?= .venv-oracle
 LOWEST_VENV ?= .venv-lowest
 LOWEST_PYTHON ?= python3.10
+WHEEL_VENV ?= .venv-wheel
 # More arguments for the program that a target runs: make test ARGS="-k rotary", make bench ARGS="-t 2"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test oracle lowest lint type bench clean
+.PHONY: help chat test oracle lowest wheel lint type bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -27,6 +28,14 @@ oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
 lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
 	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle" $(ARGS)
 
+wheel: ## build the wheel, install it alone into a new environment and ask it a question
+	rm -rf $(WHEEL_VENV) dist
+	$(call create_environment,$(PYTHON),$(WHEEL_VENV))
+	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(WHEEL_VENV)/$(PIP) dist/ftllm_nb-*.whl
+	cd dist && echo "What is 17 + 25?" | ../$(WHEEL_VENV)/bin/ftllm-nb chat --temperature 0 | tee answer.txt
+	grep -qw 42 dist/answer.txt
+
 lint: $(VENV)/.dev ## ruff
 	$(VENV)/bin/ruff check .
 
@@ -37,7 +46,7 @@ bench: $(VENV)/.package ## measure prefill and decode against the machine's limi
 	$(VENV)/bin/ftllm-nb bench $(ARGS)
 
 clean: ## remove the environments and every cache below this folder
-	rm -rf $(VENV) $(ORACLE_VENV) $(LOWEST_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ORACLE_VENV) $(LOWEST_VENV) $(WHEEL_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. The package is installed editable, so what runs is always the code in src/. Stamps depend on
