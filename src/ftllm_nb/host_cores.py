@@ -23,7 +23,7 @@ def require_threads(threads: int) -> int:
     """`threads` itself; raises `UsageError` unless it is a whole number from 1 to 1024."""
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
         raise UsageError(
-            f"The number of threads must be from 1 to {MAX_THREADS}, a whole number, not {threads!r}."
+            f"the number of threads must be from 1 to {MAX_THREADS}, a whole number, not {threads!r}."
         )
     return threads
 
@@ -77,20 +77,20 @@ def _own_groups(root: Path) -> Iterator[Path]:
     """Folders of the control groups that may limit this process, each followed by those around it."""
     memberships = {}
     for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            memberships[controller] = path
+        # "4:cpu,cpuacct:/path" in version 1, "0::/path" in version 2.
+        _, _, membership = line.partition(":")
+        controllers, _, path = membership.partition(":")
+        memberships.update(dict.fromkeys(controllers.split(","), path))
     for line in _read(root / "proc/self/mountinfo").splitlines():
         mount, _, filesystem = line.partition(" - ")
-        if not filesystem.startswith(("cgroup ", "cgroup2 ")):
-            continue
-        mounted, mount_point = mount.split(" ")[3:5]
-        is_version_2 = filesystem.startswith("cgroup2 ")
-        if not is_version_2 and "cpu" not in filesystem.split(" ")[2].split(","):
+        kind, _, options = filesystem.partition(" ")
+        is_version_2 = kind == "cgroup2"
+        if not is_version_2 and (kind != "cgroup" or "cpu" not in options.split(" ")[-1].split(",")):
             continue
         own_path = memberships.get("" if is_version_2 else "cpu")
-        if own_path is None:
+        if not own_path:
             continue
+        mounted, mount_point = mount.split(" ")[3:5]
         # In a container, a part of the hierarchy may be mounted, and the group may lie outside of it.
         relative = PurePosixPath(os.path.relpath(own_path, mounted))
         if ".." in relative.parts:

@@ -103,7 +103,7 @@ class Model:
     @property
     def config(self) -> dict[str, Any]:
         """config.json, as the model's `build` left it."""
-        return self._loaded.config
+        return self._loaded.graph.config
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -160,7 +160,7 @@ class Model:
         from ftllm_nb.engine.sampling_settings import merge_settings, token_id_list
 
         settings = merge_settings(
-            self._loaded.generation_config,
+            self._loaded.graph.generation_config,
             max_tokens=max_length,
             do_sample=do_sample,
             top_p=top_p,
@@ -172,7 +172,7 @@ class Model:
         )
         prompt_ids = self.prompt_ids(query, history)
         stop_ids = frozenset(token_id_list(stop_token_ids, "stop_token_ids", UsageError))
-        token_ids = self._session.generate(prompt_ids, settings, stop_ids | self._loaded.stop_token_ids)
+        token_ids = self._session.generate(prompt_ids, settings, stop_ids | self.tokenizer.eos_token_ids)
         return self._stream_text(token_ids, one_by_one)
 
     def _stream_text(
@@ -237,7 +237,7 @@ class Model:
             messages.append({"role": "assistant", "content": answer})
         messages.extend([{"role": "user", "content": query}] if isinstance(query, str) else query)
         if not messages:
-            raise UsageError("The conversation holds no message: give at least one.")
+            raise UsageError("the conversation holds no message: give at least one.")
         if self.system_prompt is not None and messages[0].get("role") != "system":
             messages.insert(0, {"role": "system", "content": self.system_prompt})
         return messages
@@ -253,6 +253,7 @@ class Model:
     def close(self) -> None:
         """End what runs and give threads and memory back; the model cannot be used again."""
         self._engine.close()
+        self._loaded.checkpoint.close()
 
     def __enter__(self) -> Model:
         return self

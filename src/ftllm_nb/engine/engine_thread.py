@@ -15,6 +15,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 
 from ftllm_nb.engine.executor import Executor
@@ -79,12 +80,17 @@ class EngineThread:
         self.executor = executor
         self._start_anew()
         _ENGINES.add(self)
+        # A daemon thread that runs compiled code while the interpreter is taken down can crash the process.
+        # What is registered last is called first: this thread ends before the executor's own threads do.
+        at_exit = partial(_close_if_alive, weakref.ref(self))
+        atexit.register(at_exit)
+        weakref.finalize(self, atexit.unregister, at_exit).atexit = False
 
     def submit(self, task: Task) -> None:
         """Queue the task; raises `EngineError` after `close`."""
         with self._state.lock:
             if self._state.closed:
-                raise EngineError("The model is closed: load it again to go on.")
+                raise EngineError("the model is closed: load it again to go on.")
             if self._thread.ident is None:
                 self._thread.start()
             self._state.tasks.put(task)
@@ -98,7 +104,9 @@ class EngineThread:
 
     def close(self) -> None:
         """End every task, stop the thread and close the executor. May be called again."""
-        self._finalizer()
+        # Called as a function, the finalizer would do nothing while the interpreter exits.
+        if self._finalizer.detach():
+            _shut_down(self._state, self._thread)
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(SECONDS_TO_CLOSE)
 
@@ -122,7 +130,7 @@ class EngineThread:
             lost.append(before.tasks.get())
         for task in lost:
             if task is not None:
-                task.end(EngineError("The process was forked during this answer, which goes on there."))
+                task.end(EngineError("the process was forked during this answer, which goes on there."))
 
 
 def _serve(state: _State) -> None:
@@ -130,7 +138,7 @@ def _serve(state: _State) -> None:
         error: BaseException | None = None
         with state.lock:
             if state.closed:
-                error = EngineError("The model was closed before this answer began.")
+                error = EngineError("the model was closed before this answer began.")
             elif not task.cancelled:
                 # Requests to stop that come from here on mean this task.
                 state.executor.clear_stop()
@@ -163,9 +171,9 @@ def _shut_down(state: _State, thread: threading.Thread) -> None:
 _ENGINES: weakref.WeakSet[EngineThread] = weakref.WeakSet()
 
 
-def _close_all() -> None:
-    # A daemon thread that still runs compiled code while the interpreter is taken down can crash the process.
-    for engine in list(_ENGINES):
+def _close_if_alive(reference: weakref.ref[EngineThread]) -> None:
+    engine = reference()
+    if engine is not None:
         engine.close()
 
 
@@ -174,6 +182,5 @@ def _restart_all() -> None:
         engine._after_fork()
 
 
-atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_restart_all)

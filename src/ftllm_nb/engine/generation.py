@@ -80,7 +80,7 @@ class GenerationTask(Task):
         except MemoryError:
             self._cache.forget(executor)
             raise EngineError(
-                f"The memory does not hold {self.stats.prompt_tokens} tokens of prompt and their answer: "
+                f"the memory does not hold {self.stats.prompt_tokens} tokens of prompt and their answer: "
                 "shorten the prompt, or close other programs."
             ) from None
         except BaseException:

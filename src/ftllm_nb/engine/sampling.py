@@ -82,7 +82,7 @@ def _require_finite(logits: NDArray[np.float32]) -> None:
     low, high = float(logits.min()), float(logits.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise EngineError(
-            "The model's logits are not finite (NaN or infinity): the weights may be damaged, or the graph "
+            "the model's logits are not finite (NaN or infinity): the weights may be damaged, or the graph "
             "may compute something else than the model; compare with --engine reference."
         )
 

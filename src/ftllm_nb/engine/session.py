@@ -75,15 +75,15 @@ class _ForgetTask(Task):
 def check_prompt(prompt_ids: SequenceOf[int], executor: Executor) -> None:
     """Raise an error unless the executor can answer this prompt."""
     if not prompt_ids:
-        raise UsageError("The prompt holds no tokens: give the model at least one.")
+        raise UsageError("the prompt holds no tokens: give the model at least one.")
     if len(prompt_ids) > executor.max_positions:
         raise ContextLengthError(
-            f"The prompt has {len(prompt_ids)} tokens, but the model's context holds at most "
+            f"the prompt has {len(prompt_ids)} tokens, but the model's context holds at most "
             f"{executor.max_positions}: shorten it, or begin a new conversation."
         )
     wrong = next((token_id for token_id in prompt_ids if not 0 <= token_id < executor.vocab_size), None)
     if wrong is not None:
         raise EngineError(
-            f"The prompt holds the token id {wrong}, but the model's ids end at {executor.vocab_size - 1}: the "
-            "tokenizer and the weights do not belong together."
+            f"the prompt holds the token id {wrong}, but the model's ids end at {executor.vocab_size - 1}: "
+            "the tokenizer and the weights do not belong together."
         )
