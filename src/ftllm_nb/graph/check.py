@@ -71,12 +71,14 @@ class _Checker:
         notes = check_declared_shapes(self.graph, self.tensors)
         for call in self.graph.calls:
             self._add(call)
+        logits = self._logits()
         return CheckedGraph(
             nodes=self.nodes,
             inputs=self.inputs,
             weights=self.weights,
             caches=dict(sorted(self.caches.items())),
-            logits=self._logits(),
+            logits=logits,
+            vocab_size=self._vocab_size(logits),
             max_positions=self.max_positions,
             rope=self.rope,
             config=self.config,
@@ -290,6 +292,18 @@ class _Checker:
                 "last token of each sequence with SplitLastTokenStates before the last Linear."
             )
         return logits
+
+    def _vocab_size(self, logits: Value) -> int:
+        """The number of logits; embeddings must have as many rows, since what is sampled is read next."""
+        vocab_size = logits.type.size(-1)
+        for embedding in self.embeddings:
+            if embedding.type.size(0) < vocab_size:
+                assert logits.producer is not None
+                raise logits.producer.call.error(
+                    f'writes data "logits" {logits.type}, but the embedding "{embedding.name}" '
+                    f"{embedding.type} has fewer tokens."
+                )
+        return vocab_size
 
 
 def _refuse_written_input(call: Call, parameter: Parameter, argument: Argument) -> None:

@@ -89,8 +89,8 @@ class CheckedGraph:
     """A graph in which names, shapes and types fit each other, the config and the checkpoint.
 
     `inputs` and `weights` hold what nodes read, by name; tied embeddings are one value. `caches` are by
-    layer. `unread_tensors`: tensors of the checkpoint that no operator reads. `notes`: sentences worth saying
-    once.
+    layer. `vocab_size`: token ids are below it, and as many logits come out. `unread_tensors`: those of the
+    checkpoint that no operator reads. `notes`: sentences worth saying once.
     """
 
     nodes: list[Node]
@@ -98,6 +98,7 @@ class CheckedGraph:
     weights: dict[str, Value]
     caches: dict[int, LayerCache]
     logits: Value
+    vocab_size: int
     max_positions: int
     rope: RopeSettings | None
     config: dict[str, Any]
@@ -105,8 +106,3 @@ class CheckedGraph:
     generation_config: dict[str, Any] = field(default_factory=dict)
     unread_tensors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of logits for each token."""
-        return self.logits.type.size(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftllm_nb.graph.types import TensorType
+from ftllm_nb.graph.types import MARKER, ShapeError, TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 
 
@@ -15,7 +15,8 @@ class Print(Operator):
 
     @staticmethod
     def infer(input: TensorType) -> None:
-        return None
+        if input.dtype == MARKER:
+            raise ShapeError("input holds no values that could be printed")
 
     @staticmethod
     def reference(step: StepContext, input: Array) -> None:

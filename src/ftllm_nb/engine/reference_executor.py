@@ -1,0 +1,230 @@
+"""The executor that evaluates each operator's NumPy reference: slow, obvious, and right by definition.
+
+It tells whether a graph or a kernel is wrong, and it is the oracle of the compiled executor's tests. Weights
+and intermediates are float32, weights and caches after rounding to the type in which they would be stored.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.errors import ContextLengthError, EngineError, StepStopped, UsageError
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
+
+Floats = NDArray[np.float32]
+
+_WEIGHT_TYPES = ("auto", "float32", "float16", "bfloat16")
+_CACHE_TYPES = ("float32", "float16")
+_MARKER = np.empty(0, np.float32)
+
+
+class ReferenceCache:
+    """One sequence's keys or values in one layer: [length, heads, dim], rounded to the cache's type."""
+
+    def __init__(self, heads: int, dim: int, dtype: str) -> None:
+        self.dtype = dtype
+        self.length = 0
+        self.rows = np.empty((64, heads, dim), np.float32)
+
+    def append(self, rows: Floats) -> Floats:
+        """See `SequenceCache`."""
+        length = self.length + len(rows)
+        if length > len(self.rows):
+            larger = np.empty((2 * length, *self.rows.shape[1:]), np.float32)
+            larger[: self.length] = self.rows[: self.length]
+            self.rows = larger
+        self.rows[self.length : length] = rows.astype(self.dtype)
+        self.length = length
+        return self.rows[:length]
+
+
+class ReferenceSequence:
+    """A sequence: its caches by name, and how many tokens they hold between steps."""
+
+    def __init__(self, caches: dict[str, ReferenceCache]) -> None:
+        self.caches = caches
+        self.length = 0
+
+    def truncate(self, length: int) -> None:
+        """Forget what lies behind `length` tokens."""
+        self.length = length
+        for cache in self.caches.values():
+            cache.length = length
+
+
+class ReferenceExecutor:
+    """See `Executor`. `threads` is accepted for the sake of the others: NumPy decides for itself.
+
+    Raises `UsageError` for types that weights or caches cannot have here.
+    """
+
+    max_step_tokens = 512
+
+    def __init__(
+        self,
+        graph: CheckedGraph,
+        checkpoint: Checkpoint,
+        *,
+        weight_dtype: str = "auto",
+        kv_cache_dtype: str = "float16",
+        threads: int = 1,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        for what, dtype, known in (
+            ("weights", weight_dtype, _WEIGHT_TYPES),
+            ("KV cache", kv_cache_dtype, _CACHE_TYPES),
+        ):
+            if dtype not in known:
+                raise UsageError(f"the reference engine's {what} may be {', '.join(known)}, but not {dtype}.")
+        self.graph = graph
+        self.vocab_size = graph.vocab_size
+        self.max_positions = graph.max_positions
+        self.kv_cache_dtype = kv_cache_dtype
+        self._stop = threading.Event()
+        self._weights: dict[Value, Floats] = {}
+        for done, (name, value) in enumerate(graph.weights.items()):
+            self._weights[value] = _load(checkpoint, name, weight_dtype)
+            if progress is not None:
+                progress("load", done + 1, len(graph.weights))
+        self._tables: tuple[Floats, Floats] | None = None
+
+    def new_sequence(self) -> ReferenceSequence:
+        """An empty sequence."""
+        caches = {}
+        for layer in self.graph.caches.values():
+            for value in (layer.key, layer.value):
+                heads, dim = value.type.size(1), value.type.size(2)
+                caches[value.name] = ReferenceCache(heads, dim, self.kv_cache_dtype)
+        return ReferenceSequence(caches)
+
+    def truncate(self, sequence: ReferenceSequence, length: int) -> None:
+        """Forget the tokens from `length` on."""
+        if not 0 <= length <= sequence.length:
+            raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}.")
+        sequence.truncate(length)
+
+    def free_sequence(self, sequence: ReferenceSequence) -> None:
+        """Give the sequence's cache back."""
+        sequence.truncate(0)
+        sequence.caches.clear()
+
+    def run(self, steps: list[SequenceStep]) -> Floats:
+        """Run one step; see `Executor.run`."""
+        self._check(steps)
+        try:
+            logits = self._evaluate(steps)
+        except BaseException:
+            for step in steps:
+                step.sequence.truncate(step.sequence.length)
+            raise
+        for step in steps:
+            step.sequence.length += len(step.token_ids)
+        return logits
+
+    def request_stop(self) -> None:
+        """Let the running step stop after the operator at work."""
+        self._stop.set()
+
+    def clear_stop(self) -> None:
+        """Forget stop requests made so far."""
+        self._stop.clear()
+
+    def close(self) -> None:
+        """Give the weights back."""
+        self._weights.clear()
+
+    def _check(self, steps: list[SequenceStep]) -> None:
+        if not steps or any(len(step.token_ids) == 0 for step in steps):
+            raise EngineError("a step needs at least one token of each of its sequences.")
+        if len({id(step.sequence) for step in steps}) < len(steps):
+            raise EngineError("a sequence may be in a step once only.")
+        if sum(len(step.token_ids) for step in steps) > self.max_step_tokens:
+            raise EngineError(f"a step may hold at most {self.max_step_tokens} tokens.")
+        for step in steps:
+            lowest, highest = int(np.min(step.token_ids)), int(np.max(step.token_ids))
+            if lowest < 0 or highest >= self.vocab_size:
+                wrong = lowest if lowest < 0 else highest
+                raise EngineError(
+                    f"token id {wrong} is outside of the vocabulary of {self.vocab_size} tokens."
+                )
+            length = step.sequence.length + len(step.token_ids)
+            if length > self.max_positions:
+                raise ContextLengthError(
+                    f"{length} tokens do not fit into the model's context of {self.max_positions}."
+                )
+
+    def _evaluate(self, steps: list[SequenceStep]) -> Floats:
+        """Walk the nodes in order; a value is dropped after its last reader."""
+        context = StepContext(wants_logits=tuple(step.wants_logits for step in steps))
+        values: dict[Value, Any] = {**self._weights, **self._inputs(steps)}
+        readers = Counter(value for node in self.graph.nodes for value in node.inputs.values())
+        for node in self.graph.nodes:
+            if self._stop.is_set():
+                raise StepStopped
+            arguments = {
+                parameter.name: self._argument(node, parameter.name, parameter.kind, steps, values)
+                for parameter in node.operator.parameters
+                if parameter.name in node.inputs
+            }
+            results = node.evaluate(context, arguments)
+            values.update((value, results[name]) for name, value in node.outputs.items())
+            for value in node.inputs.values():
+                readers[value] -= 1
+                if value.kind == "data" and not readers[value] and value is not self.graph.logits:
+                    del values[value]
+        logits: Floats = values[self.graph.logits][0]
+        return logits
+
+    def _argument(
+        self, node: Node, name: str, kind: Kind, steps: list[SequenceStep], values: dict[Value, Any]
+    ) -> Any:
+        value = node.inputs[name]
+        if kind is not Kind.CACHE:
+            return values[value]
+        caches: list[SequenceCache] = [step.sequence.caches[value.name] for step in steps]
+        return caches
+
+    def _inputs(self, steps: list[SequenceStep]) -> dict[Value, Any]:
+        """The graph's inputs that are no caches, as arrays."""
+        positions = [step.sequence.length + np.arange(len(step.token_ids)) for step in steps]
+        arrays: dict[str, NDArray[Any]] = {
+            "inputIds": np.concatenate([step.token_ids for step in steps]).astype(np.int32)[None],
+            "positionIds": np.concatenate(positions).astype(np.int32)[None],
+            "seqLens": np.array([len(step.token_ids) for step in steps], np.int32),
+            "attentionMask": _MARKER,
+            "atype": _MARKER,
+        }
+        if self.graph.rope is not None:
+            if self._tables is None:
+                self._tables = self.graph.rope.tables(self.max_positions)
+            arrays["sin"], arrays["cos"] = self._tables
+        return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
+
+
+def _load(checkpoint: Checkpoint, name: str, weight_dtype: str) -> Floats:
+    """A weight as float32; matrices are rounded to the type in which they would be stored."""
+    stored = checkpoint.read(name)
+    if checkpoint.tensors[name].dtype == "bfloat16":
+        weight = (stored.astype(np.uint32) << 16).view(np.float32)
+    else:
+        weight = stored.astype(np.float32)
+    checkpoint.release(name)
+    if weight.ndim < 2 or weight_dtype in ("auto", "float32"):
+        return weight
+    return weight.astype(np.float16).astype(np.float32) if weight_dtype == "float16" else _to_bfloat16(weight)
+
+
+def _to_bfloat16(weight: Floats) -> Floats:
+    """Rounded to the nearest bfloat16, ties to even; NaN stays NaN."""
+    bits = weight.view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(weight), weight, rounded.view(np.float32))
