@@ -1,6 +1,6 @@
 """Text in, token ids out, and back: tokenizer files, chat templates, streaming detokenization.
 
-Importing this package loads none of tokenizers, sentencepiece and jinja2; each is imported when a folder needs it.
+Importing this package loads none of tokenizers, sentencepiece and jinja2 until a folder needs it.
 """
 
 from ftllm_nb.tokenizer.prompt_pieces import PromptPieces

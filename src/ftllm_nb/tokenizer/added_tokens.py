@@ -1,4 +1,4 @@
-"""Tokens that are matched in text as a whole before the model's own segmentation: control tokens and additions."""
+"""Tokens that are matched in text as a whole, before the segmentation: control tokens and additions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AddedToken:
 
     @classmethod
     def from_json(cls, value: object, where: str, special: bool) -> AddedToken:
-        """From a JSON string or object; `special` is the value for a string and for an object that says nothing."""
+        """From a JSON string or object; `special` is its value where the JSON says nothing."""
         if isinstance(value, str):
             return cls(value, special=special, normalized=not special)
         if isinstance(value, dict) and isinstance(value.get("content"), str):
@@ -61,7 +61,7 @@ class TokenMatcher:
         self._pattern = contents_pattern(self._by_content)
 
     def find(self, text: str) -> list[TokenSpan]:
-        """The spans of added tokens in `text`, in order, each widened by the whitespace that its flags swallow."""
+        """Spans of added tokens in `text` in order, widened by the whitespace that its flags swallow."""
         spans: list[TokenSpan] = []
         previous_end = 0
         for match in self._pattern.finditer(text):

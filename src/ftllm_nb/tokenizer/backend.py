@@ -21,6 +21,9 @@ class Backend(Protocol):
     named_tokens: dict[str, str]
     """The tokens that play a role, such as "eos_token", by role."""
 
+    unknown_id: int | None
+    """The id for characters that the vocabulary can spell neither by tokens nor by bytes."""
+
     def token_to_id(self, token: str) -> int | None:
         """The id of a token spelled as the vocabulary spells it."""
         ...
@@ -36,11 +39,11 @@ class Backend(Protocol):
     def encode_with_control(
         self, text: str, spans: Sequence[TokenSpan], control: frozenset[int]
     ) -> list[int]:
-        """Ids of `text` where `spans` are tokens and nothing else becomes an id of `control`."""
+        """Ids of `text` where `spans` are tokens and nothing else becomes one of `control`."""
         ...
 
     def surrounding_tokens(self) -> tuple[list[int], list[int]]:
-        """What the tokenizer itself puts before and after a plain text: often a beginning-of-sequence token."""
+        """What the tokenizer puts before and after a plain text: often a beginning of sequence."""
         ...
 
     def stream_decoder(self, skip: frozenset[int]) -> StreamDecoder:

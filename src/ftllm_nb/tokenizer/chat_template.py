@@ -26,7 +26,7 @@ class ChatTemplate:
         self._compiled: tuple[ChatTemplateEnvironment, jinja2.Template] | None = None
 
     def render(self, variables: dict[str, Any]) -> str:
-        """The prompt text; TokenizerError where the template is wrong, raises, or takes too much time or memory."""
+        """The prompt text; TokenizerError where the template is wrong, raises or takes too much."""
         import jinja2
 
         from ftllm_nb.tokenizer.template_environment import TemplateLimitError, TemplateRaisedError
@@ -55,19 +55,9 @@ class ChatTemplate:
         ) as error:  # a template is a program: anything that it does wrong is the template's fault
             line = _template_line(error)
             raise TokenizerError(
-                f"{self.where}{f', line {line}' if line else ''}: the chat template fails on this conversation: "
-                f"{_sentence(error)}."
+                f"{self.where}: the chat template fails on this conversation"
+                f"{f' in line {line}' if line else ''}: {_sentence(error)}."
             ) from error
-
-    def literals(self) -> str:
-        """All literal text of the template, pieces apart by NUL: where the control tokens that it writes stand."""
-        import jinja2.nodes
-
-        environment, _ = self._compile()
-        tree = environment.parse(self.source)
-        texts = [node.data for node in tree.find_all(jinja2.nodes.TemplateData)]
-        texts += [node.value for node in tree.find_all(jinja2.nodes.Const) if isinstance(node.value, str)]
-        return "\0".join(texts)
 
     def _compile(self) -> tuple[ChatTemplateEnvironment, jinja2.Template]:
         if self._compiled is None:
@@ -80,7 +70,8 @@ class ChatTemplate:
                 self._compiled = environment, environment.from_string(self.source)
             except jinja2.TemplateSyntaxError as error:
                 raise TokenizerError(
-                    f"{self.where}: the chat template has a syntax error in line {error.lineno}: {_sentence(error)}."
+                    f"{self.where}: the chat template has a syntax error in line {error.lineno}: "
+                    f"{_sentence(error)}."
                 ) from error
             except (
                 Exception

@@ -1,11 +1,12 @@
 """Which control tokens of a rendered prompt are the template's own, and which a message merely spells.
 
-A chat template prints messages and control tokens into one string. To tell them apart it is rendered once more with
-marks in the messages: around each spelled control token, and behind the first character of anything that could become
-one. Both renderings must agree but for whitespace (a mark can stop a trim); then places carry over one to one, and a
-control token is the template's where it stands in the marked rendering without a mark. The marks are characters that
-occur in no message. Where the renderings disagree under every marking, each token that a message spells is text
-wherever it stands: a message never becomes a control token, at the price of the template's own of that name.
+A chat template prints messages and control tokens into one string. To tell them apart it is rendered once
+more with marks in the messages: around each spelled control token, and behind the first character of anything
+that could become one. Both renderings must agree but for whitespace (a mark can stop a trim); then places
+carry over one to one, and a control token is the template's where it stands in the marked rendering without a
+mark. The marks are characters that occur in no message. Where the renderings disagree under every marking,
+each token that a message spells is text wherever it stands: a message never becomes a control token, at the
+price of the template's own of that name.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def template_control_spans(
 ) -> list[TokenSpan]:
     """The places of the template's own control tokens in `rendered`, which is `render(values)`.
 
-    `values` are the template variables that come from outside (messages, tools, …): nested lists and dicts of JSON
-    values. `control` maps the contents of control tokens to their ids.
+    `values` are the template variables that come from outside (messages, tools, …): nested lists and dicts of
+    JSON values. `control` maps the contents of control tokens to their ids.
     """
     pattern = contents_pattern(control)
     found = [TokenSpan(*match.span(), control[match.group()]) for match in pattern.finditer(rendered)]
@@ -62,7 +63,7 @@ def template_control_spans(
 def _marker(
     pattern: re.Pattern[str], marks: _Marks, initials: re.Pattern[str] | None
 ) -> Callable[[str], str]:
-    """Marks one message text: spelled control tokens, and with `initials` the first characters of possible others."""
+    """Marks a text: spelled control tokens, and with `initials` the first characters of possible others."""
 
     def mark_initials(text: str) -> str:
         return initials.sub(lambda match: match.group() + marks.inside, text) if initials else text
@@ -80,7 +81,7 @@ def _marker(
 def _places_of_unmarked(
     marked: str, rendered: str, pattern: re.Pattern[str], marks: _Marks
 ) -> set[int] | None:
-    """Places of control tokens that stand in `marked` without marks; None where it is not `rendered` with marks."""
+    """Places of control tokens without marks in `marked`; None where it is not `rendered` with marks."""
     either = re.compile(
         f"{marks.start}(?:{pattern.pattern}){marks.end}|(?P<own>{pattern.pattern})|[{''.join(marks)}]"
     )

@@ -29,8 +29,8 @@ def end_token_ids(
 ) -> frozenset[int]:
     """Ids that end an answer: all that the configs, the tokenizer and the chat template name.
 
-    Many folders name only the end of a document and leave out the end of a turn, or the reverse; stopping at either
-    is right for a conversation. `prompt_literals` is the template's (or prompt pieces') literal text.
+    Many folders name only the end of a document and leave out the end of a turn, or the reverse; stopping at
+    either is right for a conversation. `prompt_literals` is the source of the templates or the prompt pieces.
     """
     ids = {*_ids(generation_config.get("eos_token_id")), *_ids(config.get("eos_token_id"))}
     names = [token for token in END_OF_TURN_TOKENS if token in prompt_literals]

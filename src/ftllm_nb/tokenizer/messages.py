@@ -15,7 +15,7 @@ MAX_DEPTH = 64
 
 
 def without_surrogates(text: str) -> str:
-    """`text` with lone surrogates (bytes that a terminal could not decode) as U+FFFD; pairs become their character."""
+    """`text` with lone surrogates, the bytes that a terminal could not decode, as U+FFFD; pairs join."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -26,7 +26,7 @@ def without_surrogates(text: str) -> str:
 def checked_messages(messages: object) -> list[dict[str, Any]]:
     """Copies of `messages` in plain JSON types, without keys whose value is None.
 
-    TokenizerError where they are no list of {"role": str, "content": str or list of parts, …} or hold nothing.
+    TokenizerError where they are no list of {"role": str, "content": str or list of parts, …}, or empty.
     """
     if not isinstance(messages, (list, tuple)) or not messages:
         raise TokenizerError(

@@ -19,7 +19,7 @@ class PromptPart(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptPieces:
-    """prompt = pre_prompt + (user_role + question + bot_role + answer + history_sep) for each round, the last open."""
+    """prompt = pre_prompt + (user_role + question + bot_role + answer + history_sep) a round."""
 
     pre_prompt: str = ""
     user_role: str = ""
@@ -43,7 +43,7 @@ class PromptPieces:
         """The prompt as alternating pieces and message texts.
 
         System messages follow pre_prompt. Any role but "system" and "assistant" speaks as the user. With
-        `add_generation_prompt` the prompt ends in bot_role, unless the last message already is the assistant's.
+        `add_generation_prompt` the prompt ends in bot_role, unless the last message is the assistant's.
         """
         parts = [PromptPart(self.pre_prompt, True)]
         for message in messages:

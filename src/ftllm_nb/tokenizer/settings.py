@@ -26,8 +26,8 @@ MAX_JSON_BYTES = 64 * 2**20
 class TokenizerSettings:
     """Settings beside the vocabulary file, from tokenizer_config.json and its legacy companions.
 
-    `named` maps a role such as "eos_token" to its token; `added` are the tokens to add to the vocabulary, with the
-    id that the folder gives them where it gives one; `extra_special` are further special tokens.
+    `named` maps a role such as "eos_token" to its token; `added` are the tokens to add to the vocabulary,
+    with the id that the folder gives them where it gives one; `extra_special` are further special tokens.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class TokenizerSettings:
 
     @property
     def follows_llama_rules(self) -> bool:
-        """Whether transformers tokenizes the folder as Llama's, whatever the vocabulary file's own normalizer says."""
+        """Whether transformers tokenizes the folder as Llama's, whatever the vocabulary file itself says."""
         name = (self.tokenizer_class or "").removesuffix("Fast")
         return name == "LlamaTokenizer" and self.model_type not in MODEL_TYPES_WITH_OWN_RULES
 
@@ -99,7 +99,7 @@ def read_settings(
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, {} where there is no such file; TokenizerError where it is something else."""
+    """The JSON object in `path`, {} where there is no such file; TokenizerError for anything else."""
     if not path.is_file():
         return {}
     try:

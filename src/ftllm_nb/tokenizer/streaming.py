@@ -24,7 +24,7 @@ class StreamDecoder(Protocol):
 
 
 TokenText = Callable[[int], "str | None"]
-"""A token's string by id, as the vocabulary spells it; None for special and unknown ids, which give no text."""
+"""A token by id, as the vocabulary spells it; None for special and unknown ids, which give no text."""
 
 
 class ByteLevelStream:
@@ -71,7 +71,7 @@ class ByteFallbackStream:
         return self._without_leading_space(self._flush())
 
     def _complete_characters(self) -> str:
-        """Takes the complete characters from the pending bytes; each byte that can start none becomes U+FFFD."""
+        """Takes the complete characters from the pending bytes; a byte that can start none becomes U+FFFD."""
         text = ""
         while self._bytes:
             try:
@@ -101,7 +101,7 @@ class ByteFallbackStream:
 class WindowStream:
     """Detokenizer for any other decoder: decodes the last few ids again with each new one.
 
-    The window starts where text was last certain, so its decoder sees the context that spacing rules depend on.
+    The window starts where text was last certain, so the decoder sees the context that spacing needs.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
@@ -129,7 +129,7 @@ class WindowStream:
 
 
 def _byte_level_alphabet() -> dict[str, int]:
-    """Character to byte: printable Latin-1 stands for itself, the other bytes for U+0100 and following in order."""
+    """Character to byte: printable Latin-1 stands for itself, other bytes for U+0100 and following."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     alphabet = {chr(byte): byte for byte in printable}
@@ -141,7 +141,7 @@ _BYTE_OF_CHARACTER = _byte_level_alphabet()
 
 
 def _byte_level_bytes(text: str) -> bytes:
-    """The bytes that a byte-level token stands for; an added token outside the alphabet stands for its own UTF-8."""
+    """The bytes that a byte-level token stands for; a token outside the alphabet is its own UTF-8."""
     try:
         return bytes([_BYTE_OF_CHARACTER[character] for character in text])
     except KeyError:

@@ -1,7 +1,8 @@
-"""The jinja2 environment that chat templates run in: what transformers gives them, inside a sandbox with limits.
+"""The jinja2 environment of chat templates: what transformers gives them, in a sandbox with limits.
 
-A template is a stranger's program: the sandbox keeps it from Python's internals, and the limits keep a loop, a
-repetition or a recursion from taking all time or memory. They are checked in every loop turn, concatenation and call.
+A template is a stranger's program: the sandbox keeps it from Python's internals, and the limits keep a loop,
+a repetition or a recursion from taking all time or memory. They are checked in every loop turn, concatenation
+and call.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class TemplateRaisedError(jinja2.TemplateError):
 
 
 class ChatTemplateEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """trim_blocks, lstrip_blocks, loop controls, `{% generation %}`, tojson, raise_exception and strftime_now."""
+    """Loop controls, `{% generation %}`, tojson, raise_exception, strftime_now; blocks are trimmed."""
 
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
@@ -129,7 +130,7 @@ def _call_environment(method: str, arguments: list[jinja2.nodes.Expr], line: int
 
 
 class _GenerationTag(jinja2.ext.Extension):
-    """`{% generation %}…{% endgeneration %}` marks the assistant's text for training; here it prints its body."""
+    """`{% generation %}…{% endgeneration %}` marks text for training; here it prints its body."""
 
     tags = {"generation"}  # noqa: RUF012  (jinja2 declares it so)
 

@@ -1,7 +1,7 @@
 """Readers of tokenizer files, one module a file format.
 
-A module has `FILE_NAME`, the file it reads; `PREFERENCE`, where the smallest wins when a folder has several; and
-`open_backend(file, settings) -> Backend`. A new format is a new module here.
+A module has `FILE_NAME`, the file it reads; `PREFERENCE`, where the smallest wins when a folder has several;
+and `open_backend(file, settings) -> Backend`. A new format is a new module here.
 """
 
 from __future__ import annotations

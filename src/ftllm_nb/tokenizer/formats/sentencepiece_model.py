@@ -29,9 +29,10 @@ _CONTROL, _USER_DEFINED = 3, 4
 def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
     """Reads tokenizer.model; TokenizerError where it is damaged.
 
-    Who puts the "▁" before a text depends on the class that tokenizer_config.json names: LlamaTokenizer gives one
-    before the text (or, when `legacy`, before each part between added tokens); a class that comes as Python code
-    with the model leaves it to the vocabulary's own settings; with any other class transformers puts none.
+    Who puts the "▁" before a text depends on the class that tokenizer_config.json names: LlamaTokenizer gives
+    one before the text (or, when `legacy`, before each part between added tokens); a class that comes as
+    Python code with the model leaves it to the vocabulary's own settings; with any other class transformers
+    puts none.
     """
     import sentencepiece
 
@@ -69,6 +70,7 @@ class SentencePieceBackend:
         self._pieces = [text for text, _ in pieces]
         self._id_of = {text: token_id for token_id, (text, _) in enumerate(pieces)}
         self._prefix = prefix
+        self.unknown_id = library.unk_id() if library.unk_id() >= 0 else None
         self._settings = settings
         self.named_tokens = self._default_names() | {
             role: token.content for role, token in settings.named.items()
@@ -109,7 +111,7 @@ class SentencePieceBackend:
     ) -> list[int]:
         """See Backend."""
         others = [span for span in self._matcher.find(text) if span.token_id not in control]
-        return self._encode_parts(text, _without_overlaps(spans, others), control)
+        return self._encode_parts(text, _without_overlaps(spans, others), control - {self.unknown_id})
 
     def surrounding_tokens(self) -> tuple[list[int], list[int]]:
         """See Backend."""

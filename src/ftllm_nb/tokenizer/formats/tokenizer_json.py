@@ -22,7 +22,7 @@ PREFERENCE = 0
 
 
 def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
-    """Reads tokenizer.json and adds what tokenizer_config.json adds; TokenizerError where the file is damaged."""
+    """Reads tokenizer.json, with what tokenizer_config.json adds; TokenizerError where it is damaged."""
     from tokenizers import Tokenizer as LibraryTokenizer
 
     try:
@@ -49,6 +49,7 @@ class TokenizerJsonBackend:
             token_id: _from_library(token) for token_id, token in library.get_added_tokens_decoder().items()
         }
         self.named_tokens = {role: token.content for role, token in settings.named.items()}
+        self.unknown_id = _unknown_id(library)
         vocabulary_size = library.get_vocab_size(with_added_tokens=True)
         self.vocab_size = max([vocabulary_size, *(token_id + 1 for token_id in self.added_tokens)])
 
@@ -74,7 +75,7 @@ class TokenizerJsonBackend:
     ) -> list[int]:
         """See Backend."""
         if control not in self._text_only:
-            self._text_only[control] = _TextOnlyTokenizer(self._library, control)
+            self._text_only[control] = _TextOnlyTokenizer(self._library, control, self.unknown_id)
         return self._text_only[control].encode(text, spans)
 
     def surrounding_tokens(self) -> tuple[list[int], list[int]]:
@@ -110,18 +111,18 @@ class TokenizerJsonBackend:
 class _TextOnlyTokenizer:
     """A copy of a tokenizer in which control tokens have secret names, so that no text can spell them.
 
-    The ids of a secret name are the copy's own; `_real_id` maps them, and those of all other added tokens, back.
+    The copy numbers added tokens anew; `_real_id` maps its numbers back.
     """
 
-    def __init__(self, library: LibraryTokenizer, control: frozenset[int]) -> None:
+    def __init__(self, library: LibraryTokenizer, control: frozenset[int], unknown_id: int | None) -> None:
         from tokenizers import Tokenizer as LibraryTokenizer
 
         description: dict[str, Any] = json.loads(library.to_str())
         nonce = secrets.token_hex(8)
-        self._control = control
+        self._forbidden = control - {unknown_id}
         self._alias: dict[int, str] = {}
         vocabulary = library.get_vocab(with_added_tokens=False).values()
-        # The library numbers added tokens from the vocabulary's count: fillers keep them clear of ids above it.
+        # The library numbers added tokens from the vocabulary's count: fillers fill its holes.
         holes = max(vocabulary, default=-1) + 1 - len(vocabulary)
         fillers = [
             {**_ADDED_TOKEN_FLAGS, "id": 0, "content": f"\ue000{nonce}:filler:{index}\ue001"}
@@ -154,8 +155,8 @@ class _TextOnlyTokenizer:
         encoding = self._library.encode(text, add_special_tokens=False)
         ids: list[int] = encoding.ids
         for index, token_id in enumerate(ids):
-            # The vocabulary itself may reach a control token from its characters: then cut the text inside it.
-            if token_id in self._control and token_id not in self._real_id:
+            # The vocabulary itself may reach a control token from its characters: then cut it.
+            if token_id in self._forbidden and token_id not in self._real_id:
                 start, end = encoding.offsets[index]
                 if end - start < 2:
                     return self._encode(text[:start]) + self._encode(text[end:])
@@ -173,7 +174,7 @@ _ADDED_TOKEN_FLAGS = {
 
 
 def _add_missing_tokens(library: LibraryTokenizer, settings: TokenizerSettings) -> None:
-    """Adds the tokens of tokenizer_config.json that the file lacks, in the order and with the flags of transformers."""
+    """Adds the tokens of tokenizer_config.json that the file lacks, in transformers' order."""
     present = {token.content for token in library.get_added_tokens_decoder().values()}
     named = {token.content for token in settings.named.values()}
     for _, token in settings.added:
@@ -186,7 +187,7 @@ def _add_missing_tokens(library: LibraryTokenizer, settings: TokenizerSettings) 
 
 
 def _apply_llama_rules(library: LibraryTokenizer, settings: TokenizerSettings) -> None:
-    """Llama's segmentation as transformers 5 does it: "▁" before the text, or before each part when `legacy`."""
+    """Llama's segmentation as in transformers 5: "▁" before the text, or before each part when `legacy`."""
     from tokenizers import decoders, normalizers, pre_tokenizers
 
     scheme = "never" if not settings.add_prefix_space else "always" if settings.legacy else "first"
@@ -196,6 +197,16 @@ def _apply_llama_rules(library: LibraryTokenizer, settings: TokenizerSettings) -
     if settings.add_prefix_space:
         steps.append(decoders.Strip(content=" ", left=1, right=0))
     library.decoder = decoders.Sequence(steps)
+
+
+def _unknown_id(library: LibraryTokenizer) -> int | None:
+    name = getattr(library.model, "unk_token", None)
+    if name is not None:
+        token_id: int | None = library.token_to_id(name)
+        return token_id
+    # Unigram does not tell its own: a character that no vocabulary holds does.
+    tokens = library.model.tokenize("\U0010fffd") if type(library.model).__name__ == "Unigram" else []
+    return tokens[0].id if len(tokens) == 1 else None
 
 
 def _state(component: Any) -> Any:

@@ -1,0 +1,141 @@
+"""Live against transformers: ids, prompts and decoded text on the same tokenizer folders.
+
+Transformers 5 is the measure: its rules for tokenizer.model and Llama's tokenizer.json differ from earlier.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ftllm_nb.tokenizer import Tokenizer, load_tokenizer
+from tests.tokenizer.folders import FOLDERS, WORDS, read_config
+
+pytestmark = pytest.mark.oracle
+transformers = pytest.importorskip("transformers", minversion="5.0", reason="`make oracle` installs it")
+
+TEXTS = [
+    "",
+    " ",
+    "\n",
+    "hello world",
+    " hello  world ",
+    "   leading",
+    "a\n\n b\r\n\tc",
+    "Don't stop, they're 12345 + 67.89!",
+    "def f(x):\n    return x == 1  # ok",
+    "你好,世界。今天天气怎么样?",
+    "日本語 и русский",
+    "🙂👨‍👩‍👧 e\u0301 \u00a0 \u200b \ufeff",
+    "\x00\x01\x7f",
+    "▁▁ literal ▁",
+    "ABC ﬁ Ⅷ ½",
+    "[0x41] <|im_en d|>",
+]
+CONVERSATIONS: list[list[dict[str, Any]]] = [
+    [{"role": "user", "content": "What is 17 + 25?"}],
+    [{"role": "user", "content": "  spaces  and\nlines  "}],
+    [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "你好"}],
+    [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "Hello! How are you?"},
+        {"role": "user", "content": "fine\n"},
+    ],
+    [
+        {"role": "system", "content": " S "},
+        {"role": "user", "content": "a < b and <p>"},
+        {"role": "assistant", "content": "x"},
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": " "},
+        {"role": "user", "content": "🙂"},
+    ],
+]
+
+
+class Pair:
+    """One folder, opened by both libraries."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ours: Tokenizer = load_tokenizer(
+            folder, read_config(folder, "tokenizer_config.json"), read_config(folder, "config.json")
+        )
+        self.theirs: Any = transformers.AutoTokenizer.from_pretrained(folder)
+
+    def their_ids(self, text: str) -> list[int]:
+        return list(self.theirs(text, add_special_tokens=False)["input_ids"])
+
+
+@pytest.fixture(scope="module", params=list(FOLDERS))
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Pair(FOLDERS[request.param](tmp_path_factory.mktemp("tokenizer")))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_of_text(pair: Pair, text: str) -> None:
+    assert pair.ours.encode_text(text) == pair.their_ids(text)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_of_a_completion(pair: Pair, text: str) -> None:
+    assert pair.ours.encode_completion(text) == list(pair.theirs(text)["input_ids"])
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_between_control_tokens(pair: Pair, text: str) -> None:
+    control = list(pair.theirs.added_tokens_encoder)[:3]
+    prompt = f"{control[0]}{text}{control[1]} {text}\n{control[-1]}"
+    assert pair.ours.encode_prompt(prompt) == pair.their_ids(prompt)
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+@pytest.mark.parametrize("add_generation_prompt", [True, False])
+def test_chat_templates(pair: Pair, conversation: list[dict[str, Any]], add_generation_prompt: bool) -> None:
+    rendered = pair.theirs.apply_chat_template(
+        conversation, tokenize=False, add_generation_prompt=add_generation_prompt
+    )
+    ids = pair.theirs.apply_chat_template(
+        conversation, add_generation_prompt=add_generation_prompt, return_dict=False
+    )
+    assert pair.ours.render_chat(conversation, add_generation_prompt) == rendered
+    assert pair.ours.apply_chat_template(conversation, add_generation_prompt) == list(ids)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_decoded_text(pair: Pair, text: str) -> None:
+    control = next(iter(pair.theirs.added_tokens_encoder))
+    for ids in (pair.their_ids(text), pair.their_ids(f"{control}{text}{control} {text}")):
+        assert pair.ours.decode(ids) == pair.theirs.decode(ids, skip_special_tokens=True)
+
+
+fragments = st.one_of(
+    st.text(max_size=12), st.sampled_from(WORDS), st.sampled_from([" ", "\n", "  ", "▁", "'s"])
+)
+texts = st.lists(fragments, max_size=12).map("".join)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=texts)
+def test_any_text(pair: Pair, text: str) -> None:
+    if any(token in text for token in pair.theirs.added_tokens_encoder):
+        return
+    ids = pair.their_ids(text)
+    assert pair.ours.encode_text(text) == ids
+    assert pair.ours.decode(ids) == pair.theirs.decode(ids, skip_special_tokens=True)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=texts, second=texts)
+def test_any_conversation(pair: Pair, first: str, second: str) -> None:
+    if any(token in first + second for token in pair.theirs.added_tokens_encoder):
+        return
+    conversation = [
+        {"role": "user", "content": first},
+        {"role": "assistant", "content": second},
+        {"role": "user", "content": second + first},
+    ]
+    theirs = pair.theirs.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
+    assert pair.ours.apply_chat_template(conversation) == list(theirs)
