@@ -28,16 +28,10 @@ from ftllm_nb.kernels.walk import (
     lead,
     publish,
 )
+from ftllm_nb.memory import aligned_bytes
 
 PATIENCE_TURNS = 3000
 """Turns of the spin loop (about a millisecond) before a worker without work waits in Python."""
-
-
-def aligned_bytes(size: int) -> NDArray[np.uint8]:
-    """Zeroed memory that begins at a multiple of 64 bytes; untouched pages cost nothing."""
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size]
 
 
 class ThreadPool:

@@ -86,24 +86,6 @@ def matmul_tile(  # type: ignore[no-untyped-def]
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def widen_weights(typing_context, source, target, count, kind):  # type: ignore[no-untyped-def]
-    """Convert `count` vectors of 16 weights of type `kind` at `source` to float32 at `target`."""
-    weight_kind = literal(kind)
-    signature = types.void(types.int64, types.int64, types.int64, kind)
-
-    def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        source, target, count = values[:3]
-        with cgutils.for_range(builder, count) as loop:
-            at = builder.mul(loop.index, ir.Constant(I64, LANES * WEIGHT_BYTES[weight_kind]))
-            to = builder.mul(loop.index, ir.Constant(I64, LANES * 4))
-            vector = _LOADERS[weight_kind](builder, builder.add(source, at))
-            store(builder, vector, builder.add(target, to), 4)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def load_weight(typing_context, address, kind):  # type: ignore[no-untyped-def]
     """One weight of type `kind` at an address, widened to float32."""
     weight_kind = literal(kind)
@@ -119,3 +101,32 @@ def load_weight(typing_context, address, kind):  # type: ignore[no-untyped-def]
         return value
 
     return types.float32(types.int64, kind), generate
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def store_weight(typing_context, address, value, kind):  # type: ignore[no-untyped-def]
+    """Write a float32 as one weight of type `kind`, rounded to nearest even; NaN stays NaN."""
+    weight_kind = literal(kind)
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
+        address, value = values[:2]
+        if weight_kind == FLOAT16:
+            value = builder.fptrunc(value, ir.HalfType())
+        elif weight_kind == BFLOAT16:
+            value = _round_to_bf16(builder, value)
+        store(builder, value, address, WEIGHT_BYTES[weight_kind])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.float32, kind), generate
+
+
+def _round_to_bf16(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The upper 16 bits of a float32, rounded to nearest even; a NaN keeps its upper bits, made quiet."""
+    i32 = ir.IntType(32)
+    bits = builder.bitcast(value, i32)
+    upper = builder.lshr(bits, ir.Constant(i32, 16))
+    odd = builder.and_(upper, ir.Constant(i32, 1))
+    rounded = builder.lshr(builder.add(builder.add(bits, ir.Constant(i32, 0x7FFF)), odd), ir.Constant(i32, 16))
+    quiet = builder.or_(upper, ir.Constant(i32, 0x40))
+    is_nan = builder.fcmp_unordered("uno", value, value)
+    return builder.trunc(builder.select(is_nan, quiet, rounded), ir.IntType(16))

@@ -226,3 +226,15 @@ def max_lanes(builder, value):  # type: ignore[no-untyped-def]
         return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
     return _fold(builder, value, larger)
+
+
+@emitted(types.float32, float32x16, types.int64)
+def lane(builder, value, index):  # type: ignore[no-untyped-def]
+    """One lane."""
+    return builder.extract_element(value, builder.trunc(index, I32))
+
+
+@emitted(float32x16, types.float32, types.float32)
+def pair(builder, first, others):  # type: ignore[no-untyped-def]
+    """A vector with one value in lane 0 and another in all other lanes."""
+    return builder.insert_element(splat(builder, others), first, ir.Constant(I32, 0))

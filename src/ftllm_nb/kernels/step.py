@@ -34,16 +34,16 @@ STEP_SLOTS = 5
 STEP_SEQUENCES = 6
 """Address of int64 [sequences, SEQUENCE_FIELDS]."""
 STEP_TILES = 7
-"""Address of int64 [tiles, TILE_FIELDS]: runs of tokens whose attention is one unit of work."""
+"""Address of int64 [tiles, TILE_FIELDS]: runs of one sequence's tokens whose attention is one unit of work."""
 STEP_NUM_TILES = 8
 STEP_SPLITS = 9
-"""Address of int64 [splits, SPLIT_FIELDS]: parts of long single-token attentions."""
+"""Address of int64 [splits, SPLIT_FIELDS]: parts, by position, of the attention of single tokens."""
 STEP_NUM_SPLITS = 10
 STEP_MERGES = 11
-"""Address of int64 [merges, MERGE_FIELDS]: single tokens whose attention was split by position."""
+"""Address of int64 [merges, MERGE_FIELDS]: the single tokens whose parts are to be put together."""
 STEP_NUM_MERGES = 12
 STEP_PARTIALS = 13
-"""Address of the float32 buffer for results of attention by block."""
+"""Address of the float32 buffer for attention over one cache block each."""
 STEP_FIELDS = 16
 
 SEQUENCE_BLOCKS = 0
@@ -55,6 +55,27 @@ SEQUENCE_START = 2
 SEQUENCE_LENGTH = 3
 """Tokens in the cache after this step."""
 SEQUENCE_FIELDS = 4
+
+TILE_SEQUENCE = 0
+"""Index into the table of sequences."""
+TILE_FIRST_TOKEN = 1
+"""The first token, counted in the step."""
+TILE_TOKENS = 2
+TILE_FIELDS = 4
+
+SPLIT_SEQUENCE = 0
+SPLIT_TOKEN = 1
+"""The token, counted in the step."""
+SPLIT_FIRST_BLOCK = 2
+SPLIT_END_BLOCK = 3
+SPLIT_PARTIAL = 4
+"""Where the token's partial results begin, counted in blocks: block b's lie at this + b."""
+SPLIT_FIELDS = 8
+
+MERGE_TOKEN = 0
+MERGE_BLOCKS = 1
+MERGE_PARTIAL = 2
+MERGE_FIELDS = 4
 
 WORKER_INDEX = 0
 WORKER_COUNT = 1

@@ -21,8 +21,8 @@ class Tier:
 
     `required`: LLVM feature names that the CPU must have. `cpu`: the CPU name given to LLVM when the tier is
     forced, with exactly `required` switched on. `tile_tokens` × `tile_blocks`: the float matmul tile
-    (tokens × blocks of 16 rows) whose accumulators fit the registers. `decode_blocks`: row blocks that one
-    token's loop keeps in flight to hide the latency of the fused multiply-add.
+    (tokens × blocks of 16 rows) whose accumulators fit the registers; `small_tokens` × `small_blocks`: the one
+    for fewer tokens, which reads more weights at a time.
     """
 
     name: str
@@ -31,17 +31,18 @@ class Tier:
     cpu: str
     tile_tokens: int
     tile_blocks: int
-    decode_blocks: int
+    small_tokens: int
+    small_blocks: int
 
 
 _AVX2 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "sse4.2", "ssse3", "popcnt")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")
 
 TIERS: tuple[Tier, ...] = (
-    Tier("avx512", "x86_64", _AVX512, "skylake-avx512", 8, 3, 8),
-    Tier("avx2", "x86_64", _AVX2, "haswell", 4, 1, 4),
-    Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 4),
-    Tier("generic", "", (), "", 4, 1, 4),
+    Tier("avx512", "x86_64", _AVX512, "skylake-avx512", 12, 2, 4, 4),
+    Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2),
+    Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 2, 2),
+    Tier("generic", "", (), "", 3, 1, 1, 1),
 )
 """Best first; `generic` runs everywhere."""
 

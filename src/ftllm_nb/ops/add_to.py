@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.kernels.elementwise import add_scaled
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
 class AddTo(Operator):
@@ -28,3 +30,8 @@ class AddTo(Operator):
     @staticmethod
     def reference(step: StepContext, input0: Array, input1: Array, alpha: float) -> Array:
         return np.asarray(input0 + np.float32(alpha) * input1)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        first, second = node.inputs["input0"], node.inputs["input1"]
+        lower_each(lowering, add_scaled, first, second, node.outputs["input0"], float(node.attributes["alpha"]))

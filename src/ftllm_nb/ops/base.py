@@ -119,7 +119,12 @@ class Operator:
     """False for operators that only fusion makes."""
     changes_nothing: ClassVar[bool] = False
     """True where the one output always equals the input of that name: checked, but never run."""
+    outputs_share_rows: ClassVar[bool] = False
+    """True where the outputs are column ranges of one buffer, each padded to a multiple of 16."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
+    lower: ClassVar[Callable[..., None] | None] = None
+    """`lower(node, lowering)` adds rows to a program (see lowering.py). An operator without it is evaluated by
+    its reference between two walks of the program."""
     infer: ClassVar[Callable[..., Inferred]]
     """The shape rule: types in, types out; raises `ShapeError` with the parameters' names."""
     reference: ClassVar[Callable[..., Computed]]

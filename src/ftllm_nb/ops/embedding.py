@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_TOKEN_IDS
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 
 class Embedding(Operator):
@@ -26,3 +28,13 @@ class Embedding(Operator):
     @staticmethod
     def reference(step: StepContext, input: Array, weight: Array) -> Array:
         return weight[input]
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        ids, weight = node.inputs["input"], node.inputs["weight"]
+        packed, out = lowering.weight([weight]), lowering.place(node.outputs["output"])
+        ids_field = {"inputIds": STEP_TOKEN_IDS, "positionIds": STEP_POSITIONS}[ids.name]
+        lowering.limit_ids(ids, weight.type.size(0))
+        lowering.add(
+            packed.format.embedding_kernel(), packed.address, packed.columns, out.address, out.stride, ids_field
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 
 class ExpandHead(Operator):
@@ -25,3 +26,7 @@ class ExpandHead(Operator):
     @staticmethod
     def reference(step: StepContext, input: Array, headDim: int) -> Array:
         return input.reshape(*input.shape[:-1], -1, headDim)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        """Nothing to do: the heads lie side by side already."""

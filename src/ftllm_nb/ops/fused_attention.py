@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.kernels.attention import (
+    attend_kernel,
+    attend_split_kernel,
+    merge_splits,
+    partial_floats,
+    scratch_bytes,
+    tile_tokens,
+)
+from ftllm_nb.kernels.cache_rows import store_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, SequenceCache, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 CAUSAL = 0
 UNMASKED = 2
@@ -101,6 +111,37 @@ class FusedAttention(Operator):
             outputs.append(attend(q[0, rows], keys, values, scale, maskType == CAUSAL))
             first += length
         return np.concatenate(outputs)[None]
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        lower_attention(node, lowering, (0, 0, 0, 0, 0))
+
+
+def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, int, int, int, int]) -> None:
+    """Rows that rotate and store, attend to tiles, attend to split single tokens, and merge those.
+
+    `rotation`: pairs of q and of curk to rotate, the tables sin and cos, and the tables' bytes a position.
+    """
+    query, key, value = node.inputs["q"], node.inputs["curk"], node.inputs["curv"]
+    heads, key_dim = query.type.size(2), query.type.size(3)
+    kv_heads, value_dim = value.type.size(2), value.type.size(3)
+    cache = lowering.cache(node.inputs["k"])
+    q, k, v, out = (lowering.place(tensor) for tensor in (query, key, value, node.outputs["output"]))
+    lowering.need_scratch(scratch_bytes(heads, kv_heads, key_dim, value_dim))
+    lowering.need_partials(partial_floats(heads, value_dim))
+    lowering.need_tiles(tile_tokens(heads, kv_heads))
+    query_pairs, key_pairs, *tables = rotation
+    lowering.add(
+        store_kernel(cache.kind), k.address, k.stride, v.address, v.stride, kv_heads, key_dim, value_dim,
+        cache.keys, cache.values, q.address, q.stride, heads, query_pairs, key_pairs, *tables,
+    )  # fmt: skip
+    causal = int(node.attributes["maskType"] == CAUSAL)
+    shared = (
+        q.address, q.stride, out.address, out.stride, heads, kv_heads, key_dim, value_dim, cache.keys, cache.values,
+        float(node.attributes["scale"]), causal,
+    )  # fmt: skip
+    for kernel in (attend_kernel(cache.kind), attend_split_kernel(cache.kind), merge_splits):
+        lowering.add(kernel, *shared)
 
 
 def attend(queries: Array, keys: Array, values: Array, scale: float, causal: bool) -> Array:

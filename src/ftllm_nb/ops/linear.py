@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
@@ -14,6 +16,7 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_vector,
 )
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor
 
 
 class Linear(Operator):
@@ -46,3 +49,30 @@ class Linear(Operator):
     def reference(step: StepContext, input: Array, weight: Array, bias: Array | None) -> Array:
         product = np.matmul(input, weight.T)
         return np.asarray(product if bias is None else product + bias)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        lower_linear(
+            lowering,
+            node.inputs["input"],
+            [node.inputs["weight"]],
+            [node.inputs.get("bias")],
+            node.outputs["output"],
+        )
+
+
+def lower_linear(
+    lowering: Lowering,
+    source: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    target: Tensor,
+) -> None:
+    """One row for products of one input with several weights, whose outputs lie side by side from `target` on."""
+    packed = lowering.weight(weights)
+    read, written = lowering.place(source), lowering.place(target)
+    lowering.add(
+        packed.format.linear_kernel(), read.address, read.stride, packed.columns, packed.address,
+        packed.num_blocks, lowering.vector(biases, [weight.type.size(0) for weight in weights]),
+        written.address, written.stride, lowering.count(source),
+    )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.kernels.cache_rows import rotate
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
 
 class LlamaRotatePosition2D(Operator):
@@ -60,3 +62,14 @@ class LlamaRotatePosition2D(Operator):
         output[..., :pairs] = first * cosine - second * sine
         output[..., half : half + pairs] = second * cosine + first * sine
         return output
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        source = node.inputs["input"]
+        place, dim = lowering.place(source), source.type.size(-1)
+        lowering.add(
+            rotate, place.address, place.stride, features(source) // dim, dim,
+            int(min(node.attributes["rotaryDim"], dim // 2)),
+            lowering.rope_table(node.inputs["sin"]), lowering.rope_table(node.inputs["cos"]),
+            4 * node.inputs["sin"].type.size(-1),
+        )  # fmt: skip

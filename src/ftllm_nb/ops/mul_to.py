@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.kernels.elementwise import multiply
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
 class MulTo(Operator):
@@ -22,3 +24,7 @@ class MulTo(Operator):
     @staticmethod
     def reference(step: StepContext, input0: Array, input1: Array) -> Array:
         return input0 * input1
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        lower_each(lowering, multiply, node.inputs["input0"], node.inputs["input1"], node.outputs["input0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
+from ftllm_nb.kernels.elementwise import rms_norm
 from ftllm_nb.ops.base import (
     Array,
     Kind,
@@ -14,6 +15,7 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_vector,
 )
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
 
 class RMSNorm(Operator):
@@ -36,3 +38,14 @@ class RMSNorm(Operator):
     def reference(step: StepContext, input: Array, weight: Array, eps: float) -> Array:
         mean_square = np.mean(np.square(input), axis=-1, keepdims=True)
         return np.asarray(input / np.sqrt(mean_square + np.float32(eps)) * weight)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        source, target = node.inputs["input"], node.outputs["output"]
+        size = source.type.size(-1)
+        read, written = lowering.place(source), lowering.place(target)
+        lowering.add(
+            rms_norm, read.address, read.stride, written.address, written.stride,
+            lowering.vector([node.inputs["weight"]], [size]), size, features(source) // size,
+            float(node.attributes["eps"]), lowering.count(source),
+        )  # fmt: skip

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
+from ftllm_nb.kernels import elementwise
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
 class Silu(Operator):
@@ -21,6 +23,12 @@ class Silu(Operator):
     @staticmethod
     def reference(step: StepContext, input: Array) -> Array:
         return silu(input)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        source = node.inputs["input"]
+        lower_each(lowering, elementwise.silu, source, source, node.outputs["output"])
+
 
 
 def silu(values: Array) -> Array:

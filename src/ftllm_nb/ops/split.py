@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.kernels.elementwise import copy_runs
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_axis
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
 
 class Split(Operator):
@@ -31,3 +35,19 @@ class Split(Operator):
     @staticmethod
     def reference(step: StepContext, input: Array, axis: int, start: int, end: int) -> Array:
         return input.swapaxes(0, axis)[start:end].swapaxes(0, axis)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        source, target = node.inputs["input"], node.outputs["output"]
+        shape, axis = source.type.shape, int(node.attributes["axis"]) % source.type.rank
+        first, last = int(node.attributes["start"]), int(node.attributes["end"])
+        inner = math.prod(source.type.size(at) for at in range(max(axis, 2) + 1, len(shape)))
+        size = source.type.size(axis)
+        if axis == 0:  # only the whole first axis passes the shape rule: a copy
+            inner, first, last, size = 1, 0, features(source), features(source)
+        read, written = lowering.place(source), lowering.place(target)
+        lowering.add(
+            copy_runs, read.address + first * inner * 4, read.stride, size * inner * 4, written.address,
+            written.stride, (last - first) * inner * 4, (last - first) * inner,
+            features(source) // (size * inner), lowering.count(source),
+        )  # fmt: skip

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.kernels.elementwise import gather_rows
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
 class SplitLastTokenStates(Operator):
@@ -30,3 +32,7 @@ class SplitLastTokenStates(Operator):
     def reference(step: StepContext, input: Array, seqLens: Array) -> Array:
         last = np.cumsum(seqLens) - 1
         return input[:, last[list(step.wants_logits)]]
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        lower_each(lowering, gather_rows, node.inputs["input"], node.inputs["input"], node.outputs["output"])

@@ -1,0 +1,188 @@
+"""The executor that walks compiled kernels: the engine proper.
+
+It lowers a checked graph to a program once, packs the weights, and runs each step as one walk of the program by
+all worker threads, with host steps in between where the graph has any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.kv_cache import CACHE_KINDS, BlockPool, CachedSequence, plan_block
+from ftllm_nb.engine.step_checks import check_steps
+from ftllm_nb.engine.step_plan import StepPlan
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32
+from ftllm_nb.errors import EngineError, StepStopped, UsageError
+from ftllm_nb.graph.fuse import fuse
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.lower import Program, lower
+from ftllm_nb.graph.storage import rows_symbol
+from ftllm_nb.graph.types import Symbol
+from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.ops.base import StepContext
+from ftllm_nb.ops.lowering import features
+from ftllm_nb.quant.base import FloatFormat, weight_format
+
+Floats = NDArray[np.float32]
+
+STEP_TOKENS_LIMIT = 512
+"""Most tokens of a step: longer prompts are prefilled in chunks, which bounds memory."""
+
+
+class CompiledExecutor:
+    """See `Executor`. `threads`: the workers, the calling thread included.
+
+    Raises `UsageError` for types that weights or caches cannot have, `EngineError` when memory is out.
+    """
+
+    max_step_tokens = STEP_TOKENS_LIMIT
+
+    def __init__(
+        self,
+        graph: CheckedGraph,
+        checkpoint: Checkpoint,
+        *,
+        weight_dtype: str = "auto",
+        kv_cache_dtype: str = "float16",
+        threads: int = 1,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        if kv_cache_dtype not in CACHE_KINDS:
+            raise UsageError(f'"{kv_cache_dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
+        self.vocab_size = graph.vocab_size
+        self._graph = graph
+        layout = plan_block(graph.caches, kv_cache_dtype)
+        places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
+        self._program = lower(fuse(graph), _format_chooser(weight_dtype), places, self.max_step_tokens)
+        needs = self._program.needs
+        self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
+        self.max_positions = min(graph.max_positions, needs.id_rows.get("positionIds", graph.max_positions))
+        self._host_weights = _host_weights(self._program, checkpoint)
+        prepare([*self._program.kernels, *loading_kernels(self._program)], progress)
+        self._program.link()
+        self._pool = ThreadPool(threads, needs.scratch_bytes)
+        try:
+            load_weights(self._program, checkpoint, self._pool, progress)
+        except BaseException:
+            self._pool.close()
+            raise
+        self._blocks = BlockPool(layout)
+
+    def new_sequence(self) -> CachedSequence:
+        """An empty sequence."""
+        return CachedSequence()
+
+    def truncate(self, sequence: CachedSequence, length: int) -> None:
+        """Forget the tokens from `length` on."""
+        if not 0 <= length <= sequence.length:
+            raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}.")
+        sequence.length = length
+        self._blocks.release(sequence, length)
+
+    def free_sequence(self, sequence: CachedSequence) -> None:
+        """Give the sequence's blocks back."""
+        self.truncate(sequence, 0)
+
+    def run(self, steps: list[SequenceStep]) -> Floats:
+        """Run one step; see `Executor.run`."""
+        check_steps(steps, self._known_ids, self.max_positions, self.max_step_tokens)
+        for step in steps:
+            self._blocks.reserve(step.sequence, step.sequence.length + len(step.token_ids))
+        needs = self._program.needs
+        plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
+        context = StepContext(wants_logits=tuple(step.wants_logits for step in steps))
+        for segment in self._program.segments:
+            if isinstance(segment, Node):
+                self._evaluate(segment, plan, context)
+            elif not self._pool.run(segment, plan.header):
+                raise StepStopped
+        for step in steps:
+            step.sequence.length += len(step.token_ids)
+        return self._view(self._graph.logits, plan)[0]
+
+    def request_stop(self) -> None:
+        """Let the running step stop after a chunk of the operator at work."""
+        self._pool.request_stop()
+
+    def clear_stop(self) -> None:
+        """Forget stop requests made so far."""
+        self._pool.clear_stop()
+
+    def close(self) -> None:
+        """Stop the threads and give the memory back."""
+        self._pool.close()
+        self._program.memory.clear()
+
+    def _evaluate(self, node: Node, plan: StepPlan, context: StepContext) -> None:
+        """Run a host step: its reference on copies of its tensors."""
+        arguments = {name: self._host_array(value, plan) for name, value in node.inputs.items()}
+        for name, array in node.evaluate(context, arguments).items():
+            self._view(node.outputs[name], plan)[...] = array
+
+    def _host_array(self, value: Value, plan: StepPlan) -> Any:
+        if value.kind == "weight":
+            return self._host_weights[value]
+        if value.kind == "data":
+            return self._view(value, plan).copy()
+        return {
+            "inputIds": plan.token_ids[None],
+            "positionIds": plan.positions[None],
+            "seqLens": plan.seq_lens,
+            **self._program.tables,
+        }.get(value.name, np.empty(0, np.float32))
+
+    def _view(self, value: Value, plan: StepPlan) -> Floats:
+        """An activation's memory, in its shape for this step."""
+        place = self._program.places[value]
+        rows = len(plan.row_tokens) if rows_symbol(value) is Symbol.ROWS else len(plan.token_ids)
+        width = features(value)
+        if rows == 0:
+            return np.empty((1, 0, *value.type.shape[2:]), np.float32)
+        arena = self._program.arena
+        start = (place.address - int(arena.ctypes.data)) // 4
+        row_floats = place.stride // 4
+        floats = arena.view(np.float32)[start : start + (rows - 1) * row_floats + width]
+        strided = np.lib.stride_tricks.as_strided(floats, (rows, width), (place.stride, 4))
+        return _with_axes(strided, value)
+
+
+def _with_axes(rows: Floats, value: Value) -> Floats:
+    """[rows, features] as a view in the value's shape."""
+    sizes = [value.type.size(axis) for axis in range(2, value.type.rank)]
+    strides, step = [], 4
+    for size in reversed(sizes):
+        strides.append(step)
+        step *= size
+    shape = (1, len(rows), *sizes)
+    return np.lib.stride_tricks.as_strided(rows, shape, (0, rows.strides[0], *reversed(strides)))
+
+
+def _format_chooser(weight_dtype: str) -> Callable[[Sequence[Value]], FloatFormat]:
+    """The format that was asked for; for "auto" the checkpoint's, float32 where matrices of a group differ."""
+    if weight_dtype != "auto":
+        chosen = weight_format(weight_dtype)
+        return lambda weights: chosen
+
+    def stored(weights: Sequence[Value]) -> FloatFormat:
+        types = {weight.type.dtype for weight in weights}
+        return weight_format(types.pop() if len(types) == 1 else "float32")
+
+    return stored
+
+
+def _host_weights(program: Program, checkpoint: Checkpoint) -> dict[Value, Floats]:
+    """The weights that host steps read, as float32."""
+    return {
+        value: read_float32(checkpoint, value.name)
+        for segment in program.segments
+        if isinstance(segment, Node)
+        for value in segment.inputs.values()
+        if value.kind == "weight"
+    }

@@ -1,0 +1,107 @@
+"""A step's header: what the kernels need to know of its tokens and sequences, as arrays of addresses and sizes.
+
+The attention's work is laid out here: sequences with several tokens are cut into tiles of tokens, single tokens
+into parts of their cache blocks, so that a long context is shared by all workers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.kv_cache import CachedSequence
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.step import (
+    MERGE_FIELDS,
+    SEQUENCE_FIELDS,
+    SPLIT_FIELDS,
+    STEP_FIELDS,
+    STEP_MERGES,
+    STEP_NUM_MERGES,
+    STEP_NUM_SPLITS,
+    STEP_NUM_TILES,
+    STEP_PARTIALS,
+    STEP_POSITIONS,
+    STEP_ROW_TOKENS,
+    STEP_ROWS,
+    STEP_SEQUENCES,
+    STEP_SLOTS,
+    STEP_SPLITS,
+    STEP_TILES,
+    STEP_TOKEN_IDS,
+    STEP_TOKENS,
+    TILE_FIELDS,
+)
+from ftllm_nb.memory import aligned_bytes
+
+_SPLIT_BLOCKS = 4
+"""Cache blocks of one part of a single token's attention."""
+
+Words = NDArray[np.int64]
+
+
+class StepPlan:
+    """The header of one step, and the arrays that it points to. Sequences must have their blocks already.
+
+    `tile_tokens`: most tokens of an attention tile; `partial_floats`: floats of a token's partial results for a
+    cache block.
+    """
+
+    def __init__(self, steps: list[SequenceStep], tile_tokens: int, partial_floats: int) -> None:
+        counts = [len(step.token_ids) for step in steps]
+        first_tokens = np.concatenate(([0], np.cumsum(counts)))
+        self.token_ids = np.concatenate([step.token_ids for step in steps]).astype(np.int32)
+        self.positions = np.empty(len(self.token_ids), np.int32)
+        slots = np.empty(len(self.token_ids), np.int64)
+        sequences, tiles, splits, merges = [], [], [], []
+        partial_blocks = 0
+        for index, (step, count) in enumerate(zip(steps, counts, strict=True)):
+            sequence: CachedSequence = step.sequence
+            first, start = int(first_tokens[index]), sequence.length
+            length = start + count
+            rows = slice(first, first + count)
+            self.positions[rows] = np.arange(start, length)
+            slots[rows] = sequence.blocks[self.positions[rows] // BLOCK_POSITIONS]
+            sequences.append((sequence.blocks.ctypes.data, first, start, length))
+            if count == 1:
+                blocks = -(-length // BLOCK_POSITIONS)
+                for block in range(0, blocks, _SPLIT_BLOCKS):
+                    splits.append((index, first, block, min(block + _SPLIT_BLOCKS, blocks), partial_blocks))
+                merges.append((first, blocks, partial_blocks))
+                partial_blocks += blocks
+            else:
+                for at in range(0, count, tile_tokens):
+                    tiles.append((index, first + at, min(tile_tokens, count - at)))
+        self.row_tokens = np.array(
+            [first_tokens[index + 1] - 1 for index, step in enumerate(steps) if step.wants_logits], np.int32
+        )
+        self.seq_lens = np.array(counts, np.int32)
+        tables = (
+            (STEP_SEQUENCES, _table(sequences, SEQUENCE_FIELDS)),
+            (STEP_TILES, _table(tiles, TILE_FIELDS)),
+            (STEP_SPLITS, _table(splits, SPLIT_FIELDS)),
+            (STEP_MERGES, _table(merges, MERGE_FIELDS)),
+            (STEP_SLOTS, slots),
+        )
+        partials = aligned_bytes(4 * partial_blocks * partial_floats)
+        self.header: Words = np.zeros(STEP_FIELDS, np.int64)
+        self.header[STEP_TOKENS] = len(self.token_ids)
+        self.header[STEP_ROWS] = len(self.row_tokens)
+        self.header[STEP_TOKEN_IDS] = self.token_ids.ctypes.data
+        self.header[STEP_POSITIONS] = self.positions.ctypes.data
+        self.header[STEP_ROW_TOKENS] = self.row_tokens.ctypes.data
+        self.header[STEP_NUM_TILES] = len(tiles)
+        self.header[STEP_NUM_SPLITS] = len(splits)
+        self.header[STEP_NUM_MERGES] = len(merges)
+        self.header[STEP_PARTIALS] = partials.ctypes.data
+        for field, table in tables:
+            self.header[field] = table.ctypes.data
+        self._kept_alive = (tables, partials)
+
+
+def _table(rows: list[tuple[int, ...]], fields: int) -> Words:
+    table = np.zeros((max(1, len(rows)), fields), np.int64)
+    for number, row in enumerate(rows):
+        table[number, : len(row)] = row
+    return table

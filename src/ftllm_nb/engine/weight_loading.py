@@ -1,0 +1,59 @@
+"""Weights from a checkpoint into a program's memory, tensor by tensor, on all threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.errors import StepStopped
+from ftllm_nb.graph.ir import Value
+from ftllm_nb.graph.lower import Program, WeightPart
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
+
+Progress = Callable[[str, int, int], None]
+
+
+def loading_kernels(program: Program) -> list[Kernel]:
+    """The kernels that `load_weights` will run."""
+    return [part.format.pack_kernel(part.weight.type.dtype) for part in program.weights]
+
+
+def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, progress: Progress | None) -> None:
+    """Fill the program's memory; each tensor's pages are given back once it is packed.
+
+    Reports ("load", bytes done, bytes in all). Raises `CheckpointError` for tensors that cannot be read.
+    """
+    sizes = {part.weight.name: checkpoint.tensors[part.weight.name].nbytes for part in program.weights}
+    total, done = sum(sizes.values()), 0
+    for vector in program.vectors:
+        vector.target[:] = read_float32(checkpoint, vector.weight.name)
+        checkpoint.release(vector.weight.name)
+    for part in program.weights:
+        _pack(part, checkpoint, pool)
+        checkpoint.release(part.weight.name)
+        done += sizes[part.weight.name]
+        if progress is not None:
+            progress("load", min(done, total), total)
+
+
+def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
+    weight: Value = part.weight
+    source = np.ascontiguousarray(checkpoint.read(weight.name))
+    rows = np.zeros((1, ROW_FIELDS), np.int64)
+    kernel = part.format.pack_kernel(weight.type.dtype)
+    rows[0, :5] = (kernel.address, source.ctypes.data, part.address, *source.shape)
+    if not pool.run(rows, np.zeros(STEP_FIELDS, np.int64)):
+        raise StepStopped
+
+
+def read_float32(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:
+    """A tensor as float32."""
+    stored = checkpoint.read(name)
+    if checkpoint.tensors[name].dtype == "bfloat16":
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.astype(np.float32)

@@ -1,0 +1,148 @@
+"""Fusion: rewrite a checked graph so that fewer passes over memory and fewer barriers are needed.
+
+Each rule replaces nodes by one of ops/'s internal operators and leaves the values that others read as they are:
+
+- Linears on one value become one LinearGroup;
+- Silu and the MulTo on its result become SiluMultiply;
+- AddTo and the RMSNorm that reads the sum next become AddRMSNorm;
+- the rotations of q and curk, used nowhere else, join their FusedAttention as RotaryAttention.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.ops.add_rms_norm import AddRMSNorm
+from ftllm_nb.ops.add_to import AddTo
+from ftllm_nb.ops.fused_attention import FusedAttention
+from ftllm_nb.ops.linear import Linear
+from ftllm_nb.ops.linear_group import LinearGroup
+from ftllm_nb.ops.llama_rotate_position_2d import LlamaRotatePosition2D
+from ftllm_nb.ops.mul_to import MulTo
+from ftllm_nb.ops.rms_norm import RMSNorm
+from ftllm_nb.ops.rotary_attention import RotaryAttention
+from ftllm_nb.ops.silu import Silu
+from ftllm_nb.ops.silu_multiply import SiluMultiply
+
+
+def fuse(graph: CheckedGraph) -> CheckedGraph:
+    """The same computation in fewer operators."""
+    nodes = graph.nodes
+    for rule in (_group_linears, _join_silu, _join_rotations, _join_residual):
+        nodes = rule(nodes)
+    return dataclasses.replace(graph, nodes=nodes)
+
+
+def _group_linears(nodes: list[Node]) -> list[Node]:
+    """All Linears on one value, at the place of the first; their outputs are just ready earlier."""
+    groups: dict[Value, list[Node]] = {}
+    for node in nodes:
+        if node.operator is Linear:
+            groups.setdefault(node.inputs["input"], []).append(node)
+    fused: list[Node] = []
+    for node in nodes:
+        group = groups.get(node.inputs["input"], []) if node.operator is Linear else []
+        if len(group) < 2:
+            fused.append(node)
+        elif node is group[0]:
+            fused.append(_linear_group(group))
+    return fused
+
+
+def _linear_group(group: list[Node]) -> Node:
+    inputs, outputs = {"input": group[0].inputs["input"]}, {}
+    for number, node in enumerate(group):
+        inputs[f"weight{number}"] = node.inputs["weight"]
+        if "bias" in node.inputs:
+            inputs[f"bias{number}"] = node.inputs["bias"]
+        outputs[f"output{number}"] = node.outputs["output"]
+    return Node(LinearGroup, inputs, outputs, {}, group[0].call)
+
+
+def _readers(nodes: list[Node]) -> Counter[Value]:
+    """How often each value is read."""
+    return Counter(value for node in nodes for value in node.inputs.values())
+
+
+def _makers(nodes: list[Node]) -> dict[Value, Node]:
+    """The node that writes each value."""
+    return {value: node for node in nodes for value in node.outputs.values()}
+
+
+def _join_silu(nodes: list[Node]) -> list[Node]:
+    readers, makers = _readers(nodes), _makers(nodes)
+    replaced: dict[Node, Node | None] = {}
+    for node in nodes:
+        if node.operator is not MulTo:
+            continue
+        gate, up = node.inputs["input0"], node.inputs["input1"]
+        silu = makers.get(gate)
+        if silu is None or silu.operator is not Silu or readers[gate] != 1:
+            continue
+        if readers[silu.inputs["input"]] != 1:  # another operator may change it in place before the MulTo
+            continue
+        inputs = {"gate": silu.inputs["input"], "up": up}
+        replaced[silu] = None
+        replaced[node] = Node(SiluMultiply, inputs, {"output": node.outputs["input0"]}, {}, node.call)
+    return _replace(nodes, replaced)
+
+
+def _join_rotations(nodes: list[Node]) -> list[Node]:
+    readers, makers = _readers(nodes), _makers(nodes)
+    replaced: dict[Node, Node | None] = {}
+    for node in nodes:
+        if node.operator is not FusedAttention:
+            continue
+        turns = [makers.get(node.inputs[name]) for name in ("q", "curk")]
+        if any(turn is None or turn.operator is not LlamaRotatePosition2D for turn in turns):
+            continue
+        query, key = (turn for turn in turns if turn is not None)
+        tables = [[turn.inputs[name] for name in ("positionIds", "sin", "cos")] for turn in (query, key)]
+        rotated = [node.inputs["q"], node.inputs["curk"]]
+        # What is rotated in place must be read by nobody else, before or after its rotation.
+        sources = [query.inputs["input"], key.inputs["input"]]
+        others = (node.inputs["curv"], node.inputs["original"])
+        if query is key or tables[0] != tables[1] or any(readers[value] != 1 for value in (*rotated, *sources)):
+            continue
+        if any(value in others for value in (*rotated, *sources)):
+            continue
+        replaced[query] = replaced[key] = None
+        replaced[node] = Node(
+            RotaryAttention,
+            {**node.inputs, **query.inputs, "q": sources[0], "curk": sources[1]},
+            node.outputs,
+            {**node.attributes, "qDim": query.attributes["rotaryDim"], "kDim": key.attributes["rotaryDim"]},
+            node.call,
+        )
+        del replaced[node].inputs["input"]  # type: ignore[union-attr]
+    return _replace(nodes, replaced)
+
+
+def _join_residual(nodes: list[Node]) -> list[Node]:
+    """AddTo with the first RMSNorm that reads its sum; nodes between them do not write what either reads."""
+    replaced: dict[Node, Node | None] = {}
+    norms: dict[Value, Node] = {}
+    for node in nodes:
+        if node.operator is RMSNorm:
+            norms.setdefault(node.inputs["input"], node)
+    for node in nodes:
+        norm = norms.get(node.outputs["input0"]) if node.operator is AddTo else None
+        if norm is None:
+            continue
+        replaced[norm] = None
+        replaced[node] = Node(
+            AddRMSNorm,
+            {**node.inputs, "weight": norm.inputs["weight"]},
+            {**node.outputs, "output": norm.outputs["output"]},
+            {**node.attributes, **norm.attributes},
+            norm.call,
+        )
+    return _replace(nodes, replaced)
+
+
+def _replace(nodes: list[Node], replaced: dict[Node, Node | None]) -> list[Node]:
+    """The nodes with some replaced, or left out where the replacement is None."""
+    kept = (replaced.get(node, node) for node in nodes)
+    return [node for node in kept if node is not None]

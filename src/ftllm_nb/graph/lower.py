@@ -1,0 +1,235 @@
+"""Lowering: from a fused graph to a program of rows, with memory for its activations and weights.
+
+A program is a list of segments: tables of rows for the walker, and host steps (Print, Exit, operators that have
+only a NumPy reference) between them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.errors import EngineError, GraphError
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.storage import plan_storage, rows_symbol
+from ftllm_nb.graph.types import Symbol, format_shape
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
+from ftllm_nb.memory import aligned_bytes
+from ftllm_nb.ops.lowering import CachePlaces, PackedWeight, Place
+from ftllm_nb.quant.base import BLOCK_ROWS, FloatFormat
+
+
+@dataclass(frozen=True)
+class WeightPart:
+    """A matrix of the checkpoint and the address at which its packed form goes."""
+
+    weight: Value
+    address: int
+    format: FloatFormat
+
+
+@dataclass(frozen=True)
+class VectorPart:
+    """A vector of the checkpoint and its float32 memory."""
+
+    weight: Value
+    target: NDArray[np.float32]
+
+
+@dataclass
+class Needs:
+    """What the graph's operators need of the engine."""
+
+    scratch_bytes: int = 64 << 10
+    partial_floats: int = 0
+    tile_tokens: int = 1 << 30
+    id_rows: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Program:
+    """A lowered graph. `segments`: int64 [rows, ROW_FIELDS] tables, and nodes to evaluate on the host.
+
+    `memory` keeps alive what the rows point to.
+    """
+
+    segments: list[NDArray[np.int64] | Node]
+    kernels: list[Kernel]
+    places: dict[Value, Place]
+    weights: list[WeightPart]
+    vectors: list[VectorPart]
+    needs: Needs
+    tables: dict[str, NDArray[np.float32]]
+    memory: list[NDArray[np.uint8]]
+    arena: NDArray[np.uint8]
+
+    def link(self) -> None:
+        """Write the kernels' addresses into the rows; they must be compiled."""
+        for segment in self.segments:
+            if isinstance(segment, np.ndarray):
+                segment[:, 0] = [self.kernels[index].address for index in segment[:, 0]]
+
+
+ChooseFormat = Callable[[Sequence[Value]], FloatFormat]
+"""The format of matrices that are to be packed together."""
+
+
+def lower(
+    graph: CheckedGraph, choose_format: ChooseFormat, caches: dict[Value, CachePlaces], max_tokens: int
+) -> Program:
+    """The program of a fused graph, for steps of at most `max_tokens` tokens. Weights are not loaded yet.
+
+    `caches`: by the value of a layer's keys. Raises `GraphError` where a graph asks for what only the reference
+    engine can run, `EngineError` when memory is out.
+    """
+    return _Lowering(graph, choose_format, caches, max_tokens).run()
+
+
+class _Lowering:
+    """Implements ops/lowering.py's protocol."""
+
+    def __init__(
+        self,
+        graph: CheckedGraph,
+        choose_format: ChooseFormat,
+        caches: dict[Value, CachePlaces],
+        max_tokens: int,
+    ) -> None:
+        self.graph = graph
+        self.choose_format = choose_format
+        self.caches = caches
+        self.spans = plan_storage(graph, max_tokens)
+        self.memory: list[NDArray[np.uint8]] = []
+        self.arena = self._allocate(self.spans.size, "activations")
+        self.rows: list[list[int]] = []
+        self.node: Node | None = None
+        self.packed: dict[tuple[Value, ...], PackedWeight] = {}
+        self.loaded_vectors: dict[tuple[Value | int, ...], int] = {}
+        self.program = Program([], [], {}, [], [], Needs(), {}, self.memory, self.arena)
+
+    def run(self) -> Program:
+        """Lower node by node."""
+        for node in self.graph.nodes:
+            self.node = node
+            if node.operator.lower is None:
+                self._end_table()
+                self.program.segments.append(node)
+                for value in (*node.inputs.values(), *node.outputs.values()):
+                    if value.kind == "data":
+                        self.place(value)
+            else:
+                node.operator.lower(node, self)
+        self._end_table()
+        self.place(self.graph.logits)
+        return self.program
+
+    def add(self, kernel: Kernel, *arguments: int | float) -> None:
+        """Append a row; the kernel's address is filled in when it is compiled."""
+        if len(arguments) >= ROW_FIELDS:
+            raise ValueError(f"{kernel} has {len(arguments)} arguments; a row holds {ROW_FIELDS - 1}")
+        bits = [_float_bits(value) if isinstance(value, float) else value for value in arguments]
+        self.rows.append([len(self.program.kernels), *bits, *[0] * (ROW_FIELDS - 1 - len(bits))])
+        self.program.kernels.append(kernel)
+
+    def _end_table(self) -> None:
+        if self.rows:
+            self.program.segments.append(np.array(self.rows, np.int64))
+            self.rows = []
+
+    def place(self, tensor: Value) -> Place:
+        """Where an activation lies; remembered for host steps."""
+        if rows_symbol(tensor) is None:
+            raise self._error(
+                f'uses data "{tensor.name}" {format_shape(tensor.type.shape)}; the compiled engine takes only '
+                "[1, tokens, …] here. Use --engine reference to run this graph."
+            )
+        span = self.spans.spans[tensor]
+        address = self.arena.ctypes.data + span.buffer.offset + 4 * span.column
+        place = Place(int(address), 4 * span.buffer.row_floats)
+        self.program.places[tensor] = place
+        return place
+
+    def count(self, tensor: Value) -> int:
+        """The step's field that counts the tensor's rows."""
+        return STEP_ROWS if rows_symbol(tensor) is Symbol.ROWS else STEP_TOKENS
+
+    def weight(self, tensors: Sequence[Value]) -> PackedWeight:
+        """Memory for matrices packed together; the same group is packed once."""
+        key = tuple(tensors)
+        if key not in self.packed:
+            chosen = self.choose_format(tensors)
+            columns = tensors[0].type.size(1)
+            sizes = [chosen.packed_bytes(tensor.type.size(0), columns) for tensor in tensors]
+            memory = self._allocate(sum(sizes), f'the weight "{tensors[0].name}"')
+            address = int(memory.ctypes.data)
+            for number, tensor in enumerate(tensors):
+                part = WeightPart(tensor, address + sum(sizes[:number]), chosen)
+                self.program.weights.append(part)
+            blocks = sum(-(-tensor.type.size(0) // BLOCK_ROWS) for tensor in tensors)
+            self.packed[key] = PackedWeight(address, blocks, columns, chosen)
+        return self.packed[key]
+
+    def vector(self, tensors: Sequence[Value | None], sizes: Sequence[int]) -> int:
+        """Memory for vectors, each padded with zeros; the same vectors are loaded once."""
+        key = tuple(size if tensor is None else tensor for tensor, size in zip(tensors, sizes, strict=True))
+        if key not in self.loaded_vectors:
+            starts = [sum(-(-size // 16) * 16 for size in sizes[:number]) for number in range(len(sizes) + 1)]
+            memory = self._allocate(4 * starts[-1], "a vector")
+            floats = memory.view(np.float32)
+            for tensor, size, start in zip(tensors, sizes, starts, strict=False):
+                if tensor is not None:
+                    self.program.vectors.append(VectorPart(tensor, floats[start : start + size]))
+            self.loaded_vectors[key] = int(memory.ctypes.data)
+        return self.loaded_vectors[key]
+
+    def rope_table(self, tensor: Value) -> int:
+        """The table `sin` or `cos`, made when it is first asked for."""
+        tables = self.program.tables
+        rope = self.graph.rope
+        if tensor.kind != "input" or rope is None:
+            raise self._error(f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.')
+        if not tables:
+            tables["sin"], tables["cos"] = rope.tables(self.graph.max_positions)
+        return int(tables[tensor.name].ctypes.data)
+
+    def limit_ids(self, tensor: Value, rows: int) -> None:
+        """Remember the smallest table that an input's values index."""
+        rows_of = self.program.needs.id_rows
+        rows_of[tensor.name] = min(rows, rows_of.get(tensor.name, rows))
+
+    def cache(self, key: Value) -> CachePlaces:
+        """A layer's share of a cache block."""
+        return self.caches[key]
+
+    def need_scratch(self, size: int) -> None:
+        """Remember the largest demand."""
+        self.program.needs.scratch_bytes = max(size, self.program.needs.scratch_bytes)
+
+    def need_partials(self, floats: int) -> None:
+        """Remember the largest demand."""
+        self.program.needs.partial_floats = max(floats, self.program.needs.partial_floats)
+
+    def need_tiles(self, tokens: int) -> None:
+        """Remember the smallest limit."""
+        self.program.needs.tile_tokens = min(tokens, self.program.needs.tile_tokens)
+
+    def _error(self, message: str) -> GraphError:
+        assert self.node is not None
+        return self.node.call.error(message)
+
+    def _allocate(self, size: int, what: str) -> NDArray[np.uint8]:
+        try:
+            memory = aligned_bytes(size)
+        except MemoryError as error:
+            raise EngineError(f"no memory for {what}: {size / 1e6:,.0f} MB are needed") from error
+        self.memory.append(memory)
+        return memory
+
+
+def _float_bits(value: float) -> int:
+    return int(struct.unpack("<I", struct.pack("<f", value))[0])

@@ -1,0 +1,118 @@
+"""Where activations lie: buffers planned by liveness, so that one arena serves the whole graph.
+
+Each value of a graph has rows of float32, one a token, padded to a multiple of 16 features. A value that an
+operator changes in place keeps its buffer; outputs that share rows are column ranges of one buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.types import Symbol
+from ftllm_nb.ops.base import Kind
+from ftllm_nb.ops.lowering import features
+
+_ALIGNMENT = 4096
+
+
+@dataclass(eq=False)
+class Buffer:
+    """`row_floats` floats a row. `offset`: bytes from the arena's start; `size`: bytes."""
+
+    row_floats: int
+    size: int
+    last_use: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Span:
+    """A value's columns in a buffer, counted in floats from the start of each row."""
+
+    buffer: Buffer
+    column: int
+
+
+@dataclass(frozen=True)
+class StoragePlan:
+    """The span of each activation, and the bytes of the arena."""
+
+    spans: dict[Value, Span]
+    size: int
+
+
+def plan_storage(graph: CheckedGraph, max_tokens: int) -> StoragePlan:
+    """Buffers for every value that a node writes, for steps of at most `max_tokens` tokens."""
+    spans = _assign_spans(graph, max_tokens)
+    live: list[Buffer] = []
+    size = 0
+    for index, node in enumerate(graph.nodes):
+        for value in node.outputs.values():
+            buffer = spans[value].buffer
+            if buffer not in live and _starts_here(node, value):
+                buffer.offset = _first_gap(live, buffer.size)
+                size = max(size, buffer.offset + buffer.size)
+                live.append(buffer)
+        live = [buffer for buffer in live if buffer.last_use > index]
+    return StoragePlan(spans, size)
+
+
+def _assign_spans(graph: CheckedGraph, max_tokens: int) -> dict[Value, Span]:
+    """A span for each value, and each buffer's last use."""
+    spans: dict[Value, Span] = {}
+    for index, node in enumerate(graph.nodes):
+        for value in node.inputs.values():
+            if value in spans:
+                spans[value].buffer.last_use = index
+        new = [value for value in node.outputs.values() if _starts_here(node, value)]
+        for value in node.outputs.values():
+            if value not in new:
+                spans[value] = spans[node.inputs[_parameter(node, value)]]
+        groups = [new] if node.operator.outputs_share_rows else [[value] for value in new]
+        for group in groups:
+            widths = [_padded(features(value)) for value in group]
+            row_floats = sum(widths)
+            buffer = Buffer(row_floats, _aligned(4 * row_floats * max_tokens), index)
+            for number, value in enumerate(group):
+                spans[value] = Span(buffer, sum(widths[:number]))
+    if graph.logits in spans:
+        spans[graph.logits].buffer.last_use = len(graph.nodes)
+    return spans
+
+
+def _starts_here(node: Node, value: Value) -> bool:
+    """Whether the value needs memory of its own: it is not a value that the node changes in place."""
+    name = _parameter(node, value)
+    kinds = {parameter.name: parameter.kind for parameter in node.operator.parameters}
+    return kinds.get(name) is not Kind.INPLACE
+
+
+def _parameter(node: Node, value: Value) -> str:
+    return next(name for name, written in node.outputs.items() if written is value)
+
+
+def _first_gap(live: list[Buffer], size: int) -> int:
+    """The lowest offset at which `size` bytes are free."""
+    offset = 0
+    for buffer in sorted(live, key=lambda buffer: buffer.offset):
+        if buffer.offset - offset >= size:
+            break
+        offset = max(offset, buffer.offset + buffer.size)
+    return offset
+
+
+def _padded(size: int) -> int:
+    return -(-size // 16) * 16
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def rows_symbol(value: Value) -> Symbol | None:
+    """What a value's rows count: TOKENS or ROWS; None where it is no activation."""
+    shape = value.type.shape
+    if value.kind == "data" and len(shape) >= 2 and shape[0] == 1 and shape[1] in (Symbol.TOKENS, Symbol.ROWS):
+        return shape[1] if isinstance(shape[1], Symbol) else None
+    return None

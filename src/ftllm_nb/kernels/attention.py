@@ -1,0 +1,311 @@
+"""Attention over the blocked KV cache: online softmax, one cache block at a time.
+
+A cache block holds BLOCK_POSITIONS positions of all layers. For each layer and kv head, keys lie as a matrix of
+positions, `[positions/16][key dim][16]`, and values as a matrix of features, `[value dim/16][positions][16]`: the
+layout of the matmul tile's weights, so that scores and results are plain matrix products.
+
+Each block gives, for a query, its largest score m, the sum l of exp(score − m), and the sum of values weighted
+with exp(score − m). Blocks are merged in the order of their positions, by the same arithmetic whether one worker
+walks them (`attend`, a tile of tokens) or several compute them apart (`attend_split`, then `merge_splits`). So a
+token's result does not depend on the tokens beside it, nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.exp import exp
+from ftllm_nb.kernels.matmul import matmul
+from ftllm_nb.kernels.matmul_tile import FLOAT32, WEIGHT_BYTES
+from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
+from ftllm_nb.kernels.simd import (
+    fma,
+    lane,
+    lane_numbers,
+    load_vector,
+    load_vector_partial,
+    max_lanes,
+    maximum,
+    pair,
+    select,
+    spread,
+    spread_int,
+    store_vector,
+    store_vector_partial,
+    sum_lanes,
+)
+from ftllm_nb.kernels.step import (
+    MERGE_BLOCKS,
+    MERGE_FIELDS,
+    MERGE_PARTIAL,
+    MERGE_TOKEN,
+    SEQUENCE_BLOCKS,
+    SEQUENCE_FIELDS,
+    SEQUENCE_FIRST_TOKEN,
+    SEQUENCE_LENGTH,
+    SEQUENCE_START,
+    SPLIT_END_BLOCK,
+    SPLIT_FIELDS,
+    SPLIT_FIRST_BLOCK,
+    SPLIT_PARTIAL,
+    SPLIT_SEQUENCE,
+    SPLIT_TOKEN,
+    STEP_MERGES,
+    STEP_NUM_MERGES,
+    STEP_NUM_SPLITS,
+    STEP_NUM_TILES,
+    STEP_PARTIALS,
+    STEP_SEQUENCES,
+    STEP_SPLITS,
+    STEP_TILES,
+    TILE_FIELDS,
+    TILE_FIRST_TOKEN,
+    TILE_SEQUENCE,
+    TILE_TOKENS,
+    WORKER_SCRATCH,
+    argument,
+    field,
+    scalar,
+    take_chunk,
+)
+
+BLOCK_POSITIONS = 64
+"""Positions of a cache block."""
+
+TILE_ROWS = 96
+"""About how many query rows (tokens × heads of one kv head) a tile has."""
+
+(
+    ATTEND_QUERY, ATTEND_QUERY_STRIDE, ATTEND_OUTPUT, ATTEND_OUTPUT_STRIDE, ATTEND_HEADS, ATTEND_KV_HEADS,
+    ATTEND_KEY_DIM, ATTEND_VALUE_DIM, ATTEND_KEYS, ATTEND_VALUES, ATTEND_SCALE, ATTEND_CAUSAL,
+) = range(12)  # fmt: skip
+"""Arguments of the rows of all three kernels. `KEYS` and `VALUES`: the layer's places inside a cache block."""
+
+_MINUS_INFINITY = np.float32(-np.inf)
+
+
+def padded(size: int) -> int:
+    """A size rounded up to whole vectors."""
+    return -(-size // 16) * 16
+
+
+def tile_tokens(heads: int, kv_heads: int) -> int:
+    """Tokens of a tile, so that it has about TILE_ROWS rows."""
+    return max(1, TILE_ROWS * kv_heads // heads)
+
+
+def scratch_bytes(heads: int, kv_heads: int, key_dim: int, value_dim: int) -> int:
+    """Scratch memory that `attend` and `attend_split` need of each worker."""
+    rows = tile_tokens(heads, kv_heads) * (heads // kv_heads)
+    return 4 * (max(64, padded(value_dim)) + rows * (key_dim + BLOCK_POSITIONS + 2 * padded(value_dim) + 4))
+
+
+def partial_floats(heads: int, value_dim: int) -> int:
+    """Floats that one cache block's partial results of one token take: for each head m, l, padding, values."""
+    return heads * (16 + padded(value_dim))
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _softmax_block(scores, valid):  # type: ignore[no-untyped-def]
+    """Turn a row of BLOCK_POSITIONS scores into exp(score − m), zero from `valid` on; returns m and their sum."""
+    limit = spread_int(np.int32(valid))
+    lowest = spread(_MINUS_INFINITY)
+    largest = lowest
+    for at in range(0, BLOCK_POSITIONS, 16):
+        seen = (lane_numbers() + spread_int(np.int32(at))) < limit
+        score = select(seen, load_vector(scores + 4 * at), lowest)
+        store_vector(scores + 4 * at, score)
+        largest = maximum(largest, score)
+    m = max_lanes(largest)
+    total = spread(0.0)
+    for at in range(0, BLOCK_POSITIONS, 16):
+        weight = exp(load_vector(scores + 4 * at) - spread(m))
+        store_vector(scores + 4 * at, weight)
+        total = total + weight
+    return m, sum_lanes(total)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _merge(running, totals, block_values, block_m, block_l, value_vectors):  # type: ignore[no-untyped-def]
+    """Add one block's result to the running one: values at `running`, and m, l at `totals`."""
+    m = load_f32(totals)
+    new_m = max(m, block_m)
+    factors = exp(pair(m - new_m, block_m - new_m))
+    old, new = lane(factors, 0), lane(factors, 1)
+    store_f32(totals, new_m)
+    store_f32(totals + 4, load_f32(totals + 4) * old + block_l * new)
+    old_factor, new_factor = spread(old), spread(new)
+    for at in range(0, 64 * value_vectors, 64):
+        added = load_vector(block_values + at) * new_factor
+        store_vector(running + at, fma(load_vector(running + at), old_factor, added))
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _finish(running, totals, out, value_dim):  # type: ignore[no-untyped-def]
+    """out = the running values / l."""
+    l = spread(load_f32(totals + 4))  # noqa: E741  (the letter of the online softmax's papers)
+    for at in range(0, value_dim, 16):
+        store_vector_partial(out + 4 * at, load_vector(running + 4 * at) / l, value_dim - at)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _gather_queries(query, stride, first_head, group, tokens, dim, scale, target):  # type: ignore[no-untyped-def]
+    """The scaled queries of some tokens' heads first_head … + group as rows [tokens · group, dim]."""
+    factor = spread(scale)
+    for token in range(tokens):
+        for head in range(group):
+            source = query + token * stride + (first_head + head) * dim * 4
+            place = target + (token * group + head) * dim * 4
+            for at in range(0, dim, 16):
+                value = load_vector_partial(source + 4 * at, dim - at) * factor
+                store_vector_partial(place + 4 * at, value, dim - at)
+
+
+@functools.cache
+def attend_kernel(kind: int) -> Kernel:
+    """Attention of tiles of tokens; the cache's type is `kind`. A chunk is a tile and a kv head."""
+    element = WEIGHT_BYTES[kind]
+
+    @kernel(variant=f"{kind}")
+    def attend(row, step, worker):  # type: ignore[no-untyped-def]
+        heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
+        key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
+        query_stride, out_stride = argument(row, ATTEND_QUERY_STRIDE), argument(row, ATTEND_OUTPUT_STRIDE)
+        group, value_vectors = heads // kv_heads, (value_dim + 15) // 16
+        zeros = field(worker, WORKER_SCRATCH)
+        num_chunks = field(step, STEP_NUM_TILES) * kv_heads
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            tile, kv_head = field(step, STEP_TILES) + chunk // kv_heads * (8 * TILE_FIELDS), chunk % kv_heads
+            sequence = field(step, STEP_SEQUENCES) + field(tile, TILE_SEQUENCE) * (8 * SEQUENCE_FIELDS)
+            first_token, tokens = field(tile, TILE_FIRST_TOKEN), field(tile, TILE_TOKENS)
+            first_position = field(sequence, SEQUENCE_START) + first_token - field(sequence, SEQUENCE_FIRST_TOKEN)
+            end = field(sequence, SEQUENCE_LENGTH)
+            if argument(row, ATTEND_CAUSAL) != 0:
+                end = first_position + tokens
+            rows = tokens * group
+            queries = zeros + 4 * max(64, 16 * value_vectors)
+            scores = queries + rows * key_dim * 4
+            running = scores + rows * BLOCK_POSITIONS * 4
+            block_values = running + rows * value_vectors * 64
+            totals = block_values + rows * value_vectors * 64
+            found = totals + 8 * rows
+            for at in range(0, max(64, 16 * value_vectors), 16):
+                store_vector(zeros + 4 * at, spread(0.0))
+            for at in range(rows * value_vectors):
+                store_vector(running + 64 * at, spread(0.0))
+            for at in range(rows):
+                store_f32(totals + 8 * at, _MINUS_INFINITY)
+                store_f32(totals + 8 * at + 4, 0.0)
+            _gather_queries(
+                argument(row, ATTEND_QUERY) + first_token * query_stride, query_stride, kv_head * group, group,
+                tokens, key_dim, scalar(row, ATTEND_SCALE), queries)  # fmt: skip
+            for block in range((end + BLOCK_POSITIONS - 1) // BLOCK_POSITIONS):
+                base = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block)
+                keys = base + argument(row, ATTEND_KEYS) + kv_head * BLOCK_POSITIONS * key_dim * element
+                values = base + argument(row, ATTEND_VALUES) + kv_head * BLOCK_POSITIONS * 16 * value_vectors * element
+                start = block * BLOCK_POSITIONS
+                filled = min(BLOCK_POSITIONS, end - start)
+                # Rows whose position is before the block see nothing of it; a tile's rows are in order.
+                skipped = 0
+                if argument(row, ATTEND_CAUSAL) != 0:
+                    skipped = max(0, start - first_position) * group
+                active = rows - skipped
+                matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries + skipped * key_dim * 4,
+                       key_dim * 4, active, zeros, 0, scores + skipped * BLOCK_POSITIONS * 4,
+                       BLOCK_POSITIONS * 4, key_dim, kind)  # fmt: skip
+                for at in range(skipped, rows):
+                    valid = filled
+                    if argument(row, ATTEND_CAUSAL) != 0:
+                        valid = min(filled, first_position + at // group + 1 - start)
+                    m, total = _softmax_block(scores + at * BLOCK_POSITIONS * 4, valid)
+                    store_f32(found + 8 * at, m)
+                    store_f32(found + 8 * at + 4, total)
+                matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors,
+                       scores + skipped * BLOCK_POSITIONS * 4, BLOCK_POSITIONS * 4, active, zeros, 0,
+                       block_values + skipped * value_vectors * 64, value_vectors * 64, filled, kind)  # fmt: skip
+                for at in range(skipped, rows):
+                    _merge(running + at * value_vectors * 64, totals + 8 * at,
+                           block_values + at * value_vectors * 64, load_f32(found + 8 * at),
+                           load_f32(found + 8 * at + 4), value_vectors)  # fmt: skip
+            for at in range(rows):
+                out = argument(row, ATTEND_OUTPUT) + (first_token + at // group) * out_stride
+                out += (kv_head * group + at % group) * value_dim * 4
+                _finish(running + at * value_vectors * 64, totals + 8 * at, out, value_dim)
+            chunk = take_chunk(worker, num_chunks)
+
+    return attend
+
+
+@functools.cache
+def attend_split_kernel(kind: int) -> Kernel:
+    """Attention of single tokens, a part of their blocks each: m, l and values of every block on its own."""
+    element = WEIGHT_BYTES[kind]
+
+    @kernel(variant=f"{kind}")
+    def attend_split(row, step, worker):  # type: ignore[no-untyped-def]
+        heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
+        key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
+        group, value_vectors = heads // kv_heads, (value_dim + 15) // 16
+        record = 64 + value_vectors * 64
+        zeros = field(worker, WORKER_SCRATCH)
+        queries = zeros + 4 * max(64, 16 * value_vectors)
+        scores = queries + group * key_dim * 4
+        num_chunks = field(step, STEP_NUM_SPLITS) * kv_heads
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            split, kv_head = field(step, STEP_SPLITS) + chunk // kv_heads * (8 * SPLIT_FIELDS), chunk % kv_heads
+            sequence = field(step, STEP_SEQUENCES) + field(split, SPLIT_SEQUENCE) * (8 * SEQUENCE_FIELDS)
+            end = field(sequence, SEQUENCE_LENGTH)
+            for at in range(0, max(64, 16 * value_vectors), 16):
+                store_vector(zeros + 4 * at, spread(0.0))
+            _gather_queries(
+                argument(row, ATTEND_QUERY) + field(split, SPLIT_TOKEN) * argument(row, ATTEND_QUERY_STRIDE), 0,
+                kv_head * group, group, 1, key_dim, scalar(row, ATTEND_SCALE), queries)  # fmt: skip
+            for block in range(field(split, SPLIT_FIRST_BLOCK), field(split, SPLIT_END_BLOCK)):
+                base = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block)
+                keys = base + argument(row, ATTEND_KEYS) + kv_head * BLOCK_POSITIONS * key_dim * element
+                values = base + argument(row, ATTEND_VALUES) + kv_head * BLOCK_POSITIONS * 16 * value_vectors * element
+                filled = min(BLOCK_POSITIONS, end - block * BLOCK_POSITIONS)
+                partial = field(step, STEP_PARTIALS)
+                partial += ((field(split, SPLIT_PARTIAL) + block) * heads + kv_head * group) * record
+                matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries, key_dim * 4, group, zeros, 0,
+                       scores, BLOCK_POSITIONS * 4, key_dim, kind)  # fmt: skip
+                for head in range(group):
+                    m, total = _softmax_block(scores + head * BLOCK_POSITIONS * 4, filled)
+                    store_f32(partial + head * record, m)
+                    store_f32(partial + head * record + 4, total)
+                matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors, scores, BLOCK_POSITIONS * 4, group,
+                       zeros, 0, partial + 64, record, filled, kind)  # fmt: skip
+            chunk = take_chunk(worker, num_chunks)
+
+    return attend_split
+
+
+@kernel()
+def merge_splits(row, step, worker):  # type: ignore[no-untyped-def]
+    """Put the parts of `attend_split` together, in the order of their blocks. A chunk is a token and a head."""
+    heads, value_dim = argument(row, ATTEND_HEADS), argument(row, ATTEND_VALUE_DIM)
+    value_vectors = (value_dim + 15) // 16
+    record = 64 + value_vectors * 64
+    totals = field(worker, WORKER_SCRATCH)
+    running = totals + 64
+    num_chunks = field(step, STEP_NUM_MERGES) * heads
+    chunk = take_chunk(worker, num_chunks)
+    while chunk >= 0:
+        merge, head = field(step, STEP_MERGES) + chunk // heads * (8 * MERGE_FIELDS), chunk % heads
+        store_f32(totals, _MINUS_INFINITY)
+        store_f32(totals + 4, 0.0)
+        for at in range(value_vectors):
+            store_vector(running + 64 * at, spread(0.0))
+        partial = field(step, STEP_PARTIALS) + (field(merge, MERGE_PARTIAL) * heads + head) * record
+        for _ in range(field(merge, MERGE_BLOCKS)):
+            _merge(running, totals, partial + 64, load_f32(partial), load_f32(partial + 4), value_vectors)
+            partial += heads * record
+        out = argument(row, ATTEND_OUTPUT) + field(merge, MERGE_TOKEN) * argument(row, ATTEND_OUTPUT_STRIDE)
+        _finish(running, totals, out + head * value_dim * 4, value_dim)
+        chunk = take_chunk(worker, num_chunks)

@@ -1,0 +1,100 @@
+"""Into the KV cache: rotate queries and keys by their positions, and store keys and values."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, store_weight
+from ftllm_nb.kernels.memory import load_f32, load_i32, load_i64
+from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
+from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_SLOTS, STEP_TOKENS, argument, field, take_chunk
+
+(
+    STORE_KEY, STORE_KEY_STRIDE, STORE_VALUE, STORE_VALUE_STRIDE, STORE_KV_HEADS, STORE_KEY_DIM, STORE_VALUE_DIM,
+    STORE_KEYS, STORE_VALUES,
+    ROTATE_QUERY, ROTATE_QUERY_STRIDE, ROTATE_HEADS, ROTATE_QUERY_PAIRS, ROTATE_KEY_PAIRS, ROTATE_SIN, ROTATE_COS,
+    ROTATE_TABLE_STRIDE,
+) = range(17)  # fmt: skip
+"""Arguments of `store_kernel`'s rows. `…_PAIRS`: 0 where nothing is to be rotated."""
+
+_TOKENS_AT_ONCE = 16
+"""Tokens of a chunk: neighbouring positions share cache lines of the keys."""
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def rotate_heads(rows, heads, dim, pairs, sin, cos):  # type: ignore[no-untyped-def]
+    """Rotate the pairs (j, j + dim/2), j < pairs, of each of `heads` rows of `dim` floats, in place."""
+    half = 4 * (dim // 2)
+    for head in range(heads):
+        base = rows + head * dim * 4
+        for at in range(0, pairs, 16):
+            left = pairs - at
+            first = load_vector_partial(base + 4 * at, left)
+            second = load_vector_partial(base + half + 4 * at, left)
+            sine, cosine = load_vector_partial(sin + 4 * at, left), load_vector_partial(cos + 4 * at, left)
+            store_vector_partial(base + 4 * at, first * cosine - second * sine, left)
+            store_vector_partial(base + half + 4 * at, second * cosine + first * sine, left)
+
+
+@functools.cache
+def store_kernel(kind: int) -> Kernel:
+    """Rotate each token's query and key, then write key and value to the token's place in the cache."""
+    element = WEIGHT_BYTES[kind]
+
+    @kernel(variant=f"{kind}")
+    def rotate_and_store(row, step, worker):  # type: ignore[no-untyped-def]
+        key_dim, value_dim = argument(row, STORE_KEY_DIM), argument(row, STORE_VALUE_DIM)
+        kv_heads, value_vectors = argument(row, STORE_KV_HEADS), (value_dim + 15) // 16
+        num_tokens = field(step, STEP_TOKENS)
+        num_chunks = (num_tokens + _TOKENS_AT_ONCE - 1) // _TOKENS_AT_ONCE
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            for token in range(chunk * _TOKENS_AT_ONCE, min((chunk + 1) * _TOKENS_AT_ONCE, num_tokens)):
+                position = load_i32(field(step, STEP_POSITIONS) + 4 * token)
+                inside = position % BLOCK_POSITIONS
+                sin = argument(row, ROTATE_SIN) + position * argument(row, ROTATE_TABLE_STRIDE)
+                cos = argument(row, ROTATE_COS) + position * argument(row, ROTATE_TABLE_STRIDE)
+                key = argument(row, STORE_KEY) + token * argument(row, STORE_KEY_STRIDE)
+                value = argument(row, STORE_VALUE) + token * argument(row, STORE_VALUE_STRIDE)
+                query = argument(row, ROTATE_QUERY) + token * argument(row, ROTATE_QUERY_STRIDE)
+                rotate_heads(query, argument(row, ROTATE_HEADS), key_dim, argument(row, ROTATE_QUERY_PAIRS), sin, cos)
+                rotate_heads(key, kv_heads, key_dim, argument(row, ROTATE_KEY_PAIRS), sin, cos)
+                base = load_i64(field(step, STEP_SLOTS) + 8 * token)
+                for head in range(kv_heads):
+                    place = base + argument(row, STORE_KEYS) + head * BLOCK_POSITIONS * key_dim * element
+                    place += (inside // 16 * key_dim * 16 + inside % 16) * element
+                    for at in range(key_dim):
+                        store_weight(place, load_f32(key + (head * key_dim + at) * 4), kind)
+                        place += 16 * element
+                    place = base + argument(row, STORE_VALUES) + inside * 16 * element
+                    place += head * BLOCK_POSITIONS * 16 * value_vectors * element
+                    for at in range(value_dim):
+                        target = place + (at // 16 * BLOCK_POSITIONS * 16 + at % 16) * element
+                        store_weight(target, load_f32(value + (head * value_dim + at) * 4), kind)
+            chunk = take_chunk(worker, num_chunks)
+
+    return rotate_and_store
+
+
+(ROTATE_ONLY, ROTATE_ONLY_STRIDE, ROTATE_ONLY_HEADS, ROTATE_ONLY_DIM, ROTATE_ONLY_PAIRS,
+ ROTATE_ONLY_SIN, ROTATE_ONLY_COS, ROTATE_ONLY_TABLE_STRIDE) = range(8)  # fmt: skip
+"""Arguments of `rotate`'s rows."""
+
+
+@kernel()
+def rotate(row, step, worker):  # type: ignore[no-untyped-def]
+    """Rotate each token's heads by its position, in place. A chunk is a token."""
+    num_tokens = field(step, STEP_TOKENS)
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        position = load_i32(field(step, STEP_POSITIONS) + 4 * token)
+        offset = position * argument(row, ROTATE_ONLY_TABLE_STRIDE)
+        rows = argument(row, ROTATE_ONLY) + token * argument(row, ROTATE_ONLY_STRIDE)
+        rotate_heads(rows, argument(row, ROTATE_ONLY_HEADS), argument(row, ROTATE_ONLY_DIM),
+                     argument(row, ROTATE_ONLY_PAIRS), argument(row, ROTATE_ONLY_SIN) + offset,
+                     argument(row, ROTATE_ONLY_COS) + offset)  # fmt: skip
+        token = take_chunk(worker, num_tokens)

@@ -1,0 +1,169 @@
+"""Kernels that treat each token on its own: norms, activations, sums, copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.exp import sigmoid
+from ftllm_nb.kernels.memory import copy_bytes, load_i32
+from ftllm_nb.kernels.simd import (
+    fma,
+    load_vector_partial,
+    spread,
+    store_vector_partial,
+    sum_lanes,
+)
+from ftllm_nb.kernels.step import STEP_ROW_TOKENS, STEP_ROWS, argument, field, scalar, take_chunk
+
+_FLOATS_AT_ONCE = 1024
+"""Features of a chunk of the elementwise kernels: one token's work is shared as well."""
+
+(NORM_INPUT, NORM_INPUT_STRIDE, NORM_OUTPUT, NORM_OUTPUT_STRIDE, NORM_WEIGHT, NORM_SIZE, NORM_GROUPS, NORM_EPS,
+ NORM_COUNT, NORM_ADDED, NORM_ADDED_STRIDE, NORM_ALPHA) = range(12)  # fmt: skip
+"""Arguments of the rows of `rms_norm` and `add_rms_norm`: each token has `GROUPS` runs of `SIZE` features, each
+normalized on its own; `COUNT` is the step's field with the number of tokens. `ADDED …`: of `add_rms_norm`."""
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _normalize(source, target, weight, size, eps):  # type: ignore[no-untyped-def]
+    """target = source / sqrt(mean(source²) + eps) · weight."""
+    squares = spread(0.0)
+    for at in range(0, size, 16):
+        value = load_vector_partial(source + 4 * at, size - at)
+        squares = fma(value, value, squares)
+    mean = sum_lanes(squares) / np.float32(size)
+    factor = spread(np.float32(1.0) / np.sqrt(mean + eps))
+    for at in range(0, size, 16):
+        value = load_vector_partial(source + 4 * at, size - at) * factor
+        scaled = value * load_vector_partial(weight + 4 * at, size - at)
+        store_vector_partial(target + 4 * at, scaled, size - at)
+
+
+@kernel()
+def rms_norm(row, step, worker):  # type: ignore[no-untyped-def]
+    """RMSNorm of each token's runs. A chunk is a token."""
+    size, groups = argument(row, NORM_SIZE), argument(row, NORM_GROUPS)
+    num_tokens = field(step, argument(row, NORM_COUNT))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
+        target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
+        for group in range(groups):
+            offset = group * size * 4
+            _normalize(source + offset, target + offset, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
+        token = take_chunk(worker, num_tokens)
+
+
+@kernel()
+def add_rms_norm(row, step, worker):  # type: ignore[no-untyped-def]
+    """input += alpha · added, in place, then the RMSNorm of the sum. A chunk is a token."""
+    size = argument(row, NORM_SIZE)
+    alpha = spread(scalar(row, NORM_ALPHA))
+    num_tokens = field(step, argument(row, NORM_COUNT))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
+        added = argument(row, NORM_ADDED) + token * argument(row, NORM_ADDED_STRIDE)
+        target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
+        for at in range(0, size, 16):
+            value = load_vector_partial(source + 4 * at, size - at)
+            total = fma(alpha, load_vector_partial(added + 4 * at, size - at), value)
+            store_vector_partial(source + 4 * at, total, size - at)
+        _normalize(source, target, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
+        token = take_chunk(worker, num_tokens)
+
+
+(EACH_FIRST, EACH_FIRST_STRIDE, EACH_SECOND, EACH_SECOND_STRIDE, EACH_OUTPUT, EACH_OUTPUT_STRIDE, EACH_SIZE,
+ EACH_COUNT, EACH_ALPHA) = range(9)  # fmt: skip
+"""Arguments of the rows of the kernels below, which combine `SIZE` features of each token. A chunk is a run of
+features of a token; `COUNT` is the step's field with the number of tokens."""
+
+
+def _each(name: str, combine: Any) -> Kernel:
+    """A kernel: output = combine(first, second, alpha) on vectors; `second` may be `first` where it is not used."""
+
+    @kernel(variant=name)
+    def each(row, step, worker):  # type: ignore[no-untyped-def]
+        size = argument(row, EACH_SIZE)
+        alpha = spread(scalar(row, EACH_ALPHA))
+        runs = (size + _FLOATS_AT_ONCE - 1) // _FLOATS_AT_ONCE
+        num_chunks = runs * field(step, argument(row, EACH_COUNT))
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            token, begin = chunk // runs, chunk % runs * _FLOATS_AT_ONCE
+            first = argument(row, EACH_FIRST) + token * argument(row, EACH_FIRST_STRIDE)
+            second = argument(row, EACH_SECOND) + token * argument(row, EACH_SECOND_STRIDE)
+            out = argument(row, EACH_OUTPUT) + token * argument(row, EACH_OUTPUT_STRIDE)
+            for at in range(begin, min(begin + _FLOATS_AT_ONCE, size), 16):
+                a = load_vector_partial(first + 4 * at, size - at)
+                b = load_vector_partial(second + 4 * at, size - at)
+                store_vector_partial(out + 4 * at, combine(a, b, alpha), size - at)
+            chunk = take_chunk(worker, num_chunks)
+
+    return each
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _silu(a, b, alpha):  # type: ignore[no-untyped-def]
+    return a * sigmoid(a)
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _silu_multiply(a, b, alpha):  # type: ignore[no-untyped-def]
+    return a * sigmoid(a) * b
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _add_scaled(a, b, alpha):  # type: ignore[no-untyped-def]
+    return fma(alpha, b, a)
+
+
+@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+def _multiply(a, b, alpha):  # type: ignore[no-untyped-def]
+    return a * b
+
+
+silu = _each("silu", _silu)
+"""first · sigmoid(first)"""
+silu_multiply = _each("silu_multiply", _silu_multiply)
+"""first · sigmoid(first) · second: the gated activation in one pass"""
+add_scaled = _each("add_scaled", _add_scaled)
+"""first + alpha · second"""
+multiply = _each("multiply", _multiply)
+"""first · second"""
+
+
+@kernel()
+def gather_rows(row, step, worker):  # type: ignore[no-untyped-def]
+    """output[i] = first[the step's i-th token whose logits are wanted]. A chunk is a row."""
+    num_rows = field(step, STEP_ROWS)
+    chunk = take_chunk(worker, num_rows)
+    while chunk >= 0:
+        token = load_i32(field(step, STEP_ROW_TOKENS) + 4 * chunk)
+        source = argument(row, EACH_FIRST) + token * argument(row, EACH_FIRST_STRIDE)
+        target = argument(row, EACH_OUTPUT) + chunk * argument(row, EACH_OUTPUT_STRIDE)
+        copy_bytes(target, source, argument(row, EACH_SIZE) * 4)
+        chunk = take_chunk(worker, num_rows)
+
+
+(RUNS_INPUT, RUNS_INPUT_STRIDE, RUNS_INPUT_STEP, RUNS_OUTPUT, RUNS_OUTPUT_STRIDE, RUNS_OUTPUT_STEP, RUNS_SIZE,
+ RUNS_NUMBER, RUNS_COUNT) = range(9)  # fmt: skip
+"""Arguments of `copy_runs`'s rows: each token has `NUMBER` runs of `SIZE` features, `STEP` bytes apart."""
+
+
+@kernel()
+def copy_runs(row, step, worker):  # type: ignore[no-untyped-def]
+    """Copy runs of each token's features. A chunk is a token."""
+    num_tokens = field(step, argument(row, RUNS_COUNT))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, RUNS_INPUT) + token * argument(row, RUNS_INPUT_STRIDE)
+        target = argument(row, RUNS_OUTPUT) + token * argument(row, RUNS_OUTPUT_STRIDE)
+        for run in range(argument(row, RUNS_NUMBER)):
+            copy_bytes(target + run * argument(row, RUNS_OUTPUT_STEP), source + run * argument(row, RUNS_INPUT_STEP),
+                       argument(row, RUNS_SIZE) * 4)  # fmt: skip
+        token = take_chunk(worker, num_tokens)

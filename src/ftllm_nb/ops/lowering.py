@@ -1,0 +1,126 @@
+"""What an operator may ask for while it is lowered to rows of a program.
+
+An operator with a compiled kernel has a classmethod `lower(node, lowering)` that adds rows; one without runs as
+a host step that evaluates its NumPy reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.quant.base import FloatFormat
+
+
+class Tensor(Protocol):
+    """A value of the graph."""
+
+    @property
+    def name(self) -> str:
+        """The user's name."""
+
+    @property
+    def type(self) -> TensorType:
+        """Shape and element type."""
+
+
+class LoweredNode(Protocol):
+    """An operator at work: what it reads and writes, by parameter."""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Tensors that are read."""
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Tensors that are written."""
+
+    @property
+    def attributes(self) -> Mapping[str, int | float]:
+        """Constants."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an activation lies: the address of its first token's float32 features, bytes from token to token."""
+
+    address: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """One or more matrices of equal columns, packed one after the other, each padded to whole blocks of rows."""
+
+    address: int
+    num_blocks: int
+    columns: int
+    format: FloatFormat
+
+
+@dataclass(frozen=True)
+class CachePlaces:
+    """A layer's share of a cache block: offsets in bytes of keys and values; `kind`: the cache's type's code."""
+
+    keys: int
+    values: int
+    kind: int
+
+
+class Lowering(Protocol):
+    """Memory and rows for one program."""
+
+    def add(self, kernel: Kernel, *arguments: int | float) -> None:
+        """Append a row: addresses and sizes as int, scalars as float."""
+
+    def place(self, tensor: Tensor) -> Place:
+        """Where an activation lies."""
+
+    def count(self, tensor: Tensor) -> int:
+        """The field of the step's header that holds the number of an activation's tokens (or rows)."""
+
+    def weight(self, tensors: Sequence[Tensor]) -> PackedWeight:
+        """Matrices [rows, columns], packed together."""
+
+    def vector(self, tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> int:
+        """Address of vectors of the given sizes, float32, each padded with zeros to a multiple of 16; None is zeros."""
+
+    def rope_table(self, tensor: Tensor) -> int:
+        """Address of the input `sin` or `cos`: float32 [positions, angles]."""
+
+    def limit_ids(self, tensor: Tensor, rows: int) -> None:
+        """Say that the values of the input `inputIds` or `positionIds` index a table of that many rows."""
+
+    def cache(self, key: Tensor) -> CachePlaces:
+        """The places of the layer whose keys' cache this is."""
+
+    def need_scratch(self, size: int) -> None:
+        """Ask for that many bytes of private memory for each worker."""
+
+    def need_partials(self, floats: int) -> None:
+        """Say how many floats a single token's attention over one cache block leaves."""
+
+    def need_tiles(self, tokens: int) -> None:
+        """Say of how many tokens an attention's tile may be at most."""
+
+
+def features(tensor: Tensor) -> int:
+    """Features of one token: the product of the axes after the first two."""
+    size = 1
+    for axis in range(2, tensor.type.rank):
+        size *= tensor.type.size(axis)
+    return size
+
+
+def lower_each(
+    lowering: Lowering, kernel: Kernel, first: Tensor, second: Tensor, target: Tensor, alpha: float = 1.0
+) -> None:
+    """A row of one of the kernels in kernels/elementwise.py that combine two tensors feature by feature."""
+    a, b, out = lowering.place(first), lowering.place(second), lowering.place(target)
+    lowering.add(
+        kernel, a.address, a.stride, b.address, b.stride, out.address, out.stride, features(target),
+        lowering.count(first), alpha,
+    )  # fmt: skip

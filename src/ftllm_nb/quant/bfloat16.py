@@ -1,0 +1,8 @@
+"""16-bit brain floats: the upper half of a float32, 8 significant bits, float32's range."""
+
+from __future__ import annotations
+
+from ftllm_nb.kernels.matmul_tile import BFLOAT16
+from ftllm_nb.quant.base import FloatFormat
+
+FORMAT = FloatFormat("bfloat16", BFLOAT16)
