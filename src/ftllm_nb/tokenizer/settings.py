@@ -26,8 +26,9 @@ MAX_JSON_BYTES = 64 * 2**20
 class TokenizerSettings:
     """Settings beside the vocabulary file, from tokenizer_config.json and its legacy companions.
 
-    `named` maps a role such as "eos_token" to its token; `added` are the tokens to add to the vocabulary,
-    with the id that the folder gives them where it gives one; `extra_special` are further special tokens.
+    `named` maps a role such as "eos_token" to its token, `unnamed` are the roles that the folder leaves
+    empty; `added` are the tokens to add to the vocabulary, with the id that the folder gives them where it
+    gives one; `extra_special` are further special tokens.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class TokenizerSettings:
     add_eos_token: bool
     has_remote_code: bool
     named: dict[str, AddedToken] = field(default_factory=dict)
+    unnamed: frozenset[str] = frozenset()
     added: list[tuple[int | None, AddedToken]] = field(default_factory=list)
     extra_special: list[AddedToken] = field(default_factory=list)
 
@@ -77,6 +79,7 @@ def read_settings(
         has_remote_code=isinstance(auto_map, (list, tuple))
         or (isinstance(auto_map, dict) and "AutoTokenizer" in auto_map),
         added=added,
+        unnamed=frozenset(role for role in NAMED_TOKENS if role in merged and merged[role] is None),
     )
     for key, value in merged.items():
         if key in NAMED_TOKENS and value is not None:

@@ -8,7 +8,9 @@ and call.
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -22,7 +24,8 @@ from jinja2.visitor import NodeTransformer
 MAX_OUTPUT_CHARACTERS = 32 * 2**20
 MAX_NUMBER = 10**9
 """Bound of repetitions, widths and exponents; results must also stay below MAX_OUTPUT_CHARACTERS."""
-MAX_SECONDS = 20.0
+MAX_WIDTH = 10**6
+MAX_SECONDS = 10.0
 
 
 class TemplateLimitError(jinja2.TemplateError):
@@ -43,6 +46,10 @@ class ChatTemplateEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _GenerationTag]
         )
         self.filters["tojson"] = _tojson
+        for name in ("center", "indent"):
+            self.filters[name] = _checked_width(self.filters[name])
+        self.filters["format"] = _format
+        self.globals.pop("lipsum")
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = _strftime_now
         self._deadline = float("inf")
@@ -94,6 +101,13 @@ class ChatTemplateEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         if any(isinstance(one, int) and one > MAX_OUTPUT_CHARACTERS for one in (*args, *kwargs.values())):
             raise TemplateLimitError("a call's argument is too large")
         return super().call(__context, __obj, *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """`"{:9}".format(x)`, refused where the width is huge."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is not None:
+            _check_format(value.__self__)
+        return wrapped
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -160,10 +174,24 @@ def _strftime_now(format: str) -> str:
     return datetime.now().strftime(format)
 
 
+def _checked_width(filter_function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that refuses a huge width."""
+
+    def checked(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(one, int) and one > MAX_WIDTH for one in (*args, *kwargs.values())):
+            raise TemplateLimitError("a width is too large")
+        return filter_function(value, *args, **kwargs)
+
+    return checked
+
+
+def _format(value: Any, *args: Any, **kwargs: Any) -> str:
+    """The filter `"%s" | format(x)`."""
+    _check_format(str(value))
+    return str(str(value) % (kwargs or args))
+
+
 def _check_format(format: str) -> None:
     """Refuses `"%1000000000d" % x`."""
-    digits = 0
-    for character in format:
-        digits = digits + 1 if character.isdigit() else 0
-        if digits > 6:
-            raise TemplateLimitError("a format's width is too large")
+    if any(int(digits) > MAX_WIDTH for digits in re.findall(r"[%:][^%{}a-zA-Z]*?(\d{1,20})", format)):
+        raise TemplateLimitError("a format's width is too large")

@@ -138,7 +138,12 @@ class SentencePieceBackend:
             "eos_token": self._library.eos_id(),
             "unk_token": self._library.unk_id(),
         }
-        return {role: self._pieces[token_id] for role, token_id in ids.items() if token_id >= 0}
+        unnamed = self._settings.unnamed
+        return {
+            role: self._pieces[token_id]
+            for role, token_id in ids.items()
+            if token_id >= 0 and role not in unnamed
+        }
 
     def _add(self, token: AddedToken, wanted_id: int | None) -> None:
         """Marks a piece as matched as a whole, or gives a new token `wanted_id`, else the next free id."""

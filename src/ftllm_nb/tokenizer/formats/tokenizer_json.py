@@ -21,6 +21,10 @@ FILE_NAME = "tokenizer.json"
 PREFERENCE = 0
 
 
+_LLAMA_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+"""The tokens that LlamaTokenizer names where the folder does not."""
+
+
 def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
     """Reads tokenizer.json, with what tokenizer_config.json adds; TokenizerError where it is damaged."""
     from tokenizers import Tokenizer as LibraryTokenizer
@@ -33,9 +37,12 @@ def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
         ) from error
     library.no_truncation()
     library.no_padding()
-    _add_missing_tokens(library, settings)
     if settings.follows_llama_rules and not _is_byte_level(library):
+        for role, content in _LLAMA_TOKENS.items():
+            if role not in settings.unnamed:
+                settings.named.setdefault(role, AddedToken(content, special=True))
         _apply_llama_rules(library, settings)
+    _add_missing_tokens(library, settings)
     return TokenizerJsonBackend(library, settings)
 
 
