@@ -1,10 +1,10 @@
 """Write logits.npz: transformers' logits for the models of small_models.py.
 
-    python -m tests.golden.make_golden        (needs torch and transformers; `make oracle` has made .venv-oracle)
+    python -m tests.golden.make_golden        (needs torch and transformers: .venv-oracle has them)
 
-For each model and stored type the archive holds float32 [tokens, vocab_size] under "<model>.<stored type>": the
-logits after each token of `small_models.prompt(model, PROMPT_LENGTH, …)`, one token a step. The weights are rounded
-to the stored type and everything is then computed in float32.
+For each model and stored type the archive holds float32 [tokens, vocab_size] under "<model>.<stored type>":
+the logits after each token of `small_models.prompt(model, PROMPT_LENGTH, …)`, one token a step. The weights
+are rounded to the stored type and everything is then computed in float32.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
             key = f"{model}.{stored_type}"
             folder = write_checkpoint(Path(scratch) / key, model, config, stored_type)
             logits[key] = transformers_logits(folder, prompt(model, PROMPT_LENGTH, config["vocab_size"]))
-            print(f"{key:40s} standard deviation {logits[key].std():.3f}, largest {np.abs(logits[key]).max():.3f}")
+            print(f"{key:32} deviation {logits[key].std():.3f}, largest {np.abs(logits[key]).max():.3f}")
     target = Path(__file__).with_name("logits.npz")
     np.savez_compressed(target, **logits)
     print(f"{target}: {target.stat().st_size:,} bytes, transformers {transformers.__version__}")

@@ -1,7 +1,8 @@
 """Small random qwen2 and llama checkpoints whose weights every machine generates alike.
 
-Only transformers' logits for them are stored (`logits.npz`, made by make_golden.py): the weights come from the
-raw stream of a seeded PCG64, which NumPy promises not to change, and from operations that are exact in float32.
+Only transformers' logits for them are stored (`logits.npz`, made by make_golden.py): the weights come from
+the raw stream of a seeded PCG64, which NumPy promises not to change, and from operations that are exact in
+float32.
 """
 
 from __future__ import annotations
@@ -41,13 +42,19 @@ def _llama(**changes: Any) -> dict[str, Any]:
 
 SMALL_MODELS: dict[str, dict[str, Any]] = {
     "qwen2_gqa": _qwen2(rope_theta=1e6),
-    "qwen2_tied": _qwen2(tie_word_embeddings=True, hidden_size=64, num_attention_heads=4, num_key_value_heads=4),
+    "qwen2_tied": _qwen2(
+        tie_word_embeddings=True, hidden_size=64, num_attention_heads=4, num_key_value_heads=4
+    ),
     # No size is a multiple of 16, of a vector or of four.
     "qwen2_odd_sizes": _qwen2(
         hidden_size=42, intermediate_size=75, num_attention_heads=3, num_key_value_heads=1, vocab_size=101
     ),
     "qwen2_one_layer_one_head": _qwen2(
-        hidden_size=20, intermediate_size=36, num_attention_heads=1, num_key_value_heads=1, num_hidden_layers=1
+        hidden_size=20,
+        intermediate_size=36,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        num_hidden_layers=1,
     ),
     "llama_mha": _llama(),
     "llama_tied": _llama(tie_word_embeddings=True, num_key_value_heads=1),
@@ -72,7 +79,9 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
     # The form in which recent versions of transformers write the same facts.
     "llama_rope_parameters": {
         key: value
-        for key, value in _llama(rope_parameters={"rope_type": "linear", "rope_theta": 5e4, "factor": 2.0}).items()
+        for key, value in _llama(
+            rope_parameters={"rope_type": "linear", "rope_theta": 5e4, "factor": 2.0}
+        ).items()
         if key != "rope_theta"
     },
 }
@@ -132,9 +141,9 @@ def to_stored_type(values: NDArray[np.float32], stored_type: str) -> NDArray[Any
     """float32 values as the array to store: bfloat16 as its bits in uint16, rounded to nearest even."""
     if stored_type == "bfloat16":
         bits = values.view(np.uint32)
-        return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(
-            np.uint16
-        )
+        return (
+            (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        ).astype(np.uint16)
     return values.astype(stored_type)
 
 
@@ -147,7 +156,11 @@ def write_checkpoint(folder: Path, model: str, config: dict[str, Any], stored_ty
     code = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[stored_type]
     for name, shape in tensor_shapes(config).items():
         data = to_stored_type(tensor(model, name, shape), stored_type).tobytes()
-        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [len(payload), len(payload) + len(data)]}
+        header[name] = {
+            "dtype": code,
+            "shape": list(shape),
+            "data_offsets": [len(payload), len(payload) + len(data)],
+        }
         payload += data
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

@@ -1,0 +1,125 @@
+"""Logits are equal bit for bit whatever the number of workers, the chunks of a prompt and the company."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ftllm_nb.engine.executor import Executor, SequenceStep
+from tests.executors import open_executor
+from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
+
+# Large enough that seven workers all get rows, heads and blocks of the cache; no size is a multiple of 16.
+CONFIG = {
+    **SMALL_MODELS["qwen2_gqa"],
+    "hidden_size": 180,
+    "intermediate_size": 380,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "vocab_size": 501,
+    "max_position_embeddings": 1024,
+}
+TOKENS = prompt("same_answer", 333, CONFIG["vocab_size"])
+DECODED = 6
+WORKERS = (1, 2, 4, 7)
+
+
+@pytest.fixture(scope="module", params=["float32", "float16", "bfloat16"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "same_answer", CONFIG, request.param)
+
+
+@pytest.fixture(scope="module", params=["float16", "float32"])
+def kv_cache_dtype(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def open_workers(folder: Path, kv_cache_dtype: str, workers: int) -> Iterator[Executor]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FTLLM_NB_UNCAPPED_THREADS", "1")
+        with open_executor("compiled", folder, kv_cache_dtype=kv_cache_dtype, threads=workers) as executor:
+            yield executor
+
+
+@pytest.fixture(scope="module", params=WORKERS)
+def executor(folder: Path, kv_cache_dtype: str, request: pytest.FixtureRequest) -> Iterator[Executor]:
+    yield from open_workers(folder, kv_cache_dtype, request.param)
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path, kv_cache_dtype: str) -> NDArray[np.float32]:
+    """Logits [1 + DECODED, vocab]: the prompt as large steps on one worker, then token by token."""
+    for executor in open_workers(folder, kv_cache_dtype, 1):
+        return prefill_then_decode(executor, len(TOKENS))
+    raise AssertionError("no executor")
+
+
+def prefill(
+    executor: Executor, sequence: object, tokens: NDArray[np.int32], chunk: int
+) -> NDArray[np.float32]:
+    """Logits after the last token, with the prompt in chunks of at most `chunk` tokens."""
+    chunk = min(chunk, executor.max_step_tokens)
+    for start in range(0, len(tokens), chunk):
+        last = start + chunk >= len(tokens)
+        logits = executor.run([SequenceStep(sequence, tokens[start : start + chunk], wants_logits=last)])
+    return logits[0].copy()
+
+
+def prefill_then_decode(executor: Executor, chunk: int) -> NDArray[np.float32]:
+    sequence = executor.new_sequence()
+    rows = [prefill(executor, sequence, TOKENS[:-DECODED], chunk)]
+    for token in TOKENS[-DECODED:]:
+        rows.append(executor.run([SequenceStep(sequence, np.array([token]))])[0].copy())
+    executor.free_sequence(sequence)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("chunk", [len(TOKENS), 1, 3, 16, 50, 128, 200])
+def test_any_chunks_on_any_number_of_workers(
+    executor: Executor, expected: NDArray[np.float32], chunk: int
+) -> None:
+    np.testing.assert_array_equal(prefill_then_decode(executor, chunk), expected)
+
+
+def test_beside_other_sequences(executor: Executor, expected: NDArray[np.float32]) -> None:
+    """The sequence decodes between two others, one of which is prefilled in the same steps."""
+    sequence, shorter, newcomer = (executor.new_sequence() for _ in range(3))
+    prefill(executor, shorter, TOKENS[5:40], 35)
+    logits = prefill(executor, sequence, TOKENS[:-DECODED], 64)
+    np.testing.assert_array_equal(logits, expected[0])
+    for number, start in enumerate(range(len(TOKENS) - DECODED, len(TOKENS))):
+        logits = executor.run(
+            [
+                SequenceStep(shorter, TOKENS[number : number + 1]),
+                SequenceStep(sequence, TOKENS[start : start + 1]),
+                SequenceStep(newcomer, TOKENS[number * 9 : number * 9 + 9], wants_logits=number % 2 == 0),
+            ]
+        )
+        np.testing.assert_array_equal(logits[1], expected[number + 1])
+    for each in (sequence, shorter, newcomer):
+        executor.free_sequence(each)
+
+
+def test_prefilled_beside_another_prompt(executor: Executor, expected: NDArray[np.float32]) -> None:
+    """Two prompts share every step; the cache blocks that they use lie in each other's way."""
+    other, sequence = executor.new_sequence(), executor.new_sequence()
+    end = len(TOKENS) - DECODED
+    for start in range(0, end, 40):
+        tokens = TOKENS[:end][start : start + 40]
+        logits = executor.run([SequenceStep(other, tokens[::-1].copy()), SequenceStep(sequence, tokens)])
+    np.testing.assert_array_equal(logits[1], expected[0])
+    executor.free_sequence(other)
+    executor.free_sequence(sequence)
+
+
+def test_after_a_truncated_answer(executor: Executor, expected: NDArray[np.float32]) -> None:
+    """A reused prefix gives what a fresh sequence gives."""
+    sequence = executor.new_sequence()
+    prefill(executor, sequence, np.concatenate([TOKENS[:150], TOKENS[:90]]), 128)
+    executor.truncate(sequence, 150)
+    np.testing.assert_array_equal(prefill(executor, sequence, TOKENS[150:-DECODED], 77), expected[0])
+    executor.free_sequence(sequence)

@@ -1,0 +1,87 @@
+"""The layers of the architecture point down only, and importing the package is free."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ftllm_nb
+
+PACKAGE = Path(ftllm_nb.__file__).parent
+# A layer may import the layers after it. Those in one row know nothing of each other.
+LAYERS = (
+    ("__main__", "chat"),
+    ("cli",),
+    ("benchmark",),
+    ("llm",),
+    ("loading",),
+    ("engine",),
+    ("models",),
+    ("graph",),
+    ("ops",),
+    ("quant",),
+    ("kernels",),
+    ("checkpoint", "tokenizer"),
+    ("host_cores",),
+    ("errors",),
+    ("__init__",),
+)
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+# The vocabulary that operators declare themselves in: it imports nothing.
+SHARED = {"ftllm_nb.graph.types"}
+
+
+def layer_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_modules(file: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import of this package in a file; imports of types alone do not count."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: relative imports hide the layer"
+            modules = [node.module or ""]
+            if modules == ["ftllm_nb"]:
+                modules = [f"ftllm_nb.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from ((node.lineno, module) for module in modules if module.split(".")[0] == "ftllm_nb")
+
+
+def test_every_module_has_its_layer() -> None:
+    present = {layer_of(file) for file in PACKAGE.rglob("*.py")}
+    assert present == set(RANK)
+
+
+@pytest.mark.parametrize(
+    "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE))
+)
+def test_imports_point_down(file: Path) -> None:
+    own = layer_of(file)
+    for line, module in imported_modules(file):
+        if module in SHARED or module == "ftllm_nb.__version__":
+            continue
+        target = module.split(".")[1] if "." in module else "__init__"
+        assert target == own or RANK[target] > RANK[own], f"{file}:{line}: {own} imports {module}"
+
+
+@pytest.mark.parametrize("module", ["ftllm_nb", "ftllm_nb.cli", "ftllm_nb.llm"])
+def test_importing_is_free(module: str) -> None:
+    """No compiler, no arrays, no tokenizer before they are needed: `ftllm-nb --help` must answer at once."""
+    heavy = ("numba", "llvmlite", "tokenizers", "sentencepiece", "jinja2", "prompt_toolkit")
+    if module != "ftllm_nb.llm":
+        heavy += ("numpy",)
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
