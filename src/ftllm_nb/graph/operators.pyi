@@ -18,8 +18,12 @@ class UnknownOperatorError(GraphError, AttributeError): ...
 class Operators:
     calls: list[Call]
     def __getattr__(self, name: str) -> Any: ...
+    def Add(self, input: DataReference | WeightReference, v: float, output: DataReference) -> None:
+        """input + v, a constant; the input may be a weight."""
     def AddTo(self, input0: DataReference, input1: DataReference, alpha: float = 1.0) -> None:
         """input0 += alpha · input1, both of the same shape."""
+    def Cat(self, input0: DataReference, input1: DataReference, axis: int, output: DataReference) -> None:
+        """input0 followed by input1 along an axis; a negative axis counts from the last."""
     def DataTypeAs(self, input: DataReference, input1: DataReference) -> None:
         """Cast `input` to the type of `input1` (`atype`), in place: no change, intermediates are float32."""
     def Embedding(self, input: DataReference, weight: WeightReference, output: DataReference) -> None:
@@ -43,10 +47,14 @@ class Operators:
         `sin` and `cos` are float32 [positions, angles]. rotaryDim = headDim and headDim // 2 both mean the whole
         head.
         """
+    def Mul(self, input: DataReference | WeightReference, v: float, output: DataReference) -> None:
+        """input · v, a constant; the input may be a weight."""
     def MulTo(self, input0: DataReference, input1: DataReference) -> None:
         """input0 *= input1, element by element, both of the same shape."""
     def Print(self, input: DataReference | WeightReference) -> None:
         """Print a tensor's name, shape, type and values."""
+    def Repeat(self, input: DataReference, axis: int, repeatTimes: int, output: DataReference) -> None:
+        """input `repeatTimes` times along an axis, end to end; a negative axis counts from the last."""
     def RMSNorm(self, input: DataReference, weight: WeightReference, eps: float, output: DataReference) -> None:
         """input / sqrt(mean(input²) + eps) · weight over the last axis; `output` may be `input`."""
     def Silu(self, input: DataReference, output: DataReference) -> None:

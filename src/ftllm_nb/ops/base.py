@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType
 
 Array = NDArray[Any]
 Inferred = TensorType | tuple[TensorType, ...] | None
@@ -123,8 +123,8 @@ class Operator:
     """True where the outputs are column ranges of one buffer, each padded to a multiple of 16."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     lower: ClassVar[Callable[..., None] | None] = None
-    """`lower(node, lowering)` adds rows to a program (see lowering.py). An operator without it is evaluated by
-    its reference between two walks of the program."""
+    """`lower(node, lowering)` adds rows to a program (see lowering.py). An operator without it is
+    evaluated by its reference between two walks of the program."""
     infer: ClassVar[Callable[..., Inferred]]
     """The shape rule: types in, types out; raises `ShapeError` with the parameters' names."""
     reference: ClassVar[Callable[..., Computed]]
@@ -171,6 +171,12 @@ def require_activation(type: TensorType, name: str, rank: int | None = None) -> 
     if rank is not None and type.rank != rank:
         hint = ": ExpandHead makes [1, tokens, heads, headDim]" if rank == 4 and type.rank == 3 else ""
         raise ShapeError(f"{name} must have {rank} axes, but it has {type.rank}{hint}")
+
+
+def require_floats(type: TensorType, name: str) -> None:
+    """Raise `ShapeError` unless this holds floating-point numbers, as data or as a weight."""
+    if type.dtype not in FLOAT_TYPES:
+        raise ShapeError(f"{name} must hold floating-point numbers, but it holds {type.dtype}")
 
 
 def require_vector(weight: TensorType, name: str, size: int) -> None:

@@ -1,0 +1,27 @@
+"""Mul: multiply by a constant."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_floats
+
+
+class Mul(Operator):
+    """input · v, a constant; the input may be a weight."""
+
+    parameters = (
+        Parameter("input", Kind.INPUT_OR_WEIGHT),
+        Parameter("v", Kind.FLOAT),
+        Parameter("output", Kind.OUTPUT),
+    )
+
+    @staticmethod
+    def infer(input: TensorType, v: float) -> TensorType:
+        require_floats(input, "input")
+        return TensorType(input.shape)
+
+    @staticmethod
+    def reference(step: StepContext, input: Array, v: float) -> Array:
+        return np.asarray(input * np.float32(v))

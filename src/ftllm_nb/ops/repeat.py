@@ -1,0 +1,39 @@
+"""Repeat: a tensor several times, end to end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.ops.base import (
+    Array,
+    Kind,
+    Operator,
+    Parameter,
+    StepContext,
+    require_activation,
+    require_axis,
+)
+
+
+class Repeat(Operator):
+    """input `repeatTimes` times along an axis, end to end; a negative axis counts from the last."""
+
+    parameters = (
+        Parameter("input", Kind.INPUT),
+        Parameter("axis", Kind.INT),
+        Parameter("repeatTimes", Kind.INT),
+        Parameter("output", Kind.OUTPUT),
+    )
+
+    @staticmethod
+    def infer(input: TensorType, axis: int, repeatTimes: int) -> TensorType:
+        require_activation(input, "input")
+        axis = require_axis(input, axis)
+        if repeatTimes < 1:
+            raise ShapeError(f"repeatTimes must be at least 1, but it is {repeatTimes}")
+        return input.with_shape(*input.shape[:axis], input.size(axis) * repeatTimes, *input.shape[axis + 1 :])
+
+    @staticmethod
+    def reference(step: StepContext, input: Array, axis: int, repeatTimes: int) -> Array:
+        return np.concatenate([input] * repeatTimes, axis)
