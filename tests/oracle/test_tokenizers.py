@@ -5,6 +5,7 @@ Transformers 5 is the measure: its rules for tokenizer.model and Llama's tokeniz
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,36 @@ def test_chat_templates(pair: Pair, conversation: list[dict[str, Any]], add_gene
     )
     assert pair.ours.render_chat(conversation, add_generation_prompt) == rendered
     assert pair.ours.apply_chat_template(conversation, add_generation_prompt) == list(ids)
+
+
+def test_spelled_control_tokens(pair: Pair) -> None:
+    """Transformers' own protection finds the same control tokens; it cuts the text around them differently.
+
+    It leaves out added tokens that are neither special nor in the template, which here are text as well.
+    """
+    if "sanitize_control_tokens" not in inspect.signature(pair.theirs.apply_chat_template).parameters:
+        pytest.skip("this version of transformers has no such protection")
+    template = pair.theirs.chat_template
+    control = {
+        token_id: token.content
+        for token_id, token in pair.theirs.added_tokens_decoder.items()
+        if token.content != "<unk>" and (token.special or token.content in template)
+    }
+    for token in control.values():
+        conversation = [
+            {"role": "user", "content": f"a {token} b"},
+            {"role": "assistant", "content": f"{token}{token}"},
+            {"role": "user", "content": "c"},
+        ]
+        try:
+            theirs = pair.theirs.apply_chat_template(
+                conversation, add_generation_prompt=True, return_dict=False, sanitize_control_tokens=True
+            )
+        except ValueError as error:
+            assert "Can't sanitize" in str(error)
+            continue
+        ours = pair.ours.apply_chat_template(conversation)
+        assert [one for one in ours if one in control] == [one for one in theirs if one in control]
 
 
 @pytest.mark.parametrize("text", TEXTS)

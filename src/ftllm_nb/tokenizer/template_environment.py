@@ -22,6 +22,8 @@ import jinja2.sandbox
 from jinja2.visitor import NodeTransformer
 
 MAX_OUTPUT_CHARACTERS = 32 * 2**20
+LIST_ITEM_CHARACTERS = 64
+"""How many characters of a text a list's item counts as."""
 MAX_NUMBER = 10**9
 """Bound of repetitions, widths and exponents; results must also stay below MAX_OUTPUT_CHARACTERS."""
 MAX_WIDTH = 10**6
@@ -82,7 +84,8 @@ class ChatTemplateEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
         """`*`, `**`, `+` and `%`, refused where their result would be huge."""
-        sizes = [len(one) for one in (left, right) if isinstance(one, (str, list, tuple))]
+        sizes = [len(one) for one in (left, right) if isinstance(one, str)]
+        sizes += [len(one) * LIST_ITEM_CHARACTERS for one in (left, right) if isinstance(one, (list, tuple))]
         counts = [abs(one) for one in (left, right) if isinstance(one, int)]
         if operator == "*" and sizes and counts and sizes[0] * counts[0] > MAX_OUTPUT_CHARACTERS:
             raise TemplateLimitError("a repetition is too long")

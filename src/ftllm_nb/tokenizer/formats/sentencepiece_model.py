@@ -77,7 +77,7 @@ class SentencePieceBackend:
         }
         self.added_tokens: dict[int, AddedToken] = {}
         for token_id, (text, kind) in enumerate(pieces):
-            if kind == _CONTROL or (kind == _USER_DEFINED and not settings.has_remote_code):
+            if kind in (_CONTROL, _USER_DEFINED):
                 self.added_tokens[token_id] = AddedToken(text, special=kind == _CONTROL)
         for wanted_id, token in settings.added:
             self._add(token, wanted_id)
@@ -86,7 +86,17 @@ class SentencePieceBackend:
         for token in settings.extra_special:
             self._add(token, None)
         self.vocab_size = max([len(pieces), *(token_id + 1 for token_id in self.added_tokens)])
-        self._matcher = TokenMatcher((token, token_id) for token_id, token in self.added_tokens.items())
+        # Code that comes with a model leaves user-defined symbols to the library.
+        left_to_library = {
+            token_id
+            for token_id, (_, kind) in enumerate(pieces)
+            if kind == _USER_DEFINED and settings.has_remote_code
+        }
+        self._matcher = TokenMatcher(
+            (token, token_id)
+            for token_id, token in self.added_tokens.items()
+            if token_id not in left_to_library
+        )
 
     def token_to_id(self, token: str) -> int | None:
         """See Backend."""

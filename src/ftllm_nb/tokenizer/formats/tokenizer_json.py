@@ -57,8 +57,8 @@ class TokenizerJsonBackend:
         }
         self.named_tokens = {role: token.content for role, token in settings.named.items()}
         self.unknown_id = _unknown_id(library)
-        vocabulary_size = library.get_vocab_size(with_added_tokens=True)
-        self.vocab_size = max([vocabulary_size, *(token_id + 1 for token_id in self.added_tokens)])
+        # Not the number of tokens: a vocabulary may leave ids out.
+        self.vocab_size = max(library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def token_to_id(self, token: str) -> int | None:
         """See Backend."""
@@ -67,7 +67,7 @@ class TokenizerJsonBackend:
 
     def id_to_token(self, token_id: int) -> str | None:
         """See Backend."""
-        if not 0 <= token_id < 2**32:
+        if not 0 <= token_id < self.vocab_size:
             return None
         token: str | None = self._library.id_to_token(token_id)
         return token
@@ -102,9 +102,8 @@ class TokenizerJsonBackend:
             return None if token_id in skip else self.id_to_token(token_id)
 
         def decode(ids: Sequence[int]) -> str:
-            text: str = self._library.decode(
-                [one for one in ids if one not in skip], skip_special_tokens=False
-            )
+            known = [one for one in ids if 0 <= one < self.vocab_size and one not in skip]
+            text: str = self._library.decode(known, skip_special_tokens=False)
             return text
 
         kind, strip_leading_space = _decoder_kind(self._library)
