@@ -1,0 +1,126 @@
+"""A whole benchmark: open a model, real or random, measure the machine, the model, and the machine again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftllm_nb.benchmark.cpu_name import cpu_name
+from ftllm_nb.benchmark.limits import measure_limits
+from ftllm_nb.benchmark.report import Report
+from ftllm_nb.benchmark.speed_test import SpeedTest, require_context, run_speed_tests
+from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
+from ftllm_nb.checkpoint.config import read_json_object
+from ftllm_nb.engine.engine_thread import EngineThread
+from ftllm_nb.errors import UsageError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.types import FLOAT_TYPES
+from ftllm_nb.kernels.tiers import current_tier
+from ftllm_nb.loading import (
+    DEMO,
+    check_options,
+    describe,
+    described_by,
+    model_folder,
+    open_executor,
+    stored_type,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure; `dtype` … `engine` mean what they mean to `ftllm_nb.llm.model`.
+
+    `path`: the model, None for the bundled one. `random`: its weights are random, and only its config.json is
+    read, or the file `random_config`, if that is not None.
+    """
+
+    path: str | None = None
+    random_config: str | None = None
+    random: bool = False
+    custom: str | None = None
+    dtype: str = "auto"
+    atype: str = "auto"
+    kv_cache_dtype: str = "float16"
+    threads: int | None = None
+    engine: str = "compiled"
+    prompt_tokens: list[int] | tuple[int, ...] = (512,)
+    generated_tokens: list[int] | tuple[int, ...] = (64,)
+    repetitions: int = 5
+
+
+def run_benchmark(
+    settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
+) -> Report:
+    """Measure; raises subclasses of `FtllmError`. No tokenizer is read."""
+    threads = check_options(
+        settings.dtype, settings.kv_cache_dtype, settings.atype, settings.engine, settings.threads, warn
+    )
+    with open_weights(settings) as checkpoint:
+        graph = describe(checkpoint, settings.custom)
+        executor = open_executor(
+            graph,
+            checkpoint,
+            dtype=settings.dtype,
+            kv_cache_dtype=settings.kv_cache_dtype,
+            threads=threads,
+            engine=settings.engine,
+            progress=progress,
+        )
+        size = size_of(graph, stored_type(graph) if settings.dtype == "auto" else settings.dtype)
+        tests = speed_tests(settings)
+        with closing(EngineThread(executor)) as engine:
+            require_context(tests, executor.max_positions)
+            before = measure_limits(threads, size.weight_bytes)
+            run_speed_tests(engine, tests, settings.repetitions, progress=progress)
+            after = measure_limits(threads, size.weight_bytes)
+        return Report(
+            cpu=cpu_name(),
+            tier=current_tier().name,
+            model=model_name(settings),
+            size=size,
+            max_step_tokens=executor.max_step_tokens,
+            before=before,
+            after=after,
+            tests=tests,
+        )
+
+
+def open_weights(settings: Settings) -> Checkpoint:
+    """The model's checkpoint, or random weights of its configuration."""
+    if not settings.random:
+        return open_checkpoint(model_folder(settings.path))
+    file = Path(settings.random_config or model_folder(settings.path) / "config.json")
+    config = read_json_object(file)
+    graph = build_graph(described_by(config, settings.custom, None), config)
+    shapes = graph.weight_shapes()
+    if not shapes:
+        raise UsageError(
+            f"{settings.custom}: random weights need to know the tensors of the checkpoint: give the class a "
+            "method weight_shapes(self) that returns their names and shapes."
+        )
+    return RandomCheckpoint(config, shapes, stored_dtype(settings.dtype, config))
+
+
+def stored_dtype(dtype: str, config: dict[str, Any]) -> str:
+    """The type of random weights: what they are kept as, if a checkpoint can hold that, else the config's."""
+    declared = config.get("torch_dtype", config.get("dtype"))
+    return next((name for name in (dtype, declared) if name in FLOAT_TYPES), "bfloat16")
+
+
+def speed_tests(settings: Settings) -> list[SpeedTest]:
+    """The prompts, then the generations; counts of 0 are left out."""
+    prompts = [SpeedTest(is_decode=False, tokens=count) for count in settings.prompt_tokens if count]
+    generations = [SpeedTest(is_decode=True, tokens=count) for count in settings.generated_tokens if count]
+    return prompts + generations
+
+
+def model_name(settings: Settings) -> str:
+    """What the model is called in reports: its file's or folder's name."""
+    if settings.random_config is not None:
+        return Path(settings.random_config).stem
+    return Path(settings.path or DEMO).resolve().name

@@ -1,0 +1,125 @@
+"""What a model makes the machine do, counted from its graph: bytes of weights to read, operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ftllm_nb.benchmark.speed_test import SpeedTest
+from ftllm_nb.graph.ir import CheckedGraph, Value
+from ftllm_nb.graph.types import Symbol
+from ftllm_nb.ops.linear import Linear
+from ftllm_nb.quant.base import weight_format
+
+if TYPE_CHECKING:
+    from ftllm_nb.benchmark.limits import MachineLimits
+
+
+@dataclass(frozen=True)
+class LinearWeight:
+    """A matrix of [out_features, in_features] that every token, or every row of logits, is multiplied by."""
+
+    out_features: int
+    in_features: int
+    packed_bytes: int
+    for_logits: bool
+    """Whether only rows whose logits are wanted see it."""
+
+    @property
+    def operations(self) -> int:
+        """Of one row: a multiplication and an addition for each weight."""
+        return 2 * self.out_features * self.in_features
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Parameters and bytes of all weights (tied ones once), and the matrices that products are made with."""
+
+    parameters: int
+    weight_bytes: int
+    dtype: str
+    linear_weights: tuple[LinearWeight, ...]
+
+
+def size_of(graph: CheckedGraph, dtype: str) -> ModelSize:
+    """The size in memory of a model whose matrices are packed in the weight format `dtype`."""
+    format = weight_format(dtype)
+
+    def weight_bytes(weight: Value) -> int:
+        shape = _shape(weight)
+        return format.packed_bytes(*shape) if len(shape) == 2 else 4 * math.prod(shape)
+
+    # Tied embeddings are one value under two names.
+    weights = list({id(weight): weight for weight in graph.weights.values()}.values())
+    linear_weights = tuple(
+        LinearWeight(
+            out_features=node.inputs["weight"].type.size(0),
+            in_features=node.inputs["weight"].type.size(1),
+            packed_bytes=weight_bytes(node.inputs["weight"]),
+            for_logits=Symbol.ROWS in node.inputs["input"].type.shape,
+        )
+        for node in graph.nodes
+        if node.operator is Linear
+    )
+    return ModelSize(
+        parameters=sum(math.prod(_shape(weight)) for weight in weights),
+        weight_bytes=sum(map(weight_bytes, weights)),
+        dtype=dtype,
+        linear_weights=linear_weights,
+    )
+
+
+def _shape(weight: Value) -> tuple[int, ...]:
+    return tuple(weight.type.size(axis) for axis in range(weight.type.rank))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Bytes of packed weights read and operations of matrix products done.
+
+    Nothing else is counted (no activations, no KV cache, no attention), so that shares of limits are low
+    rather than high. Weights count once a step, however often a kernel reads them.
+    """
+
+    weight_bytes: int
+    operations: int
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Rates of a test, and the share of the limit that binds it: of the two, the one that it is nearer to."""
+
+    gb_per_s: float
+    gop_per_s: float
+    share_of_limit: float | None
+    limit: str
+    """"read", "fma" or "dot"; "" where the share is None for want of a limit."""
+
+
+def work_of(test: SpeedTest, weights: Iterable[LinearWeight], max_step_tokens: int) -> Work:
+    """The work of one repetition of a test."""
+    steps = test.tokens if test.is_decode else -(-test.tokens // max_step_tokens)
+    logit_rows = test.tokens if test.is_decode else 1
+    weight_bytes = operations = 0
+    for weight in weights:
+        weight_bytes += weight.packed_bytes * (logit_rows if weight.for_logits else steps)
+        operations += weight.operations * (logit_rows if weight.for_logits else test.tokens)
+    return Work(weight_bytes, operations)
+
+
+def compare_with_limits(test: SpeedTest, work: Work, limits: MachineLimits, uses_dot: bool) -> Reached:
+    """How near a test came to the limits; `uses_dot`: its products are int8 rather than float32."""
+    tests_per_s = test.tokens_per_s / test.tokens
+    gb_per_s = work.weight_bytes * tests_per_s / 1e9
+    gop_per_s = work.operations * tests_per_s / 1e9
+    shares = {"read": gb_per_s / limits.read_gb_per_s}
+    if not uses_dot:
+        shares["fma"] = gop_per_s / limits.fma_gflop_per_s
+    elif limits.dot_gop_per_s is not None:
+        shares["dot"] = gop_per_s / limits.dot_gop_per_s
+    elif not test.is_decode:
+        return Reached(gb_per_s, gop_per_s, None, "")
+    limit = max(shares, key=shares.__getitem__)
+    return Reached(gb_per_s, gop_per_s, shares[limit], limit)

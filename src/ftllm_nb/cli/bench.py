@@ -1,0 +1,124 @@
+"""Measure prefill and decode, and compare them with what this machine can do at most.
+
+Prints a table as llama-bench does: pp512 is a prompt of 512 tokens, tg64 the generation of 64 tokens, in
+tokens a second, mean ± standard deviation over the repetitions. Read bandwidth and arithmetic peaks are
+measured just before and after; "of limit" is the share of the one that a test is nearest to. Tokens are
+random, and nothing is sampled.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ftllm_nb.cli.model_arguments import add_model_arguments
+from ftllm_nb.cli.number_types import whole_number
+from ftllm_nb.errors import UsageError
+
+DEFAULT_PROMPT_TOKENS = [512]
+DEFAULT_GENERATED_TOKENS = [64]
+DEFAULT_REPETITIONS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of `ftllm-nb bench`."""
+    add_model_arguments(parser)
+    # "resolve": -p, which elsewhere is short for --path, counts tokens here, as in llama-bench.
+    group = parser.add_argument_group("tests", conflict_handler="resolve")
+    group.add_argument(
+        "-p",
+        "--n_prompt",
+        type=token_counts_or_path,
+        metavar="N",
+        help="tokens of the prompt, or several counts as 128,512; 0 for no such test (default: 512). "
+        "What is no number is taken for the model's PATH",
+    )
+    group.add_argument(
+        "-n",
+        "--n_gen",
+        type=token_counts,
+        default=DEFAULT_GENERATED_TOKENS,
+        metavar="N",
+        help="tokens to generate, or several counts; 0 for no such test (default: 64)",
+    )
+    group.add_argument(
+        "-r",
+        "--repetitions",
+        type=whole_number(1),
+        default=DEFAULT_REPETITIONS,
+        metavar="N",
+        help=f"how often each test runs, after one run to warm up (default: {DEFAULT_REPETITIONS})",
+    )
+    group.add_argument(
+        "--random",
+        action="store_true",
+        help="use random weights: of the model's config.json, or of the one that --config names",
+    )
+    group.add_argument(
+        "--config", metavar="FILE", help="with --random: the config.json of the model to measure"
+    )
+    group.add_argument("--json", action="store_true", help="print an object in JSON instead of the table")
+
+
+def token_counts(text: str) -> list[int]:
+    """An argparse type: whole numbers of at least 0, separated by commas."""
+    return [whole_number(0)(part) for part in text.split(",")]
+
+
+def token_counts_or_path(text: str) -> list[int] | str:
+    """`token_counts`, or the text itself where it is none."""
+    if all(part.strip("+-").isdigit() for part in text.split(",")):
+        return token_counts(text)
+    return text
+
+
+def model_path(args: argparse.Namespace) -> str | None:
+    """The model's path, given by position, by --path or by -p; UsageError when they disagree."""
+    given = [args.positional_path, args.path, args.n_prompt if isinstance(args.n_prompt, str) else None]
+    paths = sorted({path for path in given if path is not None})
+    if len(paths) > 1:
+        raise UsageError(f"two models were named, {paths[0]} and {paths[1]}: name one.")
+    return paths[0] if paths else None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print; the exit status."""
+    prompt_tokens = args.n_prompt if isinstance(args.n_prompt, list) else DEFAULT_PROMPT_TOKENS
+    if args.config is not None and not args.random:
+        raise UsageError("--config describes a model without weights: add --random to measure it.")
+    path = model_path(args)
+    if args.config is not None and path is not None:
+        raise UsageError(f"both --config {args.config} and the model {path} were named: name one.")
+    if not any(prompt_tokens) and not any(args.n_gen):
+        raise UsageError("there is nothing to measure: -p and -n are both 0.")
+
+    from ftllm_nb.benchmark.run import Settings, run_benchmark
+    from ftllm_nb.cli.progress_bar import ProgressBar
+
+    with ProgressBar() as bar:
+        report = run_benchmark(
+            Settings(
+                path=path,
+                random_config=args.config,
+                random=args.random,
+                custom=args.custom,
+                dtype=args.dtype,
+                atype=args.atype,
+                kv_cache_dtype=args.kv_cache_dtype,
+                threads=args.threads,
+                engine=args.engine,
+                prompt_tokens=prompt_tokens,
+                generated_tokens=args.n_gen,
+                repetitions=args.repetitions,
+            ),
+            progress=bar.update,
+            warn=bar.warn,
+        )
+
+    import json
+
+    from ftllm_nb.benchmark.report import as_json, as_table
+
+    print(json.dumps(as_json(report), indent=2) if args.json else as_table(report))
+    for sentence in report.drifts():
+        bar.warn(sentence)
+    return 0

@@ -1,0 +1,88 @@
+"""Bytes and operations, counted from a checked graph and compared with the limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ftllm_nb.benchmark.limits import MachineLimits
+from ftllm_nb.benchmark.speed_test import SpeedTest
+from ftllm_nb.benchmark.workload import LinearWeight, Work, compare_with_limits, size_of, work_of
+from ftllm_nb.checkpoint import RandomCheckpoint
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
+from ftllm_nb.models import graph_class
+
+CONFIG: dict[str, Any] = {
+    "model_type": "qwen2",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 3,
+    "vocab_size": 131,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": False,
+}
+LAYER_MATRICES = [(64, 64), (32, 64), (32, 64), (64, 64), (96, 64), (96, 64), (64, 96)]
+HEAD = LinearWeight(131, 64, packed_bytes=144 * 64 * 2, for_logits=True)
+LIMITS = MachineLimits(2, 10**9, read_gb_per_s=20.0, fma_gflop_per_s=200.0, dot_gop_per_s=None)
+
+
+def size(dtype: str, **changes: Any):  # type: ignore[no-untyped-def]
+    graph = build_graph(graph_class(CONFIG), {**CONFIG, **changes})
+    checkpoint = RandomCheckpoint(graph.config, graph.weight_shapes())
+    return size_of(check_graph(graph, checkpoint.tensors), dtype)
+
+
+def test_every_matrix_is_counted_with_its_packed_bytes() -> None:
+    found = size("bfloat16").linear_weights
+    assert [(each.out_features, each.in_features) for each in found[:-1]] == LAYER_MATRICES * 3
+    assert all(each.packed_bytes == 2 * each.out_features * each.in_features for each in found[:-1])
+    assert not any(each.for_logits for each in found[:-1])
+    assert found[-1] == HEAD, "rows are padded to blocks of 16"
+
+
+def test_the_size_holds_tied_embeddings_once() -> None:
+    vectors = 3 * (64 + 32 + 32 + 64 + 64) + 64
+    matrices = 3 * sum(rows * columns for rows, columns in LAYER_MATRICES)
+    tied, untied = size("float32", tie_word_embeddings=True), size("float32")
+    assert tied.parameters == vectors + matrices + 131 * 64
+    assert untied.parameters == tied.parameters + 131 * 64
+    assert tied.weight_bytes == 4 * (vectors + matrices + 144 * 64)
+    assert untied.weight_bytes == tied.weight_bytes + 4 * 144 * 64
+    assert tied.linear_weights == untied.linear_weights
+
+
+@pytest.mark.parametrize(
+    "is_decode, tokens, passes, logit_rows",
+    [(False, 512, 4, 1), (False, 513, 5, 1), (False, 1, 1, 1), (True, 64, 64, 64)],
+)
+def test_work_counts_weights_once_a_step_and_products_once_a_token(
+    is_decode: bool, tokens: int, passes: int, logit_rows: int
+) -> None:
+    layer = LinearWeight(10, 20, packed_bytes=640, for_logits=False)
+    head = LinearWeight(30, 20, packed_bytes=1280, for_logits=True)
+    work = work_of(SpeedTest(is_decode, tokens), [layer, layer, head], max_step_tokens=128)
+    assert work.weight_bytes == passes * 2 * 640 + logit_rows * 1280
+    assert work.operations == tokens * 2 * 400 + logit_rows * 1200
+
+
+def test_the_share_is_that_of_the_nearer_limit() -> None:
+    test = SpeedTest(is_decode=True, tokens=10, seconds=[2.0])
+    read = compare_with_limits(test, Work(weight_bytes=30 * 10**9, operations=40 * 10**9), LIMITS, False)
+    assert (read.gb_per_s, read.gop_per_s) == (15.0, 20.0)
+    assert (read.share_of_limit, read.limit) == (0.75, "read")
+    fma = compare_with_limits(test, Work(weight_bytes=2 * 10**9, operations=200 * 10**9), LIMITS, False)
+    assert (fma.share_of_limit, fma.limit) == (0.5, "fma")
+
+
+def test_integer_products_are_compared_with_the_dot_product_peak() -> None:
+    prompt, decode = SpeedTest(False, 10, [1.0]), SpeedTest(True, 10, [1.0])
+    work = Work(weight_bytes=10**9, operations=100 * 10**9)
+    with_dot = MachineLimits(2, 10**9, 20.0, 200.0, 1000.0)
+    assert compare_with_limits(prompt, work, with_dot, uses_dot=True).limit == "dot"
+    without = compare_with_limits(prompt, work, LIMITS, uses_dot=True)
+    assert (without.share_of_limit, without.limit) == (None, "")
+    assert compare_with_limits(decode, work, LIMITS, uses_dot=True).share_of_limit == 0.05
