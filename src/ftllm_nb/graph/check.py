@@ -7,6 +7,7 @@ tensors with their shapes, and what was expected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -29,6 +30,9 @@ from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, 
 from ftllm_nb.graph.rope import RopeSettings, rope_settings
 from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, Symbol, TensorType
 from ftllm_nb.ops.base import Kind, Parameter
+
+_LENGTH = re.compile("seq|length|position|ctx")
+"""Names of config entries that may be the longest sequence."""
 
 
 class TensorHeader(Protocol):
@@ -85,7 +89,7 @@ class _Checker:
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
             unread_tensors=unread_tensors(self.tensors, self.weights),
-            notes=notes,
+            notes=notes + self._unread_data(logits),
         )
 
     def _add(self, call: Call) -> None:
@@ -293,6 +297,18 @@ class _Checker:
             )
         return logits
 
+    def _unread_data(self, logits: Value) -> list[str]:
+        """Sentences on data that is written and never read: often a misspelt name. One for each line."""
+        read = {value for node in self.nodes for value in node.inputs.values()} | {logits}
+        unread = {
+            (node.call.where, value.name): f"{node.call.where}: nothing reads data "
+            f'"{value.name}", which {node.operator.name} (operator {node.call.index}) writes.'
+            for node in self.nodes
+            for value in node.outputs.values()
+            if value not in read
+        }
+        return list(unread.values())
+
     def _vocab_size(self, logits: Value) -> int:
         """The number of logits; embeddings must have as many rows, since what is sampled is read next."""
         vocab_size = logits.type.size(-1)
@@ -317,7 +333,7 @@ def _refuse_written_input(call: Call, parameter: Parameter, argument: Argument) 
 def _describe(node: Node) -> str:
     """The tensors of a node: `input is data "x" [1, tokens, 8] float32, weight is …`."""
     parts = [
-        f'{name} is {"data" if value.kind == "input" else value.kind} "{value.name}" {value.type}'
+        f'{name} is {"" if value.kind == "weight" else "data "}"{value.name}" {value.type}'
         for name, value in node.inputs.items()
         if not is_cache(value.name)
     ]
@@ -330,9 +346,7 @@ def _max_positions(config: Mapping[str, Any]) -> int:
     except ValueError as error:
         raise GraphError(str(error)) from error
     if found is None:
-        lengths = [
-            name for name in config if any(part in name for part in ("seq", "length", "position", "ctx"))
-        ]
+        lengths = [name for name, value in config.items() if isinstance(value, int) and _LENGTH.search(name)]
         example = f'config["{lengths[0]}"]' if lengths else "4096"
         raise GraphError(
             "the longest sequence is unknown, for want of max_positions and max_position_embeddings in "

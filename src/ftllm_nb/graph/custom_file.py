@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from ftllm_nb.errors import FtllmError, GraphError, UsageError
+from ftllm_nb.errors import FtllmError, UsageError
 from ftllm_nb.graph.build import user_error
 from ftllm_nb.graph.call import graph_error
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -46,7 +46,7 @@ def _execute(source: bytes, path: Path) -> ModuleType:
     try:
         code = compile(source, file, "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise GraphError(f"no valid Python: {error.msg}.", file, error.lineno) from error
+        raise graph_error(f"no valid Python: {error.msg}.", file, error.lineno) from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise graph_error(f"no valid Python: {error}.", file, None) from error
     with _importing, _fastllm_aliased():
@@ -65,8 +65,8 @@ def _graph_class_of(module: ModuleType, path: Path) -> type[ComputeGraph]:
     file = str(path)
     if not hasattr(module, "__model__"):
         candidates = [
-            name
-            for name, member in vars(module).items()
+            member.__name__
+            for member in vars(module).values()
             if inspect.isclass(member) and issubclass(member, ComputeGraph) and member is not ComputeGraph
         ]
         example = candidates[-1] if candidates else "YourModel"

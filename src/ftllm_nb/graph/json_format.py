@@ -9,6 +9,7 @@ A node is `data`, `weight`, `constant.float` or `constant.int` with a `value`, o
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -67,7 +68,7 @@ def graph_class_from_json(text: str | bytes, file: str) -> type[ComputeGraph]:
         def build(self) -> None:
             """Take the program and the configs over."""
             for name, config in configs.items():
-                getattr(self, name).update(config)
+                getattr(self, name).update(copy.deepcopy(config))
             self.calls.extend(calls)
 
     return JsonModel

@@ -1,0 +1,184 @@
+"""What users give to --custom: Python files in fastllm's form, JSON files, and files that are neither."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ftllm_nb.errors import FtllmError, GraphError, UsageError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.custom_file import load_graph_class
+
+MODEL = """\
+from ftllm.llm import ComputeGraph
+import math
+
+class Model(ComputeGraph):
+    def build(self):
+        config = self.config
+        config["max_positions"] = 100;
+        self.Silu(self.data["x"], self.data["y"]);
+
+__model__ = Model
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "model.py"
+
+
+def load(file: Path, text: str | bytes) -> type[ComputeGraph]:
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_graph_class(file)
+
+
+def sentence(file: Path, text: str | bytes, kind: type[FtllmError] = GraphError) -> str:
+    """What is said of the text, without the file's name, with which it must begin."""
+    with pytest.raises(kind) as raised:
+        build_graph(load(file, text), {"hidden_size": 8})
+    said = str(raised.value)
+    assert said.startswith(f"{file}:") and said.endswith((".", "?")), said
+    return said.removeprefix(f"{file}:").lstrip()
+
+
+def test_fastllm_s_form(file: Path) -> None:
+    graph = build_graph(load(file, MODEL), {})
+    assert graph.config == {"max_positions": 100}
+    (call,) = graph.calls
+    assert (call.file, call.line) == (str(file), 8)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ftllm.llm import ComputeGraph",
+        "from ftllm import llm; ComputeGraph = llm.ComputeGraph",
+        "import ftllm.llm; ComputeGraph = ftllm.llm.ComputeGraph",
+        "from ftllm_nb.llm import ComputeGraph",
+    ],
+)
+def test_imports(file: Path, line: str) -> None:
+    assert issubclass(load(file, MODEL.replace("from ftllm.llm import ComputeGraph", line)), ComputeGraph)
+
+
+@pytest.fixture
+def installed() -> Iterator[dict[str, ModuleType]]:
+    """A real fastllm that was imported before."""
+    modules = {name: ModuleType(name) for name in ("ftllm", "ftllm.llm", "ftllm.util")}
+    sys.modules.update(modules)
+    yield modules
+    for name in modules:
+        del sys.modules[name]
+
+
+def test_an_installed_fastllm_is_hidden_while_loading_and_back_afterwards(
+    file: Path, installed: dict[str, ModuleType]
+) -> None:
+    assert issubclass(load(file, MODEL), ComputeGraph)
+    assert {name: sys.modules.get(name) for name in installed} == installed
+    sentence(file, "raise ValueError")
+    assert {name: sys.modules.get(name) for name in installed} == installed
+
+
+def test_no_alias_remains(file: Path) -> None:
+    load(file, MODEL)
+    assert not [name for name in sys.modules if name == "ftllm" or name.startswith("ftllm.")]
+
+
+def test_dataclasses_and_encodings(file: Path) -> None:
+    text = "# -*- coding: gbk -*-\nfrom __future__ import annotations\nfrom dataclasses import dataclass\n"
+    text += MODEL + "\n@dataclass\nclass Size:\n    name: str = '你好'\n__model__.size = Size()\n"
+    assert load(file, text.encode("gbk")).size.name == "你好"
+
+
+def test_json(tmp_path: Path) -> None:
+    graph = build_graph(load(tmp_path / "model.py", MODEL), {"vocab_size": 3})
+    (tmp_path / "model.JSON").write_text(str(graph), encoding="utf-8")
+    again = build_graph(load_graph_class(str(tmp_path / "model.JSON")), {})
+    assert again.calls == graph.calls and again.config == graph.config
+
+
+# Mistakes.
+
+
+def test_syntax_error(file: Path) -> None:
+    assert sentence(file, MODEL.replace("import math", "import math math")).startswith("2: no valid Python: ")
+
+
+def test_null_bytes(file: Path) -> None:
+    assert "no valid Python" in sentence(file, b"x = 1\0\n")
+
+
+def test_not_utf_8(file: Path) -> None:
+    assert "no valid Python" in sentence(file, b"x = '\xff'\n")
+
+
+def test_no_model(file: Path) -> None:
+    assert sentence(file, MODEL.replace("__model__", "model")) == (
+        "no __model__: end the file with __model__ = Model."
+    )
+    assert sentence(file, "") == "no __model__: end the file with __model__ = YourModel."
+
+
+@pytest.mark.parametrize("value", ["3", "None", "Model()"])
+def test_model_that_is_no_class(file: Path, value: str) -> None:
+    said = sentence(file, MODEL.replace("__model__ = Model", f"__model__ = {value}"))
+    assert said.startswith("__model__ must be a class, but it is ")
+
+
+def test_model_of_another_class(file: Path) -> None:
+    assert sentence(file, "class Model: pass\n__model__ = Model") == (
+        "__model__ = Model does not derive from ComputeGraph."
+    )
+
+
+def test_module_that_raises(file: Path) -> None:
+    assert sentence(file, "import math\nmath.sqrt(-1)\n").startswith("2: the file raised ValueError: ")
+
+
+def test_module_that_exits(file: Path) -> None:
+    assert sentence(file, "import sys\n\nsys.exit()\n").startswith("3: the file ended the program")
+
+
+def test_missing_import(file: Path) -> None:
+    assert sentence(file, "import no_such_module") == (
+        "1: the file raised ModuleNotFoundError: No module named 'no_such_module'."
+    )
+
+
+def with_line(line: str) -> str:
+    return MODEL.replace('self.Silu(self.data["x"], self.data["y"]);', line)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1 / 0", "8: Model.build() raised ZeroDivisionError: division by zero."),
+        ("raise KeyError", "8: Model.build() raised KeyError."),
+        ('config["hiden_size"]', '8: config.json has no entry "hiden_size"; did you mean "hidden_size"?'),
+        ("import json; json.loads('')", "8: Model.build() raised JSONDecodeError: Expecting value"),
+        ("exit()", "8: Model.build() ended the program"),
+        ("self.Siluu()", '8: there is no operator "Siluu"; did you mean "Silu" or '),
+    ],
+)
+def test_build_that_raises(file: Path, line: str, expected: str) -> None:
+    assert sentence(file, with_line(line)).startswith(expected)
+
+
+def test_class_without_build(file: Path) -> None:
+    text = "from ftllm.llm import ComputeGraph\nclass Model(ComputeGraph): pass\n__model__ = Model"
+    with pytest.raises(GraphError, match=r"the class Model has no build\(self\)"):
+        build_graph(load(file, text), {})
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file"):
+        load_graph_class(tmp_path / "nowhere.py")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        load_graph_class(tmp_path)
