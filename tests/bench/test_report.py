@@ -17,7 +17,7 @@ WEIGHTS = (
 )
 
 
-def report(dot_before: float | None = 1000.0, read_after: float = 0.31) -> Report:
+def report(dot_before: float | None = 1000.0, read_after: float = 0.31, dtype: str = "bfloat16") -> Report:
     return Report(
         cpu="A CPU",
         tier="avx512",
@@ -76,6 +76,14 @@ def test_a_machine_without_dot_products_says_null() -> None:
     found = json.loads(json.dumps(as_json(report(dot_before=None))))
     assert found["machine"]["dot_gop_per_s"] is None
     assert "dot none" in as_table(report(dot_before=None))
+
+
+def test_integer_formats_are_compared_with_the_dot_product_peak() -> None:
+    prompt = as_json(report(dot_before=60.0, dtype="int8"))["results"][0]
+    assert prompt["share_of_limit"] == pytest.approx(prompt["gop_per_s"] / 60)
+    without = as_json(report(dot_before=None, dtype="int8"))["results"]
+    assert without[0]["share_of_limit"] is None and without[1]["share_of_limit"] == pytest.approx(0.9)
+    assert " - |" in as_table(report(dot_before=None, dtype="int8"))
 
 
 def test_the_table_has_a_line_a_test_and_straight_columns() -> None:

@@ -32,7 +32,7 @@ class Report:
     def reached(self, test: SpeedTest) -> Reached:
         """How near a test came to the limits."""
         work = work_of(test, self.size.linear_weights, self.max_step_tokens)
-        return compare_with_limits(test, work, self.limits, uses_dot=False)
+        return compare_with_limits(test, work, self.limits, self.size.multiplies_integers)
 
     def drifts(self) -> list[str]:
         """A sentence for each limit that changed during the tests, so that shares of it are uncertain."""

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,23 +112,25 @@ class _SpeedTask(Task):
         try:
             token_ids = self._random_ids(executor, tokens)
             if not is_decode:
-                return self._run_in_steps(executor, sequence, token_ids, executor.max_step_tokens)
+                return time_steps(executor, sequence, token_ids, executor.max_step_tokens)
             prompt = self._random_ids(executor, DECODE_PROMPT_TOKENS)
-            self._run_in_steps(executor, sequence, prompt, executor.max_step_tokens)
-            return self._run_in_steps(executor, sequence, token_ids, 1)
+            time_steps(executor, sequence, prompt, executor.max_step_tokens)
+            return time_steps(executor, sequence, token_ids, 1)
         finally:
             executor.free_sequence(sequence)
 
     def _random_ids(self, executor: Executor, count: int) -> NDArray[np.int32]:
         return self._random.integers(0, executor.vocab_size, count, np.int32)
 
-    def _run_in_steps(
-        self, executor: Executor, sequence: object, token_ids: NDArray[np.int32], step_tokens: int
-    ) -> float:
-        """Seconds for all tokens, `step_tokens` a step; logits of the last, or of each with 1 a step."""
-        started = time.perf_counter()
-        for begin in range(0, len(token_ids), step_tokens):
-            end = begin + step_tokens
-            wants_logits = step_tokens == 1 or end >= len(token_ids)
-            executor.run([SequenceStep(sequence, token_ids[begin:end], wants_logits)])
-        return time.perf_counter() - started
+
+def time_steps(executor: Executor, sequence: Any, token_ids: NDArray[np.int32], step_tokens: int) -> float:
+    """Seconds for appending all tokens to the sequence, `step_tokens` a step.
+
+    Logits are wanted of the last token, as after a prompt, or of each where a step holds one, as in decode.
+    """
+    started = time.perf_counter()
+    for begin in range(0, len(token_ids), step_tokens):
+        end = begin + step_tokens
+        wants_logits = step_tokens == 1 or end >= len(token_ids)
+        executor.run([SequenceStep(sequence, token_ids[begin:end], wants_logits)])
+    return time.perf_counter() - started

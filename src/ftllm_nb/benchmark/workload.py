@@ -42,6 +42,11 @@ class ModelSize:
     dtype: str
     linear_weights: tuple[LinearWeight, ...]
 
+    @property
+    def multiplies_integers(self) -> bool:
+        """Whether the products are dot products of integers: in the formats int8, int4, …"""
+        return self.dtype.startswith("int")
+
 
 def size_of(graph: CheckedGraph, dtype: str) -> ModelSize:
     """The size in memory of a model whose matrices are packed in the weight format `dtype`."""
