@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.tokenizer import Tokenizer, load_tokenizer
+from ftllm_nb.tokenizer.settings import MODEL_TYPES_WITH_OWN_RULES
 from tests.tokenizer.folders import FOLDERS, WORDS, read_config
 
 pytestmark = pytest.mark.oracle
@@ -55,6 +56,16 @@ CONVERSATIONS: list[list[dict[str, Any]]] = [
         {"role": "user", "content": "🙂"},
     ],
 ]
+
+
+def test_model_types_with_own_rules() -> None:
+    from transformers.models.auto import tokenization_auto
+
+    for model_type in (
+        MODEL_TYPES_WITH_OWN_RULES - tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
+    ):
+        chosen = tokenization_auto.TOKENIZER_MAPPING_NAMES[model_type]
+        assert chosen in ("TokenizersBackend", "MistralCommonBackend"), model_type
 
 
 class Pair:

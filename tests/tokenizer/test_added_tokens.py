@@ -55,7 +55,9 @@ def test_flags_come_from_json() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [7, ["<s>"], {"text": "<s>"}, {"content": 3}])
+@pytest.mark.parametrize(
+    "value", [7, ["<s>"], {"text": "<s>"}, {"content": 3}, "\ud800", {"content": "\udfff"}]
+)
 def test_what_is_no_token_is_refused(value: object) -> None:
     with pytest.raises(
         TokenizerError, match=r"^here: a token must be a string or an object with `content`, got "

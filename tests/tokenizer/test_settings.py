@@ -47,6 +47,7 @@ def test_named_and_extra_tokens(tmp_path: Path) -> None:
             "bos_token": "<s>",
             "eos_token": {"content": "</s>", "lstrip": True},
             "pad_token": None,
+            "unk_token": "",
             "image_token": "<image>",
             "additional_special_tokens": ["<a>", {"content": "<b>"}],
             "add_bos_token": True,
@@ -58,7 +59,7 @@ def test_named_and_extra_tokens(tmp_path: Path) -> None:
         "eos_token": AddedToken("</s>", special=True, lstrip=True),
     }
     assert [token.content for token in settings.extra_special] == ["<image>", "<a>", "<b>"]
-    assert settings.unnamed == {"pad_token"} and settings.add_bos_token
+    assert settings.unnamed == {"pad_token", "unk_token"} and settings.add_bos_token
 
 
 def test_added_tokens_decoder_comes_in_order_of_ids(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from ftllm_nb.errors import TokenizerError
 
@@ -28,9 +28,9 @@ class AddedToken:
     @classmethod
     def from_json(cls, value: object, where: str, special: bool) -> AddedToken:
         """From a JSON string or object; `special` is its value where the JSON says nothing."""
-        if isinstance(value, str):
+        if _is_text(value):
             return cls(value, special=special, normalized=not special)
-        if isinstance(value, dict) and isinstance(value.get("content"), str):
+        if isinstance(value, dict) and _is_text(value.get("content")):
             is_special = bool(value.get("special", special))
             return cls(
                 content=value["content"],
@@ -90,6 +90,11 @@ def shorten(value: Any, limit: int = 60) -> str:
     """`repr(value)` cut to `limit` characters, for error sentences."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether `value` is a string that UTF-8 can express: JSON's escapes can spell halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _touches_word(text: str, start: int, end: int) -> bool:

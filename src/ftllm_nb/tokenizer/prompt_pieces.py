@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ftllm_nb.errors import TokenizerError
 from ftllm_nb.tokenizer.added_tokens import shorten
+from ftllm_nb.tokenizer.messages import without_surrogates
 
 
 class PromptPart(NamedTuple):
@@ -36,7 +37,7 @@ class PromptPieces:
                 continue
             if not isinstance(value, str):
                 raise TokenizerError(f'config["{name}"] must be a string, got {shorten(value)}.')
-            values[name] = value
+            values[name] = without_surrogates(value)
         return cls(**values) if any(values.values()) else None
 
     def parts(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool) -> list[PromptPart]:

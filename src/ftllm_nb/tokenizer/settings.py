@@ -14,8 +14,10 @@ NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
 """The roles of tokens that chat templates can read as variables."""
 
 MODEL_TYPES_WITH_OWN_RULES = frozenset(
-    "arctic ernie4_5 ernie4_5_moe internlm2 internlm3 jamba minicpm3 minimax_m2 ministral ministral3 mistral"
-    " mistral3 mixtral nemotron phi3 phimoe qwen2".split()
+    "arctic ernie4_5 ernie4_5_moe flex_olmo glm glm4 glm4_moe glm4_moe_lite gpt_bigcode granite granitemoe"
+    " granitemoehybrid granitemoeshared hyperclovax internlm2 internlm3 jamba kimi_linear mimo_v2_flash"
+    " minicpm3 minimax_m2 ministral ministral3 mistral mistral3 mixtral nemotron olmo2 olmo3 persimmon phi3"
+    " phimoe qwen2 stablelm".split()
 )
 """Model types whose folders name LlamaTokenizer but which transformers reads by the file's own rules."""
 
@@ -79,10 +81,12 @@ def read_settings(
         has_remote_code=isinstance(auto_map, (list, tuple))
         or (isinstance(auto_map, dict) and "AutoTokenizer" in auto_map),
         added=added,
-        unnamed=frozenset(role for role in NAMED_TOKENS if role in merged and merged[role] is None),
+        unnamed=frozenset(role for role in NAMED_TOKENS if merged.get(role, role) in (None, "")),
     )
     for key, value in merged.items():
-        if key in NAMED_TOKENS and value is not None:
+        if value in (None, ""):
+            continue
+        if key in NAMED_TOKENS:
             settings.named[key] = AddedToken.from_json(value, f"{where}, {key}", special=True)
         elif key.endswith("_token") and isinstance(value, (str, dict)):
             settings.extra_special.append(AddedToken.from_json(value, f"{where}, {key}", special=True))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
+from ftllm_nb.errors import TokenizerError
 from ftllm_nb.tokenizer import Tokenizer as OurTokenizer
 from ftllm_nb.tokenizer import load_tokenizer
 from tests.tokenizer.folders import (
@@ -207,3 +208,21 @@ def test_files_of_older_versions(tmp_path: Path) -> None:
         del description[name]
     (tmp_path / "tokenizer.json").write_text(json.dumps(description), encoding="utf-8")
     assert open_folder(tmp_path).encode_text("hello world") == newest
+
+
+def test_a_vocabulary_without_unknown_token(tmp_path: Path) -> None:
+    ours = saved(Tokenizer(models.Unigram([("a", -1.0), ("b", -2.0)], unk_id=None)), tmp_path)
+    assert ours.encode_text("ab") == [0, 1]
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json cannot encode this text: ") as caught:
+        ours.encode_text("c")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_panic_of_the_library_is_an_error_of_the_file(tmp_path: Path) -> None:
+    """A post-processor whose token the file does not describe."""
+    write_headers(tmp_path)
+    description = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    description["post_processor"]["processors"][1]["special_tokens"] = {}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(description), encoding="utf-8")
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json "):
+        open_folder(tmp_path).encode_completion("hello")

@@ -50,8 +50,9 @@ def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
         if not pieces or library.GetPieceSize() != len(pieces):
             raise ValueError(f"it holds {len(pieces)} pieces, of which {library.GetPieceSize()} can be used")
     except Exception as error:  # the library raises RuntimeError, OSError or TypeError by version
+        reason = " ".join(str(error).split()).rstrip(".")
         raise TokenizerError(
-            f"{file} is damaged or no sentencepiece model: {error}; download it again."
+            f"{file} is damaged or no sentencepiece model: {reason}; download it again."
         ) from error
     return SentencePieceBackend(library, pieces, prefix, settings)
 

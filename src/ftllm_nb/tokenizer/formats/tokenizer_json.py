@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,12 @@ def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
     """Reads tokenizer.json, with what tokenizer_config.json adds; TokenizerError where it is damaged."""
     from tokenizers import Tokenizer as LibraryTokenizer
 
-    try:
+    with _library_at_work(f"{file} is damaged or of an unknown version"):
         library = LibraryTokenizer.from_str(file.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises a bare Exception for whatever it cannot parse
-        raise TokenizerError(
-            f"{file} is damaged or of an unknown version: {error}; download it again, or update tokenizers."
-        ) from error
+        return _open_library(library, file, settings)
+
+
+def _open_library(library: LibraryTokenizer, file: Path, settings: TokenizerSettings) -> TokenizerJsonBackend:
     library.no_truncation()
     library.no_padding()
     if settings.follows_llama_rules and not _is_byte_level(library):
@@ -43,14 +44,29 @@ def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
                 settings.named.setdefault(role, AddedToken(content, special=True))
         _apply_llama_rules(library, settings)
     _add_missing_tokens(library, settings)
-    return TokenizerJsonBackend(library, settings)
+    return TokenizerJsonBackend(library, file, settings)
+
+
+@contextmanager
+def _library_at_work(failure: str) -> Iterator[None]:
+    """Turns what the library raises, a bare Exception or a panic of its Rust code, into a TokenizerError."""
+    try:
+        yield
+    except TokenizerError:
+        raise
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise TokenizerError(f"{failure}: {reason}; download it again, or update tokenizers.") from error
+        raise
 
 
 class TokenizerJsonBackend:
     """A tokenizers.Tokenizer behind the Backend interface."""
 
-    def __init__(self, library: LibraryTokenizer, settings: TokenizerSettings) -> None:
+    def __init__(self, library: LibraryTokenizer, file: Path, settings: TokenizerSettings) -> None:
         self._library = library
+        self._failure = f"{file} cannot encode this text"
         self._text_only: dict[frozenset[int], _TextOnlyTokenizer] = {}
         self.added_tokens = {
             token_id: _from_library(token) for token_id, token in library.get_added_tokens_decoder().items()
@@ -74,21 +90,24 @@ class TokenizerJsonBackend:
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         """See Backend."""
-        ids: list[int] = self._library.encode(text, add_special_tokens=add_special_tokens).ids
+        with _library_at_work(self._failure):
+            ids: list[int] = self._library.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
     def encode_with_control(
         self, text: str, spans: Sequence[TokenSpan], control: frozenset[int]
     ) -> list[int]:
         """See Backend."""
-        if control not in self._text_only:
-            self._text_only[control] = _TextOnlyTokenizer(self._library, control, self.unknown_id)
-        return self._text_only[control].encode(text, spans)
+        with _library_at_work(self._failure):
+            if control not in self._text_only:
+                self._text_only[control] = _TextOnlyTokenizer(self._library, control, self.unknown_id)
+            return self._text_only[control].encode(text, spans)
 
     def surrounding_tokens(self) -> tuple[list[int], list[int]]:
         """See Backend."""
-        with_text = self._library.encode("a", add_special_tokens=True)
-        plain = self._library.encode("a", add_special_tokens=False).ids
+        with _library_at_work(self._failure):
+            with_text = self._library.encode("a", add_special_tokens=True)
+            plain = self._library.encode("a", add_special_tokens=False).ids
         start = next(
             (at for at, special in enumerate(with_text.special_tokens_mask) if not special),
             len(with_text.ids),
@@ -211,7 +230,12 @@ def _unknown_id(library: LibraryTokenizer) -> int | None:
         token_id: int | None = library.token_to_id(name)
         return token_id
     # Unigram does not tell its own: a character that no vocabulary holds does.
-    tokens = library.model.tokenize("\U0010fffd") if type(library.model).__name__ == "Unigram" else []
+    if type(library.model).__name__ != "Unigram":
+        return None
+    try:
+        tokens = library.model.tokenize("\U0010fffd")
+    except Exception:  # the library's way to say that there is none
+        return None
     return tokens[0].id if len(tokens) == 1 else None
 
 
