@@ -22,9 +22,7 @@ def report(dot_before: float | None = 1000.0, read_after: float = 0.31, dtype: s
         cpu="A CPU",
         tier="avx512",
         model="tiny",
-        size=ModelSize(
-            parameters=1_500_000, weight_bytes=3_000_000, dtype="bfloat16", linear_weights=WEIGHTS
-        ),
+        size=ModelSize(parameters=1_500_000, weight_bytes=3_000_000, dtype=dtype, linear_weights=WEIGHTS),
         max_step_tokens=512,
         before=MachineLimits(2, 3_000_000, 0.29, 64.0, dot_before),
         after=MachineLimits(2, 3_000_000, read_after, 64.0, dot_before),
