@@ -46,7 +46,7 @@ bench: $(VENV)/.package ## measure prefill and decode against the machine's limi
 	$(VENV)/bin/ftllm-nb bench $(ARGS)
 
 clean: ## remove the environments and every cache below this folder
-	rm -rf $(VENV) $(ORACLE_VENV) $(LOWEST_VENV) $(WHEEL_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. The package is installed editable, so what runs is always the code in src/. Stamps depend on
