@@ -1,0 +1,101 @@
+"""Architectures are found by file name, build from their config alone, and say what is not supported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ftllm_nb.models
+from ftllm_nb.errors import CheckpointError, GraphError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.models import graph_class, supported_architectures
+from tests.graph.small_graphs import CONFIG, Header
+
+
+def checked(config: dict[str, Any]) -> CheckedGraph:
+    """The graph on a checkpoint that holds exactly what the architecture declares."""
+    graph = build_graph(graph_class(config), config)
+    return check_graph(graph, {name: Header(shape) for name, shape in graph.weight_shapes().items()})
+
+
+def test_supported_architectures_are_the_files() -> None:
+    files = {path.stem for path in Path(ftllm_nb.models.__path__[0]).glob("*.py")}
+    assert set(supported_architectures()) == files - {"__init__"} >= {"llama", "qwen2"}
+
+
+@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {},
+        {"tie_word_embeddings": True},
+        {"head_dim": 10},
+        {"head_dim": None},
+        {"num_key_value_heads": None},
+        {"attention_bias": True, "mlp_bias": True},
+        {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e6}},
+    ],
+    ids=str,
+)
+def test_every_declared_tensor_is_read(model_type: str, entries: dict[str, Any]) -> None:
+    graph = checked(CONFIG | {"model_type": model_type} | entries)
+    assert graph.unread_tensors == []
+    assert graph.notes == []
+    assert list(graph.caches) == [0, 1]
+    head_dim = entries.get("head_dim") or 4
+    assert all(cache.key_dim == cache.value_dim == head_dim for cache in graph.caches.values())
+    assert graph.rope is not None and graph.rope.dim == head_dim
+    assert graph.vocab_size == CONFIG["vocab_size"]
+
+
+def test_biases() -> None:
+    qwen2, llama = (
+        build_graph(graph_class(CONFIG | {"model_type": name}), CONFIG) for name in ("qwen2", "llama")
+    )
+    assert {name.split(".")[-2] for name in qwen2.weight_shapes() if name.endswith(".bias")} == {
+        "q_proj", "k_proj", "v_proj",
+    }  # fmt: skip
+    assert not [name for name in llama.weight_shapes() if name.endswith(".bias")]
+
+
+def test_a_sliding_window_limits_the_context() -> None:
+    assert checked(CONFIG | {"use_sliding_window": True, "sliding_window": 20}).max_positions == 20
+    assert checked(CONFIG | {"use_sliding_window": False, "sliding_window": 20}).max_positions == 64
+
+
+@pytest.mark.parametrize("model_type", ["mamba", "__init__", "", None, ["qwen2"]])
+def test_unsupported(model_type: Any) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        graph_class({"model_type": model_type})
+    said = str(raised.value)
+    assert "supported are llama, qwen2" in said and said.endswith("--custom FILE.")
+
+
+@pytest.mark.parametrize("value", [0, -2, "2", 2.5, True, [2]])
+@pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"])
+def test_sizes_that_are_none(name: str, value: Any) -> None:
+    with pytest.raises(
+        CheckpointError, match=f"config.json's {name} must be a positive whole number, but it is "
+    ):
+        graph_class(CONFIG | {name: value})
+
+
+@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize(
+    "name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"]
+)
+def test_missing_entries(model_type: str, name: str) -> None:
+    config = {key: value for key, value in CONFIG.items() if key != name} | {"model_type": model_type}
+    with pytest.raises(GraphError, match=rf'{model_type}\.py:\d+: config.json has no entry "{name}"'):
+        check_graph(build_graph(graph_class(config), config), {})
+
+
+@pytest.mark.parametrize("model_type", supported_architectures())
+def test_other_activations(model_type: str) -> None:
+    with pytest.raises(GraphError, match="have the hidden_act silu, but config.json has 'gelu'"):
+        checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"})

@@ -1,0 +1,302 @@
+"""Each operator's NumPy reference against a twin written as loops, and its shape rule against the result."""
+
+from __future__ import annotations
+
+import cmath
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ftllm_nb.engine.reference_executor import ReferenceCache
+from ftllm_nb.errors import EngineError
+from ftllm_nb.graph.operators import public_operators
+from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.ops.base import StepContext
+from ftllm_nb.ops.exit import Exit
+from ftllm_nb.ops.print import Print
+
+OPERATORS = public_operators()
+STEP = StepContext()
+sizes = st.integers(1, 7)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def normal(seed: int, *shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def compute(name: str, step: StepContext = STEP, **arguments: Any) -> NDArray[np.float32]:
+    """The one output of an operator; its inferred type must be what it computes, its inputs unchanged."""
+    operator = OPERATORS[name]
+    before = {key: value.copy() for key, value in arguments.items() if isinstance(value, np.ndarray)}
+    (output,) = operator.compute(step, arguments).values()
+    for key, value in before.items():
+        np.testing.assert_array_equal(arguments[key], value)
+    assert output.dtype == np.float32
+    types = {key: type_of(value) for key, value in arguments.items()}
+    if not any(isinstance(value, list) for value in arguments.values()):
+        (inferred,) = operator.infer_outputs(types).values()
+        assert inferred == TensorType(output.shape, "float32")
+    return output
+
+
+def type_of(value: Any) -> Any:
+    return TensorType(value.shape, str(value.dtype)) if isinstance(value, np.ndarray) else value
+
+
+@given(sizes, sizes, sizes, seeds)
+def test_embedding(tokens: int, rows: int, features: int, seed: int) -> None:
+    table = normal(seed, rows, features)
+    ids = np.random.default_rng(seed).integers(0, rows, (1, tokens), np.int32)
+    output = compute("Embedding", input=ids, weight=table)
+    assert [list(row) for row in output[0]] == [list(table[i]) for i in ids[0]]
+
+
+@given(sizes, sizes, seeds, st.sampled_from([1e-6, 1e-2]))
+def test_rms_norm(tokens: int, features: int, seed: int, eps: float) -> None:
+    x, weight = normal(seed, 1, tokens, features), normal(seed + 1, features)
+    expected = [
+        [
+            v / math.sqrt(sum(u * u for u in row) / features + eps) * w
+            for v, w in zip(row, weight, strict=True)
+        ]
+        for row in x[0].astype(float)
+    ]
+    np.testing.assert_allclose(compute("RMSNorm", input=x, weight=weight, eps=eps)[0], expected, rtol=1e-5)
+
+
+def test_rms_norm_over_each_head() -> None:
+    x, weight = normal(1, 1, 3, 4, 6), normal(2, 6)
+    whole = compute("RMSNorm", input=x, weight=weight, eps=1e-6)
+    heads = compute("RMSNorm", input=x.reshape(1, 12, 6), weight=weight, eps=1e-6)
+    np.testing.assert_array_equal(whole.reshape(1, 12, 6), heads)
+
+
+@given(sizes, sizes, sizes, seeds, st.booleans())
+def test_linear(tokens: int, inputs: int, outputs: int, seed: int, has_bias: bool) -> None:
+    x, weight = normal(seed, 1, tokens, inputs), normal(seed + 1, outputs, inputs)
+    bias = normal(seed + 2, outputs) if has_bias else None
+    expected = [
+        [
+            sum(float(x[0, t, i]) * float(weight[o, i]) for i in range(inputs)) + (bias[o] if has_bias else 0)
+            for o in range(outputs)
+        ]
+        for t in range(tokens)
+    ]
+    np.testing.assert_allclose(
+        compute("Linear", input=x, weight=weight, bias=bias)[0], expected, rtol=1e-5, atol=1e-5
+    )
+
+
+@given(sizes, sizes, sizes, seeds)
+def test_expand_head(tokens: int, heads: int, dim: int, seed: int) -> None:
+    x = normal(seed, 1, tokens, heads * dim)
+    output = compute("ExpandHead", input=x, headDim=dim)
+    for t, h in np.ndindex(tokens, heads):
+        assert list(output[0, t, h]) == list(x[0, t, h * dim : (h + 1) * dim])
+
+
+@given(sizes, sizes, st.integers(1, 5), st.integers(1, 12), seeds)
+def test_rotation_is_a_complex_product(
+    tokens: int, heads: int, half: int, rotary_dim: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    x, angles = normal(seed, 1, tokens, heads, 2 * half), random.uniform(-9, 9, (20, half))
+    positions = random.integers(0, 20, (1, tokens), np.int32)
+    output = compute(
+        "LlamaRotatePosition2D",
+        input=x,
+        positionIds=positions,
+        sin=np.sin(angles).astype(np.float32),
+        cos=np.cos(angles).astype(np.float32),
+        rotaryDim=rotary_dim,
+    )
+    expected = x.astype(float)
+    for t, h, j in np.ndindex(tokens, heads, min(rotary_dim, half)):
+        turned = complex(x[0, t, h, j], x[0, t, h, j + half]) * cmath.rect(1, angles[positions[0, t], j])
+        expected[0, t, h, [j, j + half]] = turned.real, turned.imag
+    np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
+def test_rotary_dim_of_a_head_and_of_half_a_head_are_the_same() -> None:
+    angles = normal(1, 9, 4)
+    arguments = {"input": normal(2, 1, 3, 2, 8), "positionIds": np.int32([[0, 5, 8]]), "sin": np.sin(angles)}
+    whole, half = (
+        compute("LlamaRotatePosition2D", **arguments, cos=np.cos(angles), rotaryDim=dim) for dim in (8, 4)
+    )
+    np.testing.assert_array_equal(whole, half)
+
+
+def attend_naively(
+    q: Any, keys: Any, values: Any, position: int, scale: float, causal: bool
+) -> list[list[float]]:
+    """One token's attention, [heads][v dim]: softmax over the positions that it sees."""
+    heads, kv_heads = len(q), keys.shape[1]
+    seen = range(position + 1) if causal else range(len(keys))
+    output = []
+    for h in range(heads):
+        kv = h * kv_heads // heads
+        scores = [scale * sum(a * b for a, b in zip(q[h], keys[p, kv], strict=True)) for p in seen]
+        weights = [math.exp(score - max(scores)) for score in scores]
+        output.append(
+            [
+                sum(w * values[p, kv, d] for w, p in zip(weights, seen, strict=True)) / sum(weights)
+                for d in range(values.shape[2])
+            ]
+        )
+    return output
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.sampled_from([0, 2]),
+    st.sampled_from(["float32", "float16"]),
+    seeds,
+)
+def test_attention(
+    lengths: list[int],
+    kv_heads: int,
+    group: int,
+    dims: tuple[int, int],
+    mask_type: int,
+    dtype: str,
+    seed: int,
+) -> None:
+    """Two steps of several sequences: caches grow, sequences are apart, V has its own head size."""
+    dim, v_dim = dims
+    caches = {
+        name: [ReferenceCache(kv_heads, size, dtype) for _ in lengths]
+        for name, size in zip("kv", dims, strict=True)
+    }
+    past: list[tuple[list[Any], list[Any]]] = [([], []) for _ in lengths]
+    for step in range(2):
+        tokens = sum(lengths)
+        q = normal(seed + 3 * step, 1, tokens, kv_heads * group, dim)
+        curk = normal(seed + 3 * step + 1, 1, tokens, kv_heads, dim)
+        curv = normal(seed + 3 * step + 2, 1, tokens, kv_heads, v_dim)
+        output = compute(
+            "FusedAttention", **caches, q=q, curk=curk, curv=curv, original=q, mask=np.empty(0),
+            seqLens=np.int32(lengths), scale=0.7, maskType=mask_type, unitLen=128,
+        )  # fmt: skip
+        assert output.shape == (1, tokens, kv_heads * group * v_dim)
+        first = 0
+        for (keys, values), length in zip(past, lengths, strict=True):
+            start = len(keys)
+            keys += list(curk[0, first : first + length].astype(dtype).astype(float))
+            values += list(curv[0, first : first + length].astype(dtype).astype(float))
+            for i in range(length):
+                expected = attend_naively(
+                    q[0, first + i].astype(float),
+                    np.array(keys),
+                    np.array(values),
+                    start + i,
+                    0.7,
+                    mask_type == 0,
+                )
+                np.testing.assert_allclose(output[0, first + i], np.ravel(expected), atol=1e-5)
+            first += length
+
+
+@given(sizes, sizes, seeds, st.floats(-3, 3))
+def test_add_to_and_mul_to(tokens: int, features: int, seed: int, alpha: float) -> None:
+    a, b = normal(seed, 1, tokens, features), normal(seed + 1, 1, tokens, features)
+    added = compute("AddTo", input0=a, input1=b, alpha=alpha)
+    multiplied = compute("MulTo", input0=a, input1=b)
+    for i in np.ndindex(a.shape):
+        assert added[i] == pytest.approx(float(a[i]) + alpha * float(b[i]), abs=1e-5)
+        assert multiplied[i] == pytest.approx(float(a[i]) * float(b[i]), rel=1e-6)
+
+
+@given(
+    st.lists(st.floats(-200, 200, width=32), min_size=2, max_size=8).filter(
+        lambda values: len(values) % 2 == 0
+    )
+)
+def test_silu_and_swiglu(numbers: list[float]) -> None:
+    def silu(x: float) -> float:
+        return x / (1 + math.exp(-x))
+
+    x = np.float32([[numbers]])
+    half = len(numbers) // 2
+    assert compute("Silu", input=x)[0, 0] == pytest.approx([silu(v) for v in numbers], rel=1e-5, abs=1e-30)
+    expected = [silu(gate) * up for gate, up in zip(numbers[:half], numbers[half:], strict=True)]
+    assert compute("Swiglu", input=x)[0, 0] == pytest.approx(expected, rel=1e-5, abs=1e-30)
+
+
+def test_silu_of_extremes_is_finite() -> None:
+    with np.errstate(all="raise", under="ignore"):
+        output = compute("Silu", input=np.float32([[[-3e38, -1e4, 0, 1e4, 3e38]]]))
+    assert output.ravel().tolist() == pytest.approx([0, 0, 0, 1e4, 3e38])
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=5), sizes, seeds)
+def test_split_last_token_states(sequences: list[tuple[int, bool]], features: int, seed: int) -> None:
+    lengths, wanted = zip(*sequences, strict=True)
+    x = normal(seed, 1, sum(lengths), features)
+    (output,) = (
+        OPERATORS["SplitLastTokenStates"]
+        .compute(StepContext(wants_logits=wanted), {"input": x, "seqLens": np.int32(lengths)})
+        .values()
+    )
+    expected = [x[0, sum(lengths[: i + 1]) - 1] for i in range(len(lengths)) if wanted[i]]
+    assert output.shape == (1, len(expected), features)
+    assert [list(row) for row in output[0]] == [list(row) for row in expected]
+
+
+@given(st.lists(sizes, min_size=2, max_size=4), st.data(), seeds)
+def test_split_cat_and_repeat(shape: list[int], data: st.DataObject, seed: int) -> None:
+    x = normal(seed, *shape)
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    size = shape[axis]
+    end = data.draw(st.integers(1, size))
+    start = data.draw(st.integers(0, end - 1))
+    middle = compute("Split", input=x, axis=axis, start=start, end=end)
+    np.testing.assert_array_equal(middle, np.take(x, range(start, end), axis))
+    times = data.draw(st.integers(1, 3))
+    repeated = compute("Repeat", input=x, axis=axis, repeatTimes=times)
+    np.testing.assert_array_equal(repeated, np.take(x, list(range(size)) * times, axis))
+    together = compute("Cat", input0=x, input1=middle, axis=axis)
+    np.testing.assert_array_equal(together, np.take(x, [*range(size), *range(start, end)], axis))
+
+
+def test_add_and_mul_take_weights_too() -> None:
+    x = np.float32([[[1, -2]]])
+    assert compute("Add", input=x, v=1.5).tolist() == [[[2.5, -0.5]]]
+    assert compute("Mul", input=x, v=1.5).tolist() == [[[1.5, -3]]]
+    weight = TensorType((3, 4), "bfloat16")
+    assert OPERATORS["Add"].infer(input=weight, v=1.0) == TensorType((3, 4))
+    with pytest.raises(ShapeError, match="must hold floating-point numbers"):
+        OPERATORS["Mul"].infer(input=TensorType((1, Symbol.TOKENS), "int32"), v=1.0)
+
+
+def test_cat_of_tensors_that_do_not_fit() -> None:
+    with pytest.raises(ShapeError, match="same shape but for axis 2"):
+        OPERATORS["Cat"].infer(input0=TensorType((1, 2, 3)), input1=TensorType((1, 4, 3)), axis=-1)
+    with pytest.raises(ShapeError, match="known only when a step runs"):
+        tokens = TensorType((1, Symbol.TOKENS, 3))
+        OPERATORS["Cat"].infer(input0=tokens, input1=tokens, axis=1)
+
+
+def test_repeat_never() -> None:
+    with pytest.raises(ShapeError, match="repeatTimes must be at least 1, but it is 0"):
+        OPERATORS["Repeat"].infer(input=TensorType((1, 2, 3)), axis=0, repeatTimes=0)
+
+
+def test_print_reports_name_shape_type_place_and_values() -> None:
+    said: list[str] = []
+    step = StepContext(report=said.append, names={"input": "hidden"}, where="model.py:7")
+    assert Print.compute(step, {"input": np.float32([[[1, 2.5]]])}) == {}
+    assert said == ["hidden [1, 1, 2] float32 (model.py:7)\n[[[1.  2.5]]]"]
+
+
+def test_exit_names_the_line() -> None:
+    with pytest.raises(EngineError, match=r"Exit\(\) at model.py:7 ended this step"):
+        Exit.compute(StepContext(where="model.py:7"), {})
