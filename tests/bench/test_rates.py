@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -14,19 +13,30 @@ def test_a_rate_counts_from_the_first_start_to_the_last_end() -> None:
     assert combined_rate([(10.0, 12.0, 6.0), (11.0, 14.0, 2.0)]) == 2.0
 
 
-def test_work_is_repeated_until_the_time_is_over() -> None:
-    calls = 0
+class Clock:
+    """Time that passes only while somebody works."""
 
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("ftllm_nb.benchmark.rates.time", clock)
+    return clock
+
+
+def test_work_is_repeated_until_the_time_is_over(clock: Clock) -> None:
     def work() -> float:
-        nonlocal calls
-        calls += 1
-        time.sleep(0.004)
+        clock.now += 4.0
         return 2.5
 
-    start, end, amount = repeat_work(work, 0.02)
-    assert amount == 2.5 * calls
-    assert 2 <= calls <= 5
-    assert end - start >= 0.02
+    assert repeat_work(work, 10.0) == (100.0, 112.0, 3 * 2.5)
+    assert repeat_work(work, 12.0) == (112.0, 124.0, 3 * 2.5)
 
 
 def test_work_is_done_at_least_once() -> None:
@@ -52,16 +62,15 @@ def test_every_thread_makes_its_own_works_and_all_run_together() -> None:
     assert sorted(makers) == [0, 1, 2] and len(set(makers.values())) == 3
 
 
-def test_the_best_repetition_of_each_kind_counts() -> None:
-    pauses = iter([0.05, 0.05, 0.01, 0.05, 0.05, 0.05])
+def test_the_best_repetition_of_each_kind_counts(clock: Clock) -> None:
+    durations = iter([4.0, 5.0, 2.0, 8.0, 16.0, 10.0])
 
-    def work(amount: float) -> float:
-        time.sleep(next(pauses))
-        return amount
+    def work() -> float:
+        clock.now += next(durations)
+        return 20.0
 
-    slow_then_fast, slow = best_rates(1, lambda _: [lambda: work(1.0), lambda: work(1.0)], 0.0, 3)
-    assert slow_then_fast > 2 * slow
-    assert 1 / slow >= 0.05
+    # The kinds take turns: 4, 2, 16 s are the first one's, 5, 8, 10 s the second one's.
+    assert best_rates(1, lambda _: [work, work], 0.0, 3) == [20.0 / 2.0, 20.0 / 5.0]
 
 
 def test_a_failing_thread_ends_the_others_and_its_error_is_raised() -> None:
