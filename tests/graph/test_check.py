@@ -183,5 +183,25 @@ def test_missing_biases_of_an_architecture_are_noted() -> None:
 
 def test_missing_layers_are_named() -> None:
     config = CONFIG | {"num_hidden_layers": 4}
-    with pytest.raises(GraphError, match="it has this weight for 0 to 1 only"):
+    with pytest.raises(CheckpointError) as raised:
         check_graph(build_graph(graph_class(config), config), headers(CONFIG))
+    assert str(raised.value) == (
+        'the checkpoint lacks the tensor "model.layers.2.self_attn.q_proj.weight" [24, 24], which '
+        "config.json asks for: it has this weight for 0 to 1 only; "
+        "config.json may ask for more layers than it holds."
+    )
+
+
+def test_tensors_of_other_names_are_suggested() -> None:
+    tensors = {name.removeprefix("model."): header for name, header in headers(CONFIG).items()}
+    with pytest.raises(CheckpointError, match=r'did you mean "embed_tokens\.weight"'):
+        check_graph(build_graph(graph_class(CONFIG), CONFIG), tensors)
+
+
+def test_an_architecture_without_lm_head_is_tied_unless_the_config_says_no() -> None:
+    tensors = {name: header for name, header in headers(CONFIG).items() if name != "lm_head.weight"}
+    config = {name: value for name, value in CONFIG.items() if name != "tie_word_embeddings"}
+    graph = check_graph(build_graph(graph_class(config), config), tensors)
+    assert graph.nodes[-1].inputs["weight"].name == "model.embed_tokens.weight"
+    with pytest.raises(GraphError, match="tie_word_embeddings = false"):
+        check_graph(build_graph(graph_class(CONFIG), CONFIG), tensors)

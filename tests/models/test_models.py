@@ -80,7 +80,7 @@ def test_unsupported(model_type: Any) -> None:
 @pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"])
 def test_sizes_that_are_none(name: str, value: Any) -> None:
     with pytest.raises(
-        CheckpointError, match=f"config.json's {name} must be a positive whole number, but it is "
+        CheckpointError, match=rf"config\.json's {name} must be a positive whole number, but it is "
     ):
         graph_class(CONFIG | {name: value})
 
@@ -97,5 +97,5 @@ def test_missing_entries(model_type: str, name: str) -> None:
 
 @pytest.mark.parametrize("model_type", supported_architectures())
 def test_other_activations(model_type: str) -> None:
-    with pytest.raises(GraphError, match="have the hidden_act silu, but config.json has 'gelu'"):
+    with pytest.raises(GraphError, match=r"have the hidden_act silu, but config\.json has 'gelu'"):
         checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"})

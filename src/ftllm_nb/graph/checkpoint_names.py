@@ -10,7 +10,9 @@ from ftllm_nb.errors import CheckpointError, GraphError
 from ftllm_nb.graph.build import user_error
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.inputs import LOGITS
 from ftllm_nb.graph.nearest import did_you_mean, numbers_present
+from ftllm_nb.graph.references import DataReference, WeightReference
 from ftllm_nb.graph.types import format_shape
 from ftllm_nb.ops.base import Parameter
 
@@ -25,13 +27,17 @@ def missing_weight(
     call: Call, parameter: Parameter, name: str, tensors: Mapping[str, TensorHeader]
 ) -> GraphError:
     """The error for a weight that the checkpoint lacks."""
-    numbers = numbers_present(name, tensors)
-    if numbers:
-        held = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-        hint = f": it has this weight for {held} only; config.json may ask for more layers than it holds."
-    else:
-        hint = did_you_mean(name, tensors)
+    hint = _hint(name, tensors)
     return call.error(f'reads weight "{name}" as "{parameter.name}", which the checkpoint lacks{hint}')
+
+
+def _hint(name: str, tensors: Mapping[str, TensorHeader]) -> str:
+    """What the checkpoint has in place of a tensor that it lacks."""
+    numbers = numbers_present(name, tensors)
+    if not numbers:
+        return did_you_mean(name, tensors)
+    held = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return f": it has this weight for {held} only; config.json may ask for more layers than it holds."
 
 
 def unread_tensors(tensors: Mapping[str, TensorHeader], read: Container[str]) -> list[str]:
@@ -42,8 +48,8 @@ def unread_tensors(tensors: Mapping[str, TensorHeader], read: Container[str]) ->
 def check_declared_shapes(graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> list[str]:
     """Compare the checkpoint with the shapes that the config gives it, where the architecture declares them.
 
-    Raises `CheckpointError` for a shape that contradicts the config. Returns notes on biases that are
-    missing: they are taken as none.
+    Raises `CheckpointError` for a missing tensor and for a shape that contradicts the config. Returns notes
+    on biases that are missing: they are taken as none.
     """
     try:
         declared = graph.weight_shapes()
@@ -59,11 +65,31 @@ def check_declared_shapes(graph: ComputeGraph, tensors: Mapping[str, TensorHeade
                 f'tensor "{name}" has shape {format_shape(found)}, but config.json makes it '
                 f"{format_shape(expected)}{entries}: one of the two belongs to another model."
             )
-    missing = [name for name in declared if name.endswith(".bias") and name not in tensors]
+    tieable = _tieable(graph)
+    missing = [name for name in declared if name not in tensors and name not in tieable]
+    for name in missing:
+        if not name.endswith(".bias"):
+            raise CheckpointError(
+                f'the checkpoint lacks the tensor "{name}" {format_shape(declared[name])}, which config.json '
+                f"asks for{_hint(name, tensors)}"
+            )
     if not missing:
         return []
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return [f'the checkpoint lacks the bias "{missing[0]}"{more}; they are taken as none.']
+
+
+def _tieable(graph: ComputeGraph) -> set[str]:
+    """The weights for which the embedding may stand: those of the operators that write the logits."""
+    logits = DataReference(LOGITS)
+    references = (
+        call.arguments[parameter.name]
+        for call in graph.calls
+        if logits in call.arguments.values()
+        for parameter in call.operator.parameters
+        if parameter.may_be_embedding
+    )
+    return {reference.name for reference in references if isinstance(reference, WeightReference)}
 
 
 def _entries(graph: ComputeGraph, sizes: set[int]) -> str:
