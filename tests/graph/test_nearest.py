@@ -1,0 +1,31 @@
+"""Suggestions for misspelt names."""
+
+from __future__ import annotations
+
+from ftllm_nb.graph.nearest import did_you_mean, join_quoted, nearest_names, numbers_present
+
+
+def test_the_nearest_comes_first() -> None:
+    names = ["v_proj.weight", "q_proj.weight", "mlp.weight", "q_norm.weight"]
+    assert nearest_names("q_prj.weight", names)[0] == "q_proj.weight"
+    assert nearest_names("Q_PROJ.weight", names)[0] == "q_proj.weight"
+    assert nearest_names("zzz", names) == []
+
+
+def test_a_weight_of_the_same_layer_is_nearer_than_the_same_weight_of_another() -> None:
+    names = [f"layers.{i}.{name}" for i in range(12) for name in ("up", "down", "gate")]
+    assert nearest_names("layers.11.downn", names) == ["layers.11.down"]
+    assert nearest_names("layers.99.down", names, count=1)[0].endswith(".down")
+
+
+def test_sentences() -> None:
+    assert did_you_mean("x", []) == "."
+    assert did_you_mean("hiden", ["hidden"]) == '; did you mean "hidden"?'
+    assert join_quoted(["a"]) == '"a"'
+    assert join_quoted(["a", "b", "c"], "or") == '"a", "b" or "c"'
+
+
+def test_numbers_present() -> None:
+    names = ["h.0.up", "h.10.up", "h.2.up", "h.2.down", "h..up", "h.x.up", "h.3.up.more"]
+    assert numbers_present("h.7.up", names) == [0, 2, 10]
+    assert numbers_present("norm", names) == []
