@@ -126,8 +126,7 @@ def model_folder(path: str | PathLike[str] | None) -> Path:
 def describe(
     checkpoint: Checkpoint, graph: GraphSource | None = None, model_json: str | PathLike[str] | None = None
 ) -> CheckedGraph:
-    """The checked graph of a checkpoint: what `graph` or `model_json` describes, else its architecture's
-    own."""
+    """The checked graph of a checkpoint: as `graph` or `model_json` says, else its architecture's own."""
     built = build_graph(
         described_by(checkpoint.config, graph, model_json),
         checkpoint.config,

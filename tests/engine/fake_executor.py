@@ -31,7 +31,7 @@ def sum_of_tokens(token_ids: list[int]) -> int:
 
 
 class FakeExecutor:
-    """`next_token(tokens)` gets the largest logit. `step_seconds`: a step takes that long, in chunks of 1 ms."""
+    """`next_token(tokens)` gets the largest logit. A step takes `step_seconds`, in chunks of 1 ms."""
 
     def __init__(
         self,

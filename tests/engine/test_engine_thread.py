@@ -13,12 +13,12 @@ import weakref
 from pathlib import Path
 
 import pytest
-from tests.engine.fake_executor import FakeExecutor, answer_of
 
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.session import Session
 from ftllm_nb.errors import EngineError
+from tests.engine.fake_executor import FakeExecutor, answer_of
 
 ROOT = Path(__file__).parents[2]
 ENDLESS = SamplingSettings()

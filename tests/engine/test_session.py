@@ -1,4 +1,4 @@
-"""Answers over a fake executor: what runs, what is reused, what ends an answer, and what stopping leaves behind."""
+"""Answers over a fake executor: what runs, what is reused, what ends an answer, what stopping leaves."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.engine.fake_executor import FakeExecutor, answer_of
 
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.prefix_cache import common_prefix
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.session import Session
 from ftllm_nb.errors import ContextLengthError, EngineError, UsageError
+from tests.engine.fake_executor import FakeExecutor, answer_of
 
 
 def greedy(max_tokens: int | None = None) -> SamplingSettings:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import closing
-from typing import Any, TextIO
+from typing import Any
 
 from ftllm_nb import __version__
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, load_model
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         conversation = Conversation(model, args.system, sampling_options(args))
         if args.message is not None:
             print_answer(conversation, args.message)
-        elif is_terminal(sys.stdin) and is_terminal(sys.stdout):
+        elif sys.stdin.isatty() and sys.stdout.isatty():
             talk_on_terminal(conversation, banner(chosen_path(args), model.threads))
         else:
             answer_lines(conversation)
@@ -115,8 +115,3 @@ def banner(path: str, threads: int) -> str:
         f"ftllm-nb {__version__}, model {path}, {threads} {'thread' if threads == 1 else 'threads'}\n"
         "Ctrl-C stops an answer, clear forgets the conversation, stop or Ctrl-D leaves"
     )
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at the stream; a closed one is None."""
-    return stream is not None and stream.isatty()

@@ -110,17 +110,21 @@ def one_printable_line(message: str) -> str:
 
 
 def make_streams_tolerant() -> None:
-    """A terminal that cannot show a character gets a `?` or an escape instead of an exception."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+    """Let output fail for no lack of a character, which becomes `?` or an escape, and for no closed stream.
+
+    A closed stream's number would go to the next file that is opened, which `print` might then write into.
+    """
+    for name, errors in (("stdin", "replace"), ("stdout", "replace"), ("stderr", "backslashreplace")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=errors)
 
 
 def flush_output() -> None:
-    """Write out what is buffered; raises OSError where that fails (a closed stdout has nothing to flush)."""
-    if sys.stdout is not None and not sys.stdout.closed:
-        sys.stdout.flush()
+    """Write out what is buffered; raises OSError where that fails."""
+    sys.stdout.flush()
 
 
 def discard_unwritable_output() -> None:

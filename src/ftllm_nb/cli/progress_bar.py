@@ -21,7 +21,7 @@ class ProgressBar:
     """
 
     def __init__(self) -> None:
-        self.visible = sys.stderr is not None and sys.stderr.isatty()
+        self.visible = sys.stderr.isatty()
         self.next_drawing = time.monotonic() + PATIENCE_SECONDS
         self.drawn = False
 

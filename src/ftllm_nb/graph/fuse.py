@@ -104,7 +104,11 @@ def _join_rotations(nodes: list[Node]) -> list[Node]:
         # What is rotated in place must be read by nobody else, before or after its rotation.
         sources = [query.inputs["input"], key.inputs["input"]]
         others = (node.inputs["curv"], node.inputs["original"])
-        if query is key or tables[0] != tables[1] or any(readers[value] != 1 for value in (*rotated, *sources)):
+        if (
+            query is key
+            or tables[0] != tables[1]
+            or any(readers[value] != 1 for value in (*rotated, *sources))
+        ):
             continue
         if any(value in others for value in (*rotated, *sources)):
             continue

@@ -192,7 +192,9 @@ class _Lowering:
         tables = self.program.tables
         rope = self.graph.rope
         if tensor.kind != "input" or rope is None:
-            raise self._error(f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.')
+            raise self._error(
+                f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.'
+            )
         if not tables:
             tables["sin"], tables["cos"] = rope.tables(self.graph.max_positions)
         return int(tables[tensor.name].ctypes.data)

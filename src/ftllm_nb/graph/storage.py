@@ -113,6 +113,11 @@ def _aligned(size: int) -> int:
 def rows_symbol(value: Value) -> Symbol | None:
     """What a value's rows count: TOKENS or ROWS; None where it is no activation."""
     shape = value.type.shape
-    if value.kind == "data" and len(shape) >= 2 and shape[0] == 1 and shape[1] in (Symbol.TOKENS, Symbol.ROWS):
+    if (
+        value.kind == "data"
+        and len(shape) >= 2
+        and shape[0] == 1
+        and shape[1] in (Symbol.TOKENS, Symbol.ROWS)
+    ):
         return shape[1] if isinstance(shape[1], Symbol) else None
     return None

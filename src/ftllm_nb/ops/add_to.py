@@ -34,4 +34,6 @@ class AddTo(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         first, second = node.inputs["input0"], node.inputs["input1"]
-        lower_each(lowering, add_scaled, first, second, node.outputs["input0"], float(node.attributes["alpha"]))
+        lower_each(
+            lowering, add_scaled, first, second, node.outputs["input0"], float(node.attributes["alpha"])
+        )

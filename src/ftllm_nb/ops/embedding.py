@@ -36,5 +36,10 @@ class Embedding(Operator):
         ids_field = {"inputIds": STEP_TOKEN_IDS, "positionIds": STEP_POSITIONS}[ids.name]
         lowering.limit_ids(ids, weight.type.size(0))
         lowering.add(
-            packed.format.embedding_kernel(), packed.address, packed.columns, out.address, out.stride, ids_field
+            packed.format.embedding_kernel(),
+            packed.address,
+            packed.columns,
+            out.address,
+            out.stride,
+            ids_field,
         )

@@ -30,7 +30,6 @@ class Silu(Operator):
         lower_each(lowering, elementwise.silu, source, source, node.outputs["output"])
 
 
-
 def silu(values: Array) -> Array:
     """x / (1 + e⁻ˣ) without overflow: the exponent is never positive."""
     small = np.exp(-np.abs(values))

@@ -15,7 +15,11 @@ class SiluMultiply(Operator):
     """silu(gate) · up, both of the same shape."""
 
     public = False
-    parameters = (Parameter("gate", Kind.INPUT), Parameter("up", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+    parameters = (
+        Parameter("gate", Kind.INPUT),
+        Parameter("up", Kind.INPUT),
+        Parameter("output", Kind.OUTPUT),
+    )
 
     @staticmethod
     def infer(gate: TensorType, up: TensorType) -> TensorType:

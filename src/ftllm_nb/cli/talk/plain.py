@@ -16,10 +16,9 @@ MAX_LINE_BYTES = 1 << 24
 
 def answer_lines(conversation: Conversation) -> None:
     """Answer each line of stdin as one turn of the conversation, until it ends."""
-    if sys.stdin is not None:
-        for line in read_lines(sys.stdin.buffer):
-            if line.strip():
-                print_answer(conversation, line)
+    for line in read_lines(sys.stdin.buffer):
+        if line.strip():
+            print_answer(conversation, line)
 
 
 def read_lines(stream: BinaryIO) -> Iterator[str]:

@@ -1,0 +1,86 @@
+"""`python -m tests.cli.scripted_chat FLAG …`: `ftllm-nb chat` with a model whose answers are known.
+
+What the model answers to a message:
+    count     the numbers from 0 on, one each 10 ms, until it is stopped
+    control   a text with an escape sequence
+    fail      a word, then an EngineError
+    options   the keyword arguments of stream_response
+    else      the number of messages so far and the message
+Messages of more than 100 characters are too long. `demo` is the only model that there is.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from ftllm_nb import llm
+from ftllm_nb.cli import main
+from ftllm_nb.errors import CheckpointError, ContextLengthError, EngineError
+
+
+class ScriptedModel:
+    """Stands for `llm.Model`; `closed`, `forgotten` and `stopped` tell what was asked of it."""
+
+    threads = 2
+
+    def __init__(self) -> None:
+        self.stopped = self.closed = False
+        self.forgotten = 0
+        self.queries: list[list[dict[str, str]]] = []
+
+    def stream_response(self, query: list[dict[str, str]], **options: Any) -> Generator[str, None, None]:
+        self.queries.append(query)
+        message = query[-1]["content"]
+        if len(message) > 100:
+            raise ContextLengthError(f"The prompt has {len(message)} tokens, but the context holds 100.")
+        return self.answer(message, len(query), options)
+
+    def answer(self, message: str, length: int, options: dict[str, Any]) -> Generator[str, None, None]:
+        self.stopped = False
+        if message == "count":
+            number = 0
+            while not self.stopped:
+                yield f"{number} "
+                number += 1
+                time.sleep(0.01)
+        elif message == "control":
+            yield "a\x1b[2Jb\n\tc"
+        elif message == "fail":
+            yield "well"
+            raise EngineError("The step failed.")
+        elif message == "options":
+            yield str(sorted(options.items()))
+        else:
+            yield f"{length} "
+            yield message
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def scripted_load(
+    path: str, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None], **options: Any
+) -> ScriptedModel:
+    """Stands for `llm.model`."""
+    if path != "demo":
+        raise CheckpointError(f"{path}: no such folder.")
+    if options["atype"] != "auto":
+        warn("intermediates stay float32.")
+    for done in range(5):
+        progress("loading", done, 5)
+        time.sleep(0.1 if sys.stderr.isatty() else 0)
+    return ScriptedModel()
+
+
+if __name__ == "__main__":
+    llm.model = scripted_load  # type: ignore[assignment]
+    sys.exit(main(["chat", *sys.argv[1:]]))

@@ -1,0 +1,118 @@
+"""The parser: what each command declares, both spellings of a flag, and one sentence for bad usage."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from ftllm_nb import __version__
+from ftllm_nb.cli import build_parser, main
+from ftllm_nb.cli.model_arguments import MAX_THREADS
+
+PARSER = build_parser()
+FLAGS = [
+    pytest.param(command, action, id=f"{command} {action.option_strings[-1]}")
+    for command, parser in PARSER.commands.items()
+    for action in parser._actions
+    if action.option_strings
+]
+
+
+def test_commands_are_found_by_their_files() -> None:
+    assert "chat" in PARSER.commands
+    assert not {"entry", "parser", "model_arguments"} & set(PARSER.commands)
+
+
+@pytest.mark.parametrize("command, flag", FLAGS)
+def test_every_flag_is_explained_and_spelt_with_underscores(command: str, flag: argparse.Action) -> None:
+    assert flag.help
+    assert PARSER.commands[command].format_help()  # a stray % in a help text would raise
+    for spelling in flag.option_strings:
+        assert "-" not in spelling.lstrip("-"), "the parser turns inner dashes into underscores"
+
+
+def test_run_is_chat() -> None:
+    assert PARSER.parse_args(["run", "folder"]).run is PARSER.parse_args(["chat", "folder"]).run
+
+
+@pytest.mark.parametrize("joint", ["_", "-"])
+def test_flags_may_be_joined_by_dashes(joint: str) -> None:
+    args = PARSER.parse_args(
+        ["chat", f"--repeat{joint}penalty", "1.5", f"--kv{joint}cache{joint}dtype=float32", "-m", "a-b --c-d"]
+    )
+    assert (args.repeat_penalty, args.kv_cache_dtype, args.message) == (1.5, "float32", "a-b --c-d")
+
+
+def test_values_keep_their_dashes() -> None:
+    assert PARSER.parse_args(["chat", "--system=--top-p", "--", "--a-b"]).system == "--top-p"
+    assert PARSER.parse_args(["chat", "--", "--a-b"]).positional_path == "--a-b"
+
+
+def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
+    args = PARSER.parse_args(["chat"])
+    given = {name for name, value in vars(args).items() if value is not None}
+    assert given == {"command", "run", "dtype", "atype", "kv_cache_dtype", "engine", "debug"}
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("", "a command is missing: "),
+        ("caht", "unknown command 'caht' (did you mean chat?)"),
+        ("zzz", "unknown command 'zzz'"),
+        ("--nonsense", "a command is missing"),
+        ("chat --top_q 1", "unknown flag --top_q (did you mean --top_p?)"),
+        ("chat --top-q=1", "unknown flag --top_q (did you mean --top_p?)"),
+        ("chat --temp 1", "unknown flag --temp"),
+        ("chat one two", "unexpected argument 'two'"),
+        ("chat -t", "-t/--threads: expected one argument"),
+        ("chat -t 0", "-t/--threads: a whole number from 1 to 1024 is expected, not '0'"),
+        ("chat -t 9999", "1 to 1024"),
+        ("chat -t -1", "1 to 1024"),
+        ("chat -t two", "not 'two'"),
+        ("chat -t 1.5", "not '1.5'"),
+        ("chat -t " + "9" * 5000, "1 to 1024"),
+        ("chat --temperature -0.1", "a number of at least 0"),
+        ("chat --temperature nan", "a number of at least 0"),
+        ("chat --temperature inf", "a number of at least 0"),
+        ("chat --top_p 0", "above 0 and at most 1"),
+        ("chat --top_p 1.01", "above 0 and at most 1"),
+        ("chat --top_k -1", "of at least 0"),
+        ("chat --min_p 2", "at most 1"),
+        ("chat --repeat_penalty 0", "above 0"),
+        ("chat --seed -1", "from 0 to"),
+        ("chat --seed 9223372036854775808", "from 0 to"),
+        ("chat --max_tokens 0", "of at least 1"),
+        ("chat --engine fast", "--engine: invalid choice: 'fast'"),
+        ("chat --atype int8", "--atype: invalid choice: 'int8'"),
+        ("chat --kv_cache_dtype int8", "--kv_cache_dtype: invalid choice: 'int8'"),
+    ],
+)
+def test_bad_usage_is_one_sentence(line: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ") and err.endswith("--help.\n") and err.count("\n") == 1
+    assert says in err
+
+
+@pytest.mark.parametrize("threads", [1, MAX_THREADS])
+def test_bounds_are_accepted(threads: int) -> None:
+    args = PARSER.parse_args(
+        ["chat", "-t", str(threads), "--top_p", "1", "--temperature", "0", "--min_p", "0"]
+    )
+    assert (args.threads, args.top_p, args.temperature, args.min_p) == (threads, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("line", ["--version", "chat --version", "run --version"])
+def test_version(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 0
+    assert capsys.readouterr().out == f"ftllm-nb {__version__}\n"
+
+
+def test_two_models_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in (["chat", "one", "-p", "two"], ["chat", "-p", ""], ["chat", "-m", " \t"]):
+        assert main(line) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("error: ") and err.count("\n") == 1

@@ -1,0 +1,162 @@
+"""Chat without a terminal: lines in, answers out, exit status; through real pipes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = [sys.executable, "-m", "tests.cli.scripted_chat"]
+
+
+def chat(*flags: str, text: str | bytes = b"", **options: Any) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a chat with this input."""
+    data = text.encode() if isinstance(text, str) else text
+    done = subprocess.run([*PROGRAM, *flags], input=data, capture_output=True, timeout=60, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_each_line_is_a_turn() -> None:
+    assert chat(text="hello\n\n \t\nworld\r\nlast") == (0, "1 hello\n3 world\n5 last\n", "")
+
+
+def test_no_input_is_no_answer() -> None:
+    assert chat() == (0, "", "")
+
+
+def test_words_of_the_terminal_are_messages_here() -> None:
+    assert chat(text="clear\nstop\nmore\n") == (0, "1 clear\n3 stop\n5 more\n", "")
+
+
+def test_wrong_bytes_and_marks_are_read_leniently() -> None:
+    assert chat(text=b"\xef\xbb\xbfcaf\xe9 \xe4\xbd\xa0\n\xff\n") == (0, "1 caf\ufffd 你\n3 \ufffd\n", "")
+
+
+def test_one_message() -> None:
+    assert chat("-m", "hello", text="not read\n") == (0, "1 hello\n", "")
+
+
+def test_flags_reach_the_model() -> None:
+    flags = ["--temperature=0", "--top-p=0.5", "--top_k=3", "--min-p=0.1", "--repeat-penalty=1.2", "--seed=7"]
+    status, out, err = chat(*flags, "--max-tokens=9", text="options\n")
+    assert (status, err) == (0, "")
+    expected = {
+        "max_length": 9,
+        "min_p": 0.1,
+        "one_by_one": True,
+        "repeat_penalty": 1.2,
+        "seed": 7,
+        "temperature": 0.0,
+        "top_k": 3,
+        "top_p": 0.5,
+    }
+    assert out == f"{sorted(expected.items())}\n"
+    assert chat(text="options\n") == (0, "[('one_by_one', True)]\n", "")
+
+
+def test_warnings_go_to_stderr() -> None:
+    assert chat("--atype", "float16", text="a\n") == (0, "1 a\n", "warning: intermediates stay float32.\n")
+
+
+def test_a_prompt_that_is_too_long_ends_with_a_sentence() -> None:
+    status, out, err = chat(text="fine\n" + "x" * 101 + "\nnever\n")
+    assert (status, out) == (2, "1 fine\n")
+    assert err == "error: The prompt has 101 tokens, but the context holds 100.\n"
+
+
+def test_debug_shows_the_traceback_before_the_sentence() -> None:
+    status, out, err = chat("--debug", "-p", "nowhere")
+    assert (status, out) == (2, "")
+    assert err.startswith("Traceback") and err.endswith("error: nowhere: no such folder.\n")
+
+
+def test_errors_cannot_steer_the_terminal() -> None:
+    assert chat("-p", "a\x1b[2J\nb  c") == (2, "", "error: a\\x1b[2J b  c: no such folder.\n")
+
+
+def test_a_line_without_end_is_refused() -> None:
+    status, out, err = chat(text=b"x" * (1 << 24))
+    assert (status, out) == (2, "")
+    assert err == "error: Line 1 of the input is longer than 16 MiB: write shorter lines.\n"
+
+
+def test_characters_that_the_output_lacks_are_replaced() -> None:
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    assert chat("-m", "né", env=ascii_only) == (0, "1 n?\n", "")
+
+
+def test_each_answer_is_written_before_the_next_line_is_read() -> None:
+    with subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for turn, word in enumerate(("one", "two")):
+            process.stdin.write(word.encode() + b"\n")
+            expected = f"{2 * turn + 1} {word}\n".encode()
+            answer = b""
+            while len(answer) < len(expected):
+                answer += process.stdout.read(1)
+            assert answer == expected
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_a_reader_that_leaves_ends_the_chat_quietly() -> None:
+    with subprocess.Popen(
+        PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdin.write(b"count\n")
+        process.stdin.flush()
+        assert process.stdout.read(4) == b"0 1 "
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == b""
+
+
+def test_a_full_disk_is_reported() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*PROGRAM, "-m", "a"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == b"error: The operating system refused: No space left on device.\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'echo a | {{ exec "$@" {closed}; }}', "sh", *PROGRAM], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stdout == (b"1 a\n" if closed == "2>&-" else b"")
+    assert done.stderr == b""
+
+
+def test_ctrl_c_ends_the_answer_and_the_program() -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "-m", "count"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(4) == b"0 1 "
+        started = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert time.perf_counter() - started < 2
+        assert process.stdout.read().endswith(b"\n")
+        assert process.stderr.read() == b""
+
+
+def test_ctrl_c_while_waiting_for_input() -> None:
+    with subprocess.Popen(
+        PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdin.write(b"a\n")
+        process.stdin.flush()
+        assert process.stdout.read(4) == b"1 a\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read() == b""
