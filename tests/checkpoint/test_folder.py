@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from tests.hostile.checkpoints import good_folder
 
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.errors import CheckpointError
+from tests.hostile.checkpoints import good_folder
 
 
 def sharded_folder(root: Path, shards: int = 3, tensors: int = 5) -> tuple[Path, dict[str, np.ndarray]]:

@@ -13,10 +13,10 @@ import safetensors
 import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.hostile.spoiling import entry, safetensors_bytes
 
 from ftllm_nb.checkpoint.safetensors import SafetensorsFile
 from ftllm_nb.errors import CheckpointError
+from tests.hostile.spoiling import entry, safetensors_bytes
 
 
 def make(path: Path, header: Any, data: bytes) -> SafetensorsFile:

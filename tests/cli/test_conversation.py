@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.cli.scripted_chat import ScriptedModel
 
 from ftllm_nb.cli.talk.conversation import Conversation
 from ftllm_nb.errors import ContextLengthError, EngineError
+from tests.cli.scripted_chat import ScriptedModel
 
 
 def user(text: str) -> dict[str, str]:

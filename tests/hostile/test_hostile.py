@@ -7,10 +7,10 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.hostile.checkpoints import HOSTILE, Hostile, good_folder
 
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.errors import CheckpointError
+from tests.hostile.checkpoints import HOSTILE, Hostile, good_folder
 
 # What shows that a Python exception or object was printed rather than said.
 INTERNAL = re.compile(

@@ -56,7 +56,7 @@ INTENTS = {
         "Do you have a name?",
         "[What|Which] [model|language model|AI] are you?",
     ),
-    "I can do small sums, spell and reverse words, count, name capitals, and answer questions about ftllm-nb.": Ways(  # noqa: E501
+    "I can do small sums, spell and reverse words, count, name capitals, and answer questions about ftllm-nb.": Ways(
         "What can you do[ for me|]?",
         "[What do you know|What are you good at|What can I ask you|How can you help me]?",
         "What [questions|tasks] can you [answer|do]?",

@@ -105,7 +105,8 @@ class CompiledExecutor:
                 raise StepStopped
         for step in steps:
             step.sequence.length += len(step.token_ids)
-        return self._view(self._graph.logits, plan)[0]
+        logits: Floats = self._view(self._graph.logits, plan)[0]
+        return logits
 
     def request_stop(self) -> None:
         """Let the running step stop after a chunk of the operator at work."""
@@ -144,7 +145,7 @@ class CompiledExecutor:
         rows = len(plan.row_tokens) if rows_symbol(value) is Symbol.ROWS else len(plan.token_ids)
         width = features(value)
         if rows == 0:
-            return np.empty((1, 0, *value.type.shape[2:]), np.float32)
+            return np.empty((1, 0, width), np.float32)
         arena = self._program.arena
         start = (place.address - int(arena.ctypes.data)) // 4
         row_floats = place.stride // 4

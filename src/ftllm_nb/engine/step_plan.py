@@ -6,6 +6,8 @@ into parts of their cache blocks, so that a long context is shared by all worker
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,7 +102,7 @@ class StepPlan:
         self._kept_alive = (tables, partials)
 
 
-def _table(rows: list[tuple[int, ...]], fields: int) -> Words:
+def _table(rows: Sequence[tuple[int, ...]], fields: int) -> Words:
     table = np.zeros((max(1, len(rows)), fields), np.int64)
     for number, row in enumerate(rows):
         table[number, : len(row)] = row

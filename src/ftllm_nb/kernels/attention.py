@@ -20,7 +20,7 @@ import numpy as np
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.exp import exp
 from ftllm_nb.kernels.matmul import matmul
-from ftllm_nb.kernels.matmul_tile import FLOAT32, WEIGHT_BYTES
+from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
     fma,

@@ -17,7 +17,7 @@ from typing import Any
 
 from ftllm_nb.kernels import cache
 
-_CTYPES = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double, "void": None}
+_CTYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double, "void": None}
 _LIBRARIES: list[Any] = []
 """Loaded machine code, kept for the life of the process: rows of programs hold its addresses."""
 _LOCK = threading.RLock()

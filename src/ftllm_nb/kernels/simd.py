@@ -44,7 +44,7 @@ def _binary(python_operator: Any, vector: VectorType, result: VectorType, emit: 
     """Teach Numba one operator on two vectors."""
 
     class Template(ConcreteTemplate):  # type: ignore[misc]
-        cases = [signature(result, vector, vector)]
+        cases = (signature(result, vector, vector),)
 
     infer_global(python_operator)(Template)
 
@@ -205,7 +205,7 @@ def _fold(builder: ir.IRBuilder, value: ir.Value, combine: Any) -> ir.Value:
         width //= 2
         undefined = ir.Constant(value.type, ir.Undefined)
         halves = [
-            builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(I32, width), list(range(at, at + width))))
+            builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(I32, width), [*range(at, at + width)]))
             for at in (0, width)
         ]
         value = combine(halves[0], halves[1])

@@ -23,9 +23,9 @@ class RotaryAttention(Operator):
     def compute(cls, step: StepContext, arguments: dict[str, Any]) -> dict[str, Array]:
         """Both rotations, then the attention, by their references."""
         given = dict(arguments)
-        tables = [given.pop(name) for name in ("positionIds", "sin", "cos")]
+        positions, sin, cos = (given.pop(name) for name in ("positionIds", "sin", "cos"))
         for name, dim in (("q", given.pop("qDim")), ("curk", given.pop("kDim"))):
-            given[name] = LlamaRotatePosition2D.reference(step, given[name], *tables, dim)
+            given[name] = LlamaRotatePosition2D.reference(step, given[name], positions, sin, cos, dim)
         return FusedAttention.compute(step, given)
 
     @classmethod
