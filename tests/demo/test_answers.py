@@ -40,7 +40,8 @@ def test_held_out_questions(model: llm.Model, skill: str) -> None:
         for check in checks
         if (answer := model.response(check.messages, max_length=120, temperature=0)) != check.answer
     ]
-    assert 1 - len(wrong) / len(checks) >= NOT_YET.get(skill, AT_LEAST), f"{len(wrong)} of {len(checks)} wrong: {wrong[:5]}"
+    what = f"{len(wrong)} of {len(checks)} wrong: {wrong[:5]}"
+    assert 1 - len(wrong) / len(checks) >= NOT_YET.get(skill, AT_LEAST), what
 
 
 @pytest.mark.parametrize(

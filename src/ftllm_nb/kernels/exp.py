@@ -9,7 +9,7 @@ from ftllm_nb.kernels.simd import as_float_bits, fma, round_even, select, spread
 
 @numba.njit(inline="always")  # type: ignore[untyped-decorator]
 def exp(x):  # type: ignore[no-untyped-def]
-    """e to the power x, within 2 units in the last place; 1 exactly at 0, 0 below −87.3, infinity above 88.0
+    """e to the power x, within 3 units in the last place; 1 exactly at 0, 0 below −87.3, infinity above 88.0
     (half a binade early, which spares a second scaling); NaN stays NaN.
 
     x = n·ln 2 + r with n whole and |r| ≤ ½ ln 2 (ln 2 in two parts, so that r is exact to the last bit), then a

@@ -1,0 +1,43 @@
+"""exp on vectors against NumPy in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ftllm_nb.kernels.compile import kernel
+from ftllm_nb.kernels.exp import exp
+from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
+
+
+@kernel()
+def exp_of_floats(source, target, count):  # type: ignore[no-untyped-def]
+    for at in range(0, count, 16):
+        store_vector_partial(target + 4 * at, exp(load_vector_partial(source + 4 * at, count - at)), count - at)
+
+
+def compiled_exp(values: np.ndarray) -> np.ndarray:
+    result = np.full_like(values, -1)
+    exp_of_floats(values.ctypes.data, result.ctypes.data, values.size)
+    return result
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 1003])
+def test_within_three_units_in_the_last_place(count: int) -> None:
+    values = np.random.default_rng(count).uniform(-87, 87.9, count).astype(np.float32)
+    exact = np.exp(values.astype(np.float64))
+    assert np.max(np.abs(compiled_exp(values) - exact) / np.spacing(exact.astype(np.float32))) < 3
+
+
+def test_edges() -> None:
+    values = np.array([0, -0.0, -np.inf, -88, np.inf, 89, np.nan], np.float32)
+    result = compiled_exp(values)
+    np.testing.assert_array_equal(result[:6], [1, 1, 0, 0, np.inf, np.inf])
+    assert np.isnan(result[6])
+
+
+def test_lanes_beyond_the_count_are_not_written() -> None:
+    target = np.full(16, 7, np.float32)
+    source = np.zeros(16, np.float32)
+    exp_of_floats(source.ctypes.data, target.ctypes.data, 3)
+    np.testing.assert_array_equal(target, [1] * 3 + [7] * 13)

@@ -1,0 +1,80 @@
+"""Packed weights times activations, against a NumPy product in double precision, through the thread pool."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
+from ftllm_nb.quant.base import weight_format
+
+POOL = ThreadPool(2)
+
+
+def run(kernel: Kernel, tokens: int, *arguments: int) -> None:
+    row = np.zeros((1, ROW_FIELDS), np.int64)
+    row[0, : 1 + len(arguments)] = (kernel.address, *arguments)
+    step = np.zeros(STEP_FIELDS, np.int64)
+    step[STEP_TOKENS] = tokens
+    assert POOL.run(row, step)
+
+
+def stored(values: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights as a checkpoint stores them, and their values as float32."""
+    if dtype == "bfloat16":
+        bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+        return bits, (bits.astype(np.uint32) << 16).view(np.float32)
+    kept = values.astype(dtype)
+    return kept, kept.astype(np.float32)
+
+
+def packed_product(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """x · wᵀ + bias by the kernels, and by NumPy."""
+    rows, columns = weight.shape
+    kept, exact = stored(weight, dtype)
+    format = weight_format(dtype)
+    packed = np.full(format.packed_bytes(rows, columns), 255, np.uint8)
+    run(format.pack_kernel(dtype), 0, kept.ctypes.data, packed.ctypes.data, rows, columns)
+    blocks = -(-rows // 16)
+    padded_bias = np.zeros(16 * blocks, np.float32)
+    padded_bias[:rows] = bias
+    out = np.full((len(x), 16 * blocks), np.nan, np.float32)
+    run(format.linear_kernel(), len(x), x.ctypes.data, 4 * columns, columns, packed.ctypes.data, blocks,
+        padded_bias.ctypes.data, out.ctypes.data, 64 * blocks, STEP_TOKENS)  # fmt: skip
+    assert (out[:, rows:] == 0).all(), "rows of padding give zeros"
+    return out[:, :rows], x.astype(np.float64) @ exact.astype(np.float64).T + bias
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@settings(max_examples=40, deadline=None)
+@given(
+    tokens=st.sampled_from([1, 2, 3, 4, 5, 11, 12, 13, 95, 96, 97, 200]),
+    rows=st.sampled_from([1, 15, 16, 17, 31, 33, 64, 65, 130]),
+    columns=st.sampled_from([1, 3, 4, 5, 16, 63, 64, 129]),
+    seed=st.integers(0, 9),
+)
+def test_equals_numpy(dtype: str, tokens: int, rows: int, columns: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((tokens, columns), np.float32)
+    weight = random.standard_normal((rows, columns), np.float32)
+    bias = random.standard_normal(rows).astype(np.float32)
+    got, expected = packed_product(x, weight, bias, dtype)
+    assert np.max(np.abs(got - expected)) < 4e-6 * (columns + 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_token_gives_the_same_bits_in_any_company(dtype: str) -> None:
+    random = np.random.default_rng(3)
+    x = random.standard_normal((101, 70), np.float32)
+    weight = random.standard_normal((90, 70), np.float32)
+    bias = random.standard_normal(90).astype(np.float32)
+    together, _ = packed_product(x, weight, bias, dtype)
+    for count in (1, 2, 4, 5, 12, 13):
+        few, _ = packed_product(np.ascontiguousarray(x[-count:]), weight, bias, dtype)
+        np.testing.assert_array_equal(few, together[-count:])
