@@ -232,13 +232,16 @@ class Model:
         self, query: str | Sequence[dict[str, Any]], history: Sequence[tuple[str, str]] | None
     ) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []
-        for question, answer in history or ():
-            messages.append({"role": "user", "content": question})
-            messages.append({"role": "assistant", "content": answer})
-        messages.extend([{"role": "user", "content": query}] if isinstance(query, str) else query)
+        for turn in history or ():
+            if isinstance(turn, str) or len(turn) != 2:
+                raise UsageError(f"history must hold pairs of a message and its answer, not {turn!r}.")
+            messages += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
+        messages += [{"role": "user", "content": query}] if isinstance(query, str) else query
         if not messages:
             raise UsageError("the conversation holds no message: give at least one.")
-        if self.system_prompt is not None and messages[0].get("role") != "system":
+        # Whether messages have the form that the chat template needs is for the tokenizer to say.
+        has_system_message = isinstance(messages[0], dict) and messages[0].get("role") == "system"
+        if self.system_prompt is not None and not has_system_message:
             messages.insert(0, {"role": "system", "content": self.system_prompt})
         return messages
 

@@ -115,7 +115,7 @@ def model_folder(path: str | PathLike[str] | None) -> Path:
         folder = Path(str(files("ftllm_nb") / DEMO))
         if not (folder / "config.json").is_file():
             raise CheckpointError(
-                f"the bundled model is missing from {folder}: install ftllm-nb again, or name a model's folder."
+                f"the bundled model is missing from {folder}: install ftllm-nb again, or name another model."
             )
         return folder
     if not isinstance(path, (str, PathLike)) or not fspath(path):
@@ -166,17 +166,16 @@ def open_executor(
     progress: Progress | None = None,
 ) -> Executor:
     """The executor `engine` with this graph and the checkpoint's weights in memory."""
-    weight_dtype = stored_type(graph) if dtype == "auto" else dtype
     module = importlib.import_module(f"{engine_package.__name__}.{engine}{_EXECUTOR_SUFFIX}")
     executor_class = getattr(module, f"{engine.capitalize()}Executor")
     try:
         executor: Executor = executor_class(
             graph,
             checkpoint,
-            weight_dtype=weight_dtype,
+            weight_dtype=dtype,
             kv_cache_dtype=kv_cache_dtype,
             threads=threads,
-            progress=progress or (lambda what, done, total: None),
+            progress=progress,
         )
     except MemoryError:
         size = sum(checkpoint.tensors[name].nbytes for name in graph.weights)
