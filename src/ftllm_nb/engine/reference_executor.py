@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.errors import ContextLengthError, EngineError, StepStopped, UsageError
+from ftllm_nb.engine.step_checks import check_steps
+from ftllm_nb.errors import EngineError, StepStopped, UsageError
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
 
@@ -119,7 +120,7 @@ class ReferenceExecutor:
 
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
-        self._check(steps)
+        check_steps(steps, self.vocab_size, self.max_positions, self.max_step_tokens)
         try:
             logits = self._evaluate(steps)
         except BaseException:
@@ -141,26 +142,6 @@ class ReferenceExecutor:
     def close(self) -> None:
         """Give the weights back."""
         self._weights.clear()
-
-    def _check(self, steps: list[SequenceStep]) -> None:
-        if not steps or any(len(step.token_ids) == 0 for step in steps):
-            raise EngineError("a step needs at least one token of each of its sequences.")
-        if len({id(step.sequence) for step in steps}) < len(steps):
-            raise EngineError("a sequence may be in a step once only.")
-        if sum(len(step.token_ids) for step in steps) > self.max_step_tokens:
-            raise EngineError(f"a step may hold at most {self.max_step_tokens} tokens.")
-        for step in steps:
-            lowest, highest = int(np.min(step.token_ids)), int(np.max(step.token_ids))
-            if lowest < 0 or highest >= self.vocab_size:
-                wrong = lowest if lowest < 0 else highest
-                raise EngineError(
-                    f"token id {wrong} is outside of the vocabulary of {self.vocab_size} tokens."
-                )
-            length = step.sequence.length + len(step.token_ids)
-            if length > self.max_positions:
-                raise ContextLengthError(
-                    f"{length} tokens do not fit into the model's context of {self.max_positions}."
-                )
 
     def _evaluate(self, steps: list[SequenceStep]) -> Floats:
         """Walk the nodes in order; a value is dropped after its last reader."""
