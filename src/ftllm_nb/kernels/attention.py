@@ -109,8 +109,8 @@ def partial_floats(heads: int, value_dim: int) -> int:
     return heads * (16 + padded(value_dim))
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _softmax_block(scores, valid):  # type: ignore[no-untyped-def]
+@numba.njit
+def _softmax_block(scores, valid):
     """Turn a row of BLOCK_POSITIONS scores into exp(score − m), zero from `valid` on; returns m and their sum."""
     limit = spread_int(np.int32(valid))
     lowest = spread(_MINUS_INFINITY)
@@ -129,8 +129,8 @@ def _softmax_block(scores, valid):  # type: ignore[no-untyped-def]
     return m, sum_lanes(total)
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _merge(running, totals, block_values, block_m, block_l, value_vectors):  # type: ignore[no-untyped-def]
+@numba.njit
+def _merge(running, totals, block_values, block_m, block_l, value_vectors):
     """Add one block's result to the running one: values at `running`, and m, l at `totals`."""
     m = load_f32(totals)
     new_m = max(m, block_m)
@@ -144,16 +144,16 @@ def _merge(running, totals, block_values, block_m, block_l, value_vectors):  # t
         store_vector(running + at, fma(load_vector(running + at), old_factor, added))
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _finish(running, totals, out, value_dim):  # type: ignore[no-untyped-def]
+@numba.njit
+def _finish(running, totals, out, value_dim):
     """out = the running values / l."""
     l = spread(load_f32(totals + 4))  # noqa: E741  (the letter of the online softmax's papers)
     for at in range(0, value_dim, 16):
         store_vector_partial(out + 4 * at, load_vector(running + 4 * at) / l, value_dim - at)
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _gather_queries(query, stride, first_head, group, tokens, dim, scale, target):  # type: ignore[no-untyped-def]
+@numba.njit
+def _gather_queries(query, stride, first_head, group, tokens, dim, scale, target):
     """The scaled queries of some tokens' heads first_head … + group as rows [tokens · group, dim]."""
     factor = spread(scale)
     for token in range(tokens):
@@ -171,7 +171,7 @@ def attend_kernel(kind: int) -> Kernel:
     element = WEIGHT_BYTES[kind]
 
     @kernel(variant=f"{kind}")
-    def attend(row, step, worker):  # type: ignore[no-untyped-def]
+    def attend(row, step, worker):
         heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
         key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
         query_stride, out_stride = argument(row, ATTEND_QUERY_STRIDE), argument(row, ATTEND_OUTPUT_STRIDE)
@@ -247,7 +247,7 @@ def attend_split_kernel(kind: int) -> Kernel:
     element = WEIGHT_BYTES[kind]
 
     @kernel(variant=f"{kind}")
-    def attend_split(row, step, worker):  # type: ignore[no-untyped-def]
+    def attend_split(row, step, worker):
         heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
         key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
         group, value_vectors = heads // kv_heads, (value_dim + 15) // 16
@@ -287,7 +287,7 @@ def attend_split_kernel(kind: int) -> Kernel:
 
 
 @kernel()
-def merge_splits(row, step, worker):  # type: ignore[no-untyped-def]
+def merge_splits(row, step, worker):
     """Put the parts of `attend_split` together, in the order of their blocks. A chunk is a token and a head."""
     heads, value_dim = argument(row, ATTEND_HEADS), argument(row, ATTEND_VALUE_DIM)
     value_vectors = (value_dim + 15) // 16

@@ -25,8 +25,8 @@ _TOKENS_AT_ONCE = 16
 """Tokens of a chunk: neighbouring positions share cache lines of the keys."""
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def rotate_heads(rows, heads, dim, pairs, sin, cos):  # type: ignore[no-untyped-def]
+@numba.njit
+def rotate_heads(rows, heads, dim, pairs, sin, cos):
     """Rotate the pairs (j, j + dim/2), j < pairs, of each of `heads` rows of `dim` floats, in place."""
     half = 4 * (dim // 2)
     for head in range(heads):
@@ -46,7 +46,7 @@ def store_kernel(kind: int) -> Kernel:
     element = WEIGHT_BYTES[kind]
 
     @kernel(variant=f"{kind}")
-    def rotate_and_store(row, step, worker):  # type: ignore[no-untyped-def]
+    def rotate_and_store(row, step, worker):
         key_dim, value_dim = argument(row, STORE_KEY_DIM), argument(row, STORE_VALUE_DIM)
         kv_heads, value_vectors = argument(row, STORE_KV_HEADS), (value_dim + 15) // 16
         num_tokens = field(step, STEP_TOKENS)
@@ -86,7 +86,7 @@ def store_kernel(kind: int) -> Kernel:
 
 
 @kernel()
-def rotate(row, step, worker):  # type: ignore[no-untyped-def]
+def rotate(row, step, worker):
     """Rotate each token's heads by its position, in place. A chunk is a token."""
     num_tokens = field(step, STEP_TOKENS)
     token = take_chunk(worker, num_tokens)

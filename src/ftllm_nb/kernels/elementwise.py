@@ -28,8 +28,8 @@ _FLOATS_AT_ONCE = 1024
 normalized on its own; `COUNT` is the step's field with the number of tokens. `ADDED …`: of `add_rms_norm`."""
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _normalize(source, target, weight, size, eps):  # type: ignore[no-untyped-def]
+@numba.njit
+def _normalize(source, target, weight, size, eps):
     """target = source / sqrt(mean(source²) + eps) · weight."""
     squares = spread(0.0)
     for at in range(0, size, 16):
@@ -44,7 +44,7 @@ def _normalize(source, target, weight, size, eps):  # type: ignore[no-untyped-de
 
 
 @kernel()
-def rms_norm(row, step, worker):  # type: ignore[no-untyped-def]
+def rms_norm(row, step, worker):
     """RMSNorm of each token's runs. A chunk is a token."""
     size, groups = argument(row, NORM_SIZE), argument(row, NORM_GROUPS)
     num_tokens = field(step, argument(row, NORM_COUNT))
@@ -59,7 +59,7 @@ def rms_norm(row, step, worker):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def add_rms_norm(row, step, worker):  # type: ignore[no-untyped-def]
+def add_rms_norm(row, step, worker):
     """input += alpha · added, in place, then the RMSNorm of the sum. A chunk is a token."""
     size = argument(row, NORM_SIZE)
     alpha = spread(scalar(row, NORM_ALPHA))
@@ -87,7 +87,7 @@ def _each(name: str, combine: Any) -> Kernel:
     """A kernel: output = combine(first, second, alpha) on vectors; `second` may be `first` where it is not used."""
 
     @kernel(variant=name)
-    def each(row, step, worker):  # type: ignore[no-untyped-def]
+    def each(row, step, worker):
         size = argument(row, EACH_SIZE)
         alpha = spread(scalar(row, EACH_ALPHA))
         runs = (size + _FLOATS_AT_ONCE - 1) // _FLOATS_AT_ONCE
@@ -107,23 +107,23 @@ def _each(name: str, combine: Any) -> Kernel:
     return each
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _silu(a, b, alpha):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def _silu(a, b, alpha):
     return a * sigmoid(a)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _silu_multiply(a, b, alpha):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def _silu_multiply(a, b, alpha):
     return a * sigmoid(a) * b
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _add_scaled(a, b, alpha):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def _add_scaled(a, b, alpha):
     return fma(alpha, b, a)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _multiply(a, b, alpha):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def _multiply(a, b, alpha):
     return a * b
 
 
@@ -138,7 +138,7 @@ multiply = _each("multiply", _multiply)
 
 
 @kernel()
-def gather_rows(row, step, worker):  # type: ignore[no-untyped-def]
+def gather_rows(row, step, worker):
     """output[i] = first[the step's i-th token whose logits are wanted]. A chunk is a row."""
     num_rows = field(step, STEP_ROWS)
     chunk = take_chunk(worker, num_rows)
@@ -156,7 +156,7 @@ def gather_rows(row, step, worker):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def copy_runs(row, step, worker):  # type: ignore[no-untyped-def]
+def copy_runs(row, step, worker):
     """Copy runs of each token's features. A chunk is a token."""
     num_tokens = field(step, argument(row, RUNS_COUNT))
     token = take_chunk(worker, num_tokens)

@@ -19,7 +19,7 @@ def embedding_kernel(kind: int) -> Kernel:
     weight_bytes = WEIGHT_BYTES[kind]
 
     @kernel(variant=f"{kind}")
-    def embedding(row, step, worker):  # type: ignore[no-untyped-def]
+    def embedding(row, step, worker):
         w, features = argument(row, EMBEDDING_WEIGHT), argument(row, EMBEDDING_FEATURES)
         out, out_stride = argument(row, EMBEDDING_OUTPUT), argument(row, EMBEDDING_OUTPUT_STRIDE)
         ids, num_tokens = field(step, argument(row, EMBEDDING_IDS)), field(step, STEP_TOKENS)

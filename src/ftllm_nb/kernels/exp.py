@@ -7,8 +7,8 @@ import numba
 from ftllm_nb.kernels.simd import as_float_bits, fma, round_even, select, spread, spread_int, to_int
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def exp(x):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def exp(x):
     """e to the power x, within 3 units in the last place; 1 exactly at 0, 0 below −87.3, infinity above 88.0
     (half a binade early, which spares a second scaling); NaN stays NaN.
 
@@ -35,7 +35,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     return select(overflow, spread(float("inf")), result)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def sigmoid(x):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def sigmoid(x):
     """1 / (1 + e^−x)."""
     return spread(1.0) / (spread(1.0) + exp(spread(0.0) - x))

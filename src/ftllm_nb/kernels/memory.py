@@ -14,56 +14,56 @@ from ftllm_nb.kernels.emit import F16, F32, I1, I8, I16, I32, I64, emitted, func
 
 
 @emitted(types.int64, types.int64)
-def load_i64(builder, address):  # type: ignore[no-untyped-def]
+def load_i64(builder, address):
     """The int64 at an address."""
     return load(builder, address, I64, 8)
 
 
 @emitted(types.int64, types.int64)
-def load_i32(builder, address):  # type: ignore[no-untyped-def]
+def load_i32(builder, address):
     """The int32 at an address, widened."""
     return builder.sext(load(builder, address, I32, 4), I64)
 
 
 @emitted(types.float32, types.int64)
-def load_f32(builder, address):  # type: ignore[no-untyped-def]
+def load_f32(builder, address):
     """The float32 at an address."""
     return load(builder, address, F32, 4)
 
 
 @emitted(types.float32, types.int64)
-def load_f16(builder, address):  # type: ignore[no-untyped-def]
+def load_f16(builder, address):
     """The float16 at an address, widened."""
     return builder.fpext(load(builder, address, F16, 2), F32)
 
 
 @emitted(types.float32, types.int64)
-def load_bf16(builder, address):  # type: ignore[no-untyped-def]
+def load_bf16(builder, address):
     """The bfloat16 at an address, widened."""
     bits = builder.zext(load(builder, address, I16, 2), I32)
     return builder.bitcast(builder.shl(bits, ir.Constant(I32, 16)), F32)
 
 
 @emitted(types.void, types.int64, types.int64)
-def store_i64(builder, address, value):  # type: ignore[no-untyped-def]
+def store_i64(builder, address, value):
     """Write an int64."""
     store(builder, value, address, 8)
 
 
 @emitted(types.void, types.int64, types.float32)
-def store_f32(builder, address, value):  # type: ignore[no-untyped-def]
+def store_f32(builder, address, value):
     """Write a float32."""
     store(builder, value, address, 4)
 
 
 @emitted(types.void, types.int64, types.float32)
-def store_f16(builder, address, value):  # type: ignore[no-untyped-def]
+def store_f16(builder, address, value):
     """Write a float32 as float16, rounded to nearest even."""
     store(builder, builder.fptrunc(value, F16), address, 2)
 
 
 @emitted(types.void, types.int64, types.int64, types.int64)
-def copy_bytes(builder, target, source, count):  # type: ignore[no-untyped-def]
+def copy_bytes(builder, target, source, count):
     """Copy bytes between places that do not overlap."""
     byte_pointer = I8.as_pointer()
     memcpy = function(builder, "llvm.memcpy.p0.p0.i64", ir.VoidType(), byte_pointer, byte_pointer, I64, I1)
@@ -72,31 +72,31 @@ def copy_bytes(builder, target, source, count):  # type: ignore[no-untyped-def]
 
 
 @emitted(types.int64, types.float32)
-def float_bits(builder, value):  # type: ignore[no-untyped-def]
+def float_bits(builder, value):
     """The bits of a float32, as an int64."""
     return builder.zext(builder.bitcast(value, I32), I64)
 
 
 @emitted(types.float32, types.int64)
-def bits_float(builder, bits):  # type: ignore[no-untyped-def]
+def bits_float(builder, bits):
     """The float32 whose bits are the low half of an int64: how programs hold scalars."""
     return builder.bitcast(builder.trunc(bits, I32), F32)
 
 
 @emitted(types.int64, types.int64, types.int64)
-def atomic_add(builder, address, value):  # type: ignore[no-untyped-def]
+def atomic_add(builder, address, value):
     """Add to an int64, sequentially consistent; the value before."""
     return builder.atomic_rmw("add", pointer(builder, address, I64), value, "seq_cst")
 
 
 @emitted(types.int64, types.int64)
-def atomic_load(builder, address):  # type: ignore[no-untyped-def]
+def atomic_load(builder, address):
     """Read an int64, sequentially consistent."""
     return builder.load_atomic(pointer(builder, address, I64), "seq_cst", 8)
 
 
 @emitted(types.void, types.int64, types.int64)
-def store_release(builder, address, value):  # type: ignore[no-untyped-def]
+def store_release(builder, address, value):
     """Write an int64 after everything that this thread wrote before it."""
     builder.store_atomic(value, pointer(builder, address, I64), "release", 8)
 
@@ -105,14 +105,14 @@ _PAUSE = {"x86_64": "llvm.x86.sse2.pause", "amd64": "llvm.x86.sse2.pause"}.get(p
 
 
 @emitted(types.void)
-def spin_pause(builder):  # type: ignore[no-untyped-def]
+def spin_pause(builder):
     """Tell the core that this is a spin loop."""
     if _PAUSE is not None:
         builder.call(function(builder, _PAUSE, ir.VoidType()), [])
 
 
 @emitted(types.void, types.int64, types.int64, types.int64, types.int64)
-def call_kernel(builder, address, row, step, worker):  # type: ignore[no-untyped-def]
+def call_kernel(builder, address, row, step, worker):
     """Call a compiled kernel `(row, step, worker)` by its address."""
     kind = ir.FunctionType(ir.VoidType(), [I64, I64, I64])
     builder.call(builder.inttoptr(address, kind.as_pointer()), [row, step, worker])

@@ -30,7 +30,7 @@ class VectorType(types.Type):
 
 
 @register_model(VectorType)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, data_model_manager: Any, numba_type: VectorType) -> None:
         super().__init__(data_model_manager, numba_type, numba_type.llvm_type)
 
@@ -43,12 +43,12 @@ mask16 = VectorType("mask16", V_I1)
 def _binary(python_operator: Any, vector: VectorType, result: VectorType, emit: Any) -> None:
     """Teach Numba one operator on two vectors."""
 
-    class Template(ConcreteTemplate):  # type: ignore[misc]
+    class Template(ConcreteTemplate):
         cases = (signature(result, vector, vector),)
 
     infer_global(python_operator)(Template)
 
-    @lower_builtin(python_operator, vector, vector)  # type: ignore[untyped-decorator]
+    @lower_builtin(python_operator, vector, vector)
     def lower(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
         return emit(builder, *values)
 
@@ -65,19 +65,19 @@ _binary(operator.lt, int32x16, mask16, lambda b, x, y: b.icmp_signed("<", x, y))
 
 
 @emitted(float32x16, types.float32)
-def spread(builder, value):  # type: ignore[no-untyped-def]
+def spread(builder, value):
     """A float32 in every lane."""
     return splat(builder, value)
 
 
 @emitted(int32x16, types.int32)
-def spread_int(builder, value):  # type: ignore[no-untyped-def]
+def spread_int(builder, value):
     """An int32 in every lane."""
     return splat(builder, value)
 
 
 @emitted(int32x16)
-def lane_numbers(builder):  # type: ignore[no-untyped-def]
+def lane_numbers(builder):
     """0, 1, … 15."""
     return ir.Constant(V_I32, list(range(LANES)))
 
@@ -88,19 +88,19 @@ def _lanes_below(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
 
 
 @emitted(mask16, types.int64)
-def lanes_below(builder, count):  # type: ignore[no-untyped-def]
+def lanes_below(builder, count):
     """A mask with the first `count` lanes set; `count` may be negative or above 16."""
     return _lanes_below(builder, count)
 
 
 @emitted(float32x16, types.int64)
-def load_vector(builder, address):  # type: ignore[no-untyped-def]
+def load_vector(builder, address):
     """16 float32 at an address."""
     return load(builder, address, V_F32, 4)
 
 
 @emitted(float32x16, types.int64, types.int64)
-def load_vector_partial(builder, address, count):  # type: ignore[no-untyped-def]
+def load_vector_partial(builder, address, count):
     """The first `count` of 16 float32 at an address, zero in the other lanes, whose memory is not touched."""
     pointer = builder.inttoptr(address, V_F32.as_pointer())
     masked = function(builder, "llvm.masked.load.v16f32.p0", V_F32, pointer.type, I32, V_I1, V_F32)
@@ -108,13 +108,13 @@ def load_vector_partial(builder, address, count):  # type: ignore[no-untyped-def
 
 
 @emitted(types.void, types.int64, float32x16)
-def store_vector(builder, address, value):  # type: ignore[no-untyped-def]
+def store_vector(builder, address, value):
     """Write 16 float32."""
     store(builder, value, address, 4)
 
 
 @emitted(types.void, types.int64, float32x16, types.int64)
-def store_vector_partial(builder, address, value, count):  # type: ignore[no-untyped-def]
+def store_vector_partial(builder, address, value, count):
     """Write the first `count` lanes; the memory of the others is not touched."""
     pointer = builder.inttoptr(address, V_F32.as_pointer())
     void = ir.VoidType()
@@ -134,19 +134,19 @@ def widen_bf16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
 
 
 @emitted(float32x16, types.int64)
-def load_vector_f16(builder, address):  # type: ignore[no-untyped-def]
+def load_vector_f16(builder, address):
     """16 float16 at an address, widened."""
     return widen_f16(builder, address)
 
 
 @emitted(float32x16, types.int64)
-def load_vector_bf16(builder, address):  # type: ignore[no-untyped-def]
+def load_vector_bf16(builder, address):
     """16 bfloat16 at an address, widened."""
     return widen_bf16(builder, address)
 
 
 @emitted(types.void, types.int64, float32x16)
-def store_vector_f16(builder, address, value):  # type: ignore[no-untyped-def]
+def store_vector_f16(builder, address, value):
     """Write 16 float32 as float16, rounded to nearest even."""
     store(builder, builder.fptrunc(value, V_F16), address, 2)
 
@@ -157,43 +157,43 @@ def _call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
 
 
 @emitted(float32x16, float32x16, float32x16, float32x16)
-def fma(builder, a, b, c):  # type: ignore[no-untyped-def]
+def fma(builder, a, b, c):
     """a · b + c, rounded once."""
     return _call(builder, "llvm.fma.v16f32", a, b, c)
 
 
 @emitted(types.float32, types.float32, types.float32, types.float32)
-def fma_scalar(builder, a, b, c):  # type: ignore[no-untyped-def]
+def fma_scalar(builder, a, b, c):
     """a · b + c on scalars, rounded once."""
     return _call(builder, "llvm.fma.f32", a, b, c)
 
 
 @emitted(float32x16, float32x16, float32x16)
-def maximum(builder, a, b):  # type: ignore[no-untyped-def]
+def maximum(builder, a, b):
     """The larger of each lane (the other one where one is NaN)."""
     return _call(builder, "llvm.maxnum.v16f32", a, b)
 
 
 @emitted(float32x16, float32x16)
-def round_even(builder, a):  # type: ignore[no-untyped-def]
+def round_even(builder, a):
     """Each lane rounded to the nearest integer, ties to even."""
     return _call(builder, "llvm.rint.v16f32", a)
 
 
 @emitted(int32x16, float32x16)
-def to_int(builder, a):  # type: ignore[no-untyped-def]
+def to_int(builder, a):
     """Each lane, which must be a whole number that fits, as an int32."""
     return builder.fptosi(a, V_I32)
 
 
 @emitted(float32x16, int32x16)
-def as_float_bits(builder, a):  # type: ignore[no-untyped-def]
+def as_float_bits(builder, a):
     """The lanes' bits read as float32."""
     return builder.bitcast(a, V_F32)
 
 
 @emitted(float32x16, mask16, float32x16, float32x16)
-def select(builder, mask, a, b):  # type: ignore[no-untyped-def]
+def select(builder, mask, a, b):
     """a where the mask is set, else b."""
     return builder.select(mask, a, b)
 
@@ -213,13 +213,13 @@ def _fold(builder: ir.IRBuilder, value: ir.Value, combine: Any) -> ir.Value:
 
 
 @emitted(types.float32, float32x16)
-def sum_lanes(builder, value):  # type: ignore[no-untyped-def]
+def sum_lanes(builder, value):
     """The sum of the lanes, pairwise from the upper half."""
     return _fold(builder, value, builder.fadd)
 
 
 @emitted(types.float32, float32x16)
-def max_lanes(builder, value):  # type: ignore[no-untyped-def]
+def max_lanes(builder, value):
     """The largest lane."""
 
     def larger(a: ir.Value, b: ir.Value) -> ir.Value:
@@ -229,12 +229,12 @@ def max_lanes(builder, value):  # type: ignore[no-untyped-def]
 
 
 @emitted(types.float32, float32x16, types.int64)
-def lane(builder, value, index):  # type: ignore[no-untyped-def]
+def lane(builder, value, index):
     """One lane."""
     return builder.extract_element(value, builder.trunc(index, I32))
 
 
 @emitted(float32x16, types.float32, types.float32)
-def pair(builder, first, others):  # type: ignore[no-untyped-def]
+def pair(builder, first, others):
     """A vector with one value in lane 0 and another in all other lanes."""
     return builder.insert_element(splat(builder, others), first, ir.Constant(I32, 0))

@@ -93,26 +93,26 @@ LINE = 128
 """Words that different threads write lie this many bytes apart: two cache lines, which are fetched in pairs."""
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def argument(row, index):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def argument(row, index):
     """The integer argument `index` (from 0) of a program row."""
     return load_i64(row + 8 + 8 * index)
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def scalar(row, index):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def scalar(row, index):
     """The float32 argument `index` of a program row."""
     return bits_float(load_i64(row + 8 + 8 * index))
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def field(base, index):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def field(base, index):
     """The int64 field `index` of a header, a context or a table's row."""
     return load_i64(base + 8 * index)
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def take_chunk(worker, num_chunks):  # type: ignore[no-untyped-def]
+@numba.njit
+def take_chunk(worker, num_chunks):
     """The next chunk of the current operation for this worker, or −1.
 
     Every worker first takes the chunks of its own contiguous range, so that a thread keeps reading the weights

@@ -46,8 +46,8 @@ def control_bytes(workers: int) -> int:
     return CONTROL_COUNTERS + 2 * workers * LINE
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _barrier(control, workers):  # type: ignore[no-untyped-def]
+@numba.njit(inline="always")
+def _barrier(control, workers):
     """Wait for all workers; 1 when the walk is to end. The last to arrive decides, so that all decide alike."""
     passed = atomic_load(control + CONTROL_GENERATION) >> 1
     if atomic_add(control + CONTROL_ARRIVED, 1) == (passed + 1) * workers - 1:
@@ -65,8 +65,8 @@ def _barrier(control, workers):  # type: ignore[no-untyped-def]
     return generation & 1
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _walk(control, worker, index, workers):  # type: ignore[no-untyped-def]
+@numba.njit
+def _walk(control, worker, index, workers):
     """Run the published program as worker `index`. Returns whether it ran to its end."""
     rows = load_i64(control + CONTROL_PROGRAM)
     num_rows = load_i64(control + CONTROL_PROGRAM + 8)
@@ -86,7 +86,7 @@ def _walk(control, worker, index, workers):  # type: ignore[no-untyped-def]
 
 
 @kernel(arguments=("int64", "int64"))
-def publish(control, workers):  # type: ignore[no-untyped-def]
+def publish(control, workers):
     """Announce the program in the control block as the next walk. All workers are done with the one before."""
     for index in range(workers):
         store_i64(control + CONTROL_COUNTERS + index * LINE, 0)
@@ -94,13 +94,13 @@ def publish(control, workers):  # type: ignore[no-untyped-def]
 
 
 @kernel(arguments=("int64", "int64", "int64"), result="int64")
-def lead(control, worker, workers):  # type: ignore[no-untyped-def]
+def lead(control, worker, workers):
     """Run the published walk as worker 0; 1 when it ran to its end, 0 when it was stopped."""
     return _walk(control, worker, 0, workers)
 
 
 @kernel(arguments=("int64", "int64", "int64", "int64", "int64", "int64"), result="int64")
-def follow(control, worker, index, workers, seen, patience):  # type: ignore[no-untyped-def]
+def follow(control, worker, index, workers, seen, patience):
     """Run walks as they are published, until none came for `patience` turns of the spin loop, or at shutdown.
 
     Returns the number of the last walk that it ran (`seen` is the one before), or −1 at shutdown.
