@@ -2,8 +2,9 @@
 
 One file a kernel, in a directory that only its user may enter (its contents are run as machine code). The
 directory's name is a hash of everything that compiled code depends on beside the kernel itself: the sources of
-this package (kernels/), the versions of Python, Numba and llvmlite, the CPU and the tier. The file's name holds
-a hash of the kernel's own source file. So an edit, an upgrade or another CPU finds no stale code.
+this package (kernels/), the versions of Python, Numba, llvmlite and NumPy, the CPU and the tier. The file's name
+holds a hash of the kernel's own source file and of the files that it imports (see sources.py). So an edit, an
+upgrade or another CPU finds no stale code.
 
 File format: 8 bytes of magic, the SHA-256 of the rest, a line with the exported symbol and the library's name
 (JSON), then the object code and the bitcode. Files are written beside and renamed: several processes that start
@@ -23,7 +24,6 @@ import struct
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 
 _MAGIC = b"FTLLMNB1"
 
@@ -45,11 +45,12 @@ def kernel_directory() -> Path | None:
     import llvmlite
     import llvmlite.binding as llvm
     import numba
+    import numpy
 
     from ftllm_nb.kernels.tiers import current_tier, host_features
 
     digest = hashlib.sha256()
-    for part in (sys.version, numba.__version__, llvmlite.__version__, current_tier().name):
+    for part in (sys.version, numba.__version__, llvmlite.__version__, numpy.__version__, current_tier().name):
         digest.update(part.encode() + b"\0")
     digest.update(llvm.get_host_cpu_name().encode() + ",".join(sorted(host_features())).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
@@ -64,17 +65,6 @@ def kernel_directory() -> Path | None:
         return directory
     except (OSError, RuntimeError):
         return None
-
-
-def module_digest(module: ModuleType) -> str:
-    """A hash of a module's source file; of its name where it has none."""
-    path = getattr(module, "__file__", None)
-    return _file_digest(path) if path else module.__name__
-
-
-@functools.cache
-def _file_digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
 def load(name: str) -> tuple[str, str, bytes, bytes] | None:

@@ -1,8 +1,8 @@
 """`@kernel`: a Python function that Numba compiles on first use to a C function with an address.
 
 A kernel's arguments and result are 64-bit integers or floats, most often `(row, step, worker)` addresses
-(see step.py). It may use Numba's language, the intrinsics and inlined functions of ftllm_nb.kernels, and what
-its own module defines: the cache notices edits in those places and no others.
+(see step.py). It may use Numba's language, the intrinsics and inlined functions of ftllm_nb.kernels, what its own
+module defines, and what this imports: the cache notices edits in those places and no others (see sources.py).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import ctypes
 import inspect
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ftllm_nb.kernels import cache
+from ftllm_nb.kernels.sources import source_digest
 
 _CTYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double, "void": None}
 _LIBRARIES: list[Any] = []
@@ -69,15 +69,17 @@ class Kernel:
             self._callable = prototype(self.address)
         return self._callable(*arguments)
 
-    def _cache_name(self) -> str:
-        module = sys.modules[self.function.__module__]
+    def _cache_name(self) -> str | None:
+        """The name under which the cache keeps it; None where it cannot be known whether the source changed."""
+        digest = source_digest(self.function)
         signature = "_".join((*self.arguments, self.result))
-        return f"{self.name}-{signature}-{cache.module_digest(module)}"[-200:]
+        return None if digest is None else f"{self.name}-{signature}-{digest}"[-200:]
 
     def _load(self) -> int | None:
         from numba.core.registry import cpu_target
 
-        saved = cache.load(self._cache_name())
+        name = self._cache_name()
+        saved = None if name is None else cache.load(name)
         if saved is None:
             return None
         symbol, library_name, object_code, bitcode = saved
@@ -104,7 +106,8 @@ class Kernel:
         library = compiled._library
         _LIBRARIES.append(library)
         _, _, (object_code, bitcode) = library.serialize_using_object_code()
-        cache.save(self._cache_name(), compiled.native_name, library.name, object_code, bitcode)
+        if (name := self._cache_name()) is not None:
+            cache.save(name, compiled.native_name, library.name, object_code, bitcode)
         return int(compiled.address)
 
     def assembly(self) -> str:
