@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -20,6 +22,19 @@ def chat(*flags: str, text: str | bytes = b"", **options: Any) -> tuple[int, str
     data = text.encode() if isinstance(text, str) else text
     done = subprocess.run([*PROGRAM, *flags], input=data, capture_output=True, timeout=60, **options)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@contextmanager
+def asked(line: bytes, answer: bytes) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]]:
+    """A chat that was asked a line and began its answer so; its stdout and stderr. More input may come."""
+    with subprocess.Popen(
+        PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdin.write(line)
+        process.stdin.flush()
+        assert process.stdout.read(len(answer)) == answer
+        yield process, process.stdout, process.stderr
 
 
 def test_each_line_is_a_turn() -> None:
@@ -106,16 +121,10 @@ def test_each_answer_is_written_before_the_next_line_is_read() -> None:
 
 
 def test_a_reader_that_leaves_ends_the_chat_quietly() -> None:
-    with subprocess.Popen(
-        PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        process.stdin.write(b"count\n")
-        process.stdin.flush()
-        assert process.stdout.read(4) == b"0 1 "
-        process.stdout.close()
+    with asked(b"count\n", answer=b"0 1 ") as (process, out, err):
+        out.close()
         assert process.wait(30) == 0
-        assert process.stderr.read() == b""
+        assert err.read() == b""
 
 
 def test_a_full_disk_is_reported() -> None:
@@ -150,13 +159,7 @@ def test_ctrl_c_ends_the_answer_and_the_program() -> None:
 
 
 def test_ctrl_c_while_waiting_for_input() -> None:
-    with subprocess.Popen(
-        PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        process.stdin.write(b"a\n")
-        process.stdin.flush()
-        assert process.stdout.read(4) == b"1 a\n"
+    with asked(b"a\n", answer=b"1 a\n") as (process, _, err):
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-        assert process.stderr.read() == b""
+        assert err.read() == b""

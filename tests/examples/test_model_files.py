@@ -17,20 +17,10 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.custom_file import load_graph_class
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.models.qwen2 import Qwen2Model
+from tests.graph.small_graphs import CONFIG
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-QWEN2: dict[str, Any] = {
-    "model_type": "qwen2",
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "num_hidden_layers": 2,
-    "vocab_size": 50,
-    "max_position_embeddings": 64,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": True,
-}
+QWEN2: dict[str, Any] = CONFIG | {"tie_word_embeddings": True}
 TELECHAT: dict[str, Any] = {
     "model_type": "telechat",
     "hidden_size": 24,

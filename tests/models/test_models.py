@@ -97,5 +97,5 @@ def test_missing_entries(model_type: str, name: str) -> None:
 
 @pytest.mark.parametrize("model_type", supported_architectures())
 def test_other_activations(model_type: str) -> None:
-    with pytest.raises(GraphError, match=r"have the hidden_act silu, but config\.json has 'gelu'"):
+    with pytest.raises(GraphError, match=r"hidden_act is silu, but config\.json has 'gelu'"):
         checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"})

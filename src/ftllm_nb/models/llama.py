@@ -13,9 +13,7 @@ class LlamaModel(ComputeGraph):
         """Embedding, the decoder's layers, norm, and the logits of each sequence's last token."""
         weight, data, config = self.weight, self.data, self.config
         if config.get("hidden_act", "silu") != "silu":
-            raise GraphError(
-                f"llama models have the hidden_act silu, but config.json has {config['hidden_act']!r}."
-            )
+            raise GraphError(f"this architecture's hidden_act is silu, but config.json has {config['hidden_act']!r}.")
         eps = config.get("rms_norm_eps", 1e-6)
         head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
 

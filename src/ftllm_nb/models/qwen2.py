@@ -1,87 +1,27 @@
-"""Qwen2 and Qwen2.5: grouped-query attention with biases on q, k and v, gated feed-forward layers."""
+"""Qwen2 and Qwen2.5: Llama with biases on q, k and v, and a window beyond which the context ends."""
 
 from __future__ import annotations
 
-from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.models.llama import LlamaModel
 
 
-class Qwen2Model(ComputeGraph):
+class Qwen2Model(LlamaModel):
     """The graph of `Qwen2ForCausalLM`."""
 
     def build(self) -> None:
-        """Embedding, the decoder's layers, norm, and the logits of each sequence's last token."""
-        weight, data, config = self.weight, self.data, self.config
-        if config.get("hidden_act", "silu") != "silu":
-            raise GraphError(
-                f"qwen2 models have the hidden_act silu, but config.json has {config['hidden_act']!r}."
-            )
+        """Llama's graph; a bias is read wherever the checkpoint has one."""
+        config = self.config
         if config.get("use_sliding_window"):
             # Within the window, every layer sees everything: the context ends where that stops being so.
             config["max_positions"] = min(config["max_position_embeddings"], config["sliding_window"])
-        eps = config.get("rms_norm_eps", 1e-6)
-        head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-
-        self.Embedding(data["inputIds"], weight["model.embed_tokens.weight"], data["hidden"])
-        self.DataTypeAs(data["hidden"], data["atype"])
-        for i in range(config["num_hidden_layers"]):
-            layer = weight["model.layers."][i]
-
-            self.RMSNorm(data["hidden"], layer[".input_layernorm.weight"], eps, data["x"])
-            for name in ("q", "k", "v"):
-                projection = layer[f".self_attn.{name}_proj"]
-                self.Linear(data["x"], projection[".weight"], projection[".bias"], data[name])
-            for name in ("q", "k", "v"):
-                self.ExpandHead(data[name], head_dim)
-            for name in ("q", "k"):
-                self.LlamaRotatePosition2D(
-                    data[name], data["positionIds"], data["sin"], data["cos"], head_dim
-                )
-            self.FusedAttention(
-                data["q"], data["pastKey."][i], data["pastValue."][i], data["k"], data["v"],
-                data["x"], data["attentionMask"], data["attended"], data["seqLens"], head_dim**-0.5,
-            )  # fmt: skip
-            output = layer[".self_attn.o_proj"]
-            self.Linear(data["attended"], output[".weight"], output[".bias"], data["x"])
-            self.AddTo(data["hidden"], data["x"])
-
-            self.RMSNorm(data["hidden"], layer[".post_attention_layernorm.weight"], eps, data["x"])
-            self.Linear(data["x"], layer[".mlp.gate_proj.weight"], layer[".mlp.gate_proj.bias"], data["gate"])
-            self.Linear(data["x"], layer[".mlp.up_proj.weight"], layer[".mlp.up_proj.bias"], data["up"])
-            self.Silu(data["gate"], data["gate"])
-            self.MulTo(data["gate"], data["up"])
-            self.Linear(data["gate"], layer[".mlp.down_proj.weight"], layer[".mlp.down_proj.bias"], data["x"])
-            self.AddTo(data["hidden"], data["x"])
-
-        self.SplitLastTokenStates(data["hidden"], data["seqLens"], data["last"])
-        self.RMSNorm(data["last"], weight["model.norm.weight"], eps, data["last"])
-        self.Linear(data["last"], weight["lm_head.weight"], weight["lm_head.bias"], data["logits"])
+        super().build()
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of a checkpoint of this config."""
-        config = self.config
-        hidden, feed_forward, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-        heads = config["num_attention_heads"]
-        kv_heads = config.get("num_key_value_heads") or heads
-        head_dim = config.get("head_dim") or hidden // heads
-        rows = {"q": heads * head_dim, "k": kv_heads * head_dim, "v": kv_heads * head_dim}
-
-        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocab, hidden)}
-        for i in range(config["num_hidden_layers"]):
-            layer = f"model.layers.{i}"
-            for name, size in rows.items():
-                shapes[f"{layer}.self_attn.{name}_proj.weight"] = (size, hidden)
-                shapes[f"{layer}.self_attn.{name}_proj.bias"] = (size,)
-            shapes[f"{layer}.self_attn.o_proj.weight"] = (hidden, rows["q"])
-            shapes[f"{layer}.mlp.gate_proj.weight"] = (feed_forward, hidden)
-            shapes[f"{layer}.mlp.up_proj.weight"] = (feed_forward, hidden)
-            shapes[f"{layer}.mlp.down_proj.weight"] = (hidden, feed_forward)
-            shapes[f"{layer}.input_layernorm.weight"] = (hidden,)
-            shapes[f"{layer}.post_attention_layernorm.weight"] = (hidden,)
-        shapes["model.norm.weight"] = (hidden,)
-        if not config.get("tie_word_embeddings", False):
-            shapes["lm_head.weight"] = (vocab, hidden)
-        return shapes
+        shapes = super().weight_shapes()
+        projections = [name for name in shapes if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))]
+        biases = {name.removesuffix("weight") + "bias": shapes[name][:1] for name in projections}
+        return shapes | biases
 
 
 __model__ = Qwen2Model

@@ -179,6 +179,14 @@ def require_floats(type: TensorType, name: str) -> None:
         raise ShapeError(f"{name} must hold floating-point numbers, but it holds {type.dtype}")
 
 
+def require_same_shape(input0: TensorType, input1: TensorType) -> None:
+    """Raise `ShapeError` unless both are float32 data of one shape."""
+    require_activation(input0, "input0")
+    require_activation(input1, "input1")
+    if input0.shape != input1.shape:
+        raise ShapeError("input0 and input1 must have the same shape", *input0.shape, *input1.shape)
+
+
 def require_vector(weight: TensorType, name: str, size: int) -> None:
     """Raise `ShapeError` unless this weight is one number for each of `size` features."""
     if weight.shape != (size,):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import multiply
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_same_shape
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
@@ -15,10 +15,7 @@ class MulTo(Operator):
 
     @staticmethod
     def infer(input0: TensorType, input1: TensorType) -> TensorType:
-        require_activation(input0, "input0")
-        require_activation(input1, "input1")
-        if input0.shape != input1.shape:
-            raise ShapeError("input0 and input1 must have the same shape", *input0.shape, *input1.shape)
+        require_same_shape(input0, input1)
         return input0
 
     @staticmethod
