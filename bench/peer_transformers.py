@@ -22,6 +22,7 @@ import transformers
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.benchmark.speed_test import time_steps
+from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.loading import describe, open_executor
 
 DTYPES = ("bfloat16", "float32")
@@ -32,9 +33,7 @@ PAUSE_SECONDS = 0.3
 
 def main() -> None:
     """Take turns, then print tokens a second and how many times as fast ftllm-nb is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
     parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
     parser.add_argument("-p", "--n_prompt", type=int, default=512, help="tokens of the prompt (default: 512)")
@@ -88,7 +87,7 @@ def transformers_runner(config_file: str, dtype: str) -> Callable[[np.ndarray], 
 def own_runner(config_file: str, dtype: str, threads: int) -> Callable[[np.ndarray], float]:
     """A function that prefills a prompt with ftllm-nb and returns the seconds."""
     with open_weights(Settings(random_config=config_file, random=True, dtype=dtype)) as checkpoint:
-        executor = open_executor(describe(checkpoint), checkpoint, dtype=dtype, threads=threads)
+        executor = open_executor(describe(checkpoint), checkpoint, WeightTypes(dtype), threads=threads)
     gc.collect()
 
     def run(prompt: np.ndarray) -> float:

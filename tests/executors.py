@@ -9,8 +9,10 @@ from pathlib import Path
 from ftllm_nb import loading
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.executor import Executor
+from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.engine_options import engines
 
-ENGINES = loading.engines()
+ENGINES = engines()
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def open_executor(
     with open_checkpoint(folder) as checkpoint:
         graph = loading.describe(checkpoint)
         executor = loading.open_executor(
-            graph, checkpoint, dtype=dtype, kv_cache_dtype=kv_cache_dtype, threads=threads, engine=engine
+            graph, checkpoint, WeightTypes(dtype), kv_cache_dtype=kv_cache_dtype, threads=threads, engine=engine
         )
         try:
             yield executor

@@ -18,6 +18,7 @@ LAYERS = (
     ("benchmark",),
     ("llm",),
     ("loading",),
+    ("engine_options",),
     ("engine",),
     ("models",),
     ("graph",),
@@ -62,9 +63,7 @@ def test_every_module_has_its_layer() -> None:
     assert present == set(RANK)
 
 
-@pytest.mark.parametrize(
-    "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE))
-)
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_point_down(file: Path) -> None:
     own = layer_of(file)
     for line, module in imported_modules(file):

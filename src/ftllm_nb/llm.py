@@ -48,6 +48,8 @@ def model(
     *,
     graph: type[ComputeGraph] | str | os.PathLike[str] | None = None,
     model_json: str | os.PathLike[str] | None = None,
+    embedding_dtype: str = "auto",
+    dtype_config: str | os.PathLike[str] | None = None,
     kv_cache_dtype: str = "float16",
     atype: str = "auto",
     threads: int | None = None,
@@ -59,29 +61,31 @@ def model(
     """Load a model.
 
     `path`: a folder in Hugging Face form; "demo" or None is the bundled model. `dtype`: type of the weights
-    in memory, "auto" for the folder's own. `graph`: what describes the model instead of its architecture's
-    built-in description: a `ComputeGraph` class, or a file as `--custom` takes it (.py with `__model__`, or
-    .json). `model_json`: a graph's JSON file, or the JSON itself. `kv_cache_dtype`: "float16" or "float32".
+    in memory, "auto" for the folder's own; floats are quantized as they load. `embedding_dtype`: of the
+    embedding and of the matrix that makes logits, "auto" for `dtype`, but 8 bits where that has 4.
+    `dtype_config`: a JSON file of exceptions, [{"key": regular expression, "dtype": …}, …]; later ones win.
+    `graph`: what describes the model instead of its architecture's built-in description: a `ComputeGraph` class,
+    or a file as `--custom` takes it (.py with `__model__`, or .json). `model_json`: a graph's JSON file, or the
+    JSON itself. `kv_cache_dtype`: "float16" or "float32".
     `atype`: type of intermediates; they are float32 whichever is named. `threads`: 1 to 1024, else
     `get_cpu_threads()`. `engine`: "compiled", or "reference" for the NumPy definitions of the operators.
     `system_prompt`: stands before conversations that have no system message. `progress(what, done, total)` is
     called while it loads, `warn` with each warning sentence (default: a line on stderr). Raises subclasses of
     `FtllmError`.
     """
+    from ftllm_nb.engine_options import EngineOptions
     from ftllm_nb.loading import load
 
-    loaded = load(
-        path,
-        dtype,
-        graph=graph,
-        model_json=model_json,
+    options = EngineOptions(
+        dtype=dtype,
+        embedding_dtype=embedding_dtype,
+        dtype_config=dtype_config,
         kv_cache_dtype=kv_cache_dtype,
         atype=atype,
         threads=get_cpu_threads() if threads is None else threads,
         engine=engine,
-        progress=progress,
-        warn=warn,
     )
+    loaded = load(path, options, graph=graph, model_json=model_json, progress=progress, warn=warn)
     return Model(loaded, system_prompt)
 
 
@@ -175,9 +179,7 @@ class Model:
         token_ids = self._session.generate(prompt_ids, settings, stop_ids | self.tokenizer.eos_token_ids)
         return self._stream_text(token_ids, one_by_one)
 
-    def _stream_text(
-        self, token_ids: Generator[int, None, None], one_by_one: bool
-    ) -> Generator[str, None, None]:
+    def _stream_text(self, token_ids: Generator[int, None, None], one_by_one: bool) -> Generator[str, None, None]:
         decoder = self.tokenizer.stream_decoder()
         text = ""
         with closing(token_ids):

@@ -7,21 +7,21 @@ mistake: options, folder, description of the model, tokenizer.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftllm_nb import engine as engine_package
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.engine.executor import Executor
+from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
 from ftllm_nb.errors import CheckpointError, EngineError, UsageError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
@@ -29,21 +29,20 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.custom_file import load_graph_class
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.json_format import graph_class_from_json
-from ftllm_nb.host_cores import default_threads, require_threads, worker_count
 from ftllm_nb.models import graph_class
 from ftllm_nb.tokenizer import Tokenizer, load_tokenizer
 
+if TYPE_CHECKING:
+    from ftllm_nb.engine.weight_types import WeightTypes
+
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total): called while a model loads."""
-Warn = Callable[[str], None]
-"""Called with each sentence that is worth saying once."""
 GraphSource = type[ComputeGraph] | str | PathLike[str]
 """What describes a model: a class, or the path of a file as --custom takes it."""
 
 DEMO = "demo"
 """The name of the bundled model, wherever a model is named."""
-INTERMEDIATE_TYPES = ("auto", "float32", "float16", "bfloat16")
-CACHE_TYPES = ("float16", "float32")
+DEFAULTS = EngineOptions()
 MOST_NAMES_LISTED = 8
 
 
@@ -60,53 +59,44 @@ class LoadedModel:
 
 def load(
     path: str | PathLike[str] | None = None,
-    dtype: str = "auto",
+    options: EngineOptions = DEFAULTS,
     *,
     graph: GraphSource | None = None,
     model_json: str | PathLike[str] | None = None,
-    kv_cache_dtype: str = "float16",
-    atype: str = "auto",
-    threads: int | None = None,
-    engine: str = "compiled",
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> LoadedModel:
     """Load a model; the arguments are those of `ftllm_nb.llm.model`. Raises subclasses of `FtllmError`."""
     warn = warn or warn_on_stderr
-    workers = check_options(dtype, kv_cache_dtype, atype, engine, threads, warn)
+    workers = options.check(warn)
+    weight_types = chosen_weight_types(options)
     with ExitStack() as undo:
         checkpoint = undo.enter_context(open_checkpoint(model_folder(path)))
         checked = describe(checkpoint, graph, model_json)
-        tokenizer = load_tokenizer(
-            checkpoint.path, checked.tokenizer_config, checked.config, checked.generation_config
-        )
+        tokenizer = load_tokenizer(checkpoint.path, checked.tokenizer_config, checked.config, checked.generation_config)
         for sentence in (*checked.notes, *unread_warning(checked.unread_tensors)):
             warn(sentence)
+        for rule in weight_types.unused_rules(checked.weights):
+            warn(f"no weight has a name in which the rule {rule} of {options.dtype_config} is found.")
         executor = open_executor(
             checked,
             checkpoint,
-            dtype=dtype,
-            kv_cache_dtype=kv_cache_dtype,
+            weight_types,
+            kv_cache_dtype=options.kv_cache_dtype,
             threads=workers,
-            engine=engine,
+            engine=options.engine,
             progress=progress,
         )
         undo.pop_all()
     return LoadedModel(checkpoint, checked, tokenizer, executor, workers)
 
 
-def check_options(
-    dtype: str, kv_cache_dtype: str, atype: str, engine: str, threads: int | None, warn: Warn
-) -> int:
-    """Check what can be checked without a model; the number of workers. Raises `UsageError`."""
-    require_one_of("dtype", dtype, ("auto", *weight_types()))
-    require_one_of("kv_cache_dtype", kv_cache_dtype, CACHE_TYPES)
-    require_one_of("atype", atype, INTERMEDIATE_TYPES)
-    require_one_of("engine", engine, engines())
-    threads = default_threads() if threads is None else require_threads(threads)
-    if atype not in ("auto", "float32"):
-        warn(f"intermediates stay float32: atype {atype} is accepted for command lines written for fastllm.")
-    return worker_count(threads, warn)
+def chosen_weight_types(options: EngineOptions) -> WeightTypes:
+    """The format of each matrix, as the options say. Raises `UsageError` for a file of rules that is none."""
+    from ftllm_nb.engine.weight_types import WeightTypes, read_rules
+
+    rules = () if options.dtype_config is None else read_rules(options.dtype_config)
+    return WeightTypes(options.dtype, options.embedding_dtype, rules)
 
 
 def model_folder(path: str | PathLike[str] | None) -> Path:
@@ -158,21 +148,21 @@ def described_by(
 def open_executor(
     graph: CheckedGraph,
     checkpoint: Checkpoint,
+    weight_types: WeightTypes | None = None,
     *,
-    dtype: str = "auto",
     kv_cache_dtype: str = "float16",
     threads: int = 1,
     engine: str = "compiled",
     progress: Progress | None = None,
 ) -> Executor:
     """The executor `engine` with this graph and the checkpoint's weights in memory."""
-    module = importlib.import_module(f"{engine_package.__name__}.{engine}{_EXECUTOR_SUFFIX}")
+    module = importlib.import_module(f"{engine_package.__name__}.{engine}{EXECUTOR_SUFFIX}")
     executor_class = getattr(module, f"{engine.capitalize()}Executor")
     try:
         executor: Executor = executor_class(
             graph,
             checkpoint,
-            weight_dtype=dtype,
+            weight_types=weight_types or chosen_weight_types(DEFAULTS),
             kv_cache_dtype=kv_cache_dtype,
             threads=threads,
             progress=progress,
@@ -184,40 +174,6 @@ def open_executor(
             "programs, or choose a smaller model or --dtype."
         ) from None
     return executor
-
-
-_EXECUTOR_SUFFIX = "_executor"
-
-
-def engines() -> tuple[str, ...]:
-    """The names that `engine` may have: one for each file `engine/NAME_executor.py`."""
-    names = (module.name for module in pkgutil.iter_modules(engine_package.__path__))
-    return tuple(name.removesuffix(_EXECUTOR_SUFFIX) for name in names if name.endswith(_EXECUTOR_SUFFIX))
-
-
-def weight_types() -> tuple[str, ...]:
-    """The types that weights may have in memory: one for each file in quant/."""
-    from ftllm_nb.quant import weight_formats
-
-    return tuple(weight_formats())
-
-
-def require_one_of(name: str, value: object, known: Iterable[str]) -> None:
-    """Raise `UsageError` unless `value` is one of the known names."""
-    known = list(known)
-    if value not in known:
-        raise UsageError(f"{name} {value!r} is not known: use {', '.join(known[:-1])} or {known[-1]}.")
-
-
-def stored_type(graph: CheckedGraph) -> str:
-    """The type that most of the weights' numbers have in the checkpoint."""
-    numbers: Counter[str] = Counter()
-    for value in graph.weights.values():
-        count = 1
-        for axis in range(value.type.rank):
-            count *= value.type.size(axis)
-        numbers[value.type.dtype] += count
-    return numbers.most_common(1)[0][0] if numbers else "float32"
 
 
 def unread_warning(names: list[str]) -> list[str]:

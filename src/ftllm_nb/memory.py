@@ -2,15 +2,59 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT = 64
 """Bytes of a cache line and of the widest vector."""
+SLAB_BYTES = 64 << 20
+"""Weights are laid end to end in slabs of at least this size, so that large pages serve small matrices as well."""
+_HUGE_PAGE = 2 << 20
 
 
 def aligned_bytes(size: int) -> NDArray[np.uint8]:
     """`size` zero bytes that begin at a multiple of 64; pages that nobody writes cost no memory."""
     memory = np.zeros(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
+
+
+class Slabs:
+    """Hands out memory that is never given back singly: `aligned_bytes` from large pages where the system has them."""
+
+    def __init__(self) -> None:
+        self._slab: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """`size` zero bytes at a multiple of 64. Raises MemoryError."""
+        if size > len(self._slab):
+            self._slab = _large_pages(max(size, SLAB_BYTES))
+        taken = self._slab[:size]
+        self._slab = self._slab[-(-size // ALIGNMENT) * ALIGNMENT :]
+        return taken
+
+
+def _private_mapping(size: int) -> mmap.mmap:
+    """Anonymous memory of this process alone: shared memory has no large pages."""
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)
+
+
+def _large_pages(size: int) -> NDArray[np.uint8]:
+    """`size` zero bytes, rounded up, that begin with a large page."""
+    size = -(-size // _HUGE_PAGE) * _HUGE_PAGE
+    try:
+        mapping = _private_mapping(size + _HUGE_PAGE)
+    except (OSError, OverflowError, ValueError) as error:
+        raise MemoryError(f"no {size} bytes are to be had") from error
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass  # a kernel without large pages: small ones do as well
+    memory = np.frombuffer(mapping, np.uint8)
+    start = -memory.ctypes.data % _HUGE_PAGE
     return memory[start : start + size]

@@ -10,6 +10,7 @@ from ftllm_nb.benchmark.limits import MachineLimits
 from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.benchmark.workload import LinearWeight, Work, compare_with_limits, size_of, work_of
 from ftllm_nb.checkpoint import RandomCheckpoint
+from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.models import graph_class
@@ -33,7 +34,7 @@ LIMITS = MachineLimits(2, 10**9, read_gb_per_s=20.0, fma_gflop_per_s=200.0, dot_
 def size(dtype: str, **changes: Any):  # type: ignore[no-untyped-def]
     graph = build_graph(graph_class(CONFIG), {**CONFIG, **changes})
     checkpoint = RandomCheckpoint(graph.config, graph.weight_shapes())
-    return size_of(check_graph(graph, checkpoint.tensors), dtype)
+    return size_of(check_graph(graph, checkpoint.tensors), WeightTypes(dtype))
 
 
 def test_every_matrix_is_counted_with_its_packed_bytes() -> None:

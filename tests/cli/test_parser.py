@@ -52,7 +52,7 @@ def test_values_keep_their_dashes() -> None:
 def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
     args = PARSER.parse_args(["chat"])
     given = {name for name, value in vars(args).items() if value is not None}
-    assert given == {"command", "run", "dtype", "atype", "kv_cache_dtype", "engine", "debug"}
+    assert given == {"command", "run", "dtype", "embedding_dtype", "atype", "kv_cache_dtype", "engine", "debug"}
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,7 @@ def test_bad_usage_is_one_sentence(line: str, says: str, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("threads", [1, MAX_THREADS])
 def test_bounds_are_accepted(threads: int) -> None:
-    args = PARSER.parse_args(
-        ["chat", "-t", str(threads), "--top_p", "1", "--temperature", "0", "--min_p", "0"]
-    )
+    args = PARSER.parse_args(["chat", "-t", str(threads), "--top_p", "1", "--temperature", "0", "--min_p", "0"])
     assert (args.threads, args.top_p, args.temperature, args.min_p) == (threads, 1.0, 0.0, 0.0)
 
 

@@ -11,6 +11,7 @@ import pytest
 from ftllm_nb.checkpoint.random import RandomCheckpoint
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.reference_executor import ReferenceExecutor
+from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import ContextLengthError, EngineError, StepStopped, UsageError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
@@ -63,7 +64,8 @@ def test_the_cache_is_rounded_before_use() -> None:
 
 def test_weights_are_rounded_to_the_type_in_which_they_would_be_stored() -> None:
     auto, float32, float16, bfloat16 = (
-        run(open_executor(weight_dtype=dtype), TOKENS) for dtype in ("auto", "float32", "float16", "bfloat16")
+        run(open_executor(weight_types=WeightTypes(dtype)), TOKENS)
+        for dtype in ("auto", "float32", "float16", "bfloat16")
     )
     np.testing.assert_array_equal(auto, float32)
     assert 0 < np.abs(float16 - float32).max() < np.abs(bfloat16 - float32).max() < 1e-2
@@ -72,7 +74,6 @@ def test_weights_are_rounded_to_the_type_in_which_they_would_be_stored() -> None
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"weight_dtype": "int4"}, "weights may be auto, float32, float16, bfloat16, but not int4"),
         ({"kv_cache_dtype": "int8"}, "KV cache may be float32, float16, but not int8"),
     ],
 )
@@ -98,9 +99,7 @@ def test_progress_is_reported_for_each_weight() -> None:
         ([1] * 513, EngineError, "at most 512 tokens"),
     ],
 )
-def test_wrong_steps(
-    executor: ReferenceExecutor, tokens: list[int], kind: type[Exception], expected: str
-) -> None:
+def test_wrong_steps(executor: ReferenceExecutor, tokens: list[int], kind: type[Exception], expected: str) -> None:
     sequence = executor.new_sequence()
     with pytest.raises(kind, match=expected):
         run(executor, tokens, sequence)

@@ -32,21 +32,21 @@ def stored(values: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     return kept, kept.astype(np.float32)
 
 
-def packed_product(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: str
-) -> tuple[np.ndarray, np.ndarray]:
+def packed_product(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """x · wᵀ + bias by the kernels, and by NumPy."""
     rows, columns = weight.shape
     kept, exact = stored(weight, dtype)
     format = weight_format(dtype)
     packed = np.full(format.packed_bytes(rows, columns), 255, np.uint8)
-    run(format.pack_kernel(dtype), 0, kept.ctypes.data, packed.ctypes.data, rows, columns)
+    fault = np.zeros(1, np.int64)
+    run(format.pack_kernel(dtype), 0, kept.ctypes.data, packed.ctypes.data, rows, columns, fault.ctypes.data)
     blocks = -(-rows // 16)
     padded_bias = np.zeros(16 * blocks, np.float32)
     padded_bias[:rows] = bias
     out = np.full((len(x), 16 * blocks), np.nan, np.float32)
-    run(format.linear_kernel(), len(x), x.ctypes.data, 4 * columns, columns, packed.ctypes.data, blocks,
-        padded_bias.ctypes.data, out.ctypes.data, 64 * blocks, STEP_TOKENS)  # fmt: skip
+    run(format.linear_kernel(), len(x), x.ctypes.data, 4 * columns, columns, packed.ctypes.data,
+        format.block_bytes(columns), blocks, padded_bias.ctypes.data, out.ctypes.data, 64 * blocks,
+        STEP_TOKENS)  # fmt: skip
     assert (out[:, rows:] == 0).all(), "rows of padding give zeros"
     return out[:, :rows], x.astype(np.float64) @ exact.astype(np.float64).T + bias
 

@@ -16,24 +16,25 @@ from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.engine.engine_thread import EngineThread
+from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.types import FLOAT_TYPES
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.loading import (
+    DEFAULTS,
     DEMO,
-    check_options,
+    chosen_weight_types,
     describe,
     described_by,
     model_folder,
     open_executor,
-    stored_type,
 )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure; `dtype` … `engine` mean what they mean to `ftllm_nb.llm.model`.
+    """What to measure.
 
     `path`: the model, None for the bundled one. `random`: its weights are random, and only its config.json is
     read, or the file `random_config`, if that is not None.
@@ -43,11 +44,7 @@ class Settings:
     random_config: str | None = None
     random: bool = False
     custom: str | None = None
-    dtype: str = "auto"
-    atype: str = "auto"
-    kv_cache_dtype: str = "float16"
-    threads: int | None = None
-    engine: str = "compiled"
+    options: EngineOptions = DEFAULTS
     prompt_tokens: list[int] | tuple[int, ...] = (512,)
     generated_tokens: list[int] | tuple[int, ...] = (64,)
     repetitions: int = 5
@@ -57,21 +54,21 @@ def run_benchmark(
     settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
 ) -> Report:
     """Measure; raises subclasses of `FtllmError`. No tokenizer is read."""
-    threads = check_options(
-        settings.dtype, settings.kv_cache_dtype, settings.atype, settings.engine, settings.threads, warn
-    )
+    options = settings.options
+    threads = options.check(warn)
+    weight_types = chosen_weight_types(options)
     with open_weights(settings) as checkpoint:
         graph = describe(checkpoint, settings.custom)
         executor = open_executor(
             graph,
             checkpoint,
-            dtype=settings.dtype,
-            kv_cache_dtype=settings.kv_cache_dtype,
+            weight_types,
+            kv_cache_dtype=options.kv_cache_dtype,
             threads=threads,
-            engine=settings.engine,
+            engine=options.engine,
             progress=progress,
         )
-        size = size_of(graph, stored_type(graph) if settings.dtype == "auto" else settings.dtype)
+        size = size_of(graph, weight_types)
         tests = speed_tests(settings)
         with closing(EngineThread(executor)) as engine:
             require_context(tests, executor.max_positions)
@@ -103,7 +100,7 @@ def open_weights(settings: Settings) -> Checkpoint:
             f"{settings.custom}: random weights need to know the tensors of the checkpoint: give the class a "
             "method weight_shapes(self) that returns their names and shapes."
         )
-    return RandomCheckpoint(config, shapes, stored_dtype(settings.dtype, config))
+    return RandomCheckpoint(config, shapes, stored_dtype(settings.options.dtype, config))
 
 
 def stored_dtype(dtype: str, config: dict[str, Any]) -> str:

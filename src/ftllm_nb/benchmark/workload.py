@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftllm_nb.benchmark.speed_test import SpeedTest
-from ftllm_nb.graph.ir import CheckedGraph, Value
+from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.ops.linear import Linear
-from ftllm_nb.quant.base import weight_format
 
 if TYPE_CHECKING:
     from ftllm_nb.benchmark.limits import MachineLimits
@@ -48,13 +49,13 @@ class ModelSize:
         return self.dtype.startswith("int")
 
 
-def size_of(graph: CheckedGraph, dtype: str) -> ModelSize:
-    """The size in memory of a model whose matrices are packed in the weight format `dtype`."""
-    format = weight_format(dtype)
+def size_of(graph: CheckedGraph, weight_types: WeightTypes) -> ModelSize:
+    """The size in memory of a model whose matrices are packed in these formats."""
+    format_of = weight_types.formats(graph)
 
     def weight_bytes(weight: Value) -> int:
         shape = _shape(weight)
-        return format.packed_bytes(*shape) if len(shape) == 2 else 4 * math.prod(shape)
+        return format_of(weight).packed_bytes(*shape) if len(shape) == 2 else 4 * math.prod(shape)
 
     # Tied embeddings are one value under two names.
     weights = list({id(weight): weight for weight in graph.weights.values()}.values())
@@ -71,9 +72,19 @@ def size_of(graph: CheckedGraph, dtype: str) -> ModelSize:
     return ModelSize(
         parameters=sum(math.prod(_shape(weight)) for weight in weights),
         weight_bytes=sum(map(weight_bytes, weights)),
-        dtype=dtype,
+        dtype=_main_format(weights, format_of),
         linear_weights=linear_weights,
     )
+
+
+def _main_format(weights: list[Value], format_of: FormatOf) -> str:
+    """The format that most of the matrices' numbers have."""
+    numbers: Counter[str] = Counter()
+    for weight in weights:
+        shape = _shape(weight)
+        if len(shape) == 2:
+            numbers[format_of(weight).name] += math.prod(shape)
+    return numbers.most_common(1)[0][0] if numbers else "float32"
 
 
 def _shape(weight: Value) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from ftllm_nb.cli.model_arguments import add_model_arguments
+from ftllm_nb.cli.model_arguments import add_model_arguments, engine_options
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.errors import UsageError
 
@@ -53,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use random weights: of the model's config.json, or of the one that --config names",
     )
-    group.add_argument(
-        "--config", metavar="FILE", help="with --random: the config.json of the model to measure"
-    )
+    group.add_argument("--config", metavar="FILE", help="with --random: the config.json of the model to measure")
     group.add_argument("--json", action="store_true", help="print an object in JSON instead of the table")
 
 
@@ -93,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ftllm_nb.benchmark.run import Settings, run_benchmark
     from ftllm_nb.cli.progress_bar import ProgressBar
+    from ftllm_nb.engine_options import EngineOptions
 
     with ProgressBar() as bar:
         report = run_benchmark(
@@ -101,11 +100,7 @@ def run(args: argparse.Namespace) -> int:
                 random_config=args.config,
                 random=args.random,
                 custom=args.custom,
-                dtype=args.dtype,
-                atype=args.atype,
-                kv_cache_dtype=args.kv_cache_dtype,
-                threads=args.threads,
-                engine=args.engine,
+                options=EngineOptions(**engine_options(args)),
                 prompt_tokens=prompt_tokens,
                 generated_tokens=args.n_gen,
                 repetitions=args.repetitions,

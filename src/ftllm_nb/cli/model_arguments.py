@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
@@ -36,8 +36,21 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         default="auto",
         metavar="TYPE",
-        help="type of the weights in memory: auto, float32, float16 or bfloat16 "
+        help="type of the weights in memory: auto, float32, float16, bfloat16, int8 or int4 (one scale a row), or "
+        "with a scale for each group int8g32, int8g64, int8g128, int4g32, int4g64, int4g128 (also int4g) or int4g256 "
         "(default: auto, the type that the folder holds)",
+    )
+    group.add_argument(
+        "--embedding_dtype",
+        default="auto",
+        metavar="TYPE",
+        help="type of the embedding and of the matrix that makes logits "
+        "(default: auto, as --dtype, but int8g128 where that has 4 bits)",
+    )
+    group.add_argument(
+        "--dtype_config",
+        metavar="FILE",
+        help='exceptions from --dtype, a JSON list of {"key": regular expression, "dtype": type}; later ones win',
     )
     group.add_argument(
         "--atype",
@@ -79,15 +92,19 @@ def load_model(args: argparse.Namespace) -> Model:
 
         return llm.model(
             path,
-            dtype=args.dtype,
             graph=args.custom,
-            atype=args.atype,
-            kv_cache_dtype=args.kv_cache_dtype,
-            threads=args.threads,
-            engine=args.engine,
+            **engine_options(args),
             progress=bar.update,
             warn=bar.warn,
         )
+
+
+ENGINE_OPTIONS = ("dtype", "embedding_dtype", "dtype_config", "kv_cache_dtype", "atype", "threads", "engine")
+
+
+def engine_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The flags that are fields of `EngineOptions`, by name."""
+    return {name: getattr(args, name) for name in ENGINE_OPTIONS}
 
 
 def chosen_path(args: argparse.Namespace) -> str:

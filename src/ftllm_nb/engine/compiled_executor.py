@@ -6,7 +6,7 @@ all worker threads, with host steps in between where the graph has any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,17 @@ from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32
+from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.lower import Program, lower
+from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.storage import rows_symbol
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.ops.base import StepContext
 from ftllm_nb.ops.lowering import features
-from ftllm_nb.quant.base import FloatFormat, weight_format
 
 Floats = NDArray[np.float32]
 
@@ -49,7 +50,7 @@ class CompiledExecutor:
         graph: CheckedGraph,
         checkpoint: Checkpoint,
         *,
-        weight_dtype: str = "auto",
+        weight_types: WeightTypes = AS_STORED,
         kv_cache_dtype: str = "float16",
         threads: int = 1,
         progress: Callable[[str, int, int], None] | None = None,
@@ -60,7 +61,9 @@ class CompiledExecutor:
         self._graph = graph
         layout = plan_block(graph.caches, kv_cache_dtype)
         places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
-        self._program = lower(fuse(graph), _format_chooser(weight_dtype), places, self.max_step_tokens)
+        format_of = weight_types.formats(graph)
+        fused = quantize_inputs(fuse(graph, format_of), format_of)
+        self._program = lower(fused, format_of, places, self.max_step_tokens)
         needs = self._program.needs
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
         self.max_positions = min(graph.max_positions, needs.id_rows.get("positionIds", graph.max_positions))
@@ -163,19 +166,6 @@ def _with_axes(rows: Floats, value: Value) -> Floats:
         step *= size
     shape = (1, len(rows), *sizes)
     return np.lib.stride_tricks.as_strided(rows, shape, (0, rows.strides[0], *reversed(strides)))
-
-
-def _format_chooser(weight_dtype: str) -> Callable[[Sequence[Value]], FloatFormat]:
-    """The format that was asked for; for "auto" the checkpoint's, float32 where matrices of a group differ."""
-    if weight_dtype != "auto":
-        chosen = weight_format(weight_dtype)
-        return lambda weights: chosen
-
-    def stored(weights: Sequence[Value]) -> FloatFormat:
-        types = {weight.type.dtype for weight in weights}
-        return weight_format(types.pop() if len(types) == 1 else "float32")
-
-    return stored
 
 
 def _host_weights(program: Program, checkpoint: Checkpoint) -> dict[Value, Floats]:

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.step_checks import check_steps
+from ftllm_nb.engine.weight_loading import read_float32
+from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped, UsageError
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
 
 Floats = NDArray[np.float32]
 
-_WEIGHT_TYPES = ("auto", "float32", "float16", "bfloat16")
 _CACHE_TYPES = ("float32", "float16")
 _MARKER = np.empty(0, np.float32)
 
@@ -65,7 +66,8 @@ class ReferenceSequence:
 class ReferenceExecutor:
     """See `Executor`. `threads` is accepted for the sake of the others: NumPy decides for itself.
 
-    Raises `UsageError` for types that weights or caches cannot have here.
+    Integer weights stand for their float values, and activations stay float32: products differ from the compiled
+    engine's by the rounding of activations. Raises `UsageError` for types that caches cannot have here.
     """
 
     max_step_tokens = 512
@@ -75,25 +77,25 @@ class ReferenceExecutor:
         graph: CheckedGraph,
         checkpoint: Checkpoint,
         *,
-        weight_dtype: str = "auto",
+        weight_types: WeightTypes = AS_STORED,
         kv_cache_dtype: str = "float16",
         threads: int = 1,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
-        for what, dtype, known in (
-            ("weights", weight_dtype, _WEIGHT_TYPES),
-            ("KV cache", kv_cache_dtype, _CACHE_TYPES),
-        ):
-            if dtype not in known:
-                raise UsageError(f"the reference engine's {what} may be {', '.join(known)}, but not {dtype}.")
+        if kv_cache_dtype not in _CACHE_TYPES:
+            known = ", ".join(_CACHE_TYPES)
+            raise UsageError(f"the reference engine's KV cache may be {known}, but not {kv_cache_dtype}.")
         self.graph = graph
         self.vocab_size = graph.vocab_size
         self.max_positions = graph.max_positions
         self.kv_cache_dtype = kv_cache_dtype
         self._stop = threading.Event()
         self._weights: dict[Value, Floats] = {}
+        format_of = weight_types.formats(graph)
         for done, (name, value) in enumerate(graph.weights.items()):
-            self._weights[value] = _load(checkpoint, name, weight_dtype)
+            weight = read_float32(checkpoint, name)
+            self._weights[value] = format_of(value).rounded(weight) if weight.ndim == 2 else weight
+            checkpoint.release(name)
             if progress is not None:
                 progress("load", done + 1, len(graph.weights))
         self._tables: tuple[Floats, Floats] | None = None
@@ -165,9 +167,7 @@ class ReferenceExecutor:
         logits: Floats = values[self.graph.logits][0]
         return logits
 
-    def _argument(
-        self, node: Node, name: str, kind: Kind, steps: list[SequenceStep], values: dict[Value, Any]
-    ) -> Any:
+    def _argument(self, node: Node, name: str, kind: Kind, steps: list[SequenceStep], values: dict[Value, Any]) -> Any:
         value = node.inputs[name]
         if kind is not Kind.CACHE:
             return values[value]
@@ -189,23 +189,3 @@ class ReferenceExecutor:
                 self._tables = self.graph.rope.tables(self.max_positions)
             arrays["sin"], arrays["cos"] = self._tables
         return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
-
-
-def _load(checkpoint: Checkpoint, name: str, weight_dtype: str) -> Floats:
-    """A weight as float32; matrices are rounded to the type in which they would be stored."""
-    stored = checkpoint.read(name)
-    if checkpoint.tensors[name].dtype == "bfloat16":
-        weight = (stored.astype(np.uint32) << 16).view(np.float32)
-    else:
-        weight = stored.astype(np.float32)
-    checkpoint.release(name)
-    if weight.ndim < 2 or weight_dtype in ("auto", "float32"):
-        return weight
-    return weight.astype(np.float16).astype(np.float32) if weight_dtype == "float16" else _to_bfloat16(weight)
-
-
-def _to_bfloat16(weight: Floats) -> Floats:
-    """Rounded to the nearest bfloat16, ties to even; NaN stays NaN."""
-    bits = weight.view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-    return np.where(np.isnan(weight), weight, rounded.view(np.float32))

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError
 from ftllm_nb.kernels.compile import prepare
-from ftllm_nb.kernels.step import ROW_FIELDS, WORKER_COUNT, WORKER_FIELDS, WORKER_INDEX, WORKER_SCRATCH, WORKER_STOP
+from ftllm_nb.kernels.step import (
+    ROW_FIELDS,
+    WORKER_COUNT,
+    WORKER_FIELDS,
+    WORKER_INDEX,
+    WORKER_SCRATCH,
+    WORKER_STOP,
+    WORKER_TIMES,
+)
 from ftllm_nb.kernels.walk import (
     CONTROL_ARRIVED,
     CONTROL_GENERATION,
@@ -107,6 +115,10 @@ class ThreadPool:
         self._words[at : at + 4] = (rows.ctypes.data, len(rows), step.ctypes.data, 0)
         self._publish()
         return bool(lead(self._control.ctypes.data, int(self._contexts[0].ctypes.data), self.num_workers))
+
+    def note_times(self, times: NDArray[np.int64] | None) -> None:
+        """Let worker 0 write time stamps of the walks that follow into int64 [operations + 1], or no longer."""
+        self._contexts[0, WORKER_TIMES] = 0 if times is None else times.ctypes.data
 
     def _revive(self) -> None:
         """Start threads in a forked child, where the parent's do not exist."""

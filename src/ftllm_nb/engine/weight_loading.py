@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.errors import StepStopped
+from ftllm_nb.errors import CheckpointError, StepStopped
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.graph.lower import Program, WeightPart
 from ftllm_nb.kernels.compile import Kernel
@@ -46,9 +46,15 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
     source = np.ascontiguousarray(checkpoint.read(weight.name))
     rows = np.zeros((1, ROW_FIELDS), np.int64)
     kernel = part.format.pack_kernel(weight.type.dtype)
-    rows[0, :5] = (kernel.address, source.ctypes.data, part.address, *source.shape)
+    fault = np.zeros(1, np.int64)
+    rows[0, :6] = (kernel.address, source.ctypes.data, part.address, *source.shape, fault.ctypes.data)
     if not pool.run(rows, np.zeros(STEP_FIELDS, np.int64)):
         raise StepStopped
+    if fault[0]:
+        raise CheckpointError(
+            f'the tensor "{weight.name}" holds numbers that are not finite, or too large for {part.format.name}: '
+            "its file is damaged, or it needs --dtype float32."
+        )
 
 
 def read_float32(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 Each rule replaces nodes by one of ops/'s internal operators and leaves the values that others read as they are:
 
-- Linears on one value become one LinearGroup;
+- Linears on one value, with weights in one format, become one LinearGroup;
 - Silu and the MulTo on its result become SiluMultiply;
 - AddTo and the RMSNorm that reads the sum next become AddRMSNorm;
 - the rotations of q and curk, used nowhere else, join their FusedAttention as RotaryAttention.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
 from ftllm_nb.ops.add_rms_norm import AddRMSNorm
 from ftllm_nb.ops.add_to import AddTo
 from ftllm_nb.ops.fused_attention import FusedAttention
@@ -27,23 +27,27 @@ from ftllm_nb.ops.silu import Silu
 from ftllm_nb.ops.silu_multiply import SiluMultiply
 
 
-def fuse(graph: CheckedGraph) -> CheckedGraph:
+def fuse(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
     """The same computation in fewer operators."""
-    nodes = graph.nodes
-    for rule in (_group_linears, _join_silu, _join_rotations, _join_residual):
+    nodes = _group_linears(graph.nodes, format_of)
+    for rule in (_join_silu, _join_rotations, _join_residual):
         nodes = rule(nodes)
     return dataclasses.replace(graph, nodes=nodes)
 
 
-def _group_linears(nodes: list[Node]) -> list[Node]:
-    """All Linears on one value, at the place of the first; their outputs are just ready earlier."""
-    groups: dict[Value, list[Node]] = {}
+def _group_linears(nodes: list[Node], format_of: FormatOf) -> list[Node]:
+    """Linears on one value, at the place of the first; their outputs are just ready earlier."""
+
+    def key(node: Node) -> tuple[Value, str]:
+        return node.inputs["input"], format_of(node.inputs["weight"]).name
+
+    groups: dict[tuple[Value, str], list[Node]] = {}
     for node in nodes:
         if node.operator is Linear:
-            groups.setdefault(node.inputs["input"], []).append(node)
+            groups.setdefault(key(node), []).append(node)
     fused: list[Node] = []
     for node in nodes:
-        group = groups.get(node.inputs["input"], []) if node.operator is Linear else []
+        group = groups[key(node)] if node.operator is Linear else []
         if len(group) < 2:
             fused.append(node)
         elif node is group[0]:
@@ -61,18 +65,18 @@ def _linear_group(group: list[Node]) -> Node:
     return Node(LinearGroup, inputs, outputs, {}, group[0].call)
 
 
-def _readers(nodes: list[Node]) -> Counter[Value]:
+def readers_of(nodes: list[Node]) -> Counter[Value]:
     """How often each value is read."""
     return Counter(value for node in nodes for value in node.inputs.values())
 
 
-def _makers(nodes: list[Node]) -> dict[Value, Node]:
+def makers_of(nodes: list[Node]) -> dict[Value, Node]:
     """The node that writes each value."""
     return {value: node for node in nodes for value in node.outputs.values()}
 
 
 def _join_silu(nodes: list[Node]) -> list[Node]:
-    readers, makers = _readers(nodes), _makers(nodes)
+    readers, makers = readers_of(nodes), makers_of(nodes)
     replaced: dict[Node, Node | None] = {}
     for node in nodes:
         if node.operator is not MulTo:
@@ -86,11 +90,11 @@ def _join_silu(nodes: list[Node]) -> list[Node]:
         inputs = {"gate": silu.inputs["input"], "up": up}
         replaced[silu] = None
         replaced[node] = Node(SiluMultiply, inputs, {"output": node.outputs["input0"]}, {}, node.call)
-    return _replace(nodes, replaced)
+    return replace_nodes(nodes, replaced)
 
 
 def _join_rotations(nodes: list[Node]) -> list[Node]:
-    readers, makers = _readers(nodes), _makers(nodes)
+    readers, makers = readers_of(nodes), makers_of(nodes)
     replaced: dict[Node, Node | None] = {}
     for node in nodes:
         if node.operator is not FusedAttention:
@@ -104,11 +108,7 @@ def _join_rotations(nodes: list[Node]) -> list[Node]:
         # What is rotated in place must be read by nobody else, before or after its rotation.
         sources = [query.inputs["input"], key.inputs["input"]]
         others = (node.inputs["curv"], node.inputs["original"])
-        if (
-            query is key
-            or tables[0] != tables[1]
-            or any(readers[value] != 1 for value in (*rotated, *sources))
-        ):
+        if query is key or tables[0] != tables[1] or any(readers[value] != 1 for value in (*rotated, *sources)):
             continue
         if any(value in others for value in (*rotated, *sources)):
             continue
@@ -121,7 +121,7 @@ def _join_rotations(nodes: list[Node]) -> list[Node]:
             node.call,
         )
         del replaced[node].inputs["input"]  # type: ignore[union-attr]
-    return _replace(nodes, replaced)
+    return replace_nodes(nodes, replaced)
 
 
 def _join_residual(nodes: list[Node]) -> list[Node]:
@@ -143,10 +143,10 @@ def _join_residual(nodes: list[Node]) -> list[Node]:
             {**node.attributes, **norm.attributes},
             norm.call,
         )
-    return _replace(nodes, replaced)
+    return replace_nodes(nodes, replaced)
 
 
-def _replace(nodes: list[Node], replaced: dict[Node, Node | None]) -> list[Node]:
+def replace_nodes(nodes: list[Node], replaced: dict[Node, Node | None]) -> list[Node]:
     """The nodes with some replaced, or left out where the replacement is None."""
     kept = (replaced.get(node, node) for node in nodes)
     return [node for node in kept if node is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.rope import RopeSettings
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.ops.base import Array, Operator, StepContext
+from ftllm_nb.quant.base import WeightFormat
 
 
 @dataclass(eq=False)
@@ -26,6 +28,10 @@ class Value:
 
     def __repr__(self) -> str:
         return f'{self.kind} "{self.name}" {self.type}'
+
+
+FormatOf = Callable[[Value], WeightFormat]
+"""The format that a matrix of the checkpoint is to have in memory."""
 
 
 @dataclass(eq=False)

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError, GraphError
-from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
 from ftllm_nb.graph.storage import plan_storage, rows_symbol
 from ftllm_nb.graph.types import Symbol, format_shape
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
-from ftllm_nb.memory import aligned_bytes
+from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.lowering import CachePlaces, PackedWeight, Place
-from ftllm_nb.quant.base import BLOCK_ROWS, FloatFormat
+from ftllm_nb.quant.base import WeightFormat
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class WeightPart:
 
     weight: Value
     address: int
-    format: FloatFormat
+    format: WeightFormat
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,14 @@ class Program:
                 segment[:, 0] = [self.kernels[index].address for index in segment[:, 0]]
 
 
-ChooseFormat = Callable[[Sequence[Value]], FloatFormat]
-"""The format of matrices that are to be packed together."""
-
-
-def lower(
-    graph: CheckedGraph, choose_format: ChooseFormat, caches: dict[Value, CachePlaces], max_tokens: int
-) -> Program:
+def lower(graph: CheckedGraph, format_of: FormatOf, caches: dict[Value, CachePlaces], max_tokens: int) -> Program:
     """The program of a fused graph, for steps of at most `max_tokens` tokens. Weights are not loaded yet.
 
-    `caches`: by the value of a layer's keys. Raises `GraphError` where a graph asks for what only the reference
+    `format_of`: the format of a matrix; matrices that are packed together have one. `caches`: by the value of a
+    layer's keys. Raises `GraphError` where a graph asks for what only the reference
     engine can run, `EngineError` when memory is out.
     """
-    return _Lowering(graph, choose_format, caches, max_tokens).run()
+    return _Lowering(graph, format_of, caches, max_tokens).run()
 
 
 class _Lowering:
@@ -96,15 +91,16 @@ class _Lowering:
     def __init__(
         self,
         graph: CheckedGraph,
-        choose_format: ChooseFormat,
+        format_of: FormatOf,
         caches: dict[Value, CachePlaces],
         max_tokens: int,
     ) -> None:
         self.graph = graph
-        self.choose_format = choose_format
+        self.format_of = format_of
         self.caches = caches
         self.spans = plan_storage(graph, max_tokens)
         self.memory: list[NDArray[np.uint8]] = []
+        self.slabs = Slabs()
         self.arena = self._allocate(self.spans.size, "activations")
         self.rows: list[list[int]] = []
         self.node: Node | None = None
@@ -162,16 +158,19 @@ class _Lowering:
         """Memory for matrices packed together; the same group is packed once."""
         key = tuple(tensors)
         if key not in self.packed:
-            chosen = self.choose_format(tensors)
+            chosen = self.format_of(tensors[0])
             columns = tensors[0].type.size(1)
             sizes = [chosen.packed_bytes(tensor.type.size(0), columns) for tensor in tensors]
-            memory = self._allocate(sum(sizes), f'the weight "{tensors[0].name}"')
+            memory = self._allocate(sum(sizes), f'the weight "{tensors[0].name}"', self.slabs.take)
             address = int(memory.ctypes.data)
             for number, tensor in enumerate(tensors):
                 part = WeightPart(tensor, address + sum(sizes[:number]), chosen)
                 self.program.weights.append(part)
-            blocks = sum(-(-tensor.type.size(0) // BLOCK_ROWS) for tensor in tensors)
-            self.packed[key] = PackedWeight(address, blocks, columns, chosen)
+            self.need_scratch(chosen.pack_scratch_bytes(columns))
+            block_bytes = chosen.block_bytes(columns)
+            self.packed[key] = PackedWeight(
+                address, sum(sizes) // block_bytes, block_bytes, chosen.padded_columns(columns), chosen
+            )
         return self.packed[key]
 
     def vector(self, tensors: Sequence[Value | None], sizes: Sequence[int]) -> int:
@@ -192,9 +191,7 @@ class _Lowering:
         tables = self.program.tables
         rope = self.graph.rope
         if tensor.kind != "input" or rope is None:
-            raise self._error(
-                f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.'
-            )
+            raise self._error(f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.')
         if not tables:
             tables["sin"], tables["cos"] = rope.tables(self.graph.max_positions)
         return int(tables[tensor.name].ctypes.data)
@@ -224,9 +221,11 @@ class _Lowering:
         assert self.node is not None
         return self.node.call.error(message)
 
-    def _allocate(self, size: int, what: str) -> NDArray[np.uint8]:
+    def _allocate(
+        self, size: int, what: str, allocate: Callable[[int], NDArray[np.uint8]] = aligned_bytes
+    ) -> NDArray[np.uint8]:
         try:
-            memory = aligned_bytes(size)
+            memory = allocate(size)
         except MemoryError as error:
             raise EngineError(f"no memory for {what}: {size / 1e6:,.0f} MB are needed") from error
         self.memory.append(memory)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.exp import exp
-from ftllm_nb.kernels.matmul import matmul
+from ftllm_nb.kernels.matmul import float_matmul
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
@@ -169,6 +169,7 @@ def _gather_queries(query, stride, first_head, group, tokens, dim, scale, target
 def attend_kernel(kind: int) -> Kernel:
     """Attention of tiles of tokens; the cache's type is `kind`. A chunk is a tile and a kv head."""
     element = WEIGHT_BYTES[kind]
+    matmul = float_matmul(kind)
 
     @kernel(variant=f"{kind}")
     def attend(row, step, worker):
@@ -217,7 +218,7 @@ def attend_kernel(kind: int) -> Kernel:
                 active = rows - skipped
                 matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries + skipped * key_dim * 4,
                        key_dim * 4, active, zeros, 0, scores + skipped * BLOCK_POSITIONS * 4,
-                       BLOCK_POSITIONS * 4, key_dim, kind)  # fmt: skip
+                       BLOCK_POSITIONS * 4, key_dim)  # fmt: skip
                 for at in range(skipped, rows):
                     valid = filled
                     if argument(row, ATTEND_CAUSAL) != 0:
@@ -227,7 +228,7 @@ def attend_kernel(kind: int) -> Kernel:
                     store_f32(found + 8 * at + 4, total)
                 matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors,
                        scores + skipped * BLOCK_POSITIONS * 4, BLOCK_POSITIONS * 4, active, zeros, 0,
-                       block_values + skipped * value_vectors * 64, value_vectors * 64, filled, kind)  # fmt: skip
+                       block_values + skipped * value_vectors * 64, value_vectors * 64, filled)  # fmt: skip
                 for at in range(skipped, rows):
                     _merge(running + at * value_vectors * 64, totals + 8 * at,
                            block_values + at * value_vectors * 64, load_f32(found + 8 * at),
@@ -245,6 +246,7 @@ def attend_kernel(kind: int) -> Kernel:
 def attend_split_kernel(kind: int) -> Kernel:
     """Attention of single tokens, a part of their blocks each: m, l and values of every block on its own."""
     element = WEIGHT_BYTES[kind]
+    matmul = float_matmul(kind)
 
     @kernel(variant=f"{kind}")
     def attend_split(row, step, worker):
@@ -274,13 +276,13 @@ def attend_split_kernel(kind: int) -> Kernel:
                 partial = field(step, STEP_PARTIALS)
                 partial += ((field(split, SPLIT_PARTIAL) + block) * heads + kv_head * group) * record
                 matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries, key_dim * 4, group, zeros, 0,
-                       scores, BLOCK_POSITIONS * 4, key_dim, kind)  # fmt: skip
+                       scores, BLOCK_POSITIONS * 4, key_dim)  # fmt: skip
                 for head in range(group):
                     m, total = _softmax_block(scores + head * BLOCK_POSITIONS * 4, filled)
                     store_f32(partial + head * record, m)
                     store_f32(partial + head * record + 4, total)
                 matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors, scores, BLOCK_POSITIONS * 4, group,
-                       zeros, 0, partial + 64, record, filled, kind)  # fmt: skip
+                       zeros, 0, partial + 64, record, filled)  # fmt: skip
             chunk = take_chunk(worker, num_chunks)
 
     return attend_split

@@ -8,7 +8,10 @@ module defines, and what this imports: the cache notices edits in those places a
 from __future__ import annotations
 
 import ctypes
+import functools
 import inspect
+import itertools
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -95,6 +98,7 @@ class Kernel:
 
         from ftllm_nb.kernels.tiers import current_tier
 
+        _name_functions_apart()
         current_tier()  # a forced tier sets the code generator's target, before the first compilation
         function = self.function
         # The symbol's name comes from the qualified name: it must differ between variants, since code that
@@ -119,6 +123,18 @@ class Kernel:
         compiled = CFunc(self.function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
         compiled.compile()
         return str(compiled._library.get_asm_str())
+
+
+@functools.cache
+def _name_functions_apart() -> None:
+    """Begin the numbers in Numba's names of compiled functions at random.
+
+    They count from 1 in every process. Code that two processes compiled would have functions of one name for
+    different closures, and the linker takes the first of that name for both.
+    """
+    from numba.core.bytecode import FunctionIdentity
+
+    FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6), "little"))
 
 
 def kernel(

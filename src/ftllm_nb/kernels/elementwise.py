@@ -23,13 +23,13 @@ _FLOATS_AT_ONCE = 1024
 """Features of a chunk of the elementwise kernels: one token's work is shared as well."""
 
 (NORM_INPUT, NORM_INPUT_STRIDE, NORM_OUTPUT, NORM_OUTPUT_STRIDE, NORM_WEIGHT, NORM_SIZE, NORM_GROUPS, NORM_EPS,
- NORM_COUNT, NORM_ADDED, NORM_ADDED_STRIDE, NORM_ALPHA) = range(12)  # fmt: skip
+ NORM_COUNT, NORM_ADDED, NORM_ADDED_STRIDE, NORM_ALPHA, NORM_FIELDS) = range(13)  # fmt: skip
 """Arguments of the rows of `rms_norm` and `add_rms_norm`: each token has `GROUPS` runs of `SIZE` features, each
 normalized on its own; `COUNT` is the step's field with the number of tokens. `ADDED …`: of `add_rms_norm`."""
 
 
 @numba.njit
-def _normalize(source, target, weight, size, eps):
+def normalize(source, target, weight, size, eps):
     """target = source / sqrt(mean(source²) + eps) · weight."""
     squares = spread(0.0)
     for at in range(0, size, 16):
@@ -43,6 +43,16 @@ def _normalize(source, target, weight, size, eps):
         store_vector_partial(target + 4 * at, scaled, size - at)
 
 
+@numba.njit
+def add_to(target, source, size, alpha):
+    """target += alpha · source."""
+    factor = spread(alpha)
+    for at in range(0, size, 16):
+        value = load_vector_partial(target + 4 * at, size - at)
+        total = fma(factor, load_vector_partial(source + 4 * at, size - at), value)
+        store_vector_partial(target + 4 * at, total, size - at)
+
+
 @kernel()
 def rms_norm(row, step, worker):
     """RMSNorm of each token's runs. A chunk is a token."""
@@ -54,7 +64,7 @@ def rms_norm(row, step, worker):
         target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
         for group in range(groups):
             offset = group * size * 4
-            _normalize(source + offset, target + offset, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
+            normalize(source + offset, target + offset, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
         token = take_chunk(worker, num_tokens)
 
 
@@ -62,18 +72,14 @@ def rms_norm(row, step, worker):
 def add_rms_norm(row, step, worker):
     """input += alpha · added, in place, then the RMSNorm of the sum. A chunk is a token."""
     size = argument(row, NORM_SIZE)
-    alpha = spread(scalar(row, NORM_ALPHA))
     num_tokens = field(step, argument(row, NORM_COUNT))
     token = take_chunk(worker, num_tokens)
     while token >= 0:
         source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
         added = argument(row, NORM_ADDED) + token * argument(row, NORM_ADDED_STRIDE)
         target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
-        for at in range(0, size, 16):
-            value = load_vector_partial(source + 4 * at, size - at)
-            total = fma(alpha, load_vector_partial(added + 4 * at, size - at), value)
-            store_vector_partial(source + 4 * at, total, size - at)
-        _normalize(source, target, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
+        add_to(source, added, size, scalar(row, NORM_ALPHA))
+        normalize(source, target, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
         token = take_chunk(worker, num_tokens)
 
 
@@ -113,7 +119,8 @@ def _silu(a, b, alpha):
 
 
 @numba.njit(inline="always")
-def _silu_multiply(a, b, alpha):
+def silu_multiplied(a, b, alpha):
+    """a · sigmoid(a) · b"""
     return a * sigmoid(a) * b
 
 
@@ -129,7 +136,7 @@ def _multiply(a, b, alpha):
 
 silu = _each("silu", _silu)
 """first · sigmoid(first)"""
-silu_multiply = _each("silu_multiply", _silu_multiply)
+silu_multiply = _each("silu_multiply", silu_multiplied)
 """first · sigmoid(first) · second: the gated activation in one pass"""
 add_scaled = _each("add_scaled", _add_scaled)
 """first + alpha · second"""

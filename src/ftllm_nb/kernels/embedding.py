@@ -1,33 +1,39 @@
-"""Rows of a packed float matrix by token id."""
+"""Rows of a packed matrix by token id."""
 
 from __future__ import annotations
 
 import functools
 
+import numba
+import numpy as np
+
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.integer_tile import MIDDLE, ZERO_UNIT
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
-from ftllm_nb.kernels.memory import load_i32, store_f32
+from ftllm_nb.kernels.memory import load_byte, load_f16, load_i32, store_f32
 from ftllm_nb.kernels.step import STEP_TOKENS, argument, field, take_chunk
 
-EMBEDDING_WEIGHT, EMBEDDING_FEATURES, EMBEDDING_OUTPUT, EMBEDDING_OUTPUT_STRIDE, EMBEDDING_IDS = range(5)
-"""Arguments of a row; `IDS` is the step's field that holds the address of the row numbers, int32 [tokens]."""
+(EMBEDDING_WEIGHT, EMBEDDING_BLOCK_STRIDE, EMBEDDING_COLUMNS, EMBEDDING_FEATURES, EMBEDDING_OUTPUT,
+ EMBEDDING_OUTPUT_STRIDE, EMBEDDING_IDS) = range(7)  # fmt: skip
+"""Arguments of a row: `COLUMNS` of the packed matrix, of which the first `FEATURES` are wanted; `IDS` is the step's
+field that holds the address of the row numbers, int32 [tokens]. Ids are checked before the step."""
 
 
 @functools.cache
 def embedding_kernel(kind: int) -> Kernel:
-    """out[t] = the matrix's row that the t-th id names, as float32. Ids are checked before the step."""
+    """out[t] = the float matrix's row that the t-th id names, as float32. A chunk is a token."""
     weight_bytes = WEIGHT_BYTES[kind]
 
     @kernel(variant=f"{kind}")
     def embedding(row, step, worker):
-        w, features = argument(row, EMBEDDING_WEIGHT), argument(row, EMBEDDING_FEATURES)
-        out, out_stride = argument(row, EMBEDDING_OUTPUT), argument(row, EMBEDDING_OUTPUT_STRIDE)
-        ids, num_tokens = field(step, argument(row, EMBEDDING_IDS)), field(step, STEP_TOKENS)
+        features, ids = argument(row, EMBEDDING_FEATURES), field(step, argument(row, EMBEDDING_IDS))
+        num_tokens = field(step, STEP_TOKENS)
         token = take_chunk(worker, num_tokens)
         while token >= 0:
             token_id = load_i32(ids + 4 * token)
-            source = w + ((token_id // 16) * features * 16 + token_id % 16) * weight_bytes
-            target = out + token * out_stride
+            block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
+            source = block + token_id % 16 * weight_bytes
+            target = argument(row, EMBEDDING_OUTPUT) + token * argument(row, EMBEDDING_OUTPUT_STRIDE)
             for _ in range(features):
                 store_f32(target, load_weight(source, kind))
                 source += 16 * weight_bytes
@@ -35,3 +41,43 @@ def embedding_kernel(kind: int) -> Kernel:
             token = take_chunk(worker, num_tokens)
 
     return embedding
+
+
+@numba.njit
+def _integer_weight(block, lane, column, bits):
+    """The unsigned value at a row (of a block) and column."""
+    if bits == 8:
+        return load_byte(block + column // 4 * 64 + lane * 4 + column % 4)
+    both = load_byte(block + column // 8 * 64 + lane * 4 + column % 4)
+    return both >> 4 if column & 4 else both & 15
+
+
+@functools.cache
+def integer_embedding_kernel(bits: int, group: int, with_zeros: int) -> Kernel:
+    """out[t] = the integer matrix's row that the t-th id names, times its scales, as float32. A chunk is a token."""
+    middle, unit = MIDDLE[bits], ZERO_UNIT[bits]
+
+    @kernel(variant=f"{bits}_{group}_{with_zeros}")
+    def integer_embedding(row, step, worker):
+        features, ids = argument(row, EMBEDDING_FEATURES), field(step, argument(row, EMBEDDING_IDS))
+        columns = argument(row, EMBEDDING_COLUMNS)
+        width = columns if group == 0 else group
+        num_tokens = field(step, STEP_TOKENS)
+        token = take_chunk(worker, num_tokens)
+        while token >= 0:
+            token_id = load_i32(ids + 4 * token)
+            block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
+            lane = token_id % 16
+            scales = block + columns * 2 * bits + lane * 2
+            target = argument(row, EMBEDDING_OUTPUT) + token * argument(row, EMBEDDING_OUTPUT_STRIDE)
+            for first in range(0, features, width):
+                place = scales + first // width * 32
+                scale, zero = load_f16(place), np.float32(middle)
+                if with_zeros:
+                    zero += load_f16(place + columns // width * 32) / np.float32(unit)
+                for column in range(first, min(first + width, features)):
+                    value = np.float32(_integer_weight(block, lane, column, bits)) - zero
+                    store_f32(target + 4 * column, value * scale)
+            token = take_chunk(worker, num_tokens)
+
+    return integer_embedding

@@ -13,6 +13,11 @@ from numba.extending import intrinsic
 LANES = 16
 """Lanes of every vector, in every tier."""
 
+LINE_BYTES = 64
+"""Bytes of a cache line."""
+PREFETCH_BYTES = 2048
+"""How far ahead a single token's loop fetches weights: hardware alone keeps too few loads under way."""
+
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()
 
@@ -89,3 +94,10 @@ def function(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.T
     if existing is not None:
         return existing
     return ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the cache line at an int64 address, which need not be valid; it will be read once."""
+    place = pointer(builder, address, I8)
+    fetch = function(builder, "llvm.prefetch.p0", ir.VoidType(), place.type, I32, I32, I32)
+    builder.call(fetch, [place, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])

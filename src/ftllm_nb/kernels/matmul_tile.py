@@ -13,7 +13,20 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ftllm_nb.kernels.emit import F32, I64, LANES, function, literal, load, pointer, splat, store
+from ftllm_nb.kernels.emit import (
+    F32,
+    I64,
+    LANES,
+    LINE_BYTES,
+    PREFETCH_BYTES,
+    function,
+    literal,
+    load,
+    pointer,
+    prefetch,
+    splat,
+    store,
+)
 from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16
 
 FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
@@ -28,8 +41,8 @@ _LOADERS = {
 }
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def matmul_tile(  # type: ignore[no-untyped-def]
+@intrinsic(prefer_literal=True)
+def matmul_tile(
     typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, count, tokens, blocks, kind
 ):
     """out[t, 16·b + l] = start[t, 16·b + l] + Σ_k x[t, k] · w[b, k, l], for t < tokens, b < blocks.
@@ -74,6 +87,8 @@ def matmul_tile(  # type: ignore[no-untyped-def]
         unroll = 4
         whole = builder.and_(count, ir.Constant(I64, -unroll))
         with cgutils.for_range_slice(builder, ir.Constant(I64, 0), whole, ir.Constant(I64, unroll)) as (k, _count):
+            if num_tokens == 1:
+                _prefetch(builder, weight_rows, builder.mul(k, step_bytes), unroll * step_bytes.constant)
             for ahead in range(unroll):
                 multiply(builder.add(k, ir.Constant(I64, ahead)))
         with cgutils.for_range_slice(builder, whole, count, ir.Constant(I64, 1)) as (k, _count):
@@ -85,8 +100,16 @@ def matmul_tile(  # type: ignore[no-untyped-def]
     return signature, generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def load_weight(typing_context, address, kind):  # type: ignore[no-untyped-def]
+def _prefetch(builder: ir.IRBuilder, rows: list[ir.Value], offset: ir.Value, size: int) -> None:
+    """Fetch what the loops over `rows` read some iterations on."""
+    for row in rows:
+        for line in range(0, size, LINE_BYTES):
+            place = builder.add(row, offset)
+            prefetch(builder, builder.add(place, ir.Constant(I64, PREFETCH_BYTES + line)))
+
+
+@intrinsic(prefer_literal=True)
+def load_weight(typing_context, address, kind):
     """One weight of type `kind` at an address, widened to float32."""
     weight_kind = literal(kind)
 
@@ -103,8 +126,8 @@ def load_weight(typing_context, address, kind):  # type: ignore[no-untyped-def]
     return types.float32(types.int64, kind), generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def store_weight(typing_context, address, value, kind):  # type: ignore[no-untyped-def]
+@intrinsic(prefer_literal=True)
+def store_weight(typing_context, address, value, kind):
     """Write a float32 as one weight of type `kind`, rounded to nearest even; NaN stays NaN."""
     weight_kind = literal(kind)
 

@@ -25,6 +25,18 @@ def load_i32(builder, address):
     return builder.sext(load(builder, address, I32, 4), I64)
 
 
+@emitted(types.int64, types.int64)
+def load_byte(builder, address):
+    """The unsigned byte at an address, widened."""
+    return builder.zext(load(builder, address, I8), I64)
+
+
+@emitted(types.void, types.int64, types.int64)
+def store_i32(builder, address, value):
+    """Write the low half of an integer."""
+    store(builder, builder.trunc(value, I32), address, 4)
+
+
 @emitted(types.float32, types.int64)
 def load_f32(builder, address):
     """The float32 at an address."""
@@ -109,6 +121,15 @@ def spin_pause(builder):
     """Tell the core that this is a spin loop."""
     if _PAUSE is not None:
         builder.call(function(builder, _PAUSE, ir.VoidType()), [])
+
+
+_COUNTER = "llvm.readsteadycounter" if platform.machine().lower() in ("aarch64", "arm64") else "llvm.readcyclecounter"
+
+
+@emitted(types.int64)
+def read_counter(builder):
+    """The core's time stamp: it grows at a constant rate, whose unit is the machine's matter."""
+    return builder.call(function(builder, _COUNTER, I64), [])
 
 
 @emitted(types.void, types.int64, types.int64, types.int64, types.int64)

@@ -8,8 +8,9 @@ from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight, store_weight
 from ftllm_nb.kernels.step import argument, take_chunk
 
-PACK_SOURCE, PACK_TARGET, PACK_ROWS, PACK_COLUMNS = 0, 1, 2, 3
-"""Arguments of a row: source [rows, columns]; target [ceil(rows / 16), columns, 16]."""
+PACK_SOURCE, PACK_TARGET, PACK_ROWS, PACK_COLUMNS, PACK_FAULT = range(5)
+"""Arguments of a row: source [rows, columns]; target, blocks of 16 rows; the address of an int64 that kernels set to
+1 where they meet a weight that the format cannot hold (float formats hold all)."""
 
 _COLUMNS_AT_ONCE = 64
 
@@ -24,7 +25,7 @@ def pack_kernel(source_kind: int, target_kind: int) -> Kernel:
     source_bytes, target_bytes = WEIGHT_BYTES[source_kind], WEIGHT_BYTES[target_kind]
 
     @kernel(variant=f"{source_kind}_{target_kind}")
-    def pack(row, step, worker):  # type: ignore[no-untyped-def]
+    def pack(row, step, worker):
         source, target = argument(row, PACK_SOURCE), argument(row, PACK_TARGET)
         rows, columns = argument(row, PACK_ROWS), argument(row, PACK_COLUMNS)
         num_blocks = (rows + 15) // 16

@@ -16,7 +16,22 @@ from numba.core import types
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
-from ftllm_nb.kernels.emit import F16, F32, I1, I16, I32, I64, LANES, constant, emitted, function, load, splat, store
+from ftllm_nb.kernels.emit import (
+    F16,
+    F32,
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    LANES,
+    constant,
+    emitted,
+    function,
+    load,
+    splat,
+    store,
+)
 
 V_F32, V_F16, V_I32, V_I16, V_I1 = (ir.VectorType(kind, LANES) for kind in (F32, F16, I32, I16, I1))
 
@@ -192,6 +207,30 @@ def as_float_bits(builder, a):
     return builder.bitcast(a, V_F32)
 
 
+@emitted(int32x16, float32x16)
+def magnitude_bits(builder, a):
+    """The bits of each lane's absolute value: as integers they order as the floats do, NaN above infinity."""
+    return builder.and_(builder.bitcast(a, V_I32), constant(I32, 0x7FFFFFFF))
+
+
+@emitted(int32x16, int32x16, int32x16)
+def maximum_int(builder, a, b):
+    """The larger of each lane."""
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
+@emitted(int32x16, int32x16, int32x16)
+def minimum_int(builder, a, b):
+    """The smaller of each lane."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+
+@emitted(types.void, types.int64, int32x16)
+def store_bytes(builder, address, value):
+    """Write the low byte of each lane: 16 bytes."""
+    store(builder, builder.trunc(value, ir.VectorType(I8, LANES)), address)
+
+
 @emitted(float32x16, mask16, float32x16, float32x16)
 def select(builder, mask, a, b):
     """a where the mask is set, else b."""
@@ -226,6 +265,22 @@ def max_lanes(builder, value):
         return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
     return _fold(builder, value, larger)
+
+
+@emitted(types.int64, int32x16)
+def sum_lanes_int(builder, value):
+    """The sum of the lanes, which must fit an int32."""
+    return builder.sext(_fold(builder, value, builder.add), I64)
+
+
+@emitted(types.int64, int32x16)
+def max_lanes_int(builder, value):
+    """The largest lane."""
+
+    def larger(a: ir.Value, b: ir.Value) -> ir.Value:
+        return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+    return builder.sext(_fold(builder, value, larger), I64)
 
 
 @emitted(types.float32, float32x16, types.int64)

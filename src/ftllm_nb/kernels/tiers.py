@@ -7,6 +7,7 @@ on the tier.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import platform
@@ -22,7 +23,8 @@ class Tier:
     `required`: LLVM feature names that the CPU must have. `cpu`: the CPU name given to LLVM when the tier is
     forced, with exactly `required` switched on. `tile_tokens` × `tile_blocks`: the float matmul tile
     (tokens × blocks of 16 rows) whose accumulators fit the registers; `small_tokens` × `small_blocks`: the one
-    for fewer tokens, which reads more weights at a time.
+    for fewer tokens, which reads more weights at a time. `dot`: the instruction of kernels/dot.py;
+    `dot_tokens` × `dot_blocks`: the tile of integer matmuls. `multiplies_matrices`: AMX does them for many tokens.
     """
 
     name: str
@@ -33,16 +35,26 @@ class Tier:
     tile_blocks: int
     small_tokens: int
     small_blocks: int
+    dot: str
+    dot_tokens: int
+    dot_blocks: int
+    multiplies_matrices: bool = False
 
 
 _AVX2 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "sse4.2", "ssse3", "popcnt")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")
 
+_AMX = ("avx512vnni", "amx-tile", "amx-int8")
+
 TIERS: tuple[Tier, ...] = (
-    Tier("avx512", "x86_64", _AVX512, "skylake-avx512", 12, 2, 4, 4),
-    Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2),
-    Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 2, 2),
-    Tier("generic", "", (), "", 3, 1, 1, 1),
+    Tier("amx", "x86_64", (*_AVX512, *_AMX), "sapphirerapids", 12, 2, 4, 4, "vpdpbusd512", 6, 2, True),
+    Tier("avx512vnni", "x86_64", (*_AVX512, "avx512vnni"), "cascadelake", 12, 2, 4, 4, "vpdpbusd512", 6, 2),
+    Tier("avx512", "x86_64", _AVX512, "skylake-avx512", 12, 2, 4, 4, "maddubs512", 6, 2),
+    Tier("avxvnni", "x86_64", (*_AVX2, "avxvnni"), "alderlake", 6, 1, 2, 2, "vpdpbusd256", 4, 1),
+    Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2, "maddubs256", 4, 1),
+    Tier("neon_dot", "aarch64", ("neon", "dotprod"), "neoverse-n1", 6, 1, 2, 2, "sdot", 4, 1),
+    Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 2, 2, "plain", 2, 1),
+    Tier("generic", "", (), "", 3, 1, 1, 1, "plain", 2, 1),
 )
 """Best first; `generic` runs everywhere."""
 
@@ -61,13 +73,25 @@ def host_features() -> frozenset[str]:
     return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
 
 
+@functools.cache
+def _may_use_amx() -> bool:
+    """Ask Linux for the tile registers, which a process must do before it touches them."""
+    request, tile_data, system_call = 0x1023, 18, 158
+    try:
+        return bool(ctypes.CDLL(None).syscall(system_call, request, tile_data) == 0)
+    except (OSError, AttributeError, TypeError):
+        return False  # not Linux
+
+
 def supported_tiers() -> list[Tier]:
     """The tiers that this CPU can run, best first."""
     features, machine = host_features(), host_machine()
     return [
         tier
         for tier in TIERS
-        if tier.machine in ("", machine) and (machine == "aarch64" or features.issuperset(tier.required))
+        if tier.machine in ("", machine)
+        and features.issuperset(set(tier.required) - {"neon"})
+        and (not tier.multiplies_matrices or _may_use_amx())
     ]
 
 

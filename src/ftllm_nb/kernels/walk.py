@@ -14,12 +14,13 @@ from ftllm_nb.kernels.memory import (
     atomic_load,
     call_kernel,
     load_i64,
+    read_counter,
     spin_pause,
     store_i64,
     store_release,
     yield_thread,
 )
-from ftllm_nb.kernels.step import LINE, ROW_FIELDS, WORKER_COUNTERS, WORKER_STEALING, field
+from ftllm_nb.kernels.step import LINE, ROW_FIELDS, WORKER_COUNTERS, WORKER_STEALING, WORKER_TIMES, field
 
 CONTROL_SEQUENCE = 0 * LINE
 """Number of the walk that the workers are to run, or ran last; each word has a cache line of its own."""
@@ -72,7 +73,10 @@ def _walk(control, worker, index, workers):
     num_rows = load_i64(control + CONTROL_PROGRAM + 8)
     step = load_i64(control + CONTROL_PROGRAM + 16)
     set_bytes = workers * LINE
+    times = load_i64(worker + 8 * WORKER_TIMES)
     for i in range(num_rows):
+        if times != 0:
+            store_i64(times + 8 * i, read_counter())
         used = (i & 1) * set_bytes
         # Nobody looks at the other set during this operation: make it ready for the next one.
         store_i64(control + CONTROL_COUNTERS + (set_bytes - used) + index * LINE, 0)
@@ -82,6 +86,8 @@ def _walk(control, worker, index, workers):
         call_kernel(field(row, 0), row, step, worker)
         if _barrier(control, workers) != 0:
             return 0
+    if times != 0:
+        store_i64(times + 8 * num_rows, read_counter())
     return 1
 
 

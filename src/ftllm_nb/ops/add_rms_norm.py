@@ -7,8 +7,8 @@ import numpy as np
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import add_rms_norm
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
-from ftllm_nb.ops.rms_norm import RMSNorm
+from ftllm_nb.ops.lowering import LoweredNode, Lowering
+from ftllm_nb.ops.rms_norm import RMSNorm, norm_arguments, sum_arguments
 
 
 class AddRMSNorm(Operator):
@@ -39,12 +39,5 @@ class AddRMSNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        source = node.inputs["input0"]
-        total, added = lowering.place(source), lowering.place(node.inputs["input1"])
-        written, size = lowering.place(node.outputs["output"]), source.type.size(-1)
-        lowering.add(
-            add_rms_norm, total.address, total.stride, written.address, written.stride,
-            lowering.vector([node.inputs["weight"]], [size]), size, features(source) // size,
-            float(node.attributes["eps"]), lowering.count(source), added.address, added.stride,
-            float(node.attributes["alpha"]),
-        )  # fmt: skip
+        arguments = norm_arguments(node, lowering, node.inputs["input0"])
+        lowering.add(add_rms_norm, *arguments, *sum_arguments(node, lowering))

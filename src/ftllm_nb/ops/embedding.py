@@ -38,7 +38,9 @@ class Embedding(Operator):
         lowering.add(
             packed.format.embedding_kernel(),
             packed.address,
+            packed.block_bytes,
             packed.columns,
+            weight.type.size(1),
             out.address,
             out.stride,
             ids_field,

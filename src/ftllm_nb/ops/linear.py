@@ -31,7 +31,7 @@ class Linear(Operator):
 
     @staticmethod
     def infer(input: TensorType, weight: TensorType, bias: TensorType | None) -> TensorType:
-        require_activation(input, "input")
+        require_activation(input, "input", 3)
         if weight.rank != 2:
             raise ShapeError(f"weight must be [out features, in features], but it has {weight.rank} axes")
         out_features, in_features = weight.size(0), weight.size(1)
@@ -71,8 +71,9 @@ def lower_linear(
     """One row for products of one input with several weights, whose outputs lie side by side from `target` on."""
     packed = lowering.weight(weights)
     read, written = lowering.place(source), lowering.place(target)
+    lowering.need_scratch(packed.format.linear_scratch_bytes(packed.columns))
     lowering.add(
         packed.format.linear_kernel(), read.address, read.stride, packed.columns, packed.address,
-        packed.num_blocks, lowering.vector(biases, [weight.type.size(0) for weight in weights]),
+        packed.block_bytes, packed.num_blocks, lowering.vector(biases, [weight.type.size(0) for weight in weights]),
         written.address, written.stride, lowering.count(source),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.quant.base import FloatFormat
+from ftllm_nb.quant.base import WeightFormat
 
 
 class Tensor(Protocol):
@@ -53,12 +53,16 @@ class Place:
 
 @dataclass(frozen=True)
 class PackedWeight:
-    """One or more matrices of equal columns, packed one after the other, each padded to whole blocks of rows."""
+    """One or more matrices of equal columns, packed one after the other, each padded to whole blocks of rows.
+
+    `columns`: with padding; `block_bytes`: from one block of rows to the next.
+    """
 
     address: int
     num_blocks: int
+    block_bytes: int
     columns: int
-    format: FloatFormat
+    format: WeightFormat
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_vector,
 )
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
 
 
 class RMSNorm(Operator):
@@ -41,11 +41,21 @@ class RMSNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        source, target = node.inputs["input"], node.outputs["output"]
-        size = source.type.size(-1)
-        read, written = lowering.place(source), lowering.place(target)
-        lowering.add(
-            rms_norm, read.address, read.stride, written.address, written.stride,
-            lowering.vector([node.inputs["weight"]], [size]), size, features(source) // size,
-            float(node.attributes["eps"]), lowering.count(source),
-        )  # fmt: skip
+        lowering.add(rms_norm, *norm_arguments(node, lowering, node.inputs["input"]))
+
+
+def norm_arguments(node: LoweredNode, lowering: Lowering, source: Tensor) -> tuple[int | float, ...]:
+    """The arguments that all kernels of norms share: of the norm of `source` into `node`'s output."""
+    size = source.type.size(-1)
+    read, written = lowering.place(source), lowering.place(node.outputs["output"])
+    return (
+        read.address, read.stride, written.address, written.stride,
+        lowering.vector([node.inputs["weight"]], [size]), size, features(source) // size,
+        float(node.attributes["eps"]), lowering.count(source),
+    )  # fmt: skip
+
+
+def sum_arguments(node: LoweredNode, lowering: Lowering) -> tuple[int | float, ...]:
+    """The arguments after those for kernels that add to the input first."""
+    added = lowering.place(node.inputs["input1"])
+    return added.address, added.stride, float(node.attributes["alpha"])

@@ -1,56 +1,101 @@
-"""What a weight format is, and the float formats' common form."""
+"""What a weight format is, and the two kinds that there are: floats, and integers with scales."""
 
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ftllm_nb.errors import UsageError
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.embedding import embedding_kernel
-from ftllm_nb.kernels.matmul import linear_kernel
-from ftllm_nb.kernels.matmul_tile import BFLOAT16, FLOAT16, FLOAT32, WEIGHT_BYTES
-from ftllm_nb.kernels.pack import pack_kernel
 from ftllm_nb.quant import weight_formats
+
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
 
 BLOCK_ROWS = 16
 """Rows of a block: the lanes of a vector."""
 
-SOURCE_KINDS = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
-"""The types that a checkpoint's weights may have."""
-
 
 @dataclass(frozen=True)
-class FloatFormat:
-    """Weights as floats of one type, in blocks `[rows/16][columns][16]`.
+class ActivationFormat:
+    """How activations are quantized for products with integer weights: int8, a scale for each group of each token.
 
-    The kernels' rows are those of kernels/pack.py, matmul.py and embedding.py.
+    `group`: columns of a group, 0 for the whole row. `middle`: what stands for zero in the weights.
+    """
+
+    group: int
+    middle: int
+
+    def columns(self, features: int) -> int:
+        """Features padded to whole groups."""
+        multiple = self.group or COLUMNS_MULTIPLE
+        return -(-features // multiple) * multiple
+
+    def row_bytes(self, features: int) -> int:
+        """Bytes of a token: values, then a scale and a start of 4 bytes each for each group."""
+        columns = self.columns(features)
+        return columns + 8 * (columns // (self.group or columns))
+
+
+COLUMNS_MULTIPLE = 32
+"""Columns of integer weights, and of a group, are a multiple of this."""
+
+
+class WeightFormat(ABC):
+    """How a matrix [rows, columns] lies in memory, and the kernels that make it and multiply by it.
+
+    It lies in blocks of 16 rows. The kernels' rows are those of kernels/pack.py, tiling.py and embedding.py.
     """
 
     name: str
-    kind: int
+    activations: ActivationFormat | None
+    """None: products take float32 activations."""
+
+    @abstractmethod
+    def padded_columns(self, columns: int) -> int:
+        """Columns of the packed matrix."""
+
+    @abstractmethod
+    def block_bytes(self, columns: int) -> int:
+        """Bytes of a block of 16 rows."""
 
     def packed_bytes(self, rows: int, columns: int) -> int:
-        """Bytes of a packed [rows, columns] matrix, rows padded to a multiple of 16."""
-        return -(-rows // BLOCK_ROWS) * BLOCK_ROWS * columns * WEIGHT_BYTES[self.kind]
+        """Bytes of a packed matrix, rows padded to a multiple of 16."""
+        return -(-rows // BLOCK_ROWS) * self.block_bytes(columns)
 
+    @abstractmethod
+    def pack_scratch_bytes(self, columns: int) -> int:
+        """Private memory that a worker needs while it packs."""
+
+    @abstractmethod
     def pack_kernel(self, source: str) -> Kernel:
         """Packs a row-major matrix of checkpoint type `source`."""
-        return pack_kernel(SOURCE_KINDS[source], self.kind)
 
+    @abstractmethod
     def linear_kernel(self) -> Kernel:
         """Multiplies activations by packed weights."""
-        return linear_kernel(self.kind)
 
+    @abstractmethod
+    def linear_scratch_bytes(self, columns: int) -> int:
+        """Private memory that a worker needs for that."""
+
+    @abstractmethod
     def embedding_kernel(self) -> Kernel:
         """Reads rows of packed weights by token id."""
-        return embedding_kernel(self.kind)
+
+    @abstractmethod
+    def rounded(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The float32 values that a matrix [rows, columns] has in this format: the format's definition, in NumPy."""
 
 
-def weight_format(name: str) -> FloatFormat:
+def weight_format(name: str) -> WeightFormat:
     """The format of that name; raises `UsageError` that lists the known ones."""
     known = weight_formats()
     if name not in known:
         raise UsageError(f'"{name}" is no weight type; known are auto, {", ".join(known)}')
-    format: FloatFormat = importlib.import_module(f"ftllm_nb.quant.{name}").FORMAT
+    format: WeightFormat = importlib.import_module(f"ftllm_nb.quant.{name}").FORMAT
     return format

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ftllm_nb.kernels.matmul_tile import BFLOAT16
-from ftllm_nb.quant.base import FloatFormat
+from ftllm_nb.quant.floats import FloatFormat
 
-FORMAT = FloatFormat("bfloat16", BFLOAT16)
+FORMAT = FloatFormat("bfloat16")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ftllm_nb.kernels.matmul_tile import FLOAT16
-from ftllm_nb.quant.base import FloatFormat
+from ftllm_nb.quant.floats import FloatFormat
 
-FORMAT = FloatFormat("float16", FLOAT16)
+FORMAT = FloatFormat("float16")

@@ -1,0 +1,113 @@
+"""Which format each matrix of a model gets: from --dtype, --embedding_dtype and --dtype_config."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ftllm_nb.errors import UsageError
+from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
+from ftllm_nb.ops.embedding import Embedding
+from ftllm_nb.ops.linear import Linear
+from ftllm_nb.quant import weight_formats
+from ftllm_nb.quant.base import WeightFormat, weight_format
+
+EMBEDDING_DEFAULT = "int8g128"
+"""For 4-bit models: errors in logits show at once, and a table's rows are read one a token."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Matrices in whose names `pattern` is found get the format `dtype`; `text` is how the user wrote it."""
+
+    pattern: re.Pattern[str]
+    dtype: str
+    text: str
+
+
+@dataclass(frozen=True)
+class WeightTypes:
+    """`dtype`: of all matrices, "auto" is the checkpoint's own. `embedding_dtype`: of the embedding and of the matrix
+    that makes logits; "auto" is `dtype`, but 8 bits where that has 4. `rules`: exceptions, later ones win.
+    """
+
+    dtype: str = "auto"
+    embedding_dtype: str = "auto"
+    rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (self.dtype, self.embedding_dtype):
+            if name != "auto":
+                weight_format(name)
+
+    def formats(self, graph: CheckedGraph) -> FormatOf:
+        """The format of each matrix of a graph."""
+        embeddings = embedding_weights(graph)
+        return lambda weight: self._format(weight, weight in embeddings)
+
+    def _format(self, weight: Value, is_embedding: bool) -> WeightFormat:
+        chosen = self.dtype
+        if is_embedding and self.embedding_dtype != "auto":
+            chosen = self.embedding_dtype
+        elif is_embedding and chosen.startswith("int4"):
+            chosen = EMBEDDING_DEFAULT
+        for rule in self.rules:
+            if rule.pattern.search(weight.name):
+                chosen = rule.dtype
+        return weight_format(weight.type.dtype if chosen == "auto" else chosen)
+
+    def unused_rules(self, names: Iterable[str]) -> list[str]:
+        """The rules that match none of the names, as the user wrote them."""
+        names = list(names)
+        return [rule.text for rule in self.rules if not any(rule.pattern.search(name) for name in names)]
+
+
+AS_STORED = WeightTypes()
+"""Every matrix in the checkpoint's own type."""
+
+
+def embedding_weights(graph: CheckedGraph) -> set[Value]:
+    """Tables that tokens are looked up in, and the matrix that makes logits."""
+    return {
+        node.inputs["weight"]
+        for node in graph.nodes
+        if node.operator is Embedding or (node.operator is Linear and graph.logits in node.outputs.values())
+    }
+
+
+def read_rules(path: str | PathLike[str]) -> tuple[Rule, ...]:
+    """The rules of a --dtype_config file: a JSON list of {"key": regular expression, "dtype": format}.
+
+    Raises `UsageError` where the file is not that.
+    """
+    try:
+        rules = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the dtype_config {path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the dtype_config {path} is no JSON: {error}.") from None
+    if not isinstance(rules, list):
+        raise UsageError(f'the dtype_config {path} must be a list of {{"key": …, "dtype": …}}, not {_kind(rules)}.')
+    return tuple(_read_rule(rule, f"rule {number} of the dtype_config {path}") for number, rule in enumerate(rules, 1))
+
+
+def _read_rule(rule: Any, where: str) -> Rule:
+    if not isinstance(rule, dict) or not all(isinstance(rule.get(name), str) for name in ("key", "dtype")):
+        raise UsageError(f'{where} must be {{"key": a regular expression, "dtype": a weight type}}.')
+    known = ["auto", *weight_formats()]
+    if rule["dtype"] not in known:
+        raise UsageError(f'{where} asks for "{rule["dtype"]}", which is no weight type: use {", ".join(known)}.')
+    try:
+        pattern = re.compile(rule["key"])
+    except (re.error, RecursionError) as error:
+        raise UsageError(f'{where} has the key "{rule["key"]}", which is no regular expression: {error}.') from None
+    return Rule(pattern, rule["dtype"], f'{{"key": "{rule["key"]}", "dtype": "{rule["dtype"]}"}}')
+
+
+def _kind(value: Any) -> str:
+    return {dict: "an object", str: "a text", bool: "true or false"}.get(type(value), "a number")

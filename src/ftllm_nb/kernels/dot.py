@@ -1,0 +1,134 @@
+"""The dot product of four neighbouring bytes, added to each of 16 lanes: the instruction that integer formats live on.
+
+Weights are unsigned bytes, activations signed ones in -127 … 127. Every tier gives the same integers; tiers whose
+instruction takes signed weights alone see weights of 8 bits with 128 subtracted, and `subtracted(bits)` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from ftllm_nb.kernels.emit import I8, I16, I32, LANES, constant, function
+from ftllm_nb.kernels.tiers import current_tier
+
+V_I32 = ir.VectorType(I32, LANES)
+V_BYTES = ir.VectorType(I8, 4 * LANES)
+
+Emit = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, int], ir.Value]
+
+
+def emit_dot(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+    """totals + Σ over the four bytes of each lane of weights · values.
+
+    `totals`: 16 int32. `weights`, `values`: 64 bytes, lane by lane, of `bits`-bit unsigned weights and signed values.
+    """
+    return _INSTRUCTIONS[current_tier().dot](builder, totals, weights, values, bits)
+
+
+def subtracted(bits: int) -> int:
+    """What `emit_dot` has taken from each weight already."""
+    return 128 if bits == 8 and current_tier().dot in _SIGNED else 0
+
+
+def _part(builder: ir.IRBuilder, value: ir.Value, at: int, size: int) -> ir.Value:
+    """Lanes at … at + size of a vector."""
+    if size == value.type.count:
+        return value
+    mask = ir.Constant(ir.VectorType(I32, size), list(range(at, at + size)))
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
+
+
+def _joined(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
+    """Vectors of equal size laid side by side; their number is a power of two."""
+    while len(parts) > 1:
+        size = parts[0].type.count
+        mask = ir.Constant(ir.VectorType(I32, 2 * size), list(range(2 * size)))
+        parts = [builder.shuffle_vector(low, high, mask) for low, high in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _in_parts(emit: Emit, lanes: int) -> Emit:
+    """An instruction on `lanes` lanes of 32 bits, used as often as 16 lanes need."""
+
+    def whole(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+        parts = [
+            emit(
+                builder,
+                _part(builder, totals, at, lanes),
+                _part(builder, weights, 4 * at, 4 * lanes),
+                _part(builder, values, 4 * at, 4 * lanes),
+                bits,
+            )
+            for at in range(0, LANES, lanes)
+        ]
+        return _joined(builder, parts)
+
+    return whole
+
+
+def _vnni(name: str) -> Emit:
+    """vpdpbusd: unsigned · signed. LLVM 22 takes the bytes as such."""
+
+    def emit(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+        kinds = (totals.type, weights.type, values.type)
+        return builder.call(function(builder, name, totals.type, *kinds), [totals, weights, values])
+
+    return emit
+
+
+def _signed(builder: ir.IRBuilder, weights: ir.Value, bits: int) -> ir.Value:
+    """Weights of 8 bits less 128; narrower ones are as good as signed."""
+    return builder.xor(weights, constant(I8, -128, weights.type.count)) if bits == 8 else weights
+
+
+def _pair_products(multiply_bytes: str, multiply_words: str) -> Emit:
+    """maddubs and madd. Pairs of 8-bit products would not fit 16 bits, so signs are moved to the values first."""
+
+    def emit(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+        size = weights.type.count
+        if bits == 8:
+            weights = _signed(builder, weights, bits)
+            zeros = constant(I8, 0, size)
+            is_negative = builder.icmp_signed("<", weights, zeros)
+            values = builder.select(is_negative, builder.sub(zeros, values), values)
+            weights = builder.select(is_negative, builder.sub(zeros, weights), weights)
+        words, bytes_ = ir.VectorType(I16, size // 2), weights.type
+        pairs = builder.call(function(builder, multiply_bytes, words, bytes_, bytes_), [weights, values])
+        ones = constant(I16, 1, size // 2)
+        quads = builder.call(function(builder, multiply_words, totals.type, words, words), [pairs, ones])
+        return builder.add(totals, quads)
+
+    return emit
+
+
+def _sdot(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+    weights = _signed(builder, weights, bits)
+    kinds = (totals.type, weights.type, values.type)
+    name = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+    return builder.call(function(builder, name, totals.type, *kinds), [totals, weights, values])
+
+
+def _plain(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+    """Widened to 32 bits: byte by byte of each lane."""
+    weights, values = builder.bitcast(weights, V_I32), builder.bitcast(values, V_I32)
+    top = constant(I32, 24)
+    for byte in range(4):
+        up = constant(I32, 24 - 8 * byte)
+        weight = builder.lshr(builder.shl(weights, up), top)
+        value = builder.ashr(builder.shl(values, up), top)
+        totals = builder.add(totals, builder.mul(weight, value))
+    return totals
+
+
+_INSTRUCTIONS: dict[str, Emit] = {
+    "vpdpbusd512": _vnni("llvm.x86.avx512.vpdpbusd.512"),
+    "vpdpbusd256": _in_parts(_vnni("llvm.x86.avx512.vpdpbusd.256"), 8),
+    "maddubs512": _pair_products("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+    "maddubs256": _in_parts(_pair_products("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"), 8),
+    "sdot": _in_parts(_sdot, 4),
+    "plain": _plain,
+}
+_SIGNED = {"maddubs512", "maddubs256", "sdot"}
+"""Instructions for which weights of 8 bits are made signed."""

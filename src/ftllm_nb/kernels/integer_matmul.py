@@ -1,0 +1,35 @@
+"""Matrix products with integer weights, of any size, and the kernels of `Linear` on them."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from ftllm_nb.kernels.amx_matmul import amx_linear_by, amx_scratch_bytes
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.integer_tile import integer_tile
+from ftllm_nb.kernels.tiers import current_tier
+from ftllm_nb.kernels.tiling import PANEL_BLOCKS, linear_by, tiled
+
+
+@functools.cache
+def integer_linear_kernel(bits: int, group: int, with_zeros: int) -> Kernel:
+    """out = x · wᵀ + bias on packed integer weights and quantized activations; see integer_tile.py."""
+
+    @numba.njit(inline="always")
+    def tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, tokens, blocks):
+        integer_tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
+                     tokens, blocks, bits, group, with_zeros)  # fmt: skip
+
+    tier = current_tier()
+    shapes = ((tier.dot_tokens, tier.dot_blocks), (2, tier.dot_blocks), (1, PANEL_BLOCKS))
+    multiply, variant = tiled(tile, shapes), f"int{bits}_{group}_{with_zeros}"
+    if tier.multiplies_matrices:
+        return amx_linear_by(multiply, bits, group, with_zeros, variant)
+    return linear_by(multiply, variant)
+
+
+def linear_scratch_bytes(columns: int) -> int:
+    """Private memory that a worker needs for a product with weights of so many (padded) columns."""
+    return amx_scratch_bytes(columns) if current_tier().multiplies_matrices else 0

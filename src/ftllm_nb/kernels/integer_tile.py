@@ -1,0 +1,208 @@
+"""The integer matmul tile: some tokens × some blocks of 16 rows of 4-bit or 8-bit weights, group by group.
+
+A block of weights holds its values, `[columns/4][16][4]` unsigned bytes or two such quads in the halves of a byte,
+then a float16 scale for each group and row, `[groups][16]`, then, for weights with zero points, float16
+`[groups][16]` as `ZERO_UNIT` says. A token's row holds its values as int8 `[columns]`, then float32 `[groups]`
+scales, then int32 `[groups]` starts: minus the format's middle times the sum of the group's values, so that a dot
+product begins where unsigned weights end up right.
+
+Each output is one chain along the groups, total = fma(float(dot), weight scale · token scale, total), whatever the
+tile's shape; the dot products are exact. So all tiles give equal bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from ftllm_nb.kernels.dot import V_BYTES, V_I32, emit_dot, subtracted
+from ftllm_nb.kernels.emit import (
+    F16,
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    LANES,
+    PREFETCH_BYTES,
+    constant,
+    function,
+    literal,
+    load,
+    prefetch,
+    splat,
+    store,
+)
+from ftllm_nb.kernels.simd import V_F32
+
+MIDDLE = {4: 8, 8: 128}
+"""What stands for zero in weights without zero points."""
+ZERO_UNIT = {4: 1 / 8, 8: 1 / 128}
+"""Zero points are kept as (zero point − middle) · this: exact in float16, and the start times it is what to add."""
+MOST_UNROLLED = 8
+"""Groups of at most so many vectors of weights have no inner loop."""
+UNROLLED = 4
+"""Vectors of one row block in the body of an inner loop."""
+
+SCALES_PREFETCH_BYTES = 256
+"""The same for scales, of which there are fewer."""
+
+_V_F16 = ir.VectorType(F16, LANES)
+
+
+@intrinsic(prefer_literal=True)
+def integer_tile(
+    typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
+    tokens, blocks, bits, group, with_zeros
+):  # fmt: skip
+    """out[t, 16·b + l] = start[t, 16·b + l] + Σ over groups of scales · dot, for t < tokens, b < blocks.
+
+    Addresses and strides (of a block, or of a token) are in bytes; `start` and `out` are float32, and `start` may be a
+    bias with stride 0. `columns`: a multiple of `group`. `tokens`, `blocks`, `bits`, `group` (columns of a group, a
+    multiple of 8, or 0 for all) and `with_zeros` are constants.
+    """
+    tile = _Tile(literal(tokens), literal(blocks), literal(bits), literal(group), bool(literal(with_zeros)))
+    signature = types.void(*([types.int64] * 9), tokens, blocks, bits, group, with_zeros)
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
+        tile.emit(builder, *values[:9])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+class _Tile:
+    """Emits one tile; a call's operands are kept as attributes while it does."""
+
+    def __init__(self, tokens: int, blocks: int, bits: int, group: int, with_zeros: bool) -> None:
+        self.tokens, self.blocks, self.bits = tokens, blocks, bits
+        self.group, self.with_zeros = group, with_zeros
+        self.quads = 8 // bits
+        """Quads of columns in a vector of weights."""
+        self.cells = [(token, block) for token in range(tokens) for block in range(blocks)]
+
+    def emit(self, builder: ir.IRBuilder, w: Any, block_stride: Any, x: Any, x_stride: Any, start: Any,
+             start_stride: Any, out: Any, out_stride: Any, columns: Any) -> None:  # fmt: skip
+        self.builder = b = builder
+        groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
+        value_bytes = b.mul(columns, _i64(2 * self.bits))
+        self.block_stride, self.value_bytes = block_stride, value_bytes
+        self.scale_bytes = self.times(groups, 2 * LANES)
+        self.weights = [b.add(w, self.times(block_stride, block)) for block in range(self.blocks)]
+        self.scales = [b.add(row, value_bytes) for row in self.weights]
+        self.zeros = [b.add(row, self.scale_bytes) for row in self.scales]
+        self.values = [b.add(x, self.times(x_stride, token)) for token in range(self.tokens)]
+        self.value_scales = [b.add(row, columns) for row in self.values]
+        self.starts = [b.add(row, self.times(groups, 4)) for row in self.value_scales]
+        self.dots = {cell: cgutils.alloca_once(b, V_I32) for cell in self.cells}
+        self.totals = {cell: cgutils.alloca_once(b, V_F32) for cell in self.cells}
+        for token, block in self.cells:
+            first = load(b, self.place(start, start_stride, token, block), V_F32, 4)
+            b.store(first, self.totals[token, block])
+        if self.group:
+            with cgutils.for_range(b, groups) as loop:
+                self.emit_group(loop.index, self.group // (4 * self.quads))
+        else:
+            self.emit_group(_i64(0), b.udiv(columns, _i64(4 * self.quads)))
+        for token, block in self.cells:
+            store(b, b.load(self.totals[token, block]), self.place(out, out_stride, token, block), 4)
+
+    def emit_group(self, group: Any, vectors: Any) -> None:
+        b = self.builder
+        four = self.times(group, 4)
+        for token in range(self.tokens):
+            first = splat(b, load(b, b.add(self.starts[token], four), I32, 4))
+            if subtracted(self.bits):
+                first = constant(I32, 0)
+            for block in range(self.blocks):
+                b.store(first, self.dots[token, block])
+        if isinstance(vectors, int) and vectors <= MOST_UNROLLED:
+            for ahead in range(vectors):
+                self.emit_vector(b.add(self.times(group, vectors), _i64(ahead)))
+        else:
+            self.emit_vectors(group, vectors)
+        self.add_group(group)
+
+    def emit_vectors(self, group: Any, vectors: Any) -> None:
+        """A loop over the vectors of a group, unrolled in part."""
+        b = self.builder
+        vectors = _i64(vectors) if isinstance(vectors, int) else vectors
+        begin = b.mul(group, vectors)
+        whole = b.and_(vectors, _i64(-UNROLLED))
+        with cgutils.for_range_slice(b, _i64(0), whole, _i64(UNROLLED)) as (at, _):
+            for ahead in range(UNROLLED):
+                self.emit_vector(b.add(begin, b.add(at, _i64(ahead))))
+        with cgutils.for_range_slice(b, whole, vectors, _i64(1)) as (at, _):
+            self.emit_vector(b.add(begin, at))
+
+    def emit_vector(self, vector: Any) -> None:
+        """The dot products of one vector of each block's weights."""
+        b = self.builder
+        offset = self.times(vector, 4 * LANES)
+        if self.tokens == 1:
+            self.fetch_ahead(self.weights, offset, PREFETCH_BYTES, self.value_bytes)
+        packed = [load(b, b.add(row, offset), V_BYTES, 1) for row in self.weights]
+        for quad in range(self.quads):
+            weights = packed if self.bits == 8 else [self.half(vector_, quad) for vector_ in packed]
+            column = b.add(self.times(vector, 4 * self.quads), _i64(4 * quad))
+            for token in range(self.tokens):
+                four = load(b, b.add(self.values[token], column), I32, 1)
+                values = b.bitcast(splat(b, four), V_BYTES)
+                for block in range(self.blocks):
+                    dot = self.dots[token, block]
+                    b.store(emit_dot(b, b.load(dot), weights[block], values, self.bits), dot)
+
+    def fetch_ahead(self, rows: list[Any], offset: Any, distance: int, size: Any) -> None:
+        """Prefetch what lies `distance` bytes on from an offset into rows of `size` bytes; past their end, in the
+        same rows of the blocks that are read next."""
+        b = self.builder
+        ahead = b.add(offset, _i64(distance))
+        beyond = b.add(b.sub(ahead, size), self.times(self.block_stride, self.blocks))
+        ahead = b.select(b.icmp_signed("<", ahead, size), ahead, beyond)
+        for row in rows:
+            prefetch(b, b.add(row, ahead))
+
+    def half(self, packed: Any, quad: int) -> Any:
+        """The lower or upper four bits of each byte."""
+        b = self.builder
+        if quad == 1:
+            words = ir.VectorType(I16, 2 * LANES)
+            shifted = b.lshr(b.bitcast(packed, words), constant(I16, 4, 2 * LANES))
+            packed = b.bitcast(shifted, V_BYTES)
+        return b.and_(packed, constant(I8, 15, 4 * LANES))
+
+    def add_group(self, group: Any) -> None:
+        """Totals += scales · dots of the group that has been walked."""
+        b = self.builder
+        multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
+        four, row = self.times(group, 4), self.times(group, 2 * LANES)
+        if self.tokens == 1:
+            self.fetch_ahead(self.scales, row, SCALES_PREFETCH_BYTES, self.scale_bytes)
+        value_scales = [splat(b, load(b, b.add(base, four), F32, 4)) for base in self.value_scales]
+        for block in range(self.blocks):
+            scales = b.fpext(load(b, b.add(self.scales[block], row), _V_F16, 2), V_F32)
+            zeros = None
+            if self.with_zeros:
+                zeros = b.fpext(load(b, b.add(self.zeros[block], row), _V_F16, 2), V_F32)
+            for token in range(self.tokens):
+                dot = b.sitofp(b.load(self.dots[token, block]), V_F32)
+                if zeros is not None:
+                    start = b.sitofp(load(b, b.add(self.starts[token], four), I32, 4), F32)
+                    dot = b.call(multiply_add, [zeros, splat(b, start), dot])
+                factor = b.fmul(scales, value_scales[token])
+                total = self.totals[token, block]
+                b.store(b.call(multiply_add, [dot, factor, b.load(total)]), total)
+
+    def place(self, base: Any, stride: Any, token: int, block: int) -> Any:
+        offset = self.builder.add(self.times(stride, token), _i64(4 * LANES * block))
+        return self.builder.add(base, offset)
+
+    def times(self, value: Any, factor: int) -> Any:
+        return self.builder.mul(value, _i64(factor))
+
+
+def _i64(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)

@@ -1,0 +1,176 @@
+"""Activations to 8 bits, group by group: on their own, or as the last step of the kernel that makes them.
+
+A token's row holds int8 values `[columns]`, float32 scales `[groups]`, int32 starts `[groups]`; integer_tile.py says
+what starts are. A group's scale is its largest magnitude / 127; values are rounded to the nearest, ties to even. A
+group with a NaN or an infinity gets a scale that is none either, so that it shows in every output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.elementwise import (
+    NORM_ADDED,
+    NORM_ADDED_STRIDE,
+    NORM_ALPHA,
+    NORM_COUNT,
+    NORM_EPS,
+    NORM_FIELDS,
+    NORM_GROUPS,
+    NORM_INPUT,
+    NORM_INPUT_STRIDE,
+    NORM_OUTPUT,
+    NORM_OUTPUT_STRIDE,
+    NORM_SIZE,
+    NORM_WEIGHT,
+    add_to,
+    normalize,
+    silu_multiplied,
+)
+from ftllm_nb.kernels.memory import bits_float, store_f32, store_i32
+from ftllm_nb.kernels.simd import (
+    load_vector,
+    load_vector_partial,
+    magnitude_bits,
+    max_lanes_int,
+    maximum_int,
+    round_even,
+    spread,
+    spread_int,
+    store_bytes,
+    store_vector,
+    sum_lanes_int,
+    to_int,
+)
+from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, scalar, take_chunk
+
+COLUMNS_MULTIPLE = 32
+"""Columns of a quantized row, and of a group, are a multiple of this."""
+_FLOATS_AT_ONCE = 1024
+"""Features of a chunk: one token's work is shared where it has several groups."""
+_LEAST_MAGNITUDE = 1e-30
+"""Groups whose largest magnitude is below become zeros: their scale would underflow."""
+
+
+@numba.njit
+def quantize_group(source, size, values, scale_place, start_place, middle):
+    """Quantize `size` floats, a multiple of 16, from `source` on."""
+    bits = spread_int(np.int32(0))
+    for at in range(0, size, 16):
+        bits = maximum_int(bits, magnitude_bits(load_vector(source + 4 * at)))
+    largest = bits_float(max_lanes_int(bits))
+    inverse, scale = np.float32(0.0), np.float32(0.0)
+    if not largest < np.float32(_LEAST_MAGNITUDE):
+        inverse, scale = np.float32(127.0) / largest, largest / np.float32(127.0)
+    factor = spread(inverse)
+    total = spread_int(np.int32(0))
+    for at in range(0, size, 16):
+        rounded = to_int(round_even(load_vector(source + 4 * at) * factor))
+        total = total + rounded
+        store_bytes(values + at, rounded)
+    store_f32(scale_place, scale)
+    store_i32(start_place, -middle * sum_lanes_int(total))
+
+
+@numba.njit
+def quantize_groups(source, target, columns, group, first, count, middle):
+    """Quantize groups `first` … `first + count` − 1 of a token: their floats from `source` on, into its row."""
+    scales = target + columns
+    starts = scales + columns // group * 4
+    for number in range(count):
+        at = first + number
+        quantize_group(
+            source + number * group * 4, group, target + at * group, scales + 4 * at, starts + 4 * at, middle
+        )
+
+
+(QUANTIZE_INPUT, QUANTIZE_INPUT_STRIDE, QUANTIZE_SECOND, QUANTIZE_SECOND_STRIDE, QUANTIZE_OUTPUT,
+ QUANTIZE_OUTPUT_STRIDE, QUANTIZE_SIZE, QUANTIZE_COLUMNS, QUANTIZE_GROUP, QUANTIZE_MIDDLE,
+ QUANTIZE_COUNT) = range(11)  # fmt: skip
+"""Arguments of the rows of `quantize` and `silu_multiply_quantize`: `SIZE` features of each token become `COLUMNS`,
+zeros at the end; `GROUP` divides `COLUMNS`; `COUNT` is the step's field with the number of tokens."""
+
+
+def _each_quantized(name: str, combine: Any) -> Kernel:
+    """A kernel: output = combine(input, second), quantized. A chunk is a run of groups of a token."""
+
+    @kernel(variant=name)
+    def each_quantized(row, step, worker):
+        size, columns = argument(row, QUANTIZE_SIZE), argument(row, QUANTIZE_COLUMNS)
+        group, floats = argument(row, QUANTIZE_GROUP), field(worker, WORKER_SCRATCH)
+        groups = columns // group
+        at_once = max(1, _FLOATS_AT_ONCE // group)
+        runs = (groups + at_once - 1) // at_once
+        num_chunks = runs * field(step, argument(row, QUANTIZE_COUNT))
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            token, first = chunk // runs, chunk % runs * at_once
+            count = min(at_once, groups - first)
+            source = argument(row, QUANTIZE_INPUT) + token * argument(row, QUANTIZE_INPUT_STRIDE)
+            second = argument(row, QUANTIZE_SECOND) + token * argument(row, QUANTIZE_SECOND_STRIDE)
+            begin = first * group
+            for at in range(begin, begin + count * group, 16):
+                a = load_vector_partial(source + 4 * at, size - at)
+                b = load_vector_partial(second + 4 * at, size - at)
+                store_vector(floats + 4 * (at - begin), combine(a, b, a))
+            target = argument(row, QUANTIZE_OUTPUT) + token * argument(row, QUANTIZE_OUTPUT_STRIDE)
+            quantize_groups(floats, target, columns, group, first, count, argument(row, QUANTIZE_MIDDLE))
+            chunk = take_chunk(worker, num_chunks)
+
+    return each_quantized
+
+
+@numba.njit(inline="always")
+def _unchanged(a, b, alpha):
+    return a
+
+
+quantize = _each_quantized("quantize", _unchanged)
+"""The input, quantized."""
+silu_multiply_quantize = _each_quantized("silu_multiply", silu_multiplied)
+"""input · sigmoid(input) · second, quantized."""
+
+(NORM_COLUMNS, NORM_GROUP, NORM_MIDDLE) = range(NORM_FIELDS, NORM_FIELDS + 3)
+"""Arguments of the rows of the norms below after those of `rms_norm`: as `QUANTIZE_COLUMNS` and so on."""
+
+
+@numba.njit
+def _normalize_quantized(row, token, source, floats):
+    """The norm of a token's runs, into `floats`, then quantized into the token's row."""
+    size, columns = argument(row, NORM_SIZE), argument(row, NORM_COLUMNS)
+    features = size * argument(row, NORM_GROUPS)
+    for run in range(0, features, size):
+        normalize(source + 4 * run, floats + 4 * run, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
+    for at in range(features, columns):
+        store_f32(floats + 4 * at, np.float32(0.0))
+    target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
+    group = argument(row, NORM_GROUP)
+    quantize_groups(floats, target, columns, group, 0, columns // group, argument(row, NORM_MIDDLE))
+
+
+@kernel()
+def rms_norm_quantize(row, step, worker):
+    """RMSNorm of each token's runs, quantized. A chunk is a token."""
+    num_tokens = field(step, argument(row, NORM_COUNT))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
+        _normalize_quantized(row, token, source, field(worker, WORKER_SCRATCH))
+        token = take_chunk(worker, num_tokens)
+
+
+@kernel()
+def add_rms_norm_quantize(row, step, worker):
+    """input += alpha · added, in place, then the RMSNorm of the sum, quantized. A chunk is a token."""
+    num_tokens = field(step, argument(row, NORM_COUNT))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
+        added = argument(row, NORM_ADDED) + token * argument(row, NORM_ADDED_STRIDE)
+        add_to(source, added, argument(row, NORM_SIZE), scalar(row, NORM_ALPHA))
+        _normalize_quantized(row, token, source, field(worker, WORKER_SCRATCH))
+        token = take_chunk(worker, num_tokens)

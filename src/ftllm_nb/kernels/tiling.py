@@ -1,0 +1,109 @@
+"""Matrix products of any size put together from tiles, and the kernels of `Linear`, whatever the weights' format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.step import argument, field, take_chunk
+
+PANEL_BLOCKS = 4
+"""Row blocks (of 16 rows) of a chunk: one token's loop keeps as many chains of multiply-adds in flight."""
+RANGE_TOKENS = 96
+"""Tokens of a chunk in a prefill: a multiple of every tile's tokens."""
+
+
+def tiled(tile: Any, shapes: tuple[tuple[int, int], ...]) -> Any:
+    """A compiled function `multiply(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out,
+    out_stride, columns)`: out[r, 16·b + l] = start[r, 16·b + l] + Σ_k x[r, k] · w[b, k, l], r < rows, b < num_blocks.
+
+    `tile` takes the same arguments without `num_blocks` and `rows`, then how many tokens and blocks to do, constants.
+    `shapes`: three (tokens, blocks), tallest first, the last of one token; each takes as many rows as it can.
+    """
+    tall, small, single = (_rows_by_tile(tile, tokens, blocks) for tokens, blocks in shapes)
+
+    @numba.njit
+    def multiply(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
+        row = tall(w, block_stride, num_blocks, x, x_stride, 0, rows, start, start_stride, out, out_stride, columns)
+        row = small(w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns)
+        single(w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns)
+
+    return multiply
+
+
+def _rows_by_tile(tile: Any, tokens: int, blocks: int) -> Any:
+    """Rows from `row` on while there are enough for a tile; the first row that is left."""
+
+    @numba.njit
+    def rows_by_tile(
+        w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns
+    ):
+        while rows - row >= tokens:
+            block = 0
+            while num_blocks - block >= blocks:
+                tile(w + block * block_stride, block_stride, x + row * x_stride, x_stride,
+                     start + row * start_stride + block * 64, start_stride,
+                     out + row * out_stride + block * 64, out_stride, columns, tokens, blocks)  # fmt: skip
+                block += blocks
+            while block < num_blocks:
+                tile(w + block * block_stride, block_stride, x + row * x_stride, x_stride,
+                     start + row * start_stride + block * 64, start_stride,
+                     out + row * out_stride + block * 64, out_stride, columns, tokens, 1)  # fmt: skip
+                block += 1
+            row += tokens
+        return row
+
+    return rows_by_tile
+
+
+(LINEAR_INPUT, LINEAR_INPUT_STRIDE, LINEAR_COLUMNS, LINEAR_WEIGHT, LINEAR_BLOCK_STRIDE, LINEAR_BLOCKS, LINEAR_BIAS,
+ LINEAR_OUTPUT, LINEAR_OUTPUT_STRIDE, LINEAR_COUNT) = range(10)  # fmt: skip
+"""Arguments of the rows of Linear's kernels. `COLUMNS`: of the packed weights; `BLOCK_STRIDE`: bytes of a block of
+16 rows; `BIAS`: float32 [16 · blocks], zeros where there is none; `COUNT`: the step's field with the number of rows."""
+
+
+def linear_by(multiply: Any, variant: str) -> Kernel:
+    """out = x · wᵀ + bias by a function that `tiled` made."""
+    chunks = linear_chunks(multiply)
+
+    @kernel(variant=variant)
+    def linear(row, step, worker):
+        chunks(row, step, worker)
+
+    return linear
+
+
+def linear_chunks(multiply: Any) -> Any:
+    """What a worker does in a kernel of Linear: chunks are row panels × ranges of tokens."""
+
+    @numba.njit
+    def chunks(row, step, worker):
+        x, x_stride = argument(row, LINEAR_INPUT), argument(row, LINEAR_INPUT_STRIDE)
+        w, block_stride = argument(row, LINEAR_WEIGHT), argument(row, LINEAR_BLOCK_STRIDE)
+        num_blocks, bias = argument(row, LINEAR_BLOCKS), argument(row, LINEAR_BIAS)
+        out, out_stride = argument(row, LINEAR_OUTPUT), argument(row, LINEAR_OUTPUT_STRIDE)
+        rows = field(step, argument(row, LINEAR_COUNT))
+        ranges = (rows + RANGE_TOKENS - 1) // RANGE_TOKENS
+        num_chunks = (num_blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS * ranges
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            first_block = chunk // ranges * PANEL_BLOCKS
+            first_row = chunk % ranges * RANGE_TOKENS
+            multiply(
+                w + first_block * block_stride,
+                block_stride,
+                min(PANEL_BLOCKS, num_blocks - first_block),
+                x + first_row * x_stride,
+                x_stride,
+                min(RANGE_TOKENS, rows - first_row),
+                bias + first_block * 64,
+                0,
+                out + first_row * out_stride + first_block * 64,
+                out_stride,
+                argument(row, LINEAR_COLUMNS),
+            )
+            chunk = take_chunk(worker, num_chunks)
+
+    return chunks
