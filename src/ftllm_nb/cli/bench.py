@@ -17,6 +17,7 @@ from ftllm_nb.errors import UsageError
 DEFAULT_PROMPT_TOKENS = [512]
 DEFAULT_GENERATED_TOKENS = [64]
 DEFAULT_REPETITIONS = 5
+MAX_BATCH = 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tokens to generate, or several counts; 0 for no such test (default: 64)",
     )
     group.add_argument(
+        "--batch",
+        type=whole_number(1, MAX_BATCH),
+        default=1,
+        metavar="N",
+        help="sequences that are decoded together (default: 1)",
+    )
+    group.add_argument(
+        "--depth",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="tokens of context that are there before each test (default: 0)",
+    )
+    group.add_argument(
         "-r",
         "--repetitions",
         type=whole_number(1),
@@ -54,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="use random weights: of the model's config.json, or of the one that --config names",
     )
     group.add_argument("--config", metavar="FILE", help="with --random: the config.json of the model to measure")
+    group.add_argument(
+        "--profile",
+        action="store_true",
+        help="print how long each operator and each layer takes, and its share of the machine's limit",
+    )
+    group.add_argument("--svg", metavar="FILE", help="with --profile: draw it as a picture, too")
     group.add_argument("--json", action="store_true", help="print an object in JSON instead of the table")
 
 

@@ -50,7 +50,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dtype_config",
         metavar="FILE",
-        help='exceptions from --dtype, a JSON list of {"key": regular expression, "dtype": type}; later ones win',
+        help="a JSON file of exceptions from --dtype (a list of {\"key\": regular expression of weights' names, "
+        '"dtype": type}; later ones win)',
     )
     group.add_argument(
         "--atype",

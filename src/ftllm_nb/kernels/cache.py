@@ -101,3 +101,12 @@ def save(name: str, symbol: str, library_name: str, object_code: bytes, bitcode:
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+def cache_summary() -> str:
+    """Where this version's kernels lie, how many and how large they are, as a sentence's part."""
+    directory = kernel_directory()
+    if directory is None:
+        return f"none: {cache_root()} cannot be used"
+    sizes = [file.stat().st_size for file in directory.glob("*.kernel")]
+    return f"{directory}, {len(sizes)} kernels, {sum(sizes) / 1e6:.1f} MB"

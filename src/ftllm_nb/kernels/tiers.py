@@ -95,6 +95,26 @@ def supported_tiers() -> list[Tier]:
     ]
 
 
+def explain_tiers() -> list[str]:
+    """A line for each tier: the one in use first, then why the others are not."""
+    chosen, features = current_tier(), host_features()
+    why = "FTLLM_NB_TIER" if os.environ.get("FTLLM_NB_TIER") else "the best that this CPU runs"
+    lines = [f"{chosen.name}: chosen, {why}"]
+    for tier in TIERS:
+        missing = [name for name in tier.required if name not in features]
+        if tier is chosen:
+            continue
+        if tier.machine not in ("", host_machine()):
+            lines.append(f"{tier.name}: for {tier.machine} alone")
+        elif tier in supported_tiers():
+            lines.append(f"{tier.name}: runs here, too; FTLLM_NB_TIER={tier.name} chooses it")
+        elif missing:
+            lines.append(f"{tier.name}: this CPU lacks {', '.join(missing)}")
+        else:
+            lines.append(f"{tier.name}: the system does not permit it")
+    return lines
+
+
 @functools.cache
 def current_tier() -> Tier:
     """The tier in use. Raises `UsageError` when FTLLM_NB_TIER names none, or one that the CPU lacks."""
