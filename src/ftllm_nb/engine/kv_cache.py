@@ -16,13 +16,11 @@ from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import LayerCache
 from ftllm_nb.kernels.attention import BLOCK_POSITIONS, padded
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, WEIGHT_BYTES
-from ftllm_nb.memory import aligned_bytes
+from ftllm_nb.memory import SLAB_BYTES, Slabs
 from ftllm_nb.ops.lowering import CachePlaces
 
 CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32}
 """The types that `--kv_cache_dtype` takes."""
-
-_SLAB_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class BlockPool:
 
     def __init__(self, layout: BlockLayout) -> None:
         self._size = max(layout.size, 64)
+        self._memory = Slabs()
         self._slabs: list[NDArray[np.uint8]] = []
         self._free: list[int] = []
 
@@ -78,9 +77,9 @@ class BlockPool:
 
     def _take(self) -> int:
         if not self._free:
-            count = max(1, _SLAB_BYTES // self._size)
+            count = max(1, SLAB_BYTES // self._size)
             try:
-                slab = aligned_bytes(count * self._size)
+                slab = self._memory.take(count * self._size)
             except MemoryError as error:
                 raise EngineError(
                     f"no memory for {count * self._size >> 20} MB more of KV cache; use a shorter context, or "

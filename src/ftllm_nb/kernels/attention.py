@@ -13,6 +13,7 @@ token's result does not depend on the tokens beside it, nor on the number of thr
 from __future__ import annotations
 
 import functools
+import math
 
 import numba
 import numpy as np
@@ -21,7 +22,7 @@ from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.exp import exp
 from ftllm_nb.kernels.matmul import float_matmul
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
-from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
+from ftllm_nb.kernels.memory import fetch_lines, load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
     fma,
     lane,
@@ -72,6 +73,7 @@ from ftllm_nb.kernels.step import (
     scalar,
     take_chunk,
 )
+from ftllm_nb.kernels.tiers import current_tier
 
 BLOCK_POSITIONS = 64
 """Positions of a cache block."""
@@ -94,8 +96,10 @@ def padded(size: int) -> int:
 
 
 def tile_tokens(heads: int, kv_heads: int) -> int:
-    """Tokens of a tile, so that it has about TILE_ROWS rows."""
-    return max(1, TILE_ROWS * kv_heads // heads)
+    """Tokens of a tile, so that it has at most about TILE_ROWS rows, which fill the matmul's tiles."""
+    group, height = heads // kv_heads, current_tier().tile_tokens
+    step = height // math.gcd(group, height)
+    return max(1, TILE_ROWS // group // step * step or TILE_ROWS // group)
 
 
 def scratch_bytes(heads: int, kv_heads: int, key_dim: int, value_dim: int) -> int:
@@ -243,16 +247,19 @@ def attend_kernel(kind: int) -> Kernel:
 
 
 @functools.cache
-def attend_split_kernel(kind: int) -> Kernel:
-    """Attention of single tokens, a part of their blocks each: m, l and values of every block on its own."""
-    element = WEIGHT_BYTES[kind]
-    matmul = float_matmul(kind)
+def attend_split_kernel(kind: int, group: int) -> Kernel:
+    """Attention of single tokens, a part of their blocks each: m, l and values of every block on its own.
 
-    @kernel(variant=f"{kind}")
+    `kind`: the cache's type; `group`: query heads of a kv head, one product's rows.
+    """
+    element = WEIGHT_BYTES[kind]
+    matmul = float_matmul(kind, group)
+
+    @kernel(variant=f"{kind}_{group}")
     def attend_split(row, step, worker):
         heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
         key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
-        group, value_vectors = heads // kv_heads, (value_dim + 15) // 16
+        value_vectors = (value_dim + 15) // 16
         record = 64 + value_vectors * 64
         zeros = field(worker, WORKER_SCRATCH)
         queries = zeros + 4 * max(64, 16 * value_vectors)
@@ -273,6 +280,10 @@ def attend_split_kernel(kind: int) -> Kernel:
                 keys = base + argument(row, ATTEND_KEYS) + kv_head * BLOCK_POSITIONS * key_dim * element
                 values = base + argument(row, ATTEND_VALUES) + kv_head * BLOCK_POSITIONS * 16 * value_vectors * element
                 filled = min(BLOCK_POSITIONS, end - block * BLOCK_POSITIONS)
+                if block + 1 < field(split, SPLIT_END_BLOCK):
+                    following = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block + 8) - base
+                    fetch_lines(keys + following, BLOCK_POSITIONS * key_dim * element)
+                    fetch_lines(values + following, BLOCK_POSITIONS * 16 * value_vectors * element)
                 partial = field(step, STEP_PARTIALS)
                 partial += ((field(split, SPLIT_PARTIAL) + block) * heads + kv_head * group) * record
                 matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries, key_dim * 4, group, zeros, 0,

@@ -14,17 +14,19 @@ from ftllm_nb.kernels.tiling import PANEL_BLOCKS, linear_by, tiled
 
 
 @functools.cache
-def float_matmul(kind: int) -> Any:
-    """The function that `tiled` makes for packed weights of type `kind`."""
+def float_matmul(kind: int, rows: int = 0) -> Any:
+    """The function that `tiled` makes for packed weights of type `kind`; `rows`: how many it will mostly be given."""
 
     @numba.njit(inline="always")
     def tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, tokens, blocks):
         matmul_tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, tokens, blocks, kind)
 
     tier = current_tier()
-    return tiled(
-        tile, ((tier.tile_tokens, tier.tile_blocks), (tier.small_tokens, tier.small_blocks), (1, PANEL_BLOCKS))
-    )
+    tall = (tier.tile_tokens, tier.tile_blocks)
+    accumulators = tall[0] * tall[1]
+    if 1 < rows <= tier.tile_tokens:
+        tall = (rows, next(blocks for blocks in (4, 2, 1) if blocks == 1 or rows * blocks <= accumulators))
+    return tiled(tile, (tall, (tier.small_tokens, tier.small_blocks), (1, PANEL_BLOCKS)))
 
 
 @functools.cache

@@ -7,10 +7,26 @@ from __future__ import annotations
 
 import platform
 
+import numba
 from llvmlite import ir
 from numba.core import types
 
-from ftllm_nb.kernels.emit import F16, F32, I1, I8, I16, I32, I64, emitted, function, load, pointer, store
+from ftllm_nb.kernels.emit import (
+    F16,
+    F32,
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    LINE_BYTES,
+    emitted,
+    function,
+    load,
+    pointer,
+    prefetch,
+    store,
+)
 
 
 @emitted(types.int64, types.int64)
@@ -81,6 +97,19 @@ def copy_bytes(builder, target, source, count):
     memcpy = function(builder, "llvm.memcpy.p0.p0.i64", ir.VoidType(), byte_pointer, byte_pointer, I64, I1)
     places = [builder.inttoptr(place, byte_pointer) for place in (target, source)]
     builder.call(memcpy, [*places, count, ir.Constant(I1, 0)])
+
+
+@emitted(types.void, types.int64)
+def fetch_line(builder, address):
+    """Ask for the cache line at an address, which need not be valid."""
+    prefetch(builder, address)
+
+
+@numba.njit
+def fetch_lines(address, size):
+    """Ask for the cache lines of `size` bytes."""
+    for at in range(0, size, LINE_BYTES):
+        fetch_line(address + at)
 
 
 @emitted(types.int64, types.float32)

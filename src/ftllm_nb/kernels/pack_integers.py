@@ -51,7 +51,7 @@ def _largest_bits(floats, size):
 
 @numba.njit
 def _round_run(floats, size, scale, middle, unsigned):
-    """Write `size` floats as unsigned bytes: quotients by the scale, rounded, plus the middle, within 2 · middle steps."""
+    """Write `size` floats as unsigned bytes: rounded quotients by the scale, plus the middle, none below 0."""
     inverse = np.float32(0.0)
     if scale > 0:
         inverse = np.float32(1.0) / scale

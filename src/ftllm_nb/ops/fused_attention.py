@@ -140,7 +140,7 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
         q.address, q.stride, out.address, out.stride, heads, kv_heads, key_dim, value_dim, cache.keys, cache.values,
         float(node.attributes["scale"]), causal,
     )  # fmt: skip
-    for kernel in (attend_kernel(cache.kind), attend_split_kernel(cache.kind), merge_splits):
+    for kernel in (attend_kernel(cache.kind), attend_split_kernel(cache.kind, heads // kv_heads), merge_splits):
         lowering.add(kernel, *shared)
 
 

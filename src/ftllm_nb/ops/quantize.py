@@ -72,7 +72,7 @@ def quantize_rows(values: Array, columns: int, group: int, middle: int) -> Array
     groups = padded.reshape(*shape, columns // group, group)
     largest = np.abs(groups).max(-1)
     is_large = ~(largest < np.float32(1e-30))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inverse = np.where(is_large, np.float32(127) / largest, np.float32(0))
         scales = np.where(is_large, largest / np.float32(127), np.float32(0)).astype(np.float32)
         steps = np.nan_to_num(np.rint(groups * inverse[..., None])).astype(np.int8)
