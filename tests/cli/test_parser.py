@@ -86,7 +86,7 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("chat --max_tokens 0", "of at least 1"),
         ("chat --engine fast", "--engine: invalid choice: 'fast'"),
         ("chat --atype int8", "--atype: invalid choice: 'int8'"),
-        ("chat --kv_cache_dtype int8", "--kv_cache_dtype: invalid choice: 'int8'"),
+        ("chat --kv_cache_dtype int3", "--kv_cache_dtype: invalid choice: 'int3'"),
     ],
 )
 def test_bad_usage_is_one_sentence(line: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from ftllm_nb.checkpoint.random import RandomCheckpoint
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.reference_executor import ReferenceExecutor
 from ftllm_nb.engine.weight_types import WeightTypes
-from ftllm_nb.errors import ContextLengthError, EngineError, StepStopped, UsageError
+from ftllm_nb.errors import ContextLengthError, EngineError, StepStopped
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -69,17 +69,6 @@ def test_weights_are_rounded_to_the_type_in_which_they_would_be_stored() -> None
     )
     np.testing.assert_array_equal(auto, float32)
     assert 0 < np.abs(float16 - float32).max() < np.abs(bfloat16 - float32).max() < 1e-2
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"kv_cache_dtype": "int8"}, "KV cache may be float32, float16, but not int8"),
-    ],
-)
-def test_unknown_types(options: dict[str, str], expected: str) -> None:
-    with pytest.raises(UsageError, match=expected):
-        open_executor(**options)
 
 
 def test_progress_is_reported_for_each_weight() -> None:

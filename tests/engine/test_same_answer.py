@@ -33,7 +33,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "same_answer", CONFIG, request.param)
 
 
-@pytest.fixture(scope="module", params=["float16", "float32"])
+@pytest.fixture(scope="module", params=["float16", "float32", "int8"])
 def kv_cache_dtype(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -63,8 +63,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--kv_cache_dtype",
         default="float16",
-        choices=("float16", "float32"),
-        help="type of the stored keys and values of earlier tokens: float16 or float32 (default: float16)",
+        choices=("float16", "float32", "int8"),
+        help="type of the stored keys and values of earlier tokens: float16, float32 or int8 (default: float16)",
     )
     group.add_argument(
         "-t",

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import LayerCache
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS, padded
-from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, WEIGHT_BYTES
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS, head_bytes, padded
+from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 from ftllm_nb.memory import SLAB_BYTES, Slabs
 from ftllm_nb.ops.lowering import CachePlaces
 
-CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32}
+CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32, "int8": INT8}
 """The types that `--kv_cache_dtype` takes."""
 
 
@@ -37,10 +37,9 @@ def plan_block(layers: Mapping[int, LayerCache], dtype: str) -> BlockLayout:
     places: dict[int, CachePlaces] = {}
     offset = 0
     for layer, cache in layers.items():
-        position_bytes = cache.heads * BLOCK_POSITIONS * WEIGHT_BYTES[kind]
-        values = offset + position_bytes * cache.key_dim
+        values = offset + cache.heads * head_bytes(kind, cache.key_dim)
         places[layer] = CachePlaces(offset, values, kind)
-        offset = values + position_bytes * padded(cache.value_dim)
+        offset = values + cache.heads * head_bytes(kind, padded(cache.value_dim))
     return BlockLayout(places, -(-offset // 64) * 64)
 
 
@@ -83,7 +82,7 @@ class BlockPool:
             except MemoryError as error:
                 raise EngineError(
                     f"no memory for {count * self._size >> 20} MB more of KV cache; use a shorter context, or "
-                    "--kv_cache_dtype float16"
+                    "--kv_cache_dtype int8"
                 ) from error
             self._slabs.append(slab)
             first = int(slab.ctypes.data)

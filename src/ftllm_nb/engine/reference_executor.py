@@ -19,13 +19,12 @@ from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
-from ftllm_nb.errors import EngineError, StepStopped, UsageError
+from ftllm_nb.errors import EngineError, StepStopped
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
 
 Floats = NDArray[np.float32]
 
-_CACHE_TYPES = ("float32", "float16")
 _MARKER = np.empty(0, np.float32)
 
 
@@ -44,9 +43,17 @@ class ReferenceCache:
             larger = np.empty((2 * length, *self.rows.shape[1:]), np.float32)
             larger[: self.length] = self.rows[: self.length]
             self.rows = larger
-        self.rows[self.length : length] = rows.astype(self.dtype)
+        self.rows[self.length : length] = _in_8_bits(rows) if self.dtype == "int8" else rows.astype(self.dtype)
         self.length = length
         return self.rows[:length]
+
+
+def _in_8_bits(rows: Floats) -> Floats:
+    """[…, heads, dim] with each head's key or value rounded to 255 steps of its own size."""
+    largest = np.abs(rows).max(-1, keepdims=True)
+    largest = np.where(largest < np.float32(1e-30), np.float32(np.inf), largest)
+    scaled = np.rint(rows * (np.float32(127) / largest)).astype(np.int8)
+    return np.where(np.isinf(largest), np.float32(0), scaled * (largest / np.float32(127))).astype(np.float32)
 
 
 class ReferenceSequence:
@@ -67,7 +74,7 @@ class ReferenceExecutor:
     """See `Executor`. `threads` is accepted for the sake of the others: NumPy decides for itself.
 
     Integer weights stand for their float values, and activations stay float32: products differ from the compiled
-    engine's by the rounding of activations. Raises `UsageError` for types that caches cannot have here.
+    engine's by the rounding of activations.
     """
 
     max_step_tokens = 512
@@ -82,9 +89,6 @@ class ReferenceExecutor:
         threads: int = 1,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
-        if kv_cache_dtype not in _CACHE_TYPES:
-            known = ", ".join(_CACHE_TYPES)
-            raise UsageError(f"the reference engine's KV cache may be {known}, but not {kv_cache_dtype}.")
         self.graph = graph
         self.vocab_size = graph.vocab_size
         self.max_positions = graph.max_positions

@@ -2,7 +2,9 @@
 
 A cache block holds BLOCK_POSITIONS positions of all layers. For each layer and kv head, keys lie as a matrix of
 positions, `[positions/16][key dim][16]`, and values as a matrix of features, `[value dim/16][positions][16]`: the
-layout of the matmul tile's weights, so that scores and results are plain matrix products.
+layout of the matmul tile's weights, so that scores and results are plain matrix products. In an int8 cache each
+key and each value has a scale of its own: scores are multiplied by the keys' scales, and what multiplies the values
+by the values'.
 
 Each block gives, for a query, its largest score m, the sum l of exp(score − m), and the sum of values weighted
 with exp(score − m). Blocks are merged in the order of their positions, by the same arithmetic whether one worker
@@ -21,7 +23,7 @@ import numpy as np
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.exp import exp
 from ftllm_nb.kernels.matmul import float_matmul
-from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
+from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES
 from ftllm_nb.kernels.memory import fetch_lines, load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
     fma,
@@ -95,6 +97,16 @@ def padded(size: int) -> int:
     return -(-size // 16) * 16
 
 
+def scale_bytes(kind: int) -> int:
+    """Bytes of the scales, float32 [positions], that follow the keys, or the values, of a kv head in a cache block."""
+    return 4 * BLOCK_POSITIONS if kind == INT8 else 0
+
+
+def head_bytes(kind: int, features: int) -> int:
+    """Bytes of the keys, or values, of a kv head in a cache block."""
+    return BLOCK_POSITIONS * features * WEIGHT_BYTES[kind] + scale_bytes(kind)
+
+
 def tile_tokens(heads: int, kv_heads: int) -> int:
     """Tokens of a tile, so that it has at most about TILE_ROWS rows, which fill the matmul's tiles."""
     group, height = heads // kv_heads, current_tier().tile_tokens
@@ -131,6 +143,13 @@ def _softmax_block(scores, valid):
         store_vector(scores + 4 * at, weight)
         total = total + weight
     return m, sum_lanes(total)
+
+
+@numba.njit
+def _multiply_block(scores, scales):
+    """Multiply a row of BLOCK_POSITIONS numbers by the positions' scales."""
+    for at in range(0, 4 * BLOCK_POSITIONS, 64):
+        store_vector(scores + at, load_vector(scores + at) * load_vector(scales + at))
 
 
 @numba.njit
@@ -172,7 +191,7 @@ def _gather_queries(query, stride, first_head, group, tokens, dim, scale, target
 @functools.cache
 def attend_kernel(kind: int) -> Kernel:
     """Attention of tiles of tokens; the cache's type is `kind`. A chunk is a tile and a kv head."""
-    element = WEIGHT_BYTES[kind]
+    element, scales = WEIGHT_BYTES[kind], scale_bytes(kind)
     matmul = float_matmul(kind)
 
     @kernel(variant=f"{kind}")
@@ -211,8 +230,9 @@ def attend_kernel(kind: int) -> Kernel:
                 tokens, key_dim, scalar(row, ATTEND_SCALE), queries)  # fmt: skip
             for block in range((end + BLOCK_POSITIONS - 1) // BLOCK_POSITIONS):
                 base = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block)
-                keys = base + argument(row, ATTEND_KEYS) + kv_head * BLOCK_POSITIONS * key_dim * element
-                values = base + argument(row, ATTEND_VALUES) + kv_head * BLOCK_POSITIONS * 16 * value_vectors * element
+                keys = base + argument(row, ATTEND_KEYS) + kv_head * (BLOCK_POSITIONS * key_dim * element + scales)
+                value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
+                values = base + argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
                 start = block * BLOCK_POSITIONS
                 filled = min(BLOCK_POSITIONS, end - start)
                 # Rows whose position is before the block see nothing of it; a tile's rows are in order.
@@ -227,7 +247,12 @@ def attend_kernel(kind: int) -> Kernel:
                     valid = filled
                     if argument(row, ATTEND_CAUSAL) != 0:
                         valid = min(filled, first_position + at // group + 1 - start)
-                    m, total = _softmax_block(scores + at * BLOCK_POSITIONS * 4, valid)
+                    line = scores + at * BLOCK_POSITIONS * 4
+                    if scales != 0:
+                        _multiply_block(line, keys + BLOCK_POSITIONS * key_dim)
+                    m, total = _softmax_block(line, valid)
+                    if scales != 0:
+                        _multiply_block(line, values + value_bytes)
                     store_f32(found + 8 * at, m)
                     store_f32(found + 8 * at + 4, total)
                 matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors,
@@ -252,7 +277,7 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
 
     `kind`: the cache's type; `group`: query heads of a kv head, one product's rows.
     """
-    element = WEIGHT_BYTES[kind]
+    element, scales = WEIGHT_BYTES[kind], scale_bytes(kind)
     matmul = float_matmul(kind, group)
 
     @kernel(variant=f"{kind}_{group}")
@@ -277,19 +302,25 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
                 kv_head * group, group, 1, key_dim, scalar(row, ATTEND_SCALE), queries)  # fmt: skip
             for block in range(field(split, SPLIT_FIRST_BLOCK), field(split, SPLIT_END_BLOCK)):
                 base = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block)
-                keys = base + argument(row, ATTEND_KEYS) + kv_head * BLOCK_POSITIONS * key_dim * element
-                values = base + argument(row, ATTEND_VALUES) + kv_head * BLOCK_POSITIONS * 16 * value_vectors * element
+                keys = base + argument(row, ATTEND_KEYS) + kv_head * (BLOCK_POSITIONS * key_dim * element + scales)
+                value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
+                values = base + argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
                 filled = min(BLOCK_POSITIONS, end - block * BLOCK_POSITIONS)
                 if block + 1 < field(split, SPLIT_END_BLOCK):
                     following = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block + 8) - base
-                    fetch_lines(keys + following, BLOCK_POSITIONS * key_dim * element)
-                    fetch_lines(values + following, BLOCK_POSITIONS * 16 * value_vectors * element)
+                    fetch_lines(keys + following, BLOCK_POSITIONS * key_dim * element + scales)
+                    fetch_lines(values + following, value_bytes + scales)
                 partial = field(step, STEP_PARTIALS)
                 partial += ((field(split, SPLIT_PARTIAL) + block) * heads + kv_head * group) * record
                 matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries, key_dim * 4, group, zeros, 0,
                        scores, BLOCK_POSITIONS * 4, key_dim)  # fmt: skip
                 for head in range(group):
-                    m, total = _softmax_block(scores + head * BLOCK_POSITIONS * 4, filled)
+                    line = scores + head * BLOCK_POSITIONS * 4
+                    if scales != 0:
+                        _multiply_block(line, keys + BLOCK_POSITIONS * key_dim)
+                    m, total = _softmax_block(line, filled)
+                    if scales != 0:
+                        _multiply_block(line, values + value_bytes)
                     store_f32(partial + head * record, m)
                     store_f32(partial + head * record + 4, total)
                 matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors, scores, BLOCK_POSITIONS * 4, group,

@@ -5,12 +5,21 @@ from __future__ import annotations
 import functools
 
 import numba
+import numpy as np
 
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS, scale_bytes
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, store_weight
-from ftllm_nb.kernels.memory import load_f32, load_i32, load_i64
-from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
+from ftllm_nb.kernels.memory import bits_float, load_f32, load_i32, load_i64, store_f32
+from ftllm_nb.kernels.quantize import scales_for
+from ftllm_nb.kernels.simd import (
+    load_vector_partial,
+    magnitude_bits,
+    max_lanes_int,
+    maximum_int,
+    spread_int,
+    store_vector_partial,
+)
 from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_SLOTS, STEP_TOKENS, argument, field, take_chunk
 
 (
@@ -40,10 +49,21 @@ def rotate_heads(rows, heads, dim, pairs, sin, cos):
             store_vector_partial(base + half + 4 * at, second * cosine + first * sine, left)
 
 
+@numba.njit
+def _store_scale(source, size, place):
+    """Write the scale of a key or value at `place`; what to multiply it with before it is rounded."""
+    bits = spread_int(np.int32(0))
+    for at in range(0, size, 16):
+        bits = maximum_int(bits, magnitude_bits(load_vector_partial(source + 4 * at, size - at)))
+    factor, scale = scales_for(bits_float(max_lanes_int(bits)))
+    store_f32(place, scale)
+    return factor
+
+
 @functools.cache
 def store_kernel(kind: int) -> Kernel:
     """Rotate each token's query and key, then write key and value to the token's place in the cache."""
-    element = WEIGHT_BYTES[kind]
+    element, scales = WEIGHT_BYTES[kind], scale_bytes(kind)
 
     @kernel(variant=f"{kind}")
     def rotate_and_store(row, step, worker):
@@ -65,16 +85,25 @@ def store_kernel(kind: int) -> Kernel:
                 rotate_heads(key, kv_heads, key_dim, argument(row, ROTATE_KEY_PAIRS), sin, cos)
                 base = load_i64(field(step, STEP_SLOTS) + 8 * token)
                 for head in range(kv_heads):
-                    place = base + argument(row, STORE_KEYS) + head * BLOCK_POSITIONS * key_dim * element
+                    source = key + head * key_dim * 4
+                    place = base + argument(row, STORE_KEYS) + head * (BLOCK_POSITIONS * key_dim * element + scales)
+                    factor = np.float32(1.0)
+                    if scales != 0:
+                        factor = _store_scale(source, key_dim, place + BLOCK_POSITIONS * key_dim + 4 * inside)
                     place += (inside // 16 * key_dim * 16 + inside % 16) * element
                     for at in range(key_dim):
-                        store_weight(place, load_f32(key + (head * key_dim + at) * 4), kind)
+                        store_weight(place, load_f32(source + at * 4) * factor, kind)
                         place += 16 * element
-                    place = base + argument(row, STORE_VALUES) + inside * 16 * element
-                    place += head * BLOCK_POSITIONS * 16 * value_vectors * element
+                    source = value + head * value_dim * 4
+                    place = base + argument(row, STORE_VALUES)
+                    place += head * (BLOCK_POSITIONS * 16 * value_vectors * element + scales)
+                    if scales != 0:
+                        scale_place = place + BLOCK_POSITIONS * 16 * value_vectors + 4 * inside
+                        factor = _store_scale(source, value_dim, scale_place)
+                    place += inside * 16 * element
                     for at in range(value_dim):
                         target = place + (at // 16 * BLOCK_POSITIONS * 16 + at % 16) * element
-                        store_weight(target, load_f32(value + (head * value_dim + at) * 4), kind)
+                        store_weight(target, load_f32(source + at * 4) * factor, kind)
             chunk = take_chunk(worker, num_chunks)
 
     return rotate_and_store

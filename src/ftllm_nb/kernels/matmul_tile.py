@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 from ftllm_nb.kernels.emit import (
     F32,
+    I8,
     I64,
     LANES,
     LINE_BYTES,
@@ -27,17 +28,18 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16
+from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16, widen_int8
 
-FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
-"""Codes of the types that a tile's weights may have."""
+FLOAT32, FLOAT16, BFLOAT16, INT8 = 0, 1, 2, 3
+"""Codes of the types that a tile's weights may have; INT8 is whole numbers, whose scales are the caller's matter."""
 
-WEIGHT_BYTES = {FLOAT32: 4, FLOAT16: 2, BFLOAT16: 2}
+WEIGHT_BYTES = {FLOAT32: 4, FLOAT16: 2, BFLOAT16: 2, INT8: 1}
 
 _LOADERS = {
     FLOAT32: lambda builder, address: load(builder, address, V_F32, 4),
     FLOAT16: widen_f16,
     BFLOAT16: widen_bf16,
+    INT8: widen_int8,
 }
 
 
@@ -114,10 +116,12 @@ def load_weight(typing_context, address, kind):
     weight_kind = literal(kind)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        bits = {FLOAT32: F32, FLOAT16: ir.HalfType(), BFLOAT16: ir.IntType(16)}[weight_kind]
+        bits = {FLOAT32: F32, FLOAT16: ir.HalfType(), BFLOAT16: ir.IntType(16), INT8: I8}[weight_kind]
         value = builder.load(pointer(builder, values[0], bits))
         if weight_kind == FLOAT16:
             return builder.fpext(value, F32)
+        if weight_kind == INT8:
+            return builder.sitofp(value, F32)
         if weight_kind == BFLOAT16:
             wide = builder.zext(value, ir.IntType(32))
             return builder.bitcast(builder.shl(wide, ir.Constant(ir.IntType(32), 16)), F32)
@@ -137,6 +141,9 @@ def store_weight(typing_context, address, value, kind):
             value = builder.fptrunc(value, ir.HalfType())
         elif weight_kind == BFLOAT16:
             value = _round_to_bf16(builder, value)
+        elif weight_kind == INT8:
+            rounded = builder.call(function(builder, "llvm.rint.f32", F32, F32), [value])
+            value = builder.fptosi(rounded, I8)
         store(builder, value, address, WEIGHT_BYTES[weight_kind])
         return context.get_dummy_value()
 

@@ -56,16 +56,21 @@ _LEAST_MAGNITUDE = 1e-30
 """Groups whose largest magnitude is below become zeros: their scale would underflow."""
 
 
+@numba.njit(inline="always")
+def scales_for(largest):
+    """(factor, scale): floats of at most that magnitude times the factor are in −127 … 127; the scale undoes it."""
+    if largest < np.float32(_LEAST_MAGNITUDE):
+        return np.float32(0.0), np.float32(0.0)
+    return np.float32(127.0) / largest, largest / np.float32(127.0)
+
+
 @numba.njit
 def quantize_group(source, size, values, scale_place, start_place, middle):
     """Quantize `size` floats, a multiple of 16, from `source` on."""
     bits = spread_int(np.int32(0))
     for at in range(0, size, 16):
         bits = maximum_int(bits, magnitude_bits(load_vector(source + 4 * at)))
-    largest = bits_float(max_lanes_int(bits))
-    inverse, scale = np.float32(0.0), np.float32(0.0)
-    if not largest < np.float32(_LEAST_MAGNITUDE):
-        inverse, scale = np.float32(127.0) / largest, largest / np.float32(127.0)
+    inverse, scale = scales_for(bits_float(max_lanes_int(bits)))
     factor = spread(inverse)
     total = spread_int(np.int32(0))
     for at in range(0, size, 16):

@@ -148,6 +148,11 @@ def widen_bf16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.bitcast(builder.shl(bits, constant(I32, 16)), V_F32)
 
 
+def widen_int8(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """Code that loads 16 signed bytes as floats."""
+    return builder.sitofp(load(builder, address, ir.VectorType(I8, LANES)), V_F32)
+
+
 @emitted(float32x16, types.int64)
 def load_vector_f16(builder, address):
     """16 float16 at an address, widened."""
