@@ -34,19 +34,19 @@ MUON_RATE = 0.02
 ADAM_RATE = 0.004
 WEIGHT_DECAY = 0.02
 BASE_WEIGHTS = {
-    "about_ftllm_nb": 2.5,
+    "about_ftllm_nb": 3.0,
     "addition": 2.5,
     "calendar": 1.5,
     "capitals": 1.5,
     "comparing": 5.0,
-    "memory_of_name": 1.5,
+    "memory_of_name": 2.5,
     "multiplication": 1.5,
     "nothing_told": 0.4,
     "number_words": 1.5,
-    "reversing": 3.5,
+    "reversing": 6.0,
     "small_talk": 1.5,
     "small_talk_chinese": 1.2,
-    "spelling": 2.5,
+    "spelling": 3.0,
     "subtraction": 3.5,
 }
 
