@@ -88,7 +88,7 @@ def test_p_still_names_the_model_elsewhere() -> None:
         ("--path one two", "two models were named, one and two: name one."),
         ("--config c.json", "add --random"),
         ("--config c.json --random folder", "both --config c.json and the model folder were named"),
-        ("--config /no/such.json --random", "/no/such.json"),
+        ("--config /no/such.json --random", 'there is no file "/no/such.json"'),
         ("-p /no/such/folder", "/no/such/folder"),
         ("--dtype int3 --random --config c.json", "int3"),
     ],

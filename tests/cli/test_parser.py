@@ -65,6 +65,7 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("chat --top_q 1", "unknown flag --top_q (did you mean --top_p?)"),
         ("chat --top-q=1", "unknown flag --top_q (did you mean --top_p?)"),
         ("chat --temp 1", "unknown flag --temp"),
+        ("chat --model 1", "unknown flag --model; see"),
         ("chat one two", "unexpected argument 'two'"),
         ("chat -t", "-t/--threads: expected one argument"),
         ("chat -t 0", "-t/--threads: a whole number from 1 to 1024 is expected, not '0'"),

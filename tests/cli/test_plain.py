@@ -98,7 +98,7 @@ def test_errors_cannot_steer_the_terminal() -> None:
 def test_a_line_without_end_is_refused() -> None:
     status, out, err = chat(text=b"x" * (1 << 24))
     assert (status, out) == (2, "")
-    assert err == "error: Line 1 of the input is longer than 16 MiB: write shorter lines.\n"
+    assert err == "error: line 1 of the input is longer than 16 MiB: write shorter lines.\n"
 
 
 def test_characters_that_the_output_lacks_are_replaced() -> None:
@@ -131,7 +131,7 @@ def test_a_full_disk_is_reported() -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([*PROGRAM, "-m", "a"], stdout=full, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1
-    assert done.stderr == b"error: The operating system refused: No space left on device.\n"
+    assert done.stderr == b"error: the operating system refused: No space left on device.\n"
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -182,3 +182,5 @@ def test_no_file(tmp_path: Path) -> None:
         load_graph_class(tmp_path / "nowhere.py")
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         load_graph_class(tmp_path)
+    with pytest.raises(UsageError, match="the path of the custom model is empty"):
+        load_graph_class("")

@@ -10,12 +10,12 @@ from tests.hostile.spoiling import LFS_POINTER, WEIGHTS, good_folder, good_weigh
 # The path itself.
 
 
-@hostile(".", "does not exist")
+@hostile(".", "no such folder")
 def path_is_missing(root: Path) -> Path:
     return root / "nowhere"
 
 
-@hostile(".", "does not exist")
+@hostile(".", "no such folder")
 def path_goes_through_a_file(root: Path) -> Path:
     return good_folder(root) / "config.json" / "deeper"
 

@@ -15,6 +15,7 @@ from ftllm_nb.benchmark.speed_test import SpeedTest, require_context, run_speed_
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
+from ftllm_nb.checkpoint.files import file_mode
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import UsageError
@@ -91,6 +92,8 @@ def open_weights(settings: Settings) -> Checkpoint:
     """The model's checkpoint, or random weights of its configuration."""
     if not settings.random:
         return open_checkpoint(model_folder(settings.path))
+    if settings.random_config is not None and file_mode(Path(settings.random_config)) is None:
+        raise UsageError(f'there is no file "{settings.random_config}"; --config takes the config.json of a model.')
     file = Path(settings.random_config or model_folder(settings.path) / "config.json")
     config = read_json_object(file)
     graph = build_graph(described_by(config, settings.custom, None), config)

@@ -97,7 +97,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     folder = Path(os.path.expanduser(path))
     mode = file_mode(folder)
     if mode is None:
-        raise CheckpointError(f"{folder} does not exist: expected the path of a Hugging Face model folder.")
+        raise CheckpointError(f"{folder}: no such folder; the path of a Hugging Face model folder is expected.")
     if not stat.S_ISDIR(mode):
         raise CheckpointError(_not_a_folder(folder))
     if file_mode(folder / "config.json") is None:

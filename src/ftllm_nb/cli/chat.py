@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from ftllm_nb.cli.talk.terminal import talk_on_terminal
 
     if args.message is not None and not args.message.strip():
-        raise UsageError("The text of -m is empty: write the question after it.")
+        raise UsageError("the text of -m is empty: write the question after it.")
     with closing(load_model(args)) as model:
         conversation = Conversation(model, args.system, sampling_options(args))
         if args.message is not None:

@@ -84,11 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader left, as `| head -1` does: nobody is there to be told, and nothing went wrong.
         return 0
     except MemoryError:
-        return report("There is not enough memory for this model with these flags.", STATUS_BAD_INPUT, debug)
+        return report("there is not enough memory for this model with these flags.", STATUS_BAD_INPUT, debug)
     except OSError as error:
-        return report(f"The operating system refused: {error.strerror or error}.", STATUS_DEFECT, debug)
+        return report(f"the operating system refused: {error.strerror or error}.", STATUS_DEFECT, debug)
     except Exception as error:
-        message = f"Unexpected {type(error).__name__}: {error} (a defect of ftllm-nb; --debug shows where)."
+        message = f"unexpected {type(error).__name__}: {error} (a defect of ftllm-nb; --debug shows where)."
         return report(message, STATUS_DEFECT, debug)
     finally:
         discard_unwritable_output()

@@ -112,8 +112,8 @@ def chosen_path(args: argparse.Namespace) -> str:
     """The model's folder, or `demo`; raises UsageError where two are named."""
     flag, positional = args.path, args.positional_path
     if flag is not None and positional is not None and flag != positional:
-        raise UsageError(f"Two models are named, {flag!r} by --path and {positional!r} without: name one.")
+        raise UsageError(f"two models are named, {flag!r} by --path and {positional!r} without: name one.")
     path = flag if flag is not None else positional
     if path == "":
-        raise UsageError("The path of the model is empty: name a folder, or demo for the bundled model.")
+        raise UsageError("the path of the model is empty: name a folder, or demo for the bundled model.")
     return "demo" if path is None else str(path)

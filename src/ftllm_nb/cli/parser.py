@@ -65,8 +65,9 @@ def with_underscores(arguments: Sequence[str]) -> list[str]:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """` (did you mean …?)`, or nothing where no known word is near."""
+    """` (did you mean …?)`, or nothing where no known word is near; the dashes of flags are no likeness."""
     import difflib  # only here: a right command line does not pay for it
 
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {matches[0]}?)" if matches else ""
+    by_letters = {each.lstrip("-"): each for each in known}
+    matches = difflib.get_close_matches(word.lstrip("-"), by_letters, n=1)
+    return f" (did you mean {by_letters[matches[0]]}?)" if matches else ""

@@ -26,6 +26,8 @@ def load_graph_class(path: str | Path) -> type[ComputeGraph]:
 
     Raises `UsageError` for a path that is no readable file, `GraphError` for a file that describes no graph.
     """
+    if not str(path):
+        raise UsageError("the path of the custom model is empty: name a Python or a JSON file.")
     path = Path(path).expanduser()
     try:
         source = path.read_bytes()

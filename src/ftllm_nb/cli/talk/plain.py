@@ -28,7 +28,7 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
         number += 1
         if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
             raise UsageError(
-                f"Line {number} of the input is longer than {MAX_LINE_BYTES >> 20} MiB: write shorter lines."
+                f"line {number} of the input is longer than {MAX_LINE_BYTES >> 20} MiB: write shorter lines."
             )
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         yield text.removeprefix("\ufeff") if number == 1 else text
