@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ftllm_nb import loading
 from ftllm_nb.checkpoint import open_checkpoint
@@ -41,11 +42,11 @@ def test_tree_names_what_exists() -> None:
     assert missing == []
 
 
-def test_tree_is_whole() -> None:
-    """Every file and folder at the top of the package is named."""
-    package = "src/ftllm_nb/"
-    named = {path.removeprefix(package).split("/")[0] for path in tree_paths() if path.startswith(package)}
-    present = {entry.name for entry in (ROOT / package).iterdir()} - NOT_IN_TREE
+@pytest.mark.parametrize("folder", ["src/ftllm_nb/", "examples/", "bench/"])
+def test_tree_is_whole(folder: str) -> None:
+    """Every file and folder at the top of the package, of the examples and of the benchmarks is named."""
+    named = {path.removeprefix(folder).split("/")[0] for path in tree_paths() if path.startswith(folder)}
+    present = {entry.name for entry in (ROOT / folder).iterdir()} - NOT_IN_TREE
     assert present <= named
 
 

@@ -1,6 +1,6 @@
 """Say what ftllm-nb found on this machine and what it chose: CPU, instruction tier, threads, limits, cache.
 
-The limits are measured (about ten seconds): how fast memory can be read, how many float32 multiply-adds and int8
+The limits are measured, which takes some seconds: how fast memory can be read, how many float32 multiply-adds and int8
 dot products the cores can do in a second, on all threads together.
 """
 
