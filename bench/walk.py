@@ -17,7 +17,7 @@ from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 
 
 @kernel()
-def empty(row, step, worker):  # type: ignore[no-untyped-def]
+def empty(row, step, worker):
     """Does nothing."""
 
 
