@@ -16,7 +16,6 @@ from ftllm_nb.kernels.emit import (
     F32,
     I1,
     I8,
-    I16,
     I32,
     I64,
     LINE_BYTES,
@@ -65,13 +64,6 @@ def load_f16(builder, address):
     return builder.fpext(load(builder, address, F16, 2), F32)
 
 
-@emitted(types.float32, types.int64)
-def load_bf16(builder, address):
-    """The bfloat16 at an address, widened."""
-    bits = builder.zext(load(builder, address, I16, 2), I32)
-    return builder.bitcast(builder.shl(bits, ir.Constant(I32, 16)), F32)
-
-
 @emitted(types.void, types.int64, types.int64)
 def store_i64(builder, address, value):
     """Write an int64."""
@@ -110,12 +102,6 @@ def fetch_lines(address, size):
     """Ask for the cache lines of `size` bytes."""
     for at in range(0, size, LINE_BYTES):
         fetch_line(address + at)
-
-
-@emitted(types.int64, types.float32)
-def float_bits(builder, value):
-    """The bits of a float32, as an int64."""
-    return builder.zext(builder.bitcast(value, I32), I64)
 
 
 @emitted(types.float32, types.int64)

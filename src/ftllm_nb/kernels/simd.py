@@ -102,12 +102,6 @@ def _lanes_below(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
     return builder.icmp_signed("<", lanes, splat(builder, count))
 
 
-@emitted(mask16, types.int64)
-def lanes_below(builder, count):
-    """A mask with the first `count` lanes set; `count` may be negative or above 16."""
-    return _lanes_below(builder, count)
-
-
 @emitted(float32x16, types.int64)
 def load_vector(builder, address):
     """16 float32 at an address."""
@@ -153,24 +147,6 @@ def widen_int8(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.sitofp(load(builder, address, ir.VectorType(I8, LANES)), V_F32)
 
 
-@emitted(float32x16, types.int64)
-def load_vector_f16(builder, address):
-    """16 float16 at an address, widened."""
-    return widen_f16(builder, address)
-
-
-@emitted(float32x16, types.int64)
-def load_vector_bf16(builder, address):
-    """16 bfloat16 at an address, widened."""
-    return widen_bf16(builder, address)
-
-
-@emitted(types.void, types.int64, float32x16)
-def store_vector_f16(builder, address, value):
-    """Write 16 float32 as float16, rounded to nearest even."""
-    store(builder, builder.fptrunc(value, V_F16), address, 2)
-
-
 def _call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     kind = values[0].type
     return builder.call(function(builder, name, kind, *(value.type for value in values)), values)
@@ -180,12 +156,6 @@ def _call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
 def fma(builder, a, b, c):
     """a · b + c, rounded once."""
     return _call(builder, "llvm.fma.v16f32", a, b, c)
-
-
-@emitted(types.float32, types.float32, types.float32, types.float32)
-def fma_scalar(builder, a, b, c):
-    """a · b + c on scalars, rounded once."""
-    return _call(builder, "llvm.fma.f32", a, b, c)
 
 
 @emitted(float32x16, float32x16, float32x16)
