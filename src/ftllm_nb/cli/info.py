@@ -9,22 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ftllm_nb.cli.number_types import whole_number
+from ftllm_nb.cli.model_arguments import add_threads_argument
 
-MAX_THREADS = 1024
 READ_BYTES = 512 << 20
 """Read bandwidth is measured over as much memory as a small model takes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb info`."""
-    parser.add_argument(
-        "-t",
-        "--threads",
-        type=whole_number(1, MAX_THREADS),
-        metavar="N",
-        help=f"number of threads, 1 to {MAX_THREADS} (default: the physical cores that the process may use)",
-    )
+    add_threads_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

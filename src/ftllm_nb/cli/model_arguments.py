@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.errors import UsageError
+from ftllm_nb.host_cores import MAX_THREADS
 
 if TYPE_CHECKING:
     from ftllm_nb.llm import Model
-
-MAX_THREADS = 1024
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,19 +65,24 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float16", "float32", "int8"),
         help="type of the stored keys and values of earlier tokens: float16, float32 or int8 (default: float16)",
     )
-    group.add_argument(
-        "-t",
-        "--threads",
-        type=whole_number(1, MAX_THREADS),
-        metavar="N",
-        help=f"number of threads, 1 to {MAX_THREADS} (default: the physical cores that the process may use)",
-    )
+    add_threads_argument(group)
     group.add_argument(
         "--engine",
         default="compiled",
         choices=("compiled", "reference"),
         help="what computes: compiled, the fast kernels, or reference, the slow NumPy definitions of the "
         "operators, to check a graph (default: compiled)",
+    )
+
+
+def add_threads_argument(container: argparse._ActionsContainer) -> None:
+    """Declare `--threads` on a parser or in a group of its flags."""
+    container.add_argument(
+        "-t",
+        "--threads",
+        type=whole_number(1, MAX_THREADS),
+        metavar="N",
+        help=f"number of threads, 1 to {MAX_THREADS} (default: the physical cores that the process may use)",
     )
 
 
