@@ -20,13 +20,13 @@ chat: $(VENV)/.package ## talk to the bundled demo model
 	@$(VENV)/bin/ftllm-nb chat $(ARGS)
 
 test: $(VENV)/.dev ## run the tests
-	$(VENV)/bin/python -m pytest -m "not oracle" $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not oracle and not slow" $(ARGS)
 
 oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
-	$(ORACLE_VENV)/bin/python -m pytest -m oracle $(ARGS)
+	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(ARGS)
 
 lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
-	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle" $(ARGS)
+	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle and not slow" $(ARGS)
 
 wheel: ## build the wheel, install it alone into a new environment and ask it a question
 	rm -rf $(WHEEL_VENV) dist

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PROGRAM = """
 import numpy as np
@@ -26,10 +29,10 @@ print("right")
 """
 
 
-def start(cache: Path) -> subprocess.Popen[str]:
+def start(cache: Path, program: str = PROGRAM) -> subprocess.Popen[str]:
     environment = {**os.environ, "FTLLM_NB_CACHE_DIR": str(cache)}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", program], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
@@ -38,14 +41,54 @@ def assert_right(process: subprocess.Popen[str]) -> None:
     assert output == "right\n", errors
 
 
-def test_four_cold_processes_leave_a_right_cache(tmp_path: Path) -> None:
-    processes = [start(tmp_path) for _ in range(4)]
-    for process in processes:
+def start_four_cold(cache: Path) -> None:
+    """Four processes at once on an empty cache, then one more on what they left."""
+    for process in [start(cache) for _ in range(4)]:
         assert_right(process)
-    names = [path.name for path in tmp_path.rglob("*.kernel")]
+    names = [path.name for path in cache.rglob("*.kernel")]
     assert len(names) == 5, names
-    assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "no temporary file is left"
-    assert_right(start(tmp_path))
+    assert not [path for path in cache.rglob(".*") if path.is_file()], "no temporary file is left"
+    assert_right(start(cache))
+
+
+def test_four_cold_processes_leave_a_right_cache(tmp_path: Path) -> None:
+    start_four_cold(tmp_path)
+
+
+@pytest.mark.slow
+def test_they_leave_a_right_cache_every_time(tmp_path: Path) -> None:
+    for number in range(20):
+        start_four_cold(tmp_path / str(number))
+
+
+PRODUCTS = """
+import sys
+sys.path.insert(0, ROOT)
+import numpy as np
+from tests.kernels.test_integer_matmul import exact_product, integer_format, product
+
+random = np.random.default_rng(0)
+x, weight = random.standard_normal((3, 64), np.float32), random.standard_normal((16, 64), np.float32)
+bias = np.zeros(16, np.float32)
+for name in NAMES:
+    format = integer_format(name)
+    assert np.allclose(product(format, x, weight, bias), exact_product(format, x, weight, bias), atol=1e-4), name
+print("right")
+"""
+
+
+def test_functions_of_one_name_from_different_processes_do_not_clash(tmp_path: Path) -> None:
+    """Two processes compile the like for two formats, in the same order; the last ones load the code of both."""
+
+    def products(cache: str, *names: str) -> None:
+        program = PRODUCTS.replace("NAMES", repr(names)).replace("ROOT", repr(str(Path(__file__).parents[2])))
+        assert_right(start(tmp_path / cache, program))
+
+    for name in ("int8", "int8g32"):
+        products(name, name)
+        shutil.copytree(tmp_path / name, tmp_path / "both", dirs_exist_ok=True)
+    products("both", "int8", "int8g32")
+    products("both", "int8g32", "int8")
 
 
 def test_damaged_files_are_compiled_again(tmp_path: Path) -> None:
