@@ -23,6 +23,7 @@ import transformers
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.benchmark.speed_test import time_steps
 from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.loading import describe, open_executor
 
 DTYPES = ("bfloat16", "float32")
@@ -86,7 +87,7 @@ def transformers_runner(config_file: str, dtype: str) -> Callable[[np.ndarray], 
 
 def own_runner(config_file: str, dtype: str, threads: int) -> Callable[[np.ndarray], float]:
     """A function that prefills a prompt with ftllm-nb and returns the seconds."""
-    with open_weights(Settings(random_config=config_file, random=True, dtype=dtype)) as checkpoint:
+    with open_weights(Settings(random_config=config_file, random=True, options=EngineOptions(dtype=dtype))) as checkpoint:
         executor = open_executor(describe(checkpoint), checkpoint, WeightTypes(dtype), threads=threads)
     gc.collect()
 
