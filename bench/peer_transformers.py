@@ -87,14 +87,15 @@ def transformers_runner(config_file: str, dtype: str) -> Callable[[np.ndarray], 
 
 def own_runner(config_file: str, dtype: str, threads: int) -> Callable[[np.ndarray], float]:
     """A function that prefills a prompt with ftllm-nb and returns the seconds."""
-    with open_weights(Settings(random_config=config_file, random=True, options=EngineOptions(dtype=dtype))) as checkpoint:
+    settings = Settings(random_config=config_file, random=True, options=EngineOptions(dtype=dtype))
+    with open_weights(settings) as checkpoint:
         executor = open_executor(describe(checkpoint), checkpoint, WeightTypes(dtype), threads=threads)
     gc.collect()
 
     def run(prompt: np.ndarray) -> float:
         sequence = executor.new_sequence()
         try:
-            return time_steps(executor, sequence, prompt, executor.max_step_tokens)
+            return time_steps(executor, [sequence], prompt, executor.max_step_tokens)
         finally:
             executor.free_sequence(sequence)
 

@@ -80,7 +80,7 @@ def test_the_share_is_that_of_the_nearer_limit() -> None:
 
 
 def test_integer_products_are_compared_with_the_dot_product_peak() -> None:
-    prompt, decode = SpeedTest(False, 10, [1.0]), SpeedTest(True, 10, [1.0])
+    prompt, decode = SpeedTest(False, 10, seconds=[1.0]), SpeedTest(True, 10, seconds=[1.0])
     work = Work(weight_bytes=10**9, operations=100 * 10**9)
     with_dot = MachineLimits(2, 10**9, 20.0, 200.0, 1000.0)
     assert compare_with_limits(prompt, work, with_dot, uses_dot=True).limit == "dot"

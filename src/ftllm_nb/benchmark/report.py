@@ -57,6 +57,8 @@ def as_json(report: Report) -> dict[str, Any]:
         results.append(
             {
                 "test": test.name,
+                "batch": test.batch,
+                "depth": test.depth,
                 "tokens_per_s": test.tokens_per_s,
                 "stddev": test.stddev,
                 "gb_per_s": reached.gb_per_s,

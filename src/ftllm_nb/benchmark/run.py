@@ -10,12 +10,14 @@ from typing import Any
 
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.limits import measure_limits
+from ftllm_nb.benchmark.profile import Profile, profile_test
 from ftllm_nb.benchmark.report import Report
 from ftllm_nb.benchmark.speed_test import SpeedTest, require_context, run_speed_tests
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.checkpoint.files import file_mode
+from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import UsageError
@@ -49,6 +51,8 @@ class Settings:
     prompt_tokens: list[int] | tuple[int, ...] = (512,)
     generated_tokens: list[int] | tuple[int, ...] = (64,)
     repetitions: int = 5
+    batch: int = 1
+    depth: int = 0
 
 
 def run_benchmark(
@@ -88,6 +92,28 @@ def run_benchmark(
         )
 
 
+def run_profile(
+    settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
+) -> list[Profile]:
+    """Profile a step of each test; raises subclasses of `FtllmError`."""
+    options = settings.options
+    if options.engine != "compiled":
+        raise UsageError(f"--profile looks into the compiled engine, not into --engine {options.engine}.")
+    threads = options.check(warn)
+    weight_types = chosen_weight_types(options)
+    with open_weights(settings) as checkpoint:
+        graph = describe(checkpoint, settings.custom)
+        executor = open_executor(
+            graph, checkpoint, weight_types, kv_cache_dtype=options.kv_cache_dtype, threads=threads, progress=progress
+        )
+        assert isinstance(executor, CompiledExecutor)
+        with closing(executor):
+            tests = speed_tests(settings)
+            require_context(tests, executor.max_positions)
+            limits = measure_limits(threads, size_of(graph, weight_types).weight_bytes)
+            return [profile_test(executor, test, weight_types.formats(graph), limits) for test in tests]
+
+
 def open_weights(settings: Settings) -> Checkpoint:
     """The model's checkpoint, or random weights of its configuration."""
     if not settings.random:
@@ -114,8 +140,9 @@ def stored_dtype(dtype: str, config: dict[str, Any]) -> str:
 
 def speed_tests(settings: Settings) -> list[SpeedTest]:
     """The prompts, then the generations; counts of 0 are left out."""
-    prompts = [SpeedTest(is_decode=False, tokens=count) for count in settings.prompt_tokens if count]
-    generations = [SpeedTest(is_decode=True, tokens=count) for count in settings.generated_tokens if count]
+    depth = settings.depth
+    prompts = [SpeedTest(False, count, depth=depth) for count in settings.prompt_tokens if count]
+    generations = [SpeedTest(True, count, settings.batch, depth) for count in settings.generated_tokens if count]
     return prompts + generations
 
 

@@ -24,17 +24,26 @@ WARM_UP_DECODE_TOKENS = 8
 class SpeedTest:
     """Prefill of a prompt of `tokens` (pp) or decode of `tokens` one by one after a short prompt (tg).
 
-    `seconds`: what each repetition took.
+    `batch`: sequences that are decoded together. `depth`: tokens that are in the cache before. `seconds`: what each
+    repetition took.
     """
 
     is_decode: bool
     tokens: int
+    batch: int = 1
+    depth: int = 0
     seconds: list[float] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """As llama-bench names it: pp512, tg64."""
-        return f"{'tg' if self.is_decode else 'pp'}{self.tokens}"
+        """As llama-bench names it: pp512, tg64, tg64 @ d4096; and tg64 @ b16 for several sequences."""
+        batch = f" @ b{self.batch}" if self.batch > 1 else ""
+        return f"{'tg' if self.is_decode else 'pp'}{self.tokens}{batch}{f' @ d{self.depth}' if self.depth else ''}"
+
+    @property
+    def total_tokens(self) -> int:
+        """Of all sequences."""
+        return self.tokens * self.batch
 
     @property
     def tokens_per_s(self) -> float:
@@ -48,11 +57,11 @@ class SpeedTest:
 
     @property
     def context_tokens(self) -> int:
-        """Positions that the test needs."""
-        return self.tokens + DECODE_PROMPT_TOKENS if self.is_decode else self.tokens
+        """Positions that the test needs in each sequence."""
+        return self.depth + self.tokens + (DECODE_PROMPT_TOKENS if self.is_decode else 0)
 
     def _rates(self) -> list[float]:
-        return [self.tokens / seconds for seconds in self.seconds]
+        return [self.total_tokens / seconds for seconds in self.seconds]
 
 
 def require_context(tests: list[SpeedTest], max_positions: int) -> None:
@@ -101,30 +110,32 @@ class _SpeedTask(Task):
             warm_up_tokens = min(test.tokens, WARM_UP_DECODE_TOKENS) if test.is_decode else test.tokens
             for repetition in range(1 + self._repetitions):
                 if repetition == 0:
-                    self._time(executor, test.is_decode, warm_up_tokens)
+                    self._time(executor, test, warm_up_tokens)
                 else:
-                    test.seconds.append(self._time(executor, test.is_decode, test.tokens))
+                    test.seconds.append(self._time(executor, test, test.tokens))
                 done += 1
                 self.emit(done)
 
-    def _time(self, executor: Executor, is_decode: bool, tokens: int) -> float:
-        sequence = executor.new_sequence()
+    def _time(self, executor: Executor, test: SpeedTest, tokens: int) -> float:
+        sequences = [executor.new_sequence() for _ in range(test.batch)]
+        before = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0)
+        step_tokens = 1 if test.is_decode else executor.max_step_tokens
         try:
-            token_ids = self._random_ids(executor, tokens)
-            if not is_decode:
-                return time_steps(executor, sequence, token_ids, executor.max_step_tokens)
-            prompt = self._random_ids(executor, DECODE_PROMPT_TOKENS)
-            time_steps(executor, sequence, prompt, executor.max_step_tokens)
-            return time_steps(executor, sequence, token_ids, 1)
+            for sequence in sequences:
+                time_steps(executor, [sequence], self._random_ids(executor, before), executor.max_step_tokens)
+            return time_steps(executor, sequences, self._random_ids(executor, tokens), step_tokens)
         finally:
-            executor.free_sequence(sequence)
+            for sequence in sequences:
+                executor.free_sequence(sequence)
 
     def _random_ids(self, executor: Executor, count: int) -> NDArray[np.int32]:
         return self._random.integers(0, executor.vocab_size, count, np.int32)
 
 
-def time_steps(executor: Executor, sequence: Any, token_ids: NDArray[np.int32], step_tokens: int) -> float:
-    """Seconds for appending all tokens to the sequence, `step_tokens` a step.
+def time_steps(
+    executor: Executor, sequences: list[Any], token_ids: NDArray[np.int32], step_tokens: int
+) -> float:
+    """Seconds for appending all tokens to each of the sequences, `step_tokens` of each a step.
 
     Logits are wanted of the last token, as after a prompt, or of each where a step holds one, as in decode.
     """
@@ -132,5 +143,5 @@ def time_steps(executor: Executor, sequence: Any, token_ids: NDArray[np.int32], 
     for begin in range(0, len(token_ids), step_tokens):
         end = begin + step_tokens
         wants_logits = step_tokens == 1 or end >= len(token_ids)
-        executor.run([SequenceStep(sequence, token_ids[begin:end], wants_logits)])
+        executor.run([SequenceStep(sequence, token_ids[begin:end], wants_logits) for sequence in sequences])
     return time.perf_counter() - started

@@ -117,17 +117,18 @@ class Reached:
 def work_of(test: SpeedTest, weights: Iterable[LinearWeight], max_step_tokens: int) -> Work:
     """The work of one repetition of a test."""
     steps = test.tokens if test.is_decode else -(-test.tokens // max_step_tokens)
-    logit_rows = test.tokens if test.is_decode else 1
+    logit_rows = test.total_tokens if test.is_decode else 1
+    logit_steps = steps if test.is_decode else 1
     weight_bytes = operations = 0
     for weight in weights:
-        weight_bytes += weight.packed_bytes * (logit_rows if weight.for_logits else steps)
-        operations += weight.operations * (logit_rows if weight.for_logits else test.tokens)
+        weight_bytes += weight.packed_bytes * (logit_steps if weight.for_logits else steps)
+        operations += weight.operations * (logit_rows if weight.for_logits else test.total_tokens)
     return Work(weight_bytes, operations)
 
 
 def compare_with_limits(test: SpeedTest, work: Work, limits: MachineLimits, uses_dot: bool) -> Reached:
     """How near a test came to the limits; `uses_dot`: its products are int8 rather than float32."""
-    tests_per_s = test.tokens_per_s / test.tokens
+    tests_per_s = test.tokens_per_s / test.total_tokens
     gb_per_s = work.weight_bytes * tests_per_s / 1e9
     gop_per_s = work.operations * tests_per_s / 1e9
     shares = {"read": gb_per_s / limits.read_gb_per_s}

@@ -9,10 +9,14 @@ random, and nothing is sampled.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, engine_options
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftllm_nb.benchmark.run import Settings
 
 DEFAULT_PROMPT_TOKENS = [512]
 DEFAULT_GENERATED_TOKENS = [64]
@@ -110,25 +114,29 @@ def run(args: argparse.Namespace) -> int:
     if not any(prompt_tokens) and not any(args.n_gen):
         raise UsageError("there is nothing to measure: -p and -n are both 0.")
 
+    if args.svg is not None and not args.profile:
+        raise UsageError("--svg draws a profile: add --profile.")
+
     from ftllm_nb.benchmark.run import Settings, run_benchmark
     from ftllm_nb.cli.progress_bar import ProgressBar
     from ftllm_nb.engine_options import EngineOptions
 
+    settings = Settings(
+        path=path,
+        random_config=args.config,
+        random=args.random,
+        custom=args.custom,
+        options=EngineOptions(**engine_options(args)),
+        prompt_tokens=prompt_tokens,
+        generated_tokens=args.n_gen,
+        repetitions=args.repetitions,
+        batch=args.batch,
+        depth=args.depth,
+    )
+    if args.profile:
+        return print_profile(settings, args)
     with ProgressBar() as bar:
-        report = run_benchmark(
-            Settings(
-                path=path,
-                random_config=args.config,
-                random=args.random,
-                custom=args.custom,
-                options=EngineOptions(**engine_options(args)),
-                prompt_tokens=prompt_tokens,
-                generated_tokens=args.n_gen,
-                repetitions=args.repetitions,
-            ),
-            progress=bar.update,
-            warn=bar.warn,
-        )
+        report = run_benchmark(settings, progress=bar.update, warn=bar.warn)
 
     import json
 
@@ -137,4 +145,25 @@ def run(args: argparse.Namespace) -> int:
     print(json.dumps(as_json(report), indent=2) if args.json else as_table(report))
     for sentence in report.drifts():
         bar.warn(sentence)
+    return 0
+
+
+def print_profile(settings: Settings, args: argparse.Namespace) -> int:
+    """Measure and print where the time goes; the exit status."""
+    import json
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from ftllm_nb.benchmark.profile import as_svg, as_tables
+    from ftllm_nb.benchmark.run import run_profile
+    from ftllm_nb.cli.progress_bar import ProgressBar
+
+    with ProgressBar() as bar:
+        profiles = run_profile(settings, progress=bar.update, warn=bar.warn)
+    if args.svg is not None:
+        try:
+            Path(args.svg).write_text(as_svg(profiles), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the picture {args.svg} cannot be written: {error.strerror}.") from None
+    print(json.dumps([asdict(profile) for profile in profiles], indent=2) if args.json else as_tables(profiles))
     return 0

@@ -6,6 +6,7 @@ all worker threads, with host steps in between where the graph has any.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
-from ftllm_nb.graph.lower import Program, lower
+from ftllm_nb.graph.lower import Program, RowLabel, lower
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.storage import rows_symbol
 from ftllm_nb.graph.types import Symbol
@@ -59,6 +60,7 @@ class CompiledExecutor:
             raise UsageError(f'"{kv_cache_dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
         self.vocab_size = graph.vocab_size
         self._graph = graph
+        self._noted: list[tuple[RowLabel, float]] | None = None
         layout = plan_block(graph.caches, kv_cache_dtype)
         places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
         format_of = weight_types.formats(graph)
@@ -101,15 +103,39 @@ class CompiledExecutor:
         needs = self._program.needs
         plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
         context = StepContext(wants_logits=tuple(step.wants_logits for step in steps))
-        for segment in self._program.segments:
+        for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
                 self._evaluate(segment, plan, context)
-            elif not self._pool.run(segment, plan.header):
+            elif not self._walk(number, segment, plan):
                 raise StepStopped
         for step in steps:
             step.sequence.length += len(step.token_ids)
         logits: Floats = self._view(self._graph.logits, plan)[0]
         return logits
+
+    def profile(self, steps: list[SequenceStep]) -> list[tuple[RowLabel, float]]:
+        """Run one step as `run` does; the seconds of each row of the program, host steps left out."""
+        self._noted = []
+        try:
+            self.run(steps)
+            return self._noted
+        finally:
+            self._noted = None
+
+    def _walk(self, number: int, rows: NDArray[np.int64], plan: StepPlan) -> bool:
+        if self._noted is None:
+            return self._pool.run(rows, plan.header)
+        times = np.zeros(len(rows) + 1, np.int64)
+        self._pool.note_times(times)
+        started = time.perf_counter()
+        try:
+            finished = self._pool.run(rows, plan.header)
+        finally:
+            self._pool.note_times(None)
+        counts = np.diff(times)
+        seconds = counts * ((time.perf_counter() - started) / max(1, int(counts.sum())))
+        self._noted += zip(self._program.labels[number], seconds.tolist(), strict=True)
+        return finished
 
     def request_stop(self) -> None:
         """Let the running step stop after a chunk of the operator at work."""

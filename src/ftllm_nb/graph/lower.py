@@ -6,6 +6,7 @@ only a NumPy reference) between them.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,15 @@ class VectorPart:
     target: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class RowLabel:
+    """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all)."""
+
+    operator: str
+    weights: tuple[Value, ...]
+    layer: int | None
+
+
 @dataclass
 class Needs:
     """What the graph's operators need of the engine."""
@@ -55,10 +65,11 @@ class Needs:
 class Program:
     """A lowered graph. `segments`: int64 [rows, ROW_FIELDS] tables, and nodes to evaluate on the host.
 
-    `memory` keeps alive what the rows point to.
+    `labels`: of each segment's rows. `memory` keeps alive what the rows point to.
     """
 
     segments: list[NDArray[np.int64] | Node]
+    labels: list[list[RowLabel]]
     kernels: list[Kernel]
     places: dict[Value, Place]
     weights: list[WeightPart]
@@ -103,10 +114,11 @@ class _Lowering:
         self.slabs = Slabs()
         self.arena = self._allocate(self.spans.size, "activations")
         self.rows: list[list[int]] = []
+        self.labels: list[RowLabel] = []
         self.node: Node | None = None
         self.packed: dict[tuple[Value, ...], PackedWeight] = {}
         self.loaded_vectors: dict[tuple[Value | int, ...], int] = {}
-        self.program = Program([], [], {}, [], [], Needs(), {}, self.memory, self.arena)
+        self.program = Program([], [], [], {}, [], [], Needs(), {}, self.memory, self.arena)
 
     def run(self) -> Program:
         """Lower node by node."""
@@ -115,6 +127,7 @@ class _Lowering:
             if node.operator.lower is None:
                 self._end_table()
                 self.program.segments.append(node)
+                self.program.labels.append([])
                 for value in (*node.inputs.values(), *node.outputs.values()):
                     if value.kind == "data":
                         self.place(value)
@@ -131,11 +144,14 @@ class _Lowering:
         bits = [_float_bits(value) if isinstance(value, float) else value for value in arguments]
         self.rows.append([len(self.program.kernels), *bits, *[0] * (ROW_FIELDS - 1 - len(bits))])
         self.program.kernels.append(kernel)
+        assert self.node is not None
+        self.labels.append(_label(self.node))
 
     def _end_table(self) -> None:
         if self.rows:
             self.program.segments.append(np.array(self.rows, np.int64))
-            self.rows = []
+            self.program.labels.append(self.labels)
+            self.rows, self.labels = [], []
 
     def place(self, tensor: Value) -> Place:
         """Where an activation lies; remembered for host steps."""
@@ -234,3 +250,12 @@ class _Lowering:
 
 def _float_bits(value: float) -> int:
     return int(struct.unpack("<I", struct.pack("<f", value))[0])
+
+
+def _label(node: Node) -> RowLabel:
+    """The layer is the first whole number in the name of a weight or cache that the node reads."""
+    values = [value for value in node.inputs.values() if value.kind != "data"]
+    numbers = (re.search(r"(?<![A-Za-z0-9])\d+", value.name) for value in values)
+    layer = next((int(number[0]) for number in numbers if number is not None), None)
+    matrices = tuple(value for value in values if value.kind == "weight" and value.type.rank == 2)
+    return RowLabel(node.operator.name, matrices, layer)

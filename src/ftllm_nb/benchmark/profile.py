@@ -1,0 +1,160 @@
+"""Where a step's time goes: by operator and by layer, from time stamps that the walker takes between operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ftllm_nb.benchmark.limits import MachineLimits
+from ftllm_nb.benchmark.speed_test import SpeedTest
+from ftllm_nb.engine.compiled_executor import CompiledExecutor
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.graph.ir import FormatOf
+from ftllm_nb.graph.lower import RowLabel
+
+STEPS = 10
+"""Steps whose mean is taken, after one to warm up."""
+OUTSIDE = "outside of layers"
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows of a step taken together: what they are, how many, their seconds, and the share of the step.
+
+    `rate` and `limit`: "25.1 GB/s" and "70.2% of read", or "" where no limit binds them.
+    """
+
+    name: str
+    count: int
+    seconds: float
+    share: float
+    rate: str = ""
+    limit: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A step of a test: seconds of the whole, by operator and by layer."""
+
+    test: str
+    seconds: float
+    by_operator: list[Share]
+    by_layer: list[Share]
+
+
+def profile_test(
+    executor: CompiledExecutor, test: SpeedTest, format_of: FormatOf, limits: MachineLimits, seed: int = 0
+) -> Profile:
+    """Profile one step of a test: a decode step, or the prefill of at most `max_step_tokens` tokens."""
+    random = np.random.default_rng(seed)
+    tokens = 1 if test.is_decode else min(test.tokens, executor.max_step_tokens)
+    depth = test.depth + (16 if test.is_decode else 0)
+    sequences = [executor.new_sequence() for _ in range(test.batch)]
+    for sequence in sequences:
+        for begin in range(0, depth, executor.max_step_tokens):
+            count = min(executor.max_step_tokens, depth - begin)
+            executor.run([SequenceStep(sequence, random.integers(0, executor.vocab_size, count, np.int32))])
+    totals: dict[tuple[int, RowLabel], float] = {}
+    for number in range(1 + STEPS):
+        ids = random.integers(0, executor.vocab_size, tokens, np.int32)
+        rows = executor.profile([SequenceStep(sequence, ids) for sequence in sequences])
+        for at, (label, seconds) in enumerate(rows):
+            if number > 0:
+                totals[at, label] = totals.get((at, label), 0.0) + seconds / STEPS
+        for sequence in sequences:
+            executor.truncate(sequence, depth)
+    for sequence in sequences:
+        executor.free_sequence(sequence)
+    measured = [(label, seconds) for (_, label), seconds in totals.items()]
+    whole = sum(seconds for _, seconds in measured)
+    counted = tokens * test.batch
+    operators = [
+        _operator_share(name, labels, whole, test, counted, format_of, limits)
+        for name, labels in _grouped(measured, lambda label: _name(label, format_of)).items()
+    ]
+    layers = [
+        Share(name, len(labels), sum(seconds for _, seconds in labels), sum(s for _, s in labels) / whole)
+        for name, labels in _grouped(
+            measured, lambda label: OUTSIDE if label.layer is None else f"layer {label.layer}"
+        ).items()
+    ]
+    return Profile(test.name, whole, sorted(operators, key=lambda share: -share.seconds), layers)
+
+
+def _grouped(measured: list[tuple[RowLabel, float]], key):  # type: ignore[no-untyped-def]
+    groups: dict[str, list[tuple[RowLabel, float]]] = {}
+    for label, seconds in measured:
+        groups.setdefault(key(label), []).append((label, seconds))
+    return groups
+
+
+def _name(label: RowLabel, format_of: FormatOf) -> str:
+    if not label.weights:
+        return label.operator
+    rows = sum(weight.type.size(0) for weight in label.weights)
+    return f"{label.operator} {label.weights[0].type.size(1)} × {rows} {format_of(label.weights[0]).name}"
+
+
+def _operator_share(
+    name: str, rows: list[tuple[RowLabel, float]], whole: float, test: SpeedTest, tokens: int,
+    format_of: FormatOf, limits: MachineLimits,
+) -> Share:  # fmt: skip
+    seconds = sum(each for _, each in rows)
+    share = Share(name, len(rows), seconds, seconds / whole)
+    label = rows[0][0]
+    if not label.operator.startswith("Linear"):
+        return share
+    sizes = [(weight.type.size(0), weight.type.size(1)) for weight in label.weights]
+    if test.is_decode and tokens == 1:
+        read = sum(format_of(weight).packed_bytes(*size) for weight, size in zip(label.weights, sizes, strict=True))
+        rate = read * len(rows) / seconds / 1e9
+        limit = limits.read_gb_per_s
+        return Share(name, len(rows), seconds, share.share, f"{rate:.1f} GB/s", f"{rate / limit:.1%} of read")
+    multiplied = 1 if label.layer is None and not test.is_decode else tokens
+    rate = 2 * multiplied * sum(out * columns for out, columns in sizes) * len(rows) / seconds / 1e9
+    is_integer = format_of(label.weights[0]).activations is not None
+    peak, what, unit = limits.fma_gflop_per_s, "fma", "GFLOP/s"
+    if is_integer and limits.dot_gop_per_s is not None:
+        peak, what, unit = limits.dot_gop_per_s, "dot", "GOP/s"
+    return Share(name, len(rows), seconds, share.share, f"{rate:.1f} {unit}", f"{rate / peak:.1%} of {what}")
+
+
+def as_tables(profiles: Sequence[Profile]) -> str:
+    """Each step's table by operator, then by layer."""
+    lines: list[str] = []
+    for profile in profiles:
+        lines += [f"{profile.test}: a step of {profile.seconds * 1e3:.2f} ms", ""]
+        for heading, shares in (("operator", profile.by_operator), ("layer", profile.by_layer)):
+            width = max(len(heading), *(len(share.name) for share in shares))
+            lines.append(f"| {heading:{width}} | rows |  time (ms) |  share | {'reached':>14} | {'of limit':>14} |")
+            lines.append(f"| {'-' * width} | ---: | ---------: | -----: | {'-' * 13}: | {'-' * 13}: |")
+            lines += [
+                f"| {share.name:{width}} | {share.count:4} | {share.seconds * 1e3:10.3f} | {share.share:6.1%} "
+                f"| {share.rate:>14} | {share.limit:>14} |"
+                for share in shares
+            ]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def as_svg(profiles: Sequence[Profile]) -> str:
+    """A picture: for each step a bar an operator, as long as its share."""
+    bar, left, width = 20, 330, 500
+    parts, y = [], 10
+    for profile in profiles:
+        y += 24
+        heading = f"{profile.test}, {profile.seconds * 1e3:.2f} ms a step"
+        parts.append(f'<text x="8" y="{y}" font-weight="bold">{heading}</text>')
+        for share in profile.by_operator:
+            y += bar
+            limit = f", {share.limit}" if share.limit else ""
+            parts.append(f'<text x="{left - 8}" y="{y}" text-anchor="end">{share.name}</text>')
+            size = f'width="{max(1, share.share * width):.1f}" height="14"'
+            parts.append(f'<rect x="{left}" y="{y - 12}" {size} fill="#4878a8"/>')
+            parts.append(f'<text x="{left + 6 + share.share * width:.1f}" y="{y}">{share.share:.1%}{limit}</text>')
+    size = f'width="{left + width + 220}" height="{y + 20}"'
+    style = 'font-family="sans-serif" font-size="12"'
+    body = "\n".join(parts)
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n<rect {size} fill="white"/>\n{body}\n</svg>\n'

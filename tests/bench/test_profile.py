@@ -1,0 +1,60 @@
+"""`bench --profile`, --batch and --depth on the bundled model, as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from ftllm_nb.cli.entry import main
+
+SMALL = ["bench", "-p", "20", "-n", "4", "-r", "1", "-t", "2"]
+
+
+def test_profile_accounts_for_the_whole_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "profile.svg"
+    assert main([*SMALL, "--dtype", "int8", "--profile", "--json", "--svg", str(picture)]) == 0
+    prefill, decode = json.loads(capsys.readouterr().out)
+    assert (prefill["test"], decode["test"]) == ("pp20", "tg4")
+    for profile in (prefill, decode):
+        for shares in (profile["by_operator"], profile["by_layer"]):
+            assert sum(share["share"] for share in shares) == pytest.approx(1)
+            assert sum(share["seconds"] for share in shares) == pytest.approx(profile["seconds"])
+        assert [share["name"] for share in profile["by_layer"]][:3] == ["outside of layers", "layer 0", "layer 1"]
+    linear = next(share for share in decode["by_operator"] if share["name"] == "Linear 768 × 256 int8")
+    assert linear["rate"].endswith("GB/s")
+    assert linear["limit"].endswith("of read")
+    assert len(ElementTree.parse(picture).getroot()) > len(prefill["by_operator"])
+
+
+def test_profile_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--profile"]) == 0
+    printed = capsys.readouterr().out
+    assert "pp20: a step of" in printed
+    assert "| operator" in printed
+    assert "| layer 5" in printed
+
+
+def test_batch_and_depth_are_in_names_and_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--batch", "3", "--depth", "70", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [result["test"] for result in results] == ["pp20 @ d70", "tg4 @ b3 @ d70"]
+    assert [(result["batch"], result["depth"]) for result in results] == [(1, 70), (3, 70)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--svg", "x.svg"], "--svg draws a profile: add --profile."),
+        (["--profile", "--engine", "reference"], "--profile looks into the compiled engine"),
+        (["--profile", "--svg", "/no/such/folder/x.svg"], "the picture /no/such/folder/x.svg cannot be written"),
+        (["--depth", "100000"], "needs a context of 100020 tokens"),
+    ],
+)
+def test_bad_usage(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, *arguments]) == 2
+    errors = capsys.readouterr().err
+    assert expected in errors
+    assert "Traceback" not in errors
