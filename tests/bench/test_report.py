@@ -46,7 +46,9 @@ def test_the_object_has_exactly_these_keys() -> None:
         "dtype": "bfloat16",
     }
     for result in found["results"]:
-        assert list(result) == ["test", "batch", "depth", "tokens_per_s", "stddev", "gb_per_s", "gop_per_s", "share_of_limit"]
+        assert list(result) == [
+            "test", "batch", "depth", "tokens_per_s", "stddev", "gb_per_s", "gop_per_s", "share_of_limit",
+        ]  # fmt: skip
 
 
 def test_the_numbers_are_means_and_shares_of_the_nearer_limit() -> None:
