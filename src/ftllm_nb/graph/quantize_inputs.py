@@ -1,6 +1,6 @@
-"""Products with integer weights take quantized activations: insert what makes them.
+"""Products may take activations in a form of their own, as integer weights do: insert what makes it.
 
-Each value is quantized once for each group size that reads it, right before its first reader; where nothing else
+Each value is converted once for each form in which it is read, right before its first reader; where nothing else
 reads the value, the operator that makes it quantizes it as its last step.
 """
 
@@ -20,7 +20,8 @@ from ftllm_nb.ops.rms_norm import RMSNorm
 from ftllm_nb.ops.rms_norm_quantize import RMSNormQuantize
 from ftllm_nb.ops.silu_multiply import SiluMultiply
 from ftllm_nb.ops.silu_multiply_quantize import SiluMultiplyQuantize
-from ftllm_nb.quant.base import ActivationFormat
+from ftllm_nb.ops.split_parts import SplitParts
+from ftllm_nb.quant.base import ActivationFormat, SplitFormat
 
 _QUANTIZING: dict[type[Operator], type[Operator]] = {
     RMSNorm: RMSNormQuantize,
@@ -31,9 +32,9 @@ _QUANTIZING: dict[type[Operator], type[Operator]] = {
 
 
 def quantize_inputs(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
-    """A fused graph in which Linears with integer weights read quantized values."""
+    """A fused graph in which Linears read values in the form that their weights want."""
     nodes: list[Node] = []
-    quantized: dict[tuple[Value, ActivationFormat], Value] = {}
+    quantized: dict[tuple[Value, ActivationFormat | SplitFormat], Value] = {}
     for node in graph.nodes:
         wanted = _activations(node, format_of)
         if wanted is None:
@@ -41,7 +42,7 @@ def quantize_inputs(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
             continue
         source = node.inputs["input"]
         if (source, wanted) not in quantized:
-            made = _quantize(node, source, wanted)
+            made = _convert(node, source, wanted)
             quantized[source, wanted] = made.outputs["output"]
             nodes.append(made)
         read = {**node.inputs, "input": quantized[source, wanted]}
@@ -49,8 +50,8 @@ def quantize_inputs(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
     return dataclasses.replace(graph, nodes=_join_makers(nodes))
 
 
-def _activations(node: Node, format_of: FormatOf) -> ActivationFormat | None:
-    """How the node wants its input quantized, or None."""
+def _activations(node: Node, format_of: FormatOf) -> ActivationFormat | SplitFormat | None:
+    """How the node wants its input, None for as it is."""
     if node.operator is Linear:
         return format_of(node.inputs["weight"]).activations
     if node.operator is LinearGroup:
@@ -58,14 +59,17 @@ def _activations(node: Node, format_of: FormatOf) -> ActivationFormat | None:
     return None
 
 
-def _quantize(reader: Node, source: Value, wanted: ActivationFormat) -> Node:
+def _convert(reader: Node, source: Value, wanted: ActivationFormat | SplitFormat) -> Node:
+    """The node that makes the wanted form of a value."""
     columns = wanted.columns(source.type.size(-1))
-    attributes: dict[str, int | float] = {
-        "columns": columns, "group": wanted.group or columns, "middle": wanted.middle,
-    }  # fmt: skip
-    made = Quantize.infer_outputs({"input": source.type, **attributes})
-    outputs = {"output": Value(f"{source.name} in 8 bits", made["output"], "data")}
-    return Node(Quantize, {"input": source}, outputs, attributes, reader.call)
+    operator: type[Operator] = SplitParts
+    attributes: dict[str, int | float] = {"columns": columns}
+    if isinstance(wanted, ActivationFormat):
+        operator = Quantize
+        attributes.update(group=wanted.group or columns, middle=wanted.middle)
+    made = operator.infer_outputs({"input": source.type, **attributes})
+    outputs = {"output": Value(f"{source.name} for products", made["output"], "data")}
+    return Node(operator, {"input": source}, outputs, attributes, reader.call)
 
 
 def _join_makers(nodes: list[Node]) -> list[Node]:

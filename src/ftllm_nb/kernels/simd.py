@@ -108,12 +108,17 @@ def load_vector(builder, address):
     return load(builder, address, V_F32, 4)
 
 
+def partial_vector(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
+    """Code for `load_vector_partial`."""
+    place = builder.inttoptr(address, V_F32.as_pointer())
+    masked = function(builder, "llvm.masked.load.v16f32.p0", V_F32, place.type, I32, V_I1, V_F32)
+    return builder.call(masked, [place, ir.Constant(I32, 4), _lanes_below(builder, count), constant(F32, 0.0)])
+
+
 @emitted(float32x16, types.int64, types.int64)
 def load_vector_partial(builder, address, count):
     """The first `count` of 16 float32 at an address, zero in the other lanes, whose memory is not touched."""
-    pointer = builder.inttoptr(address, V_F32.as_pointer())
-    masked = function(builder, "llvm.masked.load.v16f32.p0", V_F32, pointer.type, I32, V_I1, V_F32)
-    return builder.call(masked, [pointer, ir.Constant(I32, 4), _lanes_below(builder, count), constant(F32, 0.0)])
+    return partial_vector(builder, address, count)
 
 
 @emitted(types.void, types.int64, float32x16)

@@ -41,6 +41,19 @@ class ActivationFormat:
         return columns + 8 * (columns // (self.group or columns))
 
 
+@dataclass(frozen=True)
+class SplitFormat:
+    """Activations as the sum of two bfloat16 each, within 2^-17 of themselves; see kernels/amx_bf16.py."""
+
+    def columns(self, features: int) -> int:
+        """Features padded to whole multiplications."""
+        return -(-features // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE
+
+    def row_bytes(self, features: int) -> int:
+        """Bytes of a token."""
+        return 4 * self.columns(features)
+
+
 COLUMNS_MULTIPLE = 32
 """Columns of integer weights, and of a group, are a multiple of this."""
 
@@ -52,8 +65,8 @@ class WeightFormat(ABC):
     """
 
     name: str
-    activations: ActivationFormat | None
-    """None: products take float32 activations."""
+    activations: ActivationFormat | SplitFormat | None
+    """None: products take float32 activations as they are."""
 
     @abstractmethod
     def padded_columns(self, columns: int) -> int:

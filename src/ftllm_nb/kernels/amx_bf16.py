@@ -1,0 +1,291 @@
+"""Linear on bfloat16 weights where the CPU has AMX: each float32 activation is the sum of two bfloat16.
+
+A bfloat16 has 8 significant bits; the two parts, each rounded to nearest, hold an activation to within 2^-17 of itself.
+A token takes two rows of a tile register, one a part, whose dot products are added at the end; eight tokens fill a
+register. A row's dot product does not depend on the other rows, so that bits do not depend on the tokens beside it:
+one token and many use the same instruction.
+
+A block of 16 rows of weights lies as `[columns/2][16][2]`, columns padded with zeros to a multiple of 32. Split
+activations lie in tiles of eight tokens (the last one may have fewer), `[columns/32][tokens][2][32]`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from ftllm_nb.kernels.amx_tile import release
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.embedding import (
+    EMBEDDING_BLOCK_STRIDE,
+    EMBEDDING_FEATURES,
+    EMBEDDING_IDS,
+    EMBEDDING_OUTPUT,
+    EMBEDDING_OUTPUT_STRIDE,
+    EMBEDDING_WEIGHT,
+)
+from ftllm_nb.kernels.emit import I8, I32, I64, constant, emitted, function, literal, load, pointer, prefetch, store
+from ftllm_nb.kernels.matmul_tile import BFLOAT16, WEIGHT_BYTES, load_weight, store_weight
+from ftllm_nb.kernels.memory import load_i32, store_f32
+from ftllm_nb.kernels.pack import PACK_COLUMNS, PACK_ROWS, PACK_SOURCE, PACK_TARGET
+from ftllm_nb.kernels.simd import V_F32, V_I16, V_I32, partial_vector
+from ftllm_nb.kernels.step import STEP_TOKENS, WORKER_SCRATCH, argument, field, take_chunk
+from ftllm_nb.kernels.tiling import (
+    LINEAR_BIAS,
+    LINEAR_BLOCK_STRIDE,
+    LINEAR_BLOCKS,
+    LINEAR_COLUMNS,
+    LINEAR_COUNT,
+    LINEAR_INPUT,
+    LINEAR_INPUT_STRIDE,
+    LINEAR_OUTPUT,
+    LINEAR_OUTPUT_STRIDE,
+    LINEAR_WEIGHT,
+)
+
+PARTS = 2
+TILE_TOKENS = 8
+"""Tokens of a tile register of 16 rows."""
+STEP_COLUMNS = 32
+"""Columns of a multiplication."""
+SLAB_STEPS = 8
+"""Multiplications of a run of columns that all tokens of a chunk go through before the next run: the weights of a
+panel's run stay in the first cache."""
+PANEL_BLOCKS = 4
+RANGE_TOKENS = 128
+"""Tokens of a chunk: a multiple of two tiles."""
+TILE_BYTES = 1024
+SCRATCH_BYTES = 64 + (RANGE_TOKENS // TILE_TOKENS) * PANEL_BLOCKS * TILE_BYTES
+"""Private memory of a worker: the registers' configuration, then the sums of each tile of tokens with each block."""
+FETCH_BYTES = 2048
+"""How far ahead of a few tokens' loop weights are fetched."""
+
+
+@emitted(types.void, types.int64, types.int64, types.int64)
+def configure(builder, scratch, first_rows, second_rows):
+    """Registers 0, 1 (dots) and 4 (parts) of `first_rows` rows, 2, 3, 5 of `second_rows`, 6 and 7 (weights) of 16."""
+    words = pointer(builder, scratch, I64)
+    first = builder.mul(first_rows, ir.Constant(I64, 0x0000_0001_0000_0101))
+    second = builder.mul(second_rows, ir.Constant(I64, 0x0000_0100_0101_0000))
+    rows = builder.or_(builder.or_(first, second), ir.Constant(I64, 0x1010_0000_0000_0000))
+    wide = ir.Constant(I64, 0x0040_0040_0040_0040)
+    zero = ir.Constant(I64, 0)
+    for number, value in enumerate((ir.Constant(I64, 1), zero, wide, wide, zero, zero, rows, zero)):
+        builder.store(value, builder.gep(words, [ir.Constant(I32, number)])).align = 8
+    place = pointer(builder, scratch, I8)
+    builder.call(function(builder, "llvm.x86.ldtilecfg", ir.VoidType(), place.type), [place])
+
+
+@intrinsic(prefer_literal=True)
+def multiply_tiles(
+    typing_context, w, block_stride, x, step_bytes, second_x, second_step_bytes, steps, sums, is_first, fetch,
+    tiles, blocks,
+):
+    """sums += parts · weights, for `tiles` (1 or 2) tiles of tokens and `blocks` (1 or 2) blocks, over some steps.
+
+    Sums of tile t and block b are at `sums` + TILE_BYTES · (PANEL_BLOCKS · t + b), `[rows][16]` float32; they begin at
+    zero where `is_first`. `fetch`: whether to fetch weights ahead. `tiles`, `blocks` and `fetch` are constants.
+    """
+    num_tiles, num_blocks, fetches = literal(tiles), literal(blocks), literal(fetch)
+    signature = types.void(*([types.int64] * 9), fetch, tiles, blocks)
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, given: Any) -> Any:
+        b = builder
+        w, block_stride, x, step_bytes, second_x, second_step_bytes, steps, sums, is_first = given[:9]
+
+        def tile(what: str, number: int, address: Any = None) -> None:
+            arguments = [_i8(number)]
+            if address is not None:
+                arguments += [pointer(b, address, I8), _i64(64)]
+            kinds = [one.type for one in arguments]
+            b.call(function(b, f"llvm.x86.tile{what}", ir.VoidType(), *kinds), arguments)
+
+        multiply = function(b, "llvm.x86.tdpbf16ps", ir.VoidType(), I8, I8, I8)
+        cells = [(t, block) for t in range(num_tiles) for block in range(num_blocks)]
+        places = {cell: b.add(sums, _i64(TILE_BYTES * (PANEL_BLOCKS * cell[0] + cell[1]))) for cell in cells}
+        with b.if_else(b.icmp_signed("!=", is_first, _i64(0))) as (begin, go_on):
+            with begin:
+                for t, block in cells:
+                    tile("zero", 2 * t + block)
+            with go_on:
+                for t, block in cells:
+                    tile("loadd64", 2 * t + block, places[t, block])
+        rows = [b.add(w, b.mul(block_stride, _i64(block))) for block in range(num_blocks)]
+        sources = [(x, step_bytes), (second_x, second_step_bytes)][:num_tiles]
+        with cgutils.for_range(b, steps) as loop:
+            for t, (source, stride) in enumerate(sources):
+                tile("loadd64", 4 + t, b.add(source, b.mul(loop.index, stride)))
+            for block, row in enumerate(rows):
+                place = b.add(row, b.mul(loop.index, _i64(TILE_BYTES)))
+                if fetches:
+                    for line in range(0, TILE_BYTES, 64):
+                        prefetch(b, b.add(place, _i64(FETCH_BYTES + line)))
+                tile("loadd64", 6 + block, place)
+                for t in range(num_tiles):
+                    b.call(multiply, [_i8(2 * t + block), _i8(4 + t), _i8(6 + block)])
+        for t, block in cells:
+            tile("stored64", 2 * t + block, places[t, block])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _i64(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+def _i8(value: int) -> ir.Constant:
+    return ir.Constant(I8, value)
+
+
+@emitted(types.void, types.int64, types.int64, types.int64)
+def add_parts(builder, sums, bias, out):
+    """out = (low + high) + bias, of the two rows of 16 sums."""
+    high, low = (load(builder, builder.add(sums, _i64(64 * part)), V_F32, 4) for part in range(PARTS))
+    total = builder.fadd(low, high)
+    store(builder, builder.fadd(total, load(builder, bias, V_F32, 4)), out, 4)
+
+
+@numba.njit
+def _multiply_run(w, block_stride, num_blocks, x, x_stride, tokens, first_step, steps, sums, scratch):
+    """The sums of all tokens with all blocks, over the steps from `first_step` on."""
+    is_first = 1 if first_step == 0 else 0
+    token = 0
+    while token < tokens:
+        first = min(TILE_TOKENS, tokens - token)
+        second = min(TILE_TOKENS, tokens - token - first)
+        if token == 0 or first + second < 2 * TILE_TOKENS:
+            configure(scratch, PARTS * first, PARTS * max(second, 1))
+        bytes_, second_bytes = 64 * PARTS * first, 64 * PARTS * second
+        here = x + token * x_stride + first_step * bytes_
+        second_x = x + (token + first) * x_stride + first_step * second_bytes
+        for block in range(0, num_blocks, 2):
+            place = w + block * block_stride + first_step * TILE_BYTES
+            target = sums + TILE_BYTES * (token // TILE_TOKENS * PANEL_BLOCKS + block)
+            two_blocks = num_blocks - block > 1
+            if second > 0 and two_blocks:
+                multiply_tiles(place, block_stride, here, bytes_, second_x, second_bytes, steps, target, is_first,
+                               0, 2, 2)  # fmt: skip
+            elif second > 0:
+                multiply_tiles(place, block_stride, here, bytes_, second_x, second_bytes, steps, target, is_first,
+                               0, 2, 1)  # fmt: skip
+            elif two_blocks:
+                multiply_tiles(place, block_stride, here, bytes_, here, bytes_, steps, target, is_first, 1, 1, 2)
+            else:
+                multiply_tiles(place, block_stride, here, bytes_, here, bytes_, steps, target, is_first, 1, 1, 1)
+        token += first + second
+
+
+@kernel()
+def linear(row, step, worker):
+    """out = x · wᵀ + bias. Chunks are panels of row blocks × ranges of tokens."""
+    x_stride, out_stride = argument(row, LINEAR_INPUT_STRIDE), argument(row, LINEAR_OUTPUT_STRIDE)
+    block_stride, all_blocks = argument(row, LINEAR_BLOCK_STRIDE), argument(row, LINEAR_BLOCKS)
+    rows, steps = field(step, argument(row, LINEAR_COUNT)), argument(row, LINEAR_COLUMNS) // STEP_COLUMNS
+    scratch = field(worker, WORKER_SCRATCH)
+    sums = scratch + 64
+    ranges = (rows + RANGE_TOKENS - 1) // RANGE_TOKENS
+    num_chunks = (all_blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS * ranges
+    chunk = take_chunk(worker, num_chunks)
+    while chunk >= 0:
+        block, token = chunk // ranges * PANEL_BLOCKS, chunk % ranges * RANGE_TOKENS
+        tokens, num_blocks = min(RANGE_TOKENS, rows - token), min(PANEL_BLOCKS, all_blocks - block)
+        w = argument(row, LINEAR_WEIGHT) + block * block_stride
+        x = argument(row, LINEAR_INPUT) + token * x_stride
+        at_once = SLAB_STEPS if tokens > 2 * TILE_TOKENS else steps
+        for first in range(0, steps, at_once):
+            run = min(at_once, steps - first)
+            _multiply_run(w, block_stride, num_blocks, x, x_stride, tokens, first, run, sums, scratch)
+        for at in range(tokens):
+            tile_sums = sums + TILE_BYTES * PANEL_BLOCKS * (at // TILE_TOKENS) + 64 * PARTS * (at % TILE_TOKENS)
+            out = argument(row, LINEAR_OUTPUT) + (token + at) * out_stride + block * 64
+            bias = argument(row, LINEAR_BIAS) + block * 64
+            for number in range(num_blocks):
+                add_parts(tile_sums + TILE_BYTES * number, bias + 64 * number, out + 64 * number)
+        chunk = take_chunk(worker, num_chunks)
+    release()
+
+
+@emitted(types.void, types.int64, types.int64, types.int64)
+def split_vector(builder, source, count, target):
+    """Write the parts of the first `count` of 16 floats, zeros for the others, 64 bytes from part to part."""
+    left = partial_vector(builder, source, count)
+    for part in range(PARTS):
+        bits = builder.bitcast(left, V_I32)
+        odd = builder.and_(builder.lshr(bits, constant(I32, 16)), constant(I32, 1))
+        rounded = builder.add(bits, builder.add(odd, constant(I32, 0x7FFF)))
+        half = builder.trunc(builder.lshr(rounded, constant(I32, 16)), V_I16)
+        store(builder, half, builder.add(target, _i64(64 * part)), 2)
+        upper = builder.and_(rounded, constant(I32, -65536))
+        left = builder.fsub(left, builder.bitcast(upper, V_F32))
+
+
+(SPLIT_INPUT, SPLIT_INPUT_STRIDE, SPLIT_OUTPUT, SPLIT_OUTPUT_STRIDE, SPLIT_SIZE, SPLIT_COLUMNS,
+ SPLIT_COUNT) = range(7)  # fmt: skip
+"""Arguments of `split_parts`'s rows: `SIZE` features of each token become `COLUMNS`, zeros at the end."""
+
+
+@kernel()
+def split_parts(row, step, worker):
+    """Each token's features as two bfloat16 each, in tiles of tokens. A chunk is a token."""
+    size, columns = argument(row, SPLIT_SIZE), argument(row, SPLIT_COLUMNS)
+    stride = argument(row, SPLIT_OUTPUT_STRIDE)
+    num_tokens = field(step, argument(row, SPLIT_COUNT))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, SPLIT_INPUT) + token * argument(row, SPLIT_INPUT_STRIDE)
+        first = token // TILE_TOKENS * TILE_TOKENS
+        step_bytes = 64 * PARTS * min(TILE_TOKENS, num_tokens - first)
+        target = argument(row, SPLIT_OUTPUT) + first * stride + 64 * PARTS * (token - first)
+        for begin in range(0, columns, 16):
+            split_vector(source + 4 * begin, size - begin, target + begin // 32 * step_bytes + begin % 32 * 2)
+        token = take_chunk(worker, num_tokens)
+
+
+@functools.cache
+def pack_pairs_kernel(source_kind: int) -> Kernel:
+    """Pack a row-major matrix into blocks of 16 rows of pairs of bfloat16; arguments as for `pack_kernel`."""
+    source_bytes = WEIGHT_BYTES[source_kind]
+
+    @kernel(variant=f"{source_kind}")
+    def pack_pairs(row, step, worker):
+        rows, columns = argument(row, PACK_ROWS), argument(row, PACK_COLUMNS)
+        padded = (columns + STEP_COLUMNS - 1) // STEP_COLUMNS * STEP_COLUMNS
+        num_blocks = (rows + 15) // 16
+        block = take_chunk(worker, num_blocks)
+        while block >= 0:
+            target = argument(row, PACK_TARGET) + block * padded * 32
+            for lane in range(16):
+                source = argument(row, PACK_SOURCE) + (block * 16 + lane) * columns * source_bytes
+                is_there = block * 16 + lane < rows
+                for at in range(padded):
+                    place = target + at // 2 * 64 + lane * 4 + at % 2 * 2
+                    if is_there and at < columns:
+                        store_weight(place, load_weight(source + at * source_bytes, source_kind), BFLOAT16)
+                    else:
+                        store_weight(place, np.float32(0.0), BFLOAT16)
+            block = take_chunk(worker, num_blocks)
+
+    return pack_pairs
+
+
+@kernel()
+def pair_embedding(row, step, worker):
+    """out[t] = the matrix's row that the t-th id names, as float32. A chunk is a token."""
+    features, ids = argument(row, EMBEDDING_FEATURES), field(step, argument(row, EMBEDDING_IDS))
+    num_tokens = field(step, STEP_TOKENS)
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        token_id = load_i32(ids + 4 * token)
+        block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
+        target = argument(row, EMBEDDING_OUTPUT) + token * argument(row, EMBEDDING_OUTPUT_STRIDE)
+        for at in range(features):
+            place = block + at // 2 * 64 + token_id % 16 * 4 + at % 2 * 2
+            store_f32(target + 4 * at, load_weight(place, BFLOAT16))
+        token = take_chunk(worker, num_tokens)
