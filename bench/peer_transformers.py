@@ -2,6 +2,7 @@
 
 Usage: python bench/peer_transformers.py [--config CONFIG.json] [-t THREADS] [-p 512] [-r 5]
 
+In bfloat16 both round what products read to bfloat16 (`--atype bfloat16`); transformers rounds all else as well.
 Needs torch and transformers, which ftllm-nb itself does not. The ratios are medians over rounds in which
 everybody had one turn: a machine that slows down slows all of them.
 """
@@ -89,7 +90,7 @@ def own_runner(config_file: str, dtype: str, threads: int) -> Callable[[np.ndarr
     """A function that prefills a prompt with ftllm-nb and returns the seconds."""
     settings = Settings(random_config=config_file, random=True, options=EngineOptions(dtype=dtype))
     with open_weights(settings) as checkpoint:
-        executor = open_executor(describe(checkpoint), checkpoint, WeightTypes(dtype), threads=threads)
+        executor = open_executor(describe(checkpoint), checkpoint, WeightTypes(dtype, atype=dtype), threads=threads)
     gc.collect()
 
     def run(prompt: np.ndarray) -> float:

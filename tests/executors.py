@@ -17,13 +17,20 @@ ENGINES = engines()
 
 @contextmanager
 def open_executor(
-    engine: str, folder: Path, *, dtype: str = "auto", kv_cache_dtype: str = "float32", threads: int = 2
+    engine: str,
+    folder: Path,
+    *,
+    dtype: str = "auto",
+    atype: str = "auto",
+    kv_cache_dtype: str = "float32",
+    threads: int = 2,
 ) -> Iterator[Executor]:
     """The executor `engine` on a checkpoint, closed afterwards. `threads` is taken as it is, not capped."""
     with open_checkpoint(folder) as checkpoint:
         graph = loading.describe(checkpoint)
+        types = WeightTypes(dtype, atype=atype)
         executor = loading.open_executor(
-            graph, checkpoint, WeightTypes(dtype), kv_cache_dtype=kv_cache_dtype, threads=threads, engine=engine
+            graph, checkpoint, types, kv_cache_dtype=kv_cache_dtype, threads=threads, engine=engine
         )
         try:
             yield executor

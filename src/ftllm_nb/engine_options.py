@@ -24,7 +24,7 @@ class EngineOptions:
     """`dtype`: of the weights in memory, "auto" for the checkpoint's own; `embedding_dtype`: of the embedding and the
     matrix that makes logits, "auto" for `dtype`, but 8 bits where that has 4; `dtype_config`: a file with exceptions
     (see engine/weight_types.py). `threads` None: the usable physical cores. `atype`: intermediates are float32
-    whichever is named.
+    whichever is named, but with bfloat16 products with bfloat16 weights round what they read to that, on CPUs with AMX.
     """
 
     dtype: str = "auto"
@@ -43,8 +43,10 @@ class EngineOptions:
         require_one_of("atype", self.atype, INTERMEDIATE_TYPES)
         require_one_of("engine", self.engine, engines())
         threads = default_threads() if self.threads is None else require_threads(self.threads)
-        if self.atype not in ("auto", "float32"):
-            warn(f"intermediates stay float32: atype {self.atype} is accepted for command lines written for fastllm.")
+        if self.atype == "float16":
+            warn("intermediates stay float32: atype float16 is accepted for command lines written for fastllm.")
+        if self.atype == "bfloat16":
+            warn("intermediates stay float32: with atype bfloat16 only products with bfloat16 weights round theirs.")
         return worker_count(threads, warn)
 
 

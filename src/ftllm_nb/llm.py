@@ -68,8 +68,9 @@ def model(
     `graph`: what describes the model instead of its architecture's built-in description: a `ComputeGraph` class,
     or a file as `--custom` takes it (.py with `__model__`, or .json). `model_json`: a graph's JSON file, or the
     JSON itself. `kv_cache_dtype`: "float16", "float32" or "int8".
-    `atype`: type of intermediates; they are float32 whichever is named. `threads`: 1 to 1024, else
-    `get_cpu_threads()`. `engine`: "compiled", or "reference" for the NumPy definitions of the operators.
+    `atype`: type of intermediates; they are float32 whichever is named, but "bfloat16" lets products with bfloat16
+    weights round what they read. `threads`: 1 to 1024, else `get_cpu_threads()`. `engine`: "compiled", or
+    "reference" for the NumPy definitions of the operators.
     `system_prompt`: stands before conversations that have no system message. `progress(what, done, total)` is
     called while it loads, `warn` with each warning sentence (default: a line on stderr). Raises subclasses of
     `FtllmError`.

@@ -96,7 +96,7 @@ def chosen_weight_types(options: EngineOptions) -> WeightTypes:
     from ftllm_nb.engine.weight_types import WeightTypes, read_rules
 
     rules = () if options.dtype_config is None else read_rules(options.dtype_config)
-    return WeightTypes(options.dtype, options.embedding_dtype, rules)
+    return WeightTypes(options.dtype, options.embedding_dtype, rules, options.atype)
 
 
 def model_folder(path: str | PathLike[str] | None) -> Path:

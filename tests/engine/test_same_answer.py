@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.kernels.tiers import current_tier
 from tests.executors import open_executor
 from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
 
@@ -117,3 +118,17 @@ def test_after_a_truncated_answer(executor: Executor, expected: NDArray[np.float
     executor.truncate(sequence, 150)
     np.testing.assert_array_equal(prefill(executor, sequence, TOKENS[150:-DECODED], 77), expected[0])
     executor.free_sequence(sequence)
+
+
+@pytest.mark.skipif(not current_tier().multiplies_matrices, reason="the tier has no AMX")
+def test_with_activations_rounded_to_bfloat16(tmp_path: Path) -> None:
+    """Also then: on one worker at once, and on four in chunks; near the logits of exact products, not equal to them."""
+    folder = write_checkpoint(tmp_path / "m", "same_answer", CONFIG, "bfloat16")
+    with open_executor("compiled", folder, threads=1) as executor:
+        exact = prefill_then_decode(executor, len(TOKENS))
+    with open_executor("compiled", folder, atype="bfloat16", threads=1) as executor:
+        rounded = prefill_then_decode(executor, len(TOKENS))
+    with open_executor("compiled", folder, atype="bfloat16", threads=4) as executor:
+        np.testing.assert_array_equal(prefill_then_decode(executor, 50), rounded)
+    difference = np.sqrt(np.mean((rounded - exact) ** 2) / np.mean(exact**2))
+    assert 1e-5 < difference < 2.0**-5

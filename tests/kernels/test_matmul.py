@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.kernels.amx_bf16 import split_parts
+from ftllm_nb.kernels.bf16_parts import split_kernel
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
 from ftllm_nb.quant.base import SplitFormat, WeightFormat, weight_format
@@ -41,16 +41,18 @@ def prepared(format: WeightFormat, x: np.ndarray) -> tuple[np.ndarray, int]:
     padded = format.activations.columns(columns)
     row_bytes = format.activations.row_bytes(columns)
     parts = np.full((len(x), row_bytes), 255, np.uint8)
-    run(split_parts, len(x), x.ctypes.data, 4 * columns, parts.ctypes.data, row_bytes, columns, padded,
-        STEP_TOKENS)  # fmt: skip
+    run(split_kernel(format.activations.parts), len(x), x.ctypes.data, 4 * columns, x.ctypes.data, 4 * columns,
+        parts.ctypes.data, row_bytes, columns, padded, STEP_TOKENS)  # fmt: skip
     return parts, padded
 
 
-def packed_product(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """x · wᵀ + bias by the kernels, and by NumPy."""
+def packed_product(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: str, rounds: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """x · wᵀ + bias by the kernels, and by NumPy. `rounds`: activations may be rounded to bfloat16."""
     rows, columns = weight.shape
     kept, exact = stored(weight, dtype)
-    format = weight_format(dtype)
+    format = weight_format(dtype).rounding_activations() if rounds else weight_format(dtype)
     packed = np.full(format.packed_bytes(rows, columns), 255, np.uint8)
     fault = np.zeros(1, np.int64)
     run(format.pack_kernel(dtype), 0, kept.ctypes.data, packed.ctypes.data, rows, columns, fault.ctypes.data)
@@ -66,6 +68,7 @@ def packed_product(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: s
     return out[:, :rows], x.astype(np.float64) @ exact.astype(np.float64).T + bias
 
 
+@pytest.mark.parametrize("rounds", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @settings(max_examples=40, deadline=None)
 @given(
@@ -74,25 +77,26 @@ def packed_product(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dtype: s
     columns=st.sampled_from([1, 3, 4, 5, 16, 63, 64, 129]),
     seed=st.integers(0, 9),
 )
-def test_equals_numpy(dtype: str, tokens: int, rows: int, columns: int, seed: int) -> None:
+def test_equals_numpy(dtype: str, rounds: bool, tokens: int, rows: int, columns: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     x = random.standard_normal((tokens, columns), np.float32)
     weight = random.standard_normal((rows, columns), np.float32)
     bias = random.standard_normal(rows).astype(np.float32)
-    got, expected = packed_product(x, weight, bias, dtype)
+    got, expected = packed_product(x, weight, bias, dtype, rounds)
     bound = np.full(expected.shape, 4e-6 * (columns + 4))
     if weight_format(dtype).activations is not None:
-        bound += 2.0**-17 * (np.abs(x) @ np.abs(weight).T)
+        bound += 2.0 ** (-8 if rounds else -17) * (np.abs(x) @ np.abs(weight).T)
     assert (np.abs(got - expected) < bound).all()
 
 
+@pytest.mark.parametrize("rounds", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_a_token_gives_the_same_bits_in_any_company(dtype: str) -> None:
+def test_a_token_gives_the_same_bits_in_any_company(dtype: str, rounds: bool) -> None:
     random = np.random.default_rng(3)
     x = random.standard_normal((101, 70), np.float32)
     weight = random.standard_normal((90, 70), np.float32)
     bias = random.standard_normal(90).astype(np.float32)
-    together, _ = packed_product(x, weight, bias, dtype)
+    together, _ = packed_product(x, weight, bias, dtype, rounds)
     for count in (1, 2, 4, 5, 12, 13):
-        few, _ = packed_product(np.ascontiguousarray(x[-count:]), weight, bias, dtype)
+        few, _ = packed_product(np.ascontiguousarray(x[-count:]), weight, bias, dtype, rounds)
         np.testing.assert_array_equal(few, together[-count:])

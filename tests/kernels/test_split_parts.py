@@ -1,4 +1,4 @@
-"""Activations as sums of two bfloat16, against the operator's NumPy reference and the bound it states."""
+"""Activations as one bfloat16 or sums of two, against the operator's NumPy reference and the bound it states."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.kernels.amx_bf16 import PARTS, STEP_COLUMNS, TILE_TOKENS, split_parts
+from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS, silu_multiply_split_kernel, split_kernel
+from ftllm_nb.kernels.elementwise import silu_multiply
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.ops.split_parts import SplitParts
@@ -18,31 +19,41 @@ POOL = ThreadPool(2)
 pytestmark = pytest.mark.skipif(not current_tier().multiplies_matrices, reason="the tier has no AMX")
 
 
-def split(x: np.ndarray) -> np.ndarray:
-    """[tokens, bytes of a token], by the kernel."""
+def split(x: np.ndarray, parts: int, second: np.ndarray | None = None) -> np.ndarray:
+    """[tokens, bytes of a token], by the kernels: of x, or of silu(x) · second."""
     tokens, features = x.shape
     columns = -(-features // STEP_COLUMNS) * STEP_COLUMNS
-    out = np.full((tokens, 2 * PARTS * columns), 255, np.uint8)
-    row = np.zeros((1, ROW_FIELDS), np.int64)
-    row[0, :8] = (split_parts.address, x.ctypes.data, 4 * features, out.ctypes.data, out.strides[0], features,
-                  columns, STEP_TOKENS)  # fmt: skip
-    step = np.zeros(STEP_FIELDS, np.int64)
-    step[STEP_TOKENS] = tokens
-    assert POOL.run(row, step)
+    out = np.full((tokens, 2 * parts * columns), 255, np.uint8)
+    kernel = split_kernel(parts) if second is None else silu_multiply_split_kernel(parts)
+    other = x if second is None else second
+    run(kernel.address, tokens, x.ctypes.data, 4 * features, other.ctypes.data, 4 * features, out.ctypes.data,
+        out.strides[0], features, columns, STEP_TOKENS)  # fmt: skip
     return out
 
 
-def joined(parts: np.ndarray, features: int) -> np.ndarray:
+def run(*arguments: int) -> None:
+    """A kernel by its address, over that many tokens."""
+    address, tokens, *others = arguments
+    row = np.zeros((1, ROW_FIELDS), np.int64)
+    row[0, : 1 + len(others)] = (address, *others)
+    step = np.zeros(STEP_FIELDS, np.int64)
+    step[STEP_TOKENS] = tokens
+    assert POOL.run(row, step)
+
+
+def joined(split: np.ndarray, features: int, parts: int) -> np.ndarray:
     """The sums of the parts, in double precision: [tokens, features]."""
     rows = []
-    for first in range(0, len(parts), TILE_TOKENS):
-        tile = parts[first : first + TILE_TOKENS]
-        words = np.ascontiguousarray(tile).view(np.uint16).reshape(-1, len(tile), PARTS, STEP_COLUMNS)
+    tile_tokens = TILE_ROWS // parts
+    for first in range(0, len(split), tile_tokens):
+        tile = split[first : first + tile_tokens]
+        words = np.ascontiguousarray(tile).view(np.uint16).reshape(-1, len(tile), parts, STEP_COLUMNS)
         values = (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64).sum(2)
         rows.append(values.transpose(1, 0, 2).reshape(len(tile), -1))
     return np.concatenate(rows)[:, :features]
 
 
+@pytest.mark.parametrize(("parts", "bits"), [(1, 8), (2, 17)])
 @settings(max_examples=60, deadline=None)
 @given(
     tokens=st.sampled_from([1, 2, 7, 8, 9, 16, 17, 130]),
@@ -50,15 +61,29 @@ def joined(parts: np.ndarray, features: int) -> np.ndarray:
     exponent=st.integers(-30, 30),
     seed=st.integers(0, 9),
 )
-def test_two_parts_hold_17_bits(tokens: int, features: int, exponent: int, seed: int) -> None:
+def test_parts_hold_their_bits(
+    parts: int, bits: int, tokens: int, features: int, exponent: int, seed: int
+) -> None:
     x = np.random.default_rng(seed).standard_normal((tokens, features), np.float32) * np.float32(2.0**exponent)
-    parts = split(x)
-    columns = parts.shape[1] // (2 * PARTS)
-    expected = SplitParts.reference(None, x[None], columns)
-    np.testing.assert_array_equal(parts, np.ascontiguousarray(expected[0]).view(np.uint8))
-    assert (np.abs(joined(parts, features) - x) <= 2.0**-17 * np.abs(x)).all()
+    found = split(x, parts)
+    columns = found.shape[1] // (2 * parts)
+    expected = SplitParts.reference(None, x[None], columns, parts)
+    np.testing.assert_array_equal(found, np.ascontiguousarray(expected[0]).view(np.uint8))
+    assert (np.abs(joined(found, features, parts) - x) <= 2.0**-bits * np.abs(x)).all()
 
 
-def test_a_number_of_eight_bits_is_kept_exactly() -> None:
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_number_of_eight_bits_is_kept_exactly(parts: int) -> None:
     x = np.arange(-128, 128, dtype=np.float32).reshape(4, 64)
-    np.testing.assert_array_equal(joined(split(x), 64), x)
+    np.testing.assert_array_equal(joined(split(x, parts), 64, parts), x)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(("tokens", "features"), [(1, 1), (9, 100), (17, 1030)])
+def test_the_gated_activation_is_split_as_on_its_own(parts: int, tokens: int, features: int) -> None:
+    random = np.random.default_rng(5)
+    gate, up = (random.standard_normal((tokens, features), np.float32) for _ in range(2))
+    product = np.empty_like(gate)
+    run(silu_multiply.address, tokens, gate.ctypes.data, 4 * features, up.ctypes.data, 4 * features,
+        product.ctypes.data, 4 * features, features, STEP_TOKENS)  # fmt: skip
+    np.testing.assert_array_equal(split(gate, parts, up), split(product, parts))

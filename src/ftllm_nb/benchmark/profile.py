@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,20 +68,33 @@ def profile_test(
             executor.truncate(sequence, depth)
     for sequence in sequences:
         executor.free_sequence(sequence)
-    measured = [(label, seconds) for (_, label), seconds in totals.items()]
+    labels = _within_layers([label for _, label in totals])
+    measured = list(zip(labels, totals.values(), strict=True))
     whole = sum(seconds for _, seconds in measured)
     counted = tokens * test.batch
     operators = [
-        _operator_share(name, labels, whole, test, counted, format_of, limits)
-        for name, labels in _grouped(measured, lambda label: _name(label, format_of)).items()
+        _operator_share(name, rows, whole, test, counted, format_of, limits)
+        for name, rows in _grouped(measured, lambda label: _name(label, format_of)).items()
     ]
     layers = [
-        Share(name, len(labels), sum(seconds for _, seconds in labels), sum(s for _, s in labels) / whole)
-        for name, labels in _grouped(
+        Share(name, len(rows), sum(seconds for _, seconds in rows), sum(seconds for _, seconds in rows) / whole)
+        for name, rows in _grouped(
             measured, lambda label: OUTSIDE if label.layer is None else f"layer {label.layer}"
         ).items()
     ]
     return Profile(test.name, whole, sorted(operators, key=lambda share: -share.seconds), layers)
+
+
+def _within_layers(labels: list[RowLabel]) -> list[RowLabel]:
+    """The labels; rows that name no layer, but lie between two rows of one, belong to it."""
+    layers = [label.layer for label in labels]
+    before, after = list(layers), list(layers)
+    for at in range(1, len(layers)):
+        before[at] = layers[at] if layers[at] is not None else before[at - 1]
+    for at in reversed(range(len(layers) - 1)):
+        after[at] = layers[at] if layers[at] is not None else after[at + 1]
+    inside = [first if first == second else None for first, second in zip(before, after, strict=True)]
+    return [dataclasses.replace(label, layer=layer) for label, layer in zip(labels, inside, strict=True)]
 
 
 def _grouped(measured: list[tuple[RowLabel, float]], key):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Which format each matrix of a model gets: from --dtype, --embedding_dtype and --dtype_config."""
+"""Which format each matrix of a model gets: from --dtype, --embedding_dtype, --dtype_config and --atype."""
 
 from __future__ import annotations
 
@@ -33,12 +33,14 @@ class Rule:
 @dataclass(frozen=True)
 class WeightTypes:
     """`dtype`: of all matrices, "auto" is the checkpoint's own. `embedding_dtype`: of the embedding and of the matrix
-    that makes logits; "auto" is `dtype`, but 8 bits where that has 4. `rules`: exceptions, later ones win.
+    that makes logits; "auto" is `dtype`, but 8 bits where that has 4. `rules`: exceptions, later ones win. `atype`
+    "bfloat16": products may round the activations that they read to bfloat16.
     """
 
     dtype: str = "auto"
     embedding_dtype: str = "auto"
     rules: tuple[Rule, ...] = ()
+    atype: str = "auto"
 
     def __post_init__(self) -> None:
         for name in (self.dtype, self.embedding_dtype):
@@ -59,7 +61,8 @@ class WeightTypes:
         for rule in self.rules:
             if rule.pattern.search(weight.name):
                 chosen = rule.dtype
-        return weight_format(weight.type.dtype if chosen == "auto" else chosen)
+        format = weight_format(weight.type.dtype if chosen == "auto" else chosen)
+        return format.rounding_activations() if self.atype == "bfloat16" else format
 
     def unused_rules(self, names: Iterable[str]) -> list[str]:
         """The rules that match none of the names, as the user wrote them."""

@@ -20,15 +20,17 @@ from ftllm_nb.ops.rms_norm import RMSNorm
 from ftllm_nb.ops.rms_norm_quantize import RMSNormQuantize
 from ftllm_nb.ops.silu_multiply import SiluMultiply
 from ftllm_nb.ops.silu_multiply_quantize import SiluMultiplyQuantize
+from ftllm_nb.ops.silu_multiply_split import SiluMultiplySplit
 from ftllm_nb.ops.split_parts import SplitParts
 from ftllm_nb.quant.base import ActivationFormat, SplitFormat
 
-_QUANTIZING: dict[type[Operator], type[Operator]] = {
-    RMSNorm: RMSNormQuantize,
-    AddRMSNorm: AddRMSNormQuantize,
-    SiluMultiply: SiluMultiplyQuantize,
+_JOINED: dict[tuple[type[Operator], type[Operator]], type[Operator]] = {
+    (RMSNorm, Quantize): RMSNormQuantize,
+    (AddRMSNorm, Quantize): AddRMSNormQuantize,
+    (SiluMultiply, Quantize): SiluMultiplyQuantize,
+    (SiluMultiply, SplitParts): SiluMultiplySplit,
 }
-"""Operators that can quantize their `output` themselves."""
+"""Operators that can convert their `output` themselves: by what makes a value, and what converts it."""
 
 
 def quantize_inputs(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
@@ -62,26 +64,29 @@ def _activations(node: Node, format_of: FormatOf) -> ActivationFormat | SplitFor
 def _convert(reader: Node, source: Value, wanted: ActivationFormat | SplitFormat) -> Node:
     """The node that makes the wanted form of a value."""
     columns = wanted.columns(source.type.size(-1))
-    operator: type[Operator] = SplitParts
-    attributes: dict[str, int | float] = {"columns": columns}
+    operator: type[Operator]
+    attributes: dict[str, int | float]
     if isinstance(wanted, ActivationFormat):
         operator = Quantize
-        attributes.update(group=wanted.group or columns, middle=wanted.middle)
+        attributes = {"columns": columns, "group": wanted.group or columns, "middle": wanted.middle}
+    else:
+        operator = SplitParts
+        attributes = {"columns": columns, "parts": wanted.parts}
     made = operator.infer_outputs({"input": source.type, **attributes})
     outputs = {"output": Value(f"{source.name} for products", made["output"], "data")}
     return Node(operator, {"input": source}, outputs, attributes, reader.call)
 
 
 def _join_makers(nodes: list[Node]) -> list[Node]:
-    """Let the makers of values quantize them where the float values serve for nothing else."""
+    """Let the makers of values convert them where the float values serve for nothing else."""
     readers, makers = readers_of(nodes), makers_of(nodes)
     replaced: dict[Node, Node | None] = {}
     for node in nodes:
-        if node.operator is not Quantize:
+        if node.operator not in (Quantize, SplitParts):
             continue
         source = node.inputs["input"]
         maker = makers.get(source)
-        joined = _QUANTIZING.get(maker.operator) if maker is not None else None
+        joined = _JOINED.get((maker.operator, node.operator)) if maker is not None else None
         if maker is None or joined is None or readers[source] != 1 or maker.outputs["output"] is not source:
             continue
         outputs = {**maker.outputs, "output": node.outputs["output"]}

@@ -1,12 +1,10 @@
-"""Linear on bfloat16 weights where the CPU has AMX: each float32 activation is the sum of two bfloat16.
+"""Linear on bfloat16 weights where the CPU has AMX: activations are one bfloat16 each, or the sum of two.
 
-A bfloat16 has 8 significant bits; the two parts, each rounded to nearest, hold an activation to within 2^-17 of itself.
-A token takes two rows of a tile register, one a part, whose dot products are added at the end; eight tokens fill a
-register. A row's dot product does not depend on the other rows, so that bits do not depend on the tokens beside it:
-one token and many use the same instruction.
+bf16_parts.py makes them. A part of a token is a row of a tile register, 16 rows fill one; the dot products of a
+token's parts are added at the end. A row's dot product does not depend on the other rows, so that bits do not depend on
+the tokens beside it: one token and many use the same instruction.
 
-A block of 16 rows of weights lies as `[columns/2][16][2]`, columns padded with zeros to a multiple of 32. Split
-activations lie in tiles of eight tokens (the last one may have fewer), `[columns/32][tokens][2][32]`.
+A block of 16 rows of weights lies as `[columns/2][16][2]`, columns padded with zeros to a multiple of 32.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ftllm_nb.kernels.amx_tile import release
+from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.embedding import (
     EMBEDDING_BLOCK_STRIDE,
@@ -30,11 +29,11 @@ from ftllm_nb.kernels.embedding import (
     EMBEDDING_OUTPUT_STRIDE,
     EMBEDDING_WEIGHT,
 )
-from ftllm_nb.kernels.emit import I8, I32, I64, constant, emitted, function, literal, load, pointer, prefetch, store
+from ftllm_nb.kernels.emit import I8, I32, I64, emitted, function, literal, pointer, prefetch
 from ftllm_nb.kernels.matmul_tile import BFLOAT16, WEIGHT_BYTES, load_weight, store_weight
 from ftllm_nb.kernels.memory import load_i32, store_f32
 from ftllm_nb.kernels.pack import PACK_COLUMNS, PACK_ROWS, PACK_SOURCE, PACK_TARGET
-from ftllm_nb.kernels.simd import V_F32, V_I16, V_I32, partial_vector
+from ftllm_nb.kernels.simd import load_vector, store_vector
 from ftllm_nb.kernels.step import STEP_TOKENS, WORKER_SCRATCH, argument, field, take_chunk
 from ftllm_nb.kernels.tiling import (
     LINEAR_BIAS,
@@ -49,20 +48,15 @@ from ftllm_nb.kernels.tiling import (
     LINEAR_WEIGHT,
 )
 
-PARTS = 2
-TILE_TOKENS = 8
-"""Tokens of a tile register of 16 rows."""
-STEP_COLUMNS = 32
-"""Columns of a multiplication."""
 SLAB_STEPS = 8
-"""Multiplications of a run of columns that all tokens of a chunk go through before the next run: the weights of a
-panel's run stay in the first cache."""
+"""Multiplications of a run of columns that all rows of a chunk go through before the next run: the weights of a panel's
+run stay in the first cache."""
 PANEL_BLOCKS = 4
-RANGE_TOKENS = 128
-"""Tokens of a chunk: a multiple of two tiles."""
+RANGE_ROWS = 256
+"""Rows of a chunk, parts of tokens: a multiple of two tiles."""
 TILE_BYTES = 1024
-SCRATCH_BYTES = 64 + (RANGE_TOKENS // TILE_TOKENS) * PANEL_BLOCKS * TILE_BYTES
-"""Private memory of a worker: the registers' configuration, then the sums of each tile of tokens with each block."""
+SCRATCH_BYTES = 64 + (RANGE_ROWS // TILE_ROWS) * PANEL_BLOCKS * TILE_BYTES
+"""Private memory of a worker: the registers' configuration, then the sums of each tile with each block."""
 FETCH_BYTES = 2048
 """How far ahead of a few tokens' loop weights are fetched."""
 
@@ -87,7 +81,7 @@ def multiply_tiles(
     typing_context, w, block_stride, x, step_bytes, second_x, second_step_bytes, steps, sums, is_first, fetch,
     tiles, blocks,
 ):
-    """sums += parts · weights, for `tiles` (1 or 2) tiles of tokens and `blocks` (1 or 2) blocks, over some steps.
+    """sums += parts · weights, for `tiles` (1 or 2) tiles of rows and `blocks` (1 or 2) blocks, over some steps.
 
     Sums of tile t and block b are at `sums` + TILE_BYTES · (PANEL_BLOCKS · t + b), `[rows][16]` float32; they begin at
     zero where `is_first`. `fetch`: whether to fetch weights ahead. `tiles`, `blocks` and `fetch` are constants.
@@ -144,30 +138,22 @@ def _i8(value: int) -> ir.Constant:
     return ir.Constant(I8, value)
 
 
-@emitted(types.void, types.int64, types.int64, types.int64)
-def add_parts(builder, sums, bias, out):
-    """out = (low + high) + bias, of the two rows of 16 sums."""
-    high, low = (load(builder, builder.add(sums, _i64(64 * part)), V_F32, 4) for part in range(PARTS))
-    total = builder.fadd(low, high)
-    store(builder, builder.fadd(total, load(builder, bias, V_F32, 4)), out, 4)
-
-
 @numba.njit
-def _multiply_run(w, block_stride, num_blocks, x, x_stride, tokens, first_step, steps, sums, scratch):
-    """The sums of all tokens with all blocks, over the steps from `first_step` on."""
+def _multiply_run(w, block_stride, num_blocks, x, x_stride, rows, first_step, steps, sums, scratch):
+    """The sums of all rows with all blocks, over the steps from `first_step` on; `x_stride`: bytes of a row."""
     is_first = 1 if first_step == 0 else 0
-    token = 0
-    while token < tokens:
-        first = min(TILE_TOKENS, tokens - token)
-        second = min(TILE_TOKENS, tokens - token - first)
-        if token == 0 or first + second < 2 * TILE_TOKENS:
-            configure(scratch, PARTS * first, PARTS * max(second, 1))
-        bytes_, second_bytes = 64 * PARTS * first, 64 * PARTS * second
-        here = x + token * x_stride + first_step * bytes_
-        second_x = x + (token + first) * x_stride + first_step * second_bytes
+    row = 0
+    while row < rows:
+        first = min(TILE_ROWS, rows - row)
+        second = min(TILE_ROWS, rows - row - first)
+        if row == 0 or first + second < 2 * TILE_ROWS:
+            configure(scratch, first, max(second, 1))
+        bytes_, second_bytes = 64 * first, 64 * second
+        here = x + row * x_stride + first_step * bytes_
+        second_x = x + (row + first) * x_stride + first_step * second_bytes
         for block in range(0, num_blocks, 2):
             place = w + block * block_stride + first_step * TILE_BYTES
-            target = sums + TILE_BYTES * (token // TILE_TOKENS * PANEL_BLOCKS + block)
+            target = sums + TILE_BYTES * (row // TILE_ROWS * PANEL_BLOCKS + block)
             two_blocks = num_blocks - block > 1
             if second > 0 and two_blocks:
                 multiply_tiles(place, block_stride, here, bytes_, second_x, second_bytes, steps, target, is_first,
@@ -179,73 +165,47 @@ def _multiply_run(w, block_stride, num_blocks, x, x_stride, tokens, first_step, 
                 multiply_tiles(place, block_stride, here, bytes_, here, bytes_, steps, target, is_first, 1, 1, 2)
             else:
                 multiply_tiles(place, block_stride, here, bytes_, here, bytes_, steps, target, is_first, 1, 1, 1)
-        token += first + second
+        row += first + second
 
 
-@kernel()
-def linear(row, step, worker):
-    """out = x · wᵀ + bias. Chunks are panels of row blocks × ranges of tokens."""
-    x_stride, out_stride = argument(row, LINEAR_INPUT_STRIDE), argument(row, LINEAR_OUTPUT_STRIDE)
-    block_stride, all_blocks = argument(row, LINEAR_BLOCK_STRIDE), argument(row, LINEAR_BLOCKS)
-    rows, steps = field(step, argument(row, LINEAR_COUNT)), argument(row, LINEAR_COLUMNS) // STEP_COLUMNS
-    scratch = field(worker, WORKER_SCRATCH)
-    sums = scratch + 64
-    ranges = (rows + RANGE_TOKENS - 1) // RANGE_TOKENS
-    num_chunks = (all_blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS * ranges
-    chunk = take_chunk(worker, num_chunks)
-    while chunk >= 0:
-        block, token = chunk // ranges * PANEL_BLOCKS, chunk % ranges * RANGE_TOKENS
-        tokens, num_blocks = min(RANGE_TOKENS, rows - token), min(PANEL_BLOCKS, all_blocks - block)
-        w = argument(row, LINEAR_WEIGHT) + block * block_stride
-        x = argument(row, LINEAR_INPUT) + token * x_stride
-        at_once = SLAB_STEPS if tokens > 2 * TILE_TOKENS else steps
-        for first in range(0, steps, at_once):
-            run = min(at_once, steps - first)
-            _multiply_run(w, block_stride, num_blocks, x, x_stride, tokens, first, run, sums, scratch)
-        for at in range(tokens):
-            tile_sums = sums + TILE_BYTES * PANEL_BLOCKS * (at // TILE_TOKENS) + 64 * PARTS * (at % TILE_TOKENS)
-            out = argument(row, LINEAR_OUTPUT) + (token + at) * out_stride + block * 64
-            bias = argument(row, LINEAR_BIAS) + block * 64
-            for number in range(num_blocks):
-                add_parts(tile_sums + TILE_BYTES * number, bias + 64 * number, out + 64 * number)
+@functools.cache
+def linear_kernel(parts: int) -> Kernel:
+    """out = x · wᵀ + bias, for activations of `parts` (1 or 2) bfloat16. Chunks: panels of row blocks × ranges of x."""
+
+    @kernel(variant=f"{parts}")
+    def linear(row, step, worker):
+        x_stride, out_stride = argument(row, LINEAR_INPUT_STRIDE) // parts, argument(row, LINEAR_OUTPUT_STRIDE)
+        block_stride, all_blocks = argument(row, LINEAR_BLOCK_STRIDE), argument(row, LINEAR_BLOCKS)
+        all_rows = parts * field(step, argument(row, LINEAR_COUNT))
+        steps = argument(row, LINEAR_COLUMNS) // STEP_COLUMNS
+        scratch = field(worker, WORKER_SCRATCH)
+        sums = scratch + 64
+        ranges = (all_rows + RANGE_ROWS - 1) // RANGE_ROWS
+        num_chunks = (all_blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS * ranges
         chunk = take_chunk(worker, num_chunks)
-    release()
+        while chunk >= 0:
+            block, begin = chunk // ranges * PANEL_BLOCKS, chunk % ranges * RANGE_ROWS
+            rows, num_blocks = min(RANGE_ROWS, all_rows - begin), min(PANEL_BLOCKS, all_blocks - block)
+            w = argument(row, LINEAR_WEIGHT) + block * block_stride
+            x = argument(row, LINEAR_INPUT) + begin * x_stride
+            at_once = SLAB_STEPS if rows > 2 * TILE_ROWS else steps
+            for first in range(0, steps, at_once):
+                run = min(at_once, steps - first)
+                _multiply_run(w, block_stride, num_blocks, x, x_stride, rows, first, run, sums, scratch)
+            for at in range(0, rows, parts):
+                tile_sums = sums + TILE_BYTES * PANEL_BLOCKS * (at // TILE_ROWS) + 64 * (at % TILE_ROWS)
+                out = argument(row, LINEAR_OUTPUT) + (begin + at) // parts * out_stride + block * 64
+                bias = argument(row, LINEAR_BIAS) + block * 64
+                for number in range(num_blocks):
+                    place = tile_sums + TILE_BYTES * number
+                    total = load_vector(place)
+                    if parts == 2:
+                        total = load_vector(place + 64) + total
+                    store_vector(out + 64 * number, total + load_vector(bias + 64 * number))
+            chunk = take_chunk(worker, num_chunks)
+        release()
 
-
-@emitted(types.void, types.int64, types.int64, types.int64)
-def split_vector(builder, source, count, target):
-    """Write the parts of the first `count` of 16 floats, zeros for the others, 64 bytes from part to part."""
-    left = partial_vector(builder, source, count)
-    for part in range(PARTS):
-        bits = builder.bitcast(left, V_I32)
-        odd = builder.and_(builder.lshr(bits, constant(I32, 16)), constant(I32, 1))
-        rounded = builder.add(bits, builder.add(odd, constant(I32, 0x7FFF)))
-        half = builder.trunc(builder.lshr(rounded, constant(I32, 16)), V_I16)
-        store(builder, half, builder.add(target, _i64(64 * part)), 2)
-        upper = builder.and_(rounded, constant(I32, -65536))
-        left = builder.fsub(left, builder.bitcast(upper, V_F32))
-
-
-(SPLIT_INPUT, SPLIT_INPUT_STRIDE, SPLIT_OUTPUT, SPLIT_OUTPUT_STRIDE, SPLIT_SIZE, SPLIT_COLUMNS,
- SPLIT_COUNT) = range(7)  # fmt: skip
-"""Arguments of `split_parts`'s rows: `SIZE` features of each token become `COLUMNS`, zeros at the end."""
-
-
-@kernel()
-def split_parts(row, step, worker):
-    """Each token's features as two bfloat16 each, in tiles of tokens. A chunk is a token."""
-    size, columns = argument(row, SPLIT_SIZE), argument(row, SPLIT_COLUMNS)
-    stride = argument(row, SPLIT_OUTPUT_STRIDE)
-    num_tokens = field(step, argument(row, SPLIT_COUNT))
-    token = take_chunk(worker, num_tokens)
-    while token >= 0:
-        source = argument(row, SPLIT_INPUT) + token * argument(row, SPLIT_INPUT_STRIDE)
-        first = token // TILE_TOKENS * TILE_TOKENS
-        step_bytes = 64 * PARTS * min(TILE_TOKENS, num_tokens - first)
-        target = argument(row, SPLIT_OUTPUT) + first * stride + 64 * PARTS * (token - first)
-        for begin in range(0, columns, 16):
-            split_vector(source + 4 * begin, size - begin, target + begin // 32 * step_bytes + begin % 32 * 2)
-        token = take_chunk(worker, num_tokens)
+    return linear
 
 
 @functools.cache

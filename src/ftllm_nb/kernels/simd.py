@@ -187,6 +187,22 @@ def as_float_bits(builder, a):
     return builder.bitcast(a, V_F32)
 
 
+@emitted(float32x16, float32x16)
+def round_bfloat16(builder, a):
+    """Each lane rounded to the nearest bfloat16, ties to even."""
+    bits = builder.bitcast(a, V_I32)
+    odd = builder.and_(builder.lshr(bits, constant(I32, 16)), constant(I32, 1))
+    rounded = builder.add(bits, builder.add(odd, constant(I32, 0x7FFF)))
+    return builder.bitcast(builder.and_(rounded, constant(I32, -65536)), V_F32)
+
+
+@emitted(types.void, types.int64, float32x16)
+def store_upper_halves(builder, address, value):
+    """Write the upper half of each lane's bits, the bfloat16 that it is after `round_bfloat16`: 32 bytes."""
+    upper = builder.lshr(builder.bitcast(value, V_I32), constant(I32, 16))
+    store(builder, builder.trunc(upper, V_I16), address, 2)
+
+
 @emitted(int32x16, float32x16)
 def magnitude_bits(builder, a):
     """The bits of each lane's absolute value: as integers they order as the floats do, NaN above infinity."""

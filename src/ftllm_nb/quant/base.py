@@ -43,7 +43,9 @@ class ActivationFormat:
 
 @dataclass(frozen=True)
 class SplitFormat:
-    """Activations as the sum of two bfloat16 each, within 2^-17 of themselves; see kernels/amx_bf16.py."""
+    """Activations as the sum of `parts` bfloat16 each, within 2^-17 of themselves if two; see kernels/bf16_parts.py."""
+
+    parts: int = 2
 
     def columns(self, features: int) -> int:
         """Features padded to whole multiplications."""
@@ -51,7 +53,7 @@ class SplitFormat:
 
     def row_bytes(self, features: int) -> int:
         """Bytes of a token."""
-        return 4 * self.columns(features)
+        return 2 * self.parts * self.columns(features)
 
 
 COLUMNS_MULTIPLE = 32
@@ -67,6 +69,10 @@ class WeightFormat(ABC):
     name: str
     activations: ActivationFormat | SplitFormat | None
     """None: products take float32 activations as they are."""
+
+    def rounding_activations(self) -> WeightFormat:
+        """The same weights, for products that round activations to bfloat16 where that is faster."""
+        return self
 
     @abstractmethod
     def padded_columns(self, columns: int) -> int:
