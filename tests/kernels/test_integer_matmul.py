@@ -7,27 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.quantize import quantize
-from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKEN_IDS, STEP_TOKENS
+from ftllm_nb.kernels.step import STEP_TOKEN_IDS, STEP_TOKENS
 from ftllm_nb.ops.quantize import quantize_rows
 from ftllm_nb.quant.base import weight_format
 from ftllm_nb.quant.integers import IntegerFormat
+from tests.kernels.kernel_runs import run
 
-POOL = ThreadPool(2, 1 << 20)
 FORMATS = ["int8", "int8g32", "int8g64", "int8g128", "int4", "int4g32", "int4g64", "int4g128", "int4g256"]
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 COLUMNS = [1, 5, 31, 32, 33, 64, 96, 129, 256, 300]
 TOKENS = [1, 2, 3, 5, 6, 7, 15, 16, 17, 31, 33, 97, 260]
-
-
-def run(kernel: Kernel, tokens: int, *arguments: int, ids: int = 0) -> None:
-    row = np.zeros((1, ROW_FIELDS), np.int64)
-    row[0, : 1 + len(arguments)] = (kernel.address, *arguments)
-    step = np.zeros(STEP_FIELDS, np.int64)
-    step[STEP_TOKENS], step[STEP_TOKEN_IDS] = tokens, ids
-    assert POOL.run(row, step)
 
 
 def integer_format(name: str) -> IntegerFormat:
@@ -159,7 +149,7 @@ def test_lookups_give_the_rounded_rows(name: str, rows: int, columns: int, seed:
     ids = random.integers(0, rows, 7).astype(np.int32)
     out = np.full((7, columns), np.nan, np.float32)
     run(format.embedding_kernel(), 7, packed.ctypes.data, format.block_bytes(columns), format.padded_columns(columns),
-        columns, out.ctypes.data, 4 * columns, STEP_TOKEN_IDS, ids=ids.ctypes.data)  # fmt: skip
+        columns, out.ctypes.data, 4 * columns, STEP_TOKEN_IDS, fields={STEP_TOKEN_IDS: ids.ctypes.data})  # fmt: skip
     np.testing.assert_array_equal(out, format.rounded(weight)[ids])
 
 

@@ -7,21 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.kernels.bf16_parts import split_kernel
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
+from ftllm_nb.kernels.step import STEP_TOKENS
 from ftllm_nb.quant.base import SplitFormat, WeightFormat, weight_format
-
-POOL = ThreadPool(2)
-
-
-def run(kernel: Kernel, tokens: int, *arguments: int) -> None:
-    row = np.zeros((1, ROW_FIELDS), np.int64)
-    row[0, : 1 + len(arguments)] = (kernel.address, *arguments)
-    step = np.zeros(STEP_FIELDS, np.int64)
-    step[STEP_TOKENS] = tokens
-    assert POOL.run(row, step)
+from tests.kernels.kernel_runs import run
 
 
 def stored(values: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:

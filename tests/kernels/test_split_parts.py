@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS, silu_multiply_split_kernel, split_kernel
 from ftllm_nb.kernels.elementwise import silu_multiply
-from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
+from ftllm_nb.kernels.step import STEP_TOKENS
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.ops.split_parts import SplitParts
-
-POOL = ThreadPool(2)
+from tests.kernels.kernel_runs import run
 
 pytestmark = pytest.mark.skipif(not current_tier().multiplies_matrices, reason="the tier has no AMX")
 
@@ -26,19 +24,9 @@ def split(x: np.ndarray, parts: int, second: np.ndarray | None = None) -> np.nda
     out = np.full((tokens, 2 * parts * columns), 255, np.uint8)
     kernel = split_kernel(parts) if second is None else silu_multiply_split_kernel(parts)
     other = x if second is None else second
-    run(kernel.address, tokens, x.ctypes.data, 4 * features, other.ctypes.data, 4 * features, out.ctypes.data,
+    run(kernel, tokens, x.ctypes.data, 4 * features, other.ctypes.data, 4 * features, out.ctypes.data,
         out.strides[0], features, columns, STEP_TOKENS)  # fmt: skip
     return out
-
-
-def run(*arguments: int) -> None:
-    """A kernel by its address, over that many tokens."""
-    address, tokens, *others = arguments
-    row = np.zeros((1, ROW_FIELDS), np.int64)
-    row[0, : 1 + len(others)] = (address, *others)
-    step = np.zeros(STEP_FIELDS, np.int64)
-    step[STEP_TOKENS] = tokens
-    assert POOL.run(row, step)
 
 
 def joined(split: np.ndarray, features: int, parts: int) -> np.ndarray:
@@ -84,6 +72,6 @@ def test_the_gated_activation_is_split_as_on_its_own(parts: int, tokens: int, fe
     random = np.random.default_rng(5)
     gate, up = (random.standard_normal((tokens, features), np.float32) for _ in range(2))
     product = np.empty_like(gate)
-    run(silu_multiply.address, tokens, gate.ctypes.data, 4 * features, up.ctypes.data, 4 * features,
+    run(silu_multiply, tokens, gate.ctypes.data, 4 * features, up.ctypes.data, 4 * features,
         product.ctypes.data, 4 * features, features, STEP_TOKENS)  # fmt: skip
     np.testing.assert_array_equal(split(gate, parts, up), split(product, parts))

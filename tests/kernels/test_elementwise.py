@@ -1,0 +1,151 @@
+"""Activations, sums, products and copies of each token's features, against NumPy in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.elementwise import add_scaled, copy_runs, gather_rows, multiply, silu, silu_multiply
+from ftllm_nb.kernels.step import STEP_ROW_TOKENS, STEP_ROWS, STEP_TOKENS
+from tests.kernels.kernel_runs import UNIT, Doubles, Floats, Rows, run
+
+shapes = given(
+    tokens=st.sampled_from([1, 2, 5]),
+    size=st.sampled_from([1, 7, 15, 16, 17, 65, 1023, 1024, 1025, 2100]),
+    gaps=st.tuples(*[st.sampled_from([0, 1, 16, 35])] * 3),
+    seed=st.integers(0, 9),
+)
+few = settings(max_examples=40, deadline=None)
+
+SILU_ROUNDINGS = 6 + 3
+"""exp is within three units in the last place, which are six halves; 1 +, 1 / and · input are rounded."""
+SILU_LOST = 6e-37
+"""Below −88, sigmoid is 0: at most 88 · e^−88 is lost."""
+
+
+def combined(kernel: Kernel, first: Floats, second: Floats, gaps: tuple[int, int, int], alpha: float = 1.0) -> Floats:
+    """What the kernel writes: into its output and nowhere else."""
+    a, b, out = Rows(first, gaps[0]), Rows(second, gaps[1]), Rows.unwritten(*first.shape, gaps[2])
+    run(kernel, len(first), a.address, a.stride, b.address, b.stride, out.address, out.stride, first.shape[1],
+        STEP_TOKENS, alpha)  # fmt: skip
+    out.assert_marks()
+    np.testing.assert_array_equal(a.values, first)
+    np.testing.assert_array_equal(b.values, second)
+    return out.values
+
+
+def silu_in_double(x: Floats) -> Doubles:
+    x = x.astype(np.float64)
+    return x / (1 + np.exp(-x))
+
+
+def drawn(tokens: int, size: int, seed: int) -> tuple[Floats, Floats]:
+    """Two inputs over the whole range in which sigmoid is neither 0 nor 1, and a little beyond."""
+    random = np.random.default_rng(seed)
+    first = random.uniform(-95, 95, (tokens, size)) * random.choice([1, 0.03, 1e-6], (tokens, size))
+    return first.astype(np.float32), random.standard_normal((tokens, size), np.float32)
+
+
+@few
+@shapes
+def test_silu(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first, second = drawn(tokens, size, seed)
+    got = combined(silu, first, second, gaps)
+    np.testing.assert_allclose(got, silu_in_double(first), rtol=1.01 * SILU_ROUNDINGS * UNIT, atol=SILU_LOST)
+
+
+@few
+@shapes
+def test_silu_multiply(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first, second = drawn(tokens, size, seed)
+    got, expected = combined(silu_multiply, first, second, gaps), silu_in_double(first) * second
+    bound = 1.01 * (SILU_ROUNDINGS + 1) * UNIT * np.abs(expected) + SILU_LOST * np.abs(second)
+    assert (np.abs(got - expected) <= bound).all()
+
+
+@few
+@shapes
+def test_a_scaled_sum_is_rounded_once(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first, second = drawn(tokens, size, seed)
+    alpha = float(np.float32(np.random.default_rng(seed).uniform(-3, 3)))
+    exact = first + alpha * second.astype(np.float64)
+    np.testing.assert_allclose(
+        combined(add_scaled, first, second, gaps, alpha), exact, rtol=UNIT * (1 + 2.0**-20), atol=0
+    )
+
+
+@few
+@shapes
+def test_a_product_is_the_nearest_float(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first, second = drawn(tokens, size, seed)
+    exact = first.astype(np.float64) * second.astype(np.float64)
+    np.testing.assert_array_equal(combined(multiply, first, second, gaps), exact.astype(np.float32))
+
+
+@pytest.mark.parametrize("kernel", [silu, silu_multiply, add_scaled, multiply])
+def test_what_is_no_number_stays_none_and_moves_no_neighbour(kernel: Kernel) -> None:
+    first, second = np.full((2, 21), 3, np.float32), np.full((2, 21), 2, np.float32)
+    clean = combined(kernel, first, second, (0, 0, 0))
+    first[0, 4], first[1, 20] = np.nan, np.inf
+    got = combined(kernel, first, second, (0, 0, 0))
+    assert np.isnan(got[0, 4]) and got[1, 20] == np.inf
+    others = np.isfinite(first)
+    np.testing.assert_array_equal(got[others], clean[others])
+
+
+@few
+@shapes
+def test_the_output_may_be_an_input(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first, second = drawn(tokens, size, seed)
+    for kernel in (silu, silu_multiply, add_scaled, multiply):
+        rows, other = Rows(first, gaps[0]), Rows(second, gaps[1])
+        run(kernel, tokens, rows.address, rows.stride, other.address, other.stride, rows.address, rows.stride, size,
+            STEP_TOKENS, 0.5)  # fmt: skip
+        np.testing.assert_array_equal(rows.values, combined(kernel, first, second, gaps, 0.5))
+        rows.assert_marks()
+
+
+@few
+@given(
+    tokens=st.sampled_from([1, 2, 9]),
+    size=st.sampled_from([1, 15, 16, 17, 65]),
+    gaps=st.tuples(*[st.sampled_from([0, 1, 16])] * 2),
+    wanted=st.lists(st.integers(0, 8), max_size=5),
+)
+def test_rows_of_the_wanted_tokens_are_gathered(
+    tokens: int, size: int, gaps: tuple[int, int], wanted: list[int]
+) -> None:
+    source = Rows(np.random.default_rng(size).standard_normal((tokens, size), np.float32), gaps[0])
+    chosen = np.array(wanted, np.int32) % tokens
+    out = Rows.unwritten(len(chosen), size, gaps[1])
+    run(gather_rows, tokens, source.address, source.stride, 0, 0, out.address, out.stride, size,
+        fields={STEP_ROWS: len(chosen), STEP_ROW_TOKENS: chosen.ctypes.data})  # fmt: skip
+    np.testing.assert_array_equal(out.values, source.values[chosen])
+    out.assert_marks()
+
+
+@few
+@given(
+    tokens=st.sampled_from([1, 2, 9]),
+    size=st.sampled_from([1, 15, 16, 17, 65]),
+    number=st.sampled_from([1, 2, 5]),
+    between=st.tuples(*[st.sampled_from([0, 1, 16])] * 2),
+    gaps=st.tuples(*[st.sampled_from([0, 1, 16])] * 2),
+)
+def test_runs_are_copied_and_what_lies_between_them_is_kept(
+    tokens: int, size: int, number: int, between: tuple[int, int], gaps: tuple[int, int]
+) -> None:
+    steps = [size + gap for gap in between]
+    random = np.random.default_rng(size)
+    source = Rows(random.standard_normal((tokens, number * steps[0]), np.float32), gaps[0])
+    target = Rows(random.standard_normal((tokens, number * steps[1]), np.float32), gaps[1])
+    expected = target.values.copy()
+    for at in range(number):
+        expected[:, at * steps[1] :][:, :size] = source.values[:, at * steps[0] :][:, :size]
+    run(copy_runs, tokens, source.address, source.stride, 4 * steps[0], target.address, target.stride, 4 * steps[1],
+        size, number, STEP_TOKENS)  # fmt: skip
+    np.testing.assert_array_equal(target.values, expected)
+    target.assert_marks()

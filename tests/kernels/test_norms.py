@@ -1,0 +1,112 @@
+"""RMSNorm, alone and after a sum, against the definition in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftllm_nb.kernels.elementwise import add_rms_norm, rms_norm
+from ftllm_nb.kernels.step import STEP_TOKENS
+from tests.kernels.kernel_runs import UNIT, Doubles, Floats, Rows, run
+
+EPS = 1e-6
+SIZES = st.sampled_from([1, 3, 15, 16, 17, 31, 64, 65, 1000])
+TOKENS = st.sampled_from([1, 2, 5])
+GAPS = st.sampled_from([0, 1, 16, 35])
+SEEDS = st.integers(0, 9)
+
+
+def normalized(x: Floats, weight: Floats) -> Doubles:
+    """x / sqrt(mean(x²) + eps) · weight of each run of as many features as the weight has."""
+    runs = x.astype(np.float64).reshape(len(x), -1, len(weight))
+    mean_square = np.square(runs).mean(-1, keepdims=True)
+    return (runs / np.sqrt(mean_square + EPS) * weight.astype(np.float64)).reshape(x.shape)
+
+
+def assert_normalized(got: Floats, x: Floats, weight: Floats) -> None:
+    """Within the roundings of float32: nothing cancels, so errors are relative.
+
+    A lane adds up size / 16 squares and four more additions fold the lanes; mean, eps and its sum add three, of all of
+    which the root takes half; the root itself, its inverse and two products add four.
+    """
+    roundings = (np.ceil(len(weight) / 16) + 4 + 3) / 2 + 4
+    expected = normalized(x, weight)
+    np.testing.assert_allclose(got, expected, rtol=1.01 * roundings * UNIT, atol=0)
+
+
+def weight_of(size: int, random: np.random.Generator) -> Floats:
+    return random.uniform(-2, 2, size).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tokens=TOKENS, size=SIZES, groups=st.sampled_from([1, 2, 5]), gap=GAPS, exponent=st.integers(-20, 20), seed=SEEDS
+)
+def test_each_run_of_features_is_normalized(
+    tokens: int, size: int, groups: int, gap: int, exponent: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    scale = np.float32(2.0**exponent)
+    source = Rows(random.standard_normal((tokens, groups * size), np.float32) * scale, gap)
+    before, weight = source.values.copy(), weight_of(size, random)
+    target = Rows.unwritten(tokens, groups * size, gap + 3)
+    run(rms_norm, tokens, source.address, source.stride, target.address, target.stride, weight.ctypes.data, size,
+        groups, EPS, STEP_TOKENS)  # fmt: skip
+    assert_normalized(target.values, before, weight)
+    np.testing.assert_array_equal(source.values, before)
+    target.assert_marks()
+
+
+@settings(max_examples=20, deadline=None)
+@given(tokens=TOKENS, size=SIZES, groups=st.sampled_from([1, 3]), gap=GAPS, seed=SEEDS)
+def test_in_place(tokens: int, size: int, groups: int, gap: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = Rows(random.standard_normal((tokens, groups * size), np.float32), gap)
+    before, weight = rows.values.copy(), weight_of(size, random)
+    run(rms_norm, tokens, rows.address, rows.stride, rows.address, rows.stride, weight.ctypes.data, size, groups, EPS,
+        STEP_TOKENS)  # fmt: skip
+    assert_normalized(rows.values, before, weight)
+    rows.assert_marks()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tokens=TOKENS, size=SIZES, gaps=st.tuples(GAPS, GAPS, GAPS), alpha=st.sampled_from([1.0, -0.5, 0.37]), seed=SEEDS
+)
+def test_the_sum_stays_in_the_input_and_its_norm_is_the_output(
+    tokens: int, size: int, gaps: tuple[int, int, int], alpha: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    first = Rows(random.standard_normal((tokens, size), np.float32), gaps[0])
+    added = Rows(random.standard_normal((tokens, size), np.float32), gaps[1])
+    target = Rows.unwritten(tokens, size, gaps[2])
+    before, addend, weight = first.values.copy(), added.values.copy(), weight_of(size, random)
+    run(add_rms_norm, tokens, first.address, first.stride, target.address, target.stride, weight.ctypes.data, size, 1,
+        EPS, STEP_TOKENS, added.address, added.stride, alpha)  # fmt: skip
+    exact = before.astype(np.float64) + float(np.float32(alpha)) * addend.astype(np.float64)
+    np.testing.assert_allclose(first.values, exact, rtol=1.01 * UNIT, atol=0, err_msg="one rounding")
+    assert_normalized(target.values, first.values, weight)
+    np.testing.assert_array_equal(added.values, addend)
+    first.assert_marks()
+    target.assert_marks()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_shows_in_its_own_run_alone(value: float) -> None:
+    x = np.ones((2, 40), np.float32)
+    x[1, 37] = value
+    source, target, weight = Rows(x), Rows.unwritten(2, 40), np.ones(20, np.float32)
+    run(rms_norm, 2, source.address, source.stride, target.address, target.stride, weight.ctypes.data, 20, 2, EPS,
+        STEP_TOKENS)  # fmt: skip
+    assert np.isnan(target.values[1, 37])
+    assert_normalized(target.values[:1], x[:1], weight)
+    assert_normalized(target.values[1:, :20], x[1:, :20], weight)
+
+
+def test_zeros_stay_zeros() -> None:
+    source, target, weight = Rows(np.zeros((1, 33), np.float32)), Rows.unwritten(1, 33), np.ones(33, np.float32)
+    run(rms_norm, 1, source.address, source.stride, target.address, target.stride, weight.ctypes.data, 33, 1, EPS,
+        STEP_TOKENS)  # fmt: skip
+    assert (target.values == 0).all()
