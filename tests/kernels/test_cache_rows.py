@@ -108,7 +108,7 @@ class Step:
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     starts=st.tuples(st.sampled_from([0, 60, 130]), st.sampled_from([0, 1, 63])),
     counts=st.tuples(st.sampled_from([1, 5, 67]), st.sampled_from([1, 16])),
