@@ -88,6 +88,7 @@ def test_tied_embedding_of_another_width() -> None:
         ),
         ({"max_positions": 0}, 'config["max_positions"] must be a positive whole number, but it is 0'),
         ({"max_position_embeddings": "64"}, "must be a positive whole number, but it is '64'"),
+        ({"max_position_embeddings": 10**30}, "must be at most 2147483647, but it is 1000000"),
     ],
 )
 def test_max_positions(entries: dict[str, Any], expected: str) -> None:

@@ -12,6 +12,7 @@ from ftllm_nb.graph.types import MARKER, Symbol, TensorType
 LOGITS = "logits"
 CACHE_PREFIXES = ("pastKey", "pastValue")
 _TABLES = ("sin", "cos")
+_MAX_POSITIONS = 2**31 - 1  # positionIds are int32
 
 _FIXED = {
     "inputIds": TensorType((1, Symbol.TOKENS), "int32"),
@@ -50,7 +51,7 @@ def input_type(name: str, max_positions: int, rope: Callable[[], RopeSettings]) 
 def find_max_positions(config: Mapping[str, Any]) -> int | None:
     """The longest sequence: `max_positions`, else `max_position_embeddings`; None where neither is set.
 
-    Raises `ValueError` with a sentence for a value that is no positive whole number.
+    Raises `ValueError` with a sentence for a value that is no positive whole number, or too large for a position.
     """
     for name in ("max_positions", "max_position_embeddings"):
         number = config.get(name)
@@ -60,5 +61,7 @@ def find_max_positions(config: Mapping[str, Any]) -> int | None:
             number = int(number)
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f'config["{name}"] must be a positive whole number, but it is {number!r}.')
+        if number > _MAX_POSITIONS:
+            raise ValueError(f'config["{name}"] must be at most {_MAX_POSITIONS}, but it is {number}.')
         return number
     return None

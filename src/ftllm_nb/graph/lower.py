@@ -209,7 +209,14 @@ class _Lowering:
         if tensor.kind != "input" or rope is None:
             raise self._error(f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.')
         if not tables:
-            tables["sin"], tables["cos"] = rope.tables(self.graph.max_positions)
+            positions = self.graph.max_positions
+            try:
+                tables["sin"], tables["cos"] = rope.tables(positions)
+            except MemoryError:
+                raise self._error(
+                    f"takes sin and cos of {positions} positions, for which there is no memory; lower "
+                    "max_position_embeddings in config.json."
+                ) from None
         return int(tables[tensor.name].ctypes.data)
 
     def limit_ids(self, tensor: Value, rows: int) -> None:
