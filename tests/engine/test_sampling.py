@@ -127,10 +127,12 @@ def test_greedy_answers_are_penalized_for_prompt_and_answer() -> None:
     assert np.array_equal(logits, kept)
 
 
+@pytest.mark.filterwarnings("error")
 def test_extreme_settings_and_logits() -> None:
     logits = np.array([-3e38, 3e38, 1, 2], np.float32)
     for settings in (
         sampling(temperature=1e-30),
+        sampling(temperature=1e-320),
         sampling(temperature=1e30, top_k=1),
         sampling(top_p=0.0),
         sampling(min_p=1.0),

@@ -101,7 +101,8 @@ def _by_likelihood(logits: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArra
 
 def _weights(logits: NDArray[np.float32], top: np.float32, temperature: float) -> NDArray[np.float64]:
     """exp(logit / temperature), scaled so that the logit `top` has the weight 1."""
-    return np.exp((logits.astype(np.float64) - float(top)) / temperature)
+    with np.errstate(over="ignore"):  # at a tiny temperature, -infinity: the weight 0
+        return np.exp((logits.astype(np.float64) - float(top)) / temperature)
 
 
 def _at_least_kth(logits: NDArray[np.float32], k: int) -> NDArray[np.intp]:
