@@ -87,6 +87,7 @@ def test_p_still_names_the_model_elsewhere() -> None:
         ("-p 0 -n 0", "there is nothing to measure: -p and -n are both 0."),
         ("--path one two", "two models were named, one and two: name one."),
         ("--config c.json", "add --random"),
+        ("--config= --random", "the path of --config is empty"),
         ("--config c.json --random folder", "both --config c.json and the model folder were named"),
         ("--config /no/such.json --random", 'there is no file "/no/such.json"'),
         ("-p /no/such/folder", "/no/such/folder"),

@@ -70,7 +70,7 @@ def require_context(tests: list[SpeedTest], max_positions: int) -> None:
     if too_long is not None:
         raise UsageError(
             f"{too_long.name} needs a context of {too_long.context_tokens} tokens, but the model's holds "
-            f"{max_positions}: choose smaller numbers for -p and -n."
+            f"{max_positions}: choose smaller numbers for -p, -n and --depth."
         )
 
 

@@ -106,6 +106,8 @@ def model_path(args: argparse.Namespace) -> str | None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print; the exit status."""
     prompt_tokens = args.n_prompt if isinstance(args.n_prompt, list) else DEFAULT_PROMPT_TOKENS
+    if args.config == "":
+        raise UsageError("the path of --config is empty: name the config.json of a model.")
     if args.config is not None and not args.random:
         raise UsageError("--config describes a model without weights: add --random to measure it.")
     path = model_path(args)
