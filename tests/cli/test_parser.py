@@ -64,7 +64,7 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("--nonsense", "a command is missing"),
         ("chat --top_q 1", "unknown flag --top_q (did you mean --top_p?)"),
         ("chat --top-q=1", "unknown flag --top_q (did you mean --top_p?)"),
-        ("chat --temp 1", "unknown flag --temp"),
+        ("chat --temp 1", "unknown flag --temp (did you mean --temperature?)"),
         ("chat --model 1", "unknown flag --model; see"),
         ("chat one two", "unexpected argument 'two'"),
         ("chat -t", "-t/--threads: expected one argument"),

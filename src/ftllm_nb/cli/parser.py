@@ -65,9 +65,14 @@ def with_underscores(arguments: Sequence[str]) -> list[str]:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """` (did you mean …?)`, or nothing where no known word is near; the dashes of flags are no likeness."""
+    """` (did you mean …?)`, or nothing where no known word is near; the dashes of flags are no likeness.
+
+    A word that is the beginning of one known word means that one.
+    """
     import difflib  # only here: a right command line does not pay for it
 
     by_letters = {each.lstrip("-"): each for each in known}
-    matches = difflib.get_close_matches(word.lstrip("-"), by_letters, n=1)
+    letters = word.lstrip("-")
+    longer = [each for each in by_letters if letters and each.startswith(letters)]
+    matches = longer if len(longer) == 1 else difflib.get_close_matches(letters, by_letters, n=1)
     return f" (did you mean {by_letters[matches[0]]}?)" if matches else ""
