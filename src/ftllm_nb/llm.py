@@ -236,8 +236,12 @@ class Model:
         self, query: str | Sequence[dict[str, Any]], history: Sequence[tuple[str, str]] | None
     ) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []
+        if not isinstance(query, (str, list, tuple)):
+            raise UsageError(f"query must be a text or a list of messages, not {query!r}.")
+        if not isinstance(history, (list, tuple, type(None))):
+            raise UsageError(f"history must be a list of pairs of a message and its answer, not {history!r}.")
         for turn in history or ():
-            if isinstance(turn, str) or len(turn) != 2:
+            if not isinstance(turn, (list, tuple)) or len(turn) != 2:
                 raise UsageError(f"history must hold pairs of a message and its answer, not {turn!r}.")
             messages += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
         messages += [{"role": "user", "content": query}] if isinstance(query, str) else query

@@ -76,6 +76,8 @@ def load(
         tokenizer = load_tokenizer(checkpoint.path, checked.tokenizer_config, checked.config, checked.generation_config)
         for sentence in (*checked.notes, *unread_warning(checked.unread_tensors)):
             warn(sentence)
+        if not tokenizer.has_chat_format:
+            warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
         for rule in weight_types.unused_rules(checked.weights):
             warn(f"no weight has a name in which the rule {rule} of {options.dtype_config} is found.")
         executor = open_executor(

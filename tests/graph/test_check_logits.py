@@ -99,3 +99,12 @@ def test_max_positions(entries: dict[str, Any], expected: str) -> None:
     with pytest.raises(GraphError) as raised:
         check(build, CONFIG | entries)
     assert expected in str(raised.value)
+
+
+def test_a_misspelt_output_of_a_tied_model_is_not_blamed_on_the_weight() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        self.Linear(self.data["x"], self.weight["lm_head.weight"], None, self.data["logit"])  # wrong
+
+    config = {name: value for name, value in CONFIG.items() if name != "tie_word_embeddings"}
+    assert error_of(build, config) == 'no operator writes data["logits"], the output; did you mean "logit"?'

@@ -11,6 +11,7 @@ import pytest
 
 from ftllm_nb.errors import FtllmError, GraphError, UsageError
 from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.custom_file import load_graph_class
 
@@ -184,3 +185,48 @@ def test_no_file(tmp_path: Path) -> None:
         load_graph_class(tmp_path)
     with pytest.raises(UsageError, match="the path of the custom model is empty"):
         load_graph_class("")
+
+
+def test_an_own_init_that_takes_nothing(file: Path) -> None:
+    text = MODEL.replace("    def build(self):", "    def __init__(self):\n        pass\n    def build(self):")
+    assert sentence(file, text).startswith("Model(config, tokenizer_config, generation_config) raised TypeError: ")
+
+
+@pytest.mark.parametrize("name", ["config", "tokenizer_config", "generation_config"])
+def test_a_config_that_is_replaced_by_something_else(file: Path, name: str) -> None:
+    text = MODEL.replace("self.Silu", f"self.{name} = None; self.Silu")
+    assert sentence(file, text) == f"Model.build() must leave self.{name} a dict."
+
+
+@pytest.mark.parametrize(
+    ("infer", "reason"),
+    [('raise ValueError("oops")', "ValueError: oops"), ("return None", "ValueError: zip()")],
+)
+def test_an_operator_of_the_file_s_own_that_cannot_infer(file: Path, infer: str, reason: str) -> None:
+    text = OWN_OPERATOR.replace("return x", infer)
+    with pytest.raises(GraphError) as raised:
+        check_graph(build_graph(load(file, text), {"max_positions": 10}), {})
+    where = f"{file}:16: Twice (operator 0)"
+    assert str(raised.value).startswith(f"{where} cannot be computed: its infer() raised {reason}")
+
+
+OWN_OPERATOR = """\
+from ftllm_nb.llm import ComputeGraph
+from ftllm_nb.ops.base import Kind, Operator, Parameter
+
+class Twice(Operator):
+    parameters = (Parameter("x", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+
+    @staticmethod
+    def infer(x):
+        return x
+
+class Model(ComputeGraph):
+    operators = (Twice,)
+
+    def build(self):
+        data = self.data
+        self.Twice(data["positionIds"], data["y"])
+
+__model__ = Model
+"""

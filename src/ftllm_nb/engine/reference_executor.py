@@ -162,7 +162,13 @@ class ReferenceExecutor:
                 for parameter in node.operator.parameters
                 if parameter.name in node.inputs
             }
-            results = node.evaluate(context, arguments)
+            try:
+                results = node.evaluate(context, arguments)
+            except Exception as error:
+                sentence = node.call.failure("reference", error)
+                if sentence is None:
+                    raise
+                raise sentence from error
             values.update((value, results[name]) for name, value in node.outputs.items())
             for value in node.inputs.values():
                 readers[value] -= 1

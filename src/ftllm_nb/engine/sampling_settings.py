@@ -115,7 +115,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "top_k": _integer(0, "a whole number of 0 or more"),
     "top_p": _number(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
     "min_p": _number(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
-    "repetition_penalty": _number(lambda value: value > 0, "a number above 0"),
+    "repetition_penalty": _number(lambda value: 0.01 <= value <= 100, "a number from 0.01 to 100"),
     "seed": _integer(0, f"a whole number from 0 to {MAX_SEED}", high=MAX_SEED, optional=True),
     "max_tokens": _integer(1, "a whole number of 1 or more", optional=True),
 }

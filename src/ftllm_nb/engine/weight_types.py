@@ -90,6 +90,8 @@ def read_rules(path: str | PathLike[str]) -> tuple[Rule, ...]:
     """
     try:
         rules = json.loads(Path(path).read_text(encoding="utf-8"))
+    except TypeError:
+        raise UsageError(f"dtype_config must be the path of a file, not {path!r}.") from None
     except OSError as error:
         raise UsageError(f"the dtype_config {path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError) as error:

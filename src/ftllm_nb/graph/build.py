@@ -19,15 +19,22 @@ def build_graph(
     generation_config: dict[str, Any] | None = None,
 ) -> ComputeGraph:
     """An instance whose build() has run; the dicts are copied. Raises `GraphError` at the user's line."""
-    graph = graph_class(config, tokenizer_config, generation_config)
+    name, file = graph_class.__name__, _file_of(graph_class)
+    try:
+        graph = graph_class(config, tokenizer_config, generation_config)
+    except FtllmError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise user_error(error, f"{name}(config, tokenizer_config, generation_config)", file) from error
     try:
         graph.build()
     except FtllmError:
         raise
     except (Exception, SystemExit) as error:
-        raise user_error(
-            error, f"{graph_class.__name__}.build()", _file_of(graph_class), graph.config
-        ) from error
+        raise user_error(error, f"{name}.build()", file, config) from error
+    for what in ("config", "tokenizer_config", "generation_config"):
+        if not isinstance(getattr(graph, what, None), dict):
+            raise graph_error(f"{name}.build() must leave self.{what} a dict.", file, None)
     return graph
 
 

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ftllm_nb.errors import GraphError
+from ftllm_nb.errors import FtllmError, GraphError
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, Reference, WeightReference
 from ftllm_nb.ops.base import Kind, Operator, Parameter
 
@@ -33,6 +33,13 @@ class Call:
     def error(self, message: str) -> GraphError:
         """An error that names the operator, its index in the graph (from 0) and the user's line."""
         return graph_error(f"{self.operator.name} (operator {self.index}) {message}", self.file, self.line)
+
+    def failure(self, method: str, error: Exception) -> GraphError | None:
+        """The sentence for what a method of a user's own operator raised; None for errors and operators of ours."""
+        if isinstance(error, FtllmError) or self.operator.__module__.startswith("ftllm_nb."):
+            return None
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return self.error(f"cannot be computed: its {method}() raised {reason.rstrip('.')}.")
 
 
 def graph_error(message: str, file: str | None, line: int | None) -> GraphError:

@@ -127,6 +127,11 @@ class _Checker:
             return node.operator.infer_outputs({**arguments, **node.attributes})
         except ShapeError as error:
             raise node.call.error(f"{error}: {_describe(node)}{self._config_hint(error)}.") from error
+        except Exception as error:
+            sentence = node.call.failure("infer", error)
+            if sentence is None:
+                raise
+            raise sentence from error
 
     def _config_hint(self, error: ShapeError) -> str:
         """`; config.json has hidden_size = 896` for entries that have one of the sizes that disagree."""
@@ -203,6 +208,8 @@ class _Checker:
                 return None
             tied = self._tied_embedding(call, parameter, name)
             if tied is None:
+                if parameter.may_be_embedding and self.embeddings and self._misspells_logits(call):
+                    raise self._no_logits()
                 raise missing_weight(call, parameter, name, self.tensors)
             return tied
         if name not in self.weights:
@@ -284,10 +291,7 @@ class _Checker:
     def _logits(self) -> Value:
         """The output, with one row for each sequence that wants one."""
         if LOGITS not in self.data:
-            hint = did_you_mean(LOGITS, self.data)
-            calls = self.graph.calls
-            file, line = (calls[-1].file, calls[-1].line) if calls else (None, None)
-            raise graph_error(f'no operator writes data["logits"], the output{hint}', file, line)
+            raise self._no_logits()
         logits = self.data[LOGITS]
         if logits.type.rank != 3 or logits.type.shape[:2] != (1, Symbol.ROWS):
             assert logits.producer is not None
@@ -296,6 +300,22 @@ class _Checker:
                 "last token of each sequence with SplitLastTokenStates before the last Linear."
             )
         return logits
+
+    def _misspells_logits(self, call: Call) -> bool:
+        """Whether nothing writes the output, but this call something of almost that name."""
+        if any(DataReference(LOGITS) in each.arguments.values() for each in self.graph.calls):
+            return False
+        written = [call.arguments[each.name] for each in call.operator.parameters if each.is_written]
+        names = [argument.name for argument in written if isinstance(argument, DataReference)]
+        return did_you_mean(LOGITS, names) != did_you_mean(LOGITS, [])
+
+    def _no_logits(self) -> GraphError:
+        """Nothing writes the output; the last call is where it would be."""
+        calls = self.graph.calls
+        file, line = (calls[-1].file, calls[-1].line) if calls else (None, None)
+        written = [argument.name for call in calls for argument in call.arguments.values()
+                   if isinstance(argument, DataReference)]  # fmt: skip
+        return graph_error(f'no operator writes data["logits"], the output{did_you_mean(LOGITS, written)}', file, line)
 
     def _unread_data(self, logits: Value) -> list[str]:
         """Sentences on data that is written and never read: often a misspelt name. One for each line."""
