@@ -363,6 +363,15 @@ FOLDERS: dict[str, Callable[[Path], Path]] = {
     ),
     "sentencepiece without prefix": lambda folder: write_sentencepiece(folder, add_prefix_space=False),
     "sentencepiece without class": lambda folder: write_sentencepiece(folder, tokenizer_class=None),
+    "sentencepiece without class, not legacy": lambda folder: write_sentencepiece(
+        folder, tokenizer_class=None, legacy=False
+    ),
+    "sentencepiece without class, symbols": lambda folder: write_sentencepiece(
+        folder,
+        symbols=("<_user>", "<_bot>", "<_end>", "<_system>"),
+        tokenizer_class=None,
+        chat_template=chat_templates.ROLE_TOKENS,
+    ),
     "sentencepiece of phi3": lambda folder: write_sentencepiece(folder, model_type="phi3"),
     "sentencepiece nfkc": lambda folder: write_sentencepiece(folder, rule="nmt_nfkc"),
     "unigram sentencepiece": lambda folder: write_sentencepiece(folder, kind="unigram", tokenizer_class=None),

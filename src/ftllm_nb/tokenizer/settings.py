@@ -36,7 +36,7 @@ class TokenizerSettings:
     folder: Path
     tokenizer_class: str | None
     model_type: str | None
-    legacy: bool
+    legacy: bool | None
     add_prefix_space: bool
     add_bos_token: bool
     add_eos_token: bool
@@ -74,7 +74,7 @@ def read_settings(
         tokenizer_class=_optional_text(merged, "tokenizer_class", where)
         or _optional_text(config, "tokenizer_class", str(folder / "config.json")),
         model_type=config.get("model_type") if isinstance(config.get("model_type"), str) else None,
-        legacy=bool(merged.get("legacy", False)),
+        legacy=None if merged.get("legacy") is None else bool(merged["legacy"]),
         add_prefix_space=merged.get("add_prefix_space") is not False,
         add_bos_token=bool(merged.get("add_bos_token", False)),
         add_eos_token=bool(merged.get("add_eos_token", False)),

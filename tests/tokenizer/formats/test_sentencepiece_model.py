@@ -44,6 +44,16 @@ def test_tokenizer_json_goes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("rule", ["identity", "nmt_nfkc"])
+@pytest.mark.parametrize("text", [*TEXTS, "   lead  trail ", "a\n\n b\r\n\tc", "ﬁ Ⅷ"])
+def test_without_a_class_the_files_own_settings_hold(
+    tmp_path: Path, kind: str, rule: str, text: str
+) -> None:
+    folder = write_sentencepiece(tmp_path, kind=kind, rule=rule, tokenizer_class=None)
+    assert open_folder(folder).encode_text(text) == library_of(folder).EncodeAsIds(text)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_class_with_its_own_code_gets_the_vocabularys_own_rules(
     tmp_path: Path, kind: str, text: str
@@ -65,7 +75,9 @@ def test_a_class_with_its_own_code_gets_the_vocabularys_own_rules(
         ({}, "x<s>x", "▁x|<s>|x"),
         ({"legacy": True}, "<s>x<s>x", "<s>|▁x|<s>|▁x"),
         ({"add_prefix_space": False}, "x<s> x", "x|<s>|▁x"),
-        ({"tokenizer_class": None}, "x<s>x", "x|<s>|x"),
+        ({"tokenizer_class": None}, "x<s>x", "▁x|<s>|▁x"),
+        ({"tokenizer_class": None, "legacy": False}, "x<s>x", "▁x|<s>|x"),
+        ({"tokenizer_class": None, "legacy": False}, "▁x", "▁x"),
     ],
 )
 def test_where_the_prefix_stands(

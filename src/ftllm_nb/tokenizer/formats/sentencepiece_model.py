@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ftllm_nb.errors import TokenizerError
 from ftllm_nb.tokenizer.added_tokens import AddedToken, TokenMatcher, TokenSpan
@@ -17,10 +18,10 @@ FILE_NAME = "tokenizer.model"
 PREFERENCE = 1
 
 # Protocol buffers merge what is appended to a message: these bytes set fields of ModelProto.normalizer_spec.
-_NO_PREFIX = b"\x1a\x04\x18\x00\x20\x00"
-"""add_dummy_prefix = false, remove_extra_whitespaces = false."""
-_NO_PREFIX_NO_RULES = b"\x1a\x06\x12\x00\x18\x00\x20\x00"
-"""The same, and precompiled_charsmap = "": text is not normalized."""
+_NO_PREFIX = b"\x1a\x02\x18\x00"
+"""add_dummy_prefix = false."""
+_NO_RULES = b"\x1a\x06\x12\x00\x18\x00\x20\x00"
+"""The same, remove_extra_whitespaces = false and precompiled_charsmap = "": text is not normalized."""
 
 _CONTROL, _USER_DEFINED = 3, 4
 """Values of ModelProto.SentencePiece.type."""
@@ -29,48 +30,111 @@ _CONTROL, _USER_DEFINED = 3, 4
 def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
     """Reads tokenizer.model; TokenizerError where it is damaged.
 
-    Who puts the "▁" before a text depends on the class that tokenizer_config.json names: LlamaTokenizer gives
-    one before the text (or, when `legacy`, before each part between added tokens); a class that comes as
-    Python code with the model leaves it to the vocabulary's own settings; with any other class transformers
-    puts none.
+    Which rules there are besides the vocabulary depends on the class that tokenizer_config.json names. For
+    LlamaTokenizer text is not normalized, and a "▁" goes before it (or, when `legacy`, before each part between
+    added tokens). With any other class the file's own settings hold in each part, or only in the first one
+    where the folder says that it is not `legacy`.
     """
     import sentencepiece
 
     try:
         data = file.read_bytes()
         pieces = list(_pieces(data))
-        if settings.follows_llama_rules:
-            prefix = "never" if not settings.add_prefix_space else "always" if settings.legacy else "first"
-            override = _NO_PREFIX_NO_RULES
-        else:
-            prefix = "never"
-            override = b"" if settings.has_remote_code else _NO_PREFIX
         library = sentencepiece.SentencePieceProcessor()
-        library.LoadFromSerializedProto(data + override)
+        library.LoadFromSerializedProto(data + (_NO_RULES if settings.follows_llama_rules else b""))
         if not pieces or library.GetPieceSize() != len(pieces):
             raise ValueError(f"it holds {len(pieces)} pieces, of which {library.GetPieceSize()} can be used")
+        rules: Segmentation
+        if settings.follows_llama_rules:
+            rules = LlamaSegmentation(library, settings)
+        else:
+            without_prefix = sentencepiece.SentencePieceProcessor()
+            without_prefix.LoadFromSerializedProto(data + _NO_PREFIX)
+            rules = OwnSegmentation(library, without_prefix, settings)
     except Exception as error:  # the library raises RuntimeError, OSError or TypeError by version
         reason = " ".join(str(error).split()).rstrip(".")
         raise TokenizerError(
             f"{file} is damaged or no sentencepiece model: {reason}; download it again."
         ) from error
-    return SentencePieceBackend(library, pieces, prefix, settings)
+    return SentencePieceBackend(library, pieces, rules, settings)
+
+
+class Segmentation(Protocol):
+    """How a part of a text, between added tokens, becomes ids."""
+
+    adds_space: bool
+    """Whether a text's first piece begins with a space that the text does not have."""
+
+    def encode(self, part: str, is_first: bool) -> list[int]:
+        """Ids of a part; `is_first` where the text begins with it."""
+        ...
+
+    def encode_rest(self, part: str) -> list[int]:
+        """Ids of what continues a part, without a prefix."""
+        ...
+
+
+class LlamaSegmentation:
+    """LlamaTokenizer's: the text as it is, with a "▁" before it unless add_prefix_space is false."""
+
+    def __init__(self, library: Any, settings: TokenizerSettings) -> None:
+        self._library = library
+        self.adds_space = settings.add_prefix_space
+        self._prefixes_every_part = bool(settings.legacy)
+
+    def encode(self, part: str, is_first: bool) -> list[int]:
+        """See Segmentation."""
+        prefixed = self.adds_space and (is_first or self._prefixes_every_part)
+        if prefixed and not part.startswith((" ", "▁")):
+            part = "▁" + part
+        return self.encode_rest(part)
+
+    def encode_rest(self, part: str) -> list[int]:
+        """See Segmentation."""
+        ids: list[int] = self._library.EncodeAsIds(part)
+        return ids
+
+
+class OwnSegmentation:
+    """The file's own settings; `without_prefix` is the same vocabulary with add_dummy_prefix = false.
+
+    A folder that says that it is not `legacy` has the prefix before the text only, and not before a space.
+    """
+
+    def __init__(self, library: Any, without_prefix: Any, settings: TokenizerSettings) -> None:
+        self._library = library
+        self._without_prefix = without_prefix
+        self.adds_space = library.EncodeAsPieces("a")[:1] in (["▁"], ["▁a"])
+        self._prefixes_every_part = settings.legacy is not False or settings.has_remote_code
+
+    def encode(self, part: str, is_first: bool) -> list[int]:
+        """See Segmentation."""
+        ids: list[int]
+        if self._prefixes_every_part:
+            ids = self._library.EncodeAsIds(part)
+            return ids
+        pieces = self._without_prefix.EncodeAsPieces(part)
+        if not is_first or (pieces and pieces[0].startswith("▁")):
+            return self.encode_rest(part)
+        ids = self._library.EncodeAsIds(part)
+        return ids
+
+    def encode_rest(self, part: str) -> list[int]:
+        """See Segmentation."""
+        ids: list[int] = self._without_prefix.EncodeAsIds(part)
+        return ids
 
 
 class SentencePieceBackend:
-    """A sentencepiece.SentencePieceProcessor behind the Backend interface.
-
-    `pieces` are (text, type) by id; `prefix` says where to put a "▁" that the vocabulary does not put itself:
-    "never", "first" (at the start of the text) or "always" (at the start of each part between added tokens).
-    """
+    """A sentencepiece.SentencePieceProcessor behind the Backend interface. `pieces` are (text, type) by id."""
 
     def __init__(
-        self, library: Any, pieces: Sequence[tuple[str, int]], prefix: str, settings: TokenizerSettings
+        self, library: Any, pieces: Sequence[tuple[str, int]], rules: Segmentation, settings: TokenizerSettings
     ) -> None:
         self._library = library
+        self._rules = rules
         self._pieces = [text for text, _ in pieces]
         self._id_of = {text: token_id for token_id, (text, _) in enumerate(pieces)}
-        self._prefix = prefix
         self.unknown_id = library.unk_id() if library.unk_id() >= 0 else None
         self._settings = settings
         self.named_tokens = self._default_names() | {
@@ -87,11 +151,10 @@ class SentencePieceBackend:
         for token in settings.extra_special:
             self._add(token, None)
         self.vocab_size = max([len(pieces), *(token_id + 1 for token_id in self.added_tokens)])
-        # Code that comes with a model leaves user-defined symbols to the library.
         left_to_library = {
             token_id
             for token_id, (_, kind) in enumerate(pieces)
-            if kind == _USER_DEFINED and settings.has_remote_code
+            if kind == _USER_DEFINED and not settings.follows_llama_rules
         }
         self._matcher = TokenMatcher(
             (token, token_id)
@@ -139,8 +202,7 @@ class SentencePieceBackend:
         def token_text(token_id: int) -> str | None:
             return None if token_id in skip else self.id_to_token(token_id)
 
-        adds_space = self._library.EncodeAsPieces("a")[:1] in (["▁"], ["▁a"]) or self._prefix != "never"
-        return ByteFallbackStream(token_text, strip_leading_space=adds_space)
+        return ByteFallbackStream(token_text, strip_leading_space=self._rules.adds_space)
 
     def _default_names(self) -> dict[str, str]:
         """The vocabulary's own tokens for the beginning, the end and unknown characters, by role."""
@@ -180,24 +242,23 @@ class SentencePieceBackend:
     def _encode_part(self, text: str, is_first: bool, forbidden: frozenset[int]) -> list[int]:
         if not text:
             return []
-        prefixed = self._prefix == "always" or (self._prefix == "first" and is_first)
-        if prefixed and not text.startswith((" ", "▁")):
-            text = "▁" + text
-        ids: list[int] = self._library.EncodeAsIds(text)
+        ids = self._rules.encode(text, is_first)
         if forbidden.isdisjoint(ids):
             return ids
-        return self._encode_cutting(text, forbidden)
+        return self._encode_cutting(text, forbidden, partial(self._rules.encode, is_first=is_first))
 
-    def _encode_cutting(self, text: str, forbidden: frozenset[int]) -> list[int]:
+    def _encode_cutting(
+        self, text: str, forbidden: frozenset[int], encode: Callable[[str], list[int]]
+    ) -> list[int]:
         """Ids of `text` with every spelling of a forbidden piece cut after its first character."""
         contents = {self._pieces[token_id] for token_id in forbidden if token_id < len(self._pieces)}
         for content in contents:
             if len(content) > 1 and content in text:
                 head, _, tail = text.partition(content)
-                return self._encode_cutting(head + content[0], forbidden) + self._encode_cutting(
-                    content[1:] + tail, forbidden
+                return self._encode_cutting(head + content[0], forbidden, encode) + self._encode_cutting(
+                    content[1:] + tail, forbidden, self._rules.encode_rest
                 )
-        return [token_id for token_id in self._library.EncodeAsIds(text) if token_id not in forbidden]
+        return [token_id for token_id in encode(text) if token_id not in forbidden]
 
 
 def _without_overlaps(first: Sequence[TokenSpan], second: Sequence[TokenSpan]) -> list[TokenSpan]:
