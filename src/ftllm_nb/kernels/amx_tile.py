@@ -30,6 +30,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
+from ftllm_nb.kernels.half import widen_half
 from ftllm_nb.kernels.integer_tile import MIDDLE
 from ftllm_nb.kernels.simd import V_F32, V_I32
 
@@ -189,8 +190,8 @@ class _Tile:
         multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
         four, row = self.times(group, 4), self.times(group, 2 * LANES)
         half_floats = ir.VectorType(F16, LANES)
-        scales = b.fpext(load(b, b.add(self.scales, row), half_floats, 2), V_F32)
-        zeros = b.fpext(load(b, b.add(self.zeros, row), half_floats, 2), V_F32) if self.with_zeros else None
+        scales = widen_half(b, load(b, b.add(self.scales, row), half_floats, 2))
+        zeros = widen_half(b, load(b, b.add(self.zeros, row), half_floats, 2)) if self.with_zeros else None
         for token, total in enumerate(self.totals):
             dots = load(b, b.add(self.products, _i64(1024 * number + 64 * token)), V_I32, 4)
             dot = b.sitofp(dots, V_F32)

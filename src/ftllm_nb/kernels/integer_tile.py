@@ -36,6 +36,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
+from ftllm_nb.kernels.half import widen_half
 from ftllm_nb.kernels.simd import V_F32
 
 MIDDLE = {4: 8, 8: 128}
@@ -183,10 +184,10 @@ class _Tile:
             self.fetch_ahead(self.scales, row, SCALES_PREFETCH_BYTES, self.scale_bytes)
         value_scales = [splat(b, load(b, b.add(base, four), F32, 4)) for base in self.value_scales]
         for block in range(self.blocks):
-            scales = b.fpext(load(b, b.add(self.scales[block], row), _V_F16, 2), V_F32)
+            scales = widen_half(b, load(b, b.add(self.scales[block], row), _V_F16, 2))
             zeros = None
             if self.with_zeros:
-                zeros = b.fpext(load(b, b.add(self.zeros[block], row), _V_F16, 2), V_F32)
+                zeros = widen_half(b, load(b, b.add(self.zeros[block], row), _V_F16, 2))
             for token in range(self.tokens):
                 dot = b.sitofp(b.load(self.dots[token, block]), V_F32)
                 if zeros is not None:

@@ -28,6 +28,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
+from ftllm_nb.kernels.half import narrow_half, widen_half
 from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16, widen_int8
 
 FLOAT32, FLOAT16, BFLOAT16, INT8 = 0, 1, 2, 3
@@ -119,7 +120,7 @@ def load_weight(typing_context, address, kind):
         bits = {FLOAT32: F32, FLOAT16: ir.HalfType(), BFLOAT16: ir.IntType(16), INT8: I8}[weight_kind]
         value = builder.load(pointer(builder, values[0], bits))
         if weight_kind == FLOAT16:
-            return builder.fpext(value, F32)
+            return widen_half(builder, value)
         if weight_kind == INT8:
             return builder.sitofp(value, F32)
         if weight_kind == BFLOAT16:
@@ -138,7 +139,7 @@ def store_weight(typing_context, address, value, kind):
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
         address, value = values[:2]
         if weight_kind == FLOAT16:
-            value = builder.fptrunc(value, ir.HalfType())
+            value = narrow_half(builder, value)
         elif weight_kind == BFLOAT16:
             value = _round_to_bf16(builder, value)
         elif weight_kind == INT8:

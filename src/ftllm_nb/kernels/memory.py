@@ -26,6 +26,7 @@ from ftllm_nb.kernels.emit import (
     prefetch,
     store,
 )
+from ftllm_nb.kernels.half import narrow_half, widen_half
 
 
 @emitted(types.int64, types.int64)
@@ -61,7 +62,7 @@ def load_f32(builder, address):
 @emitted(types.float32, types.int64)
 def load_f16(builder, address):
     """The float16 at an address, widened."""
-    return builder.fpext(load(builder, address, F16, 2), F32)
+    return widen_half(builder, load(builder, address, F16, 2))
 
 
 @emitted(types.void, types.int64, types.int64)
@@ -79,7 +80,7 @@ def store_f32(builder, address, value):
 @emitted(types.void, types.int64, types.float32)
 def store_f16(builder, address, value):
     """Write a float32 as float16, rounded to nearest even."""
-    store(builder, builder.fptrunc(value, F16), address, 2)
+    store(builder, narrow_half(builder, value), address, 2)
 
 
 @emitted(types.void, types.int64, types.int64, types.int64)

@@ -32,6 +32,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
+from ftllm_nb.kernels.half import widen_half
 
 V_F32, V_F16, V_I32, V_I16, V_I1 = (ir.VectorType(kind, LANES) for kind in (F32, F16, I32, I16, I1))
 
@@ -138,7 +139,7 @@ def store_vector_partial(builder, address, value, count):
 
 def widen_f16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Code that loads 16 float16 and widens them."""
-    return builder.fpext(load(builder, address, V_F16, 2), V_F32)
+    return widen_half(builder, load(builder, address, V_F16, 2))
 
 
 def widen_bf16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:

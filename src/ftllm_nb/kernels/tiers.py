@@ -25,6 +25,7 @@ class Tier:
     (tokens × blocks of 16 rows) whose accumulators fit the registers; `small_tokens` × `small_blocks`: the one
     for fewer tokens, which reads more weights at a time. `dot`: the instruction of kernels/dot.py;
     `dot_tokens` × `dot_blocks`: the tile of integer matmuls. `multiplies_matrices`: AMX does them for many tokens.
+    `converts_halves`: there are instructions between float16 and float32.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Tier:
     dot_tokens: int
     dot_blocks: int
     multiplies_matrices: bool = False
+    converts_halves: bool = True
 
 
 _AVX2 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "sse4.2", "ssse3", "popcnt")
@@ -54,7 +56,7 @@ TIERS: tuple[Tier, ...] = (
     Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2, "maddubs256", 4, 1),
     Tier("neon_dot", "aarch64", ("neon", "dotprod"), "neoverse-n1", 6, 1, 2, 2, "sdot", 4, 1),
     Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 2, 2, "plain", 2, 1),
-    Tier("generic", "", (), "", 3, 1, 1, 1, "plain", 2, 1),
+    Tier("generic", "", (), "", 3, 1, 1, 1, "plain", 2, 1, converts_halves=False),
 )
 """Best first; `generic` runs everywhere."""
 
