@@ -26,7 +26,7 @@ LAYERS = (
     ("quant",),
     ("kernels",),
     ("checkpoint", "tokenizer"),
-    ("host_cores", "memory"),
+    ("host_cores", "memory", "user_folders"),
     ("errors",),
     ("__init__",),
 )

@@ -151,6 +151,7 @@ class Model:
         *,
         min_p: float | None = None,
         seed: int | None = None,
+        enable_thinking: bool | None = None,
     ) -> Generator[str, None, None]:
         """The answer as it is made: new pieces of text, or with `one_by_one=False` all text so far each time.
 
@@ -158,7 +159,7 @@ class Model:
         conversation, `{"role": …, "content": …}` each. `max_length`: most tokens of the answer. Settings left
         at None are generation_config.json's, else transformers' defaults; `temperature=0` always takes the
         likeliest token, any other sampling argument makes it sample. `stop_token_ids` end the answer besides
-        the model's own.
+        the model's own. `enable_thinking` goes to the chat template, where it is not None.
 
         Arguments and the prompt's length are checked now (`UsageError`, `ContextLengthError`), the model runs
         from the first piece on. Closing or dropping the iterator stops the answer, as does `stop`.
@@ -176,7 +177,7 @@ class Model:
             min_p=min_p,
             seed=seed,
         )
-        prompt_ids = self.prompt_ids(query, history)
+        prompt_ids = self.prompt_ids(query, history, enable_thinking)
         stop_ids = frozenset(token_id_list(stop_token_ids, "stop_token_ids", UsageError))
         token_ids = self._session.generate(prompt_ids, settings, stop_ids | self.tokenizer.eos_token_ids)
         return self._stream_text(token_ids, one_by_one)
@@ -227,10 +228,24 @@ class Model:
         )
 
     def prompt_ids(
-        self, query: str | Sequence[dict[str, Any]], history: Sequence[tuple[str, str]] | None = None
+        self,
+        query: str | Sequence[dict[str, Any]],
+        history: Sequence[tuple[str, str]] | None = None,
+        enable_thinking: bool | None = None,
     ) -> list[int]:
         """The token ids that `stream_response` would run for this query."""
-        return self.tokenizer.apply_chat_template(self._messages(query, history), add_generation_prompt=True)
+        variables: dict[str, Any] = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+        return self.tokenizer.apply_chat_template(self._messages(query, history), **variables)
+
+    def get_input_token_len(
+        self, query: str | Sequence[dict[str, Any]], history: Sequence[tuple[str, str]] | None = None
+    ) -> int:
+        """How many tokens the prompt of this query has."""
+        return len(self.prompt_ids(query, history))
+
+    def get_max_input_len(self) -> int:
+        """Most tokens that a prompt and its answer may have together."""
+        return self.max_positions
 
     def _messages(
         self, query: str | Sequence[dict[str, Any]], history: Sequence[tuple[str, str]] | None
