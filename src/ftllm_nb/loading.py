@@ -55,6 +55,23 @@ class LoadedModel:
     tokenizer: Tokenizer
     executor: Executor
     threads: int
+    weight_types: WeightTypes
+    kv_cache_dtype: str
+
+    @property
+    def weight_dtype(self) -> str:
+        """The type that most weights have in memory."""
+        from ftllm_nb.engine.weight_types import main_format
+
+        return main_format(set(self.graph.weights.values()), self.weight_types.formats(self.graph))
+
+    def cached_tokens(self, size: int) -> int:
+        """How many tokens a KV cache of so many bytes holds."""
+        from ftllm_nb.engine.kv_cache import plan_block
+        from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+
+        block = max(plan_block(self.graph.caches, self.kv_cache_dtype).size, 1)
+        return size // block * BLOCK_POSITIONS
 
 
 def load(
@@ -63,6 +80,7 @@ def load(
     *,
     graph: GraphSource | None = None,
     model_json: str | PathLike[str] | None = None,
+    chat_template: str | PathLike[str] | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> LoadedModel:
@@ -73,7 +91,13 @@ def load(
     with ExitStack() as undo:
         checkpoint = undo.enter_context(open_checkpoint(model_folder(path)))
         checked = describe(checkpoint, graph, model_json)
-        tokenizer = load_tokenizer(checkpoint.path, checked.tokenizer_config, checked.config, checked.generation_config)
+        tokenizer = load_tokenizer(
+            checkpoint.path,
+            checked.tokenizer_config,
+            checked.config,
+            checked.generation_config,
+            chat_template=chat_template,
+        )
         for sentence in (*checked.notes, *unread_warning(checked.unread_tensors)):
             warn(sentence)
         if not tokenizer.has_chat_format:
@@ -90,7 +114,7 @@ def load(
             progress=progress,
         )
         undo.pop_all()
-    return LoadedModel(checkpoint, checked, tokenizer, executor, workers)
+    return LoadedModel(checkpoint, checked, tokenizer, executor, workers, weight_types, options.kv_cache_dtype)
 
 
 def chosen_weight_types(options: EngineOptions) -> WeightTypes:

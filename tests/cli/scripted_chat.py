@@ -5,6 +5,10 @@ What the model answers to a message:
     control   a text with an escape sequence
     fail      a word, then an EngineError
     options   the keyword arguments of stream_response
+    slow      nothing, but its prefill goes on until it is stopped
+    think     a thought, then a word
+    wide      wide, joined and right-to-left characters
+    markdown  a heading, a line with code and emphasis, a code block
     half      a word and half a character, cut short
     else      the number of messages so far and the message
 Messages of more than 100 characters are too long. A token is a character. `demo` is the only model that there is.
@@ -12,6 +16,7 @@ Messages of more than 100 characters are too long. A token is a character. `demo
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -27,7 +32,8 @@ class ScriptedModel:
     """Stands for `llm.Model`; `closed`, `forgotten` and `stopped` tell what was asked of it."""
 
     threads = 2
-    context = 100_000
+    weight_dtype = "float32"
+    context = int(os.environ.get("SCRIPTED_CONTEXT", 100_000))
 
     def __init__(self) -> None:
         self.stopped = self.closed = False
@@ -48,7 +54,7 @@ class ScriptedModel:
         """The pieces, with statistics as the engine keeps them."""
         stats = GenerationStats(prompt_tokens=self.get_input_token_len(query))
         stats.reused_tokens = self.get_input_token_len(query[:-1])
-        stats.prefill_tokens = stats.prompt_tokens - stats.reused_tokens
+        stats.prefill_tokens = stats.prompt_tokens - stats.reused_tokens - (query[-1]["content"] == "slow")
         stats.prefill_seconds = 0.5
         self.stats = stats
         for piece in pieces:
@@ -71,6 +77,15 @@ class ScriptedModel:
             raise EngineError("The step failed.")
         elif message == "options":
             yield str(sorted((name, value) for name, value in options.items() if value is not None))
+        elif message == "slow":
+            while not self.stopped:
+                time.sleep(0.01)
+        elif message == "think":
+            yield from ("<th", "ink>hm", "</thi", "nk>\n\n", "so")
+        elif message == "wide":
+            yield from ("你好 ", "\U0001f468\u200d\U0001f469\u200d\U0001f467 ", "שלום ", "e\u0301")
+        elif message == "markdown":
+            yield from ("# He", "ading\n", "a `code` and **bo", "ld** text\n``", "`python\nx = 1\n```\nend")
         elif message == "half":
             yield "well"
             yield "\ufffd"
@@ -83,6 +98,9 @@ class ScriptedModel:
 
     def get_input_token_len(self, query: list[dict[str, str]]) -> int:
         return sum(len(message["content"]) for message in query)
+
+    def get_prompt(self, query: str, *, enable_thinking: bool | None = None) -> str:
+        return f"{query}<think>\n" if enable_thinking else query
 
     def get_max_input_len(self) -> int:
         return self.context

@@ -51,8 +51,8 @@ def test_values_keep_their_dashes() -> None:
 
 def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
     args = PARSER.parse_args(["chat"])
-    given = {name for name, value in vars(args).items() if value is not None}
-    assert given == {"command", "run", "dtype", "embedding_dtype", "atype", "kv_cache_dtype", "engine", "debug"}
+    given = {name for name, value in vars(args).items() if value is not None and value is not False}
+    assert given == {"command", "run", "dtype", "embedding_dtype", "atype", "kv_cache_dtype", "engine"}
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,7 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("chat --seed -1", "from 0 to"),
         ("chat --seed 9223372036854775808", "from 0 to"),
         ("chat --max_tokens 0", "of at least 1"),
+        ("chat --enable_thinking maybe", "true or false is expected, not 'maybe'"),
         ("chat --engine fast", "--engine: invalid choice: 'fast'"),
         ("chat --atype int8", "--atype: invalid choice: 'int8'"),
         ("chat --kv_cache_dtype int3", "--kv_cache_dtype: invalid choice: 'int3'"),

@@ -90,13 +90,13 @@ def test_answers_leave_nothing_behind() -> None:
     engine = EngineThread(executor)
     session = Session(engine)
     tasks: weakref.WeakSet[object] = weakref.WeakSet()
-    begin = session._answer
+    begin = session.answer
 
     def watched(task):  # type: ignore[no-untyped-def]
         tasks.add(task)
         return begin(task)
 
-    session._answer = watched  # type: ignore[method-assign]
+    session.answer = watched  # type: ignore[method-assign]
     for _ in range(50):
         answer = session.generate([1, 2], ENDLESS)
         next(answer)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.cli.sampling_arguments import MODEL_SAMPLING, stream_options
 from ftllm_nb.cli.talk.statistics import TurnStatistics, turn_statistics
+from ftllm_nb.cli.talk.thinking import BEGIN as THINKING
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Conversation:
         self.enable_thinking = enable_thinking
         self.turns: list[Turn] = []
         self.stopped = False
+        self._begins_thinking: dict[bool | None, bool] = {}
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -110,6 +112,13 @@ class Conversation:
         thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
         options = {**MODEL_SAMPLING, **stream_options(self.settings), **thinking}
         return self.model.stream_response(messages, one_by_one=True, **options)
+
+    def begins_thinking(self) -> bool:
+        """Whether prompts end inside of a thinking block, so that answers begin there."""
+        if self.enable_thinking not in self._begins_thinking:
+            prompt = self.model.get_prompt("?", enable_thinking=self.enable_thinking)
+            self._begins_thinking[self.enable_thinking] = prompt.rstrip().endswith(THINKING)
+        return self._begins_thinking[self.enable_thinking]
 
     def stop(self) -> None:
         """End the running answer soon; callable from a signal handler."""
