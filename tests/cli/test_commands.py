@@ -181,12 +181,12 @@ def test_profile_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from ftllm_nb.benchmark import profile
     from ftllm_nb.benchmark.limits import MachineLimits
 
-    limits = MachineLimits(threads=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=None)
+    limits = MachineLimits(threads=1, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=None)
     monkeypatch.setattr(profile, "measure_limits", lambda threads, size: limits)
     with llm.model("demo", threads=1) as model:
         talk = Talk(model)
         text = talk.say("/profile")
-    assert "ms a token" in text and "FusedAttention" in text and "% of read" in text
+    assert "ms a token" in text and "Attention" in text and "% of read" in text
     with llm.model("demo", threads=1, engine="reference") as model:
         assert "this is the reference" in Talk(model).say("/profile")
 

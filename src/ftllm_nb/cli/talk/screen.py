@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -61,11 +62,15 @@ class Screen:
 
     def note(self, text: str) -> None:
         """What the program has to say, as a line in brackets."""
-        self.line(f"({text})", "note")
+        self.line(self._wrapped(f"({text})"), "note")
 
     def error(self, text: str) -> None:
         """What went wrong, as a sentence."""
-        self.line(f"error: {text}", "error")
+        self.line(self._wrapped(f"error: {text}"), "error")
+
+    def _wrapped(self, text: str) -> str:
+        """The text broken between words where a terminal would break it within one."""
+        return textwrap.fill(text, self.columns - 1, break_on_hyphens=False) if self.out.isatty() else text
 
     def flush(self) -> None:
         """Let everything written appear."""
