@@ -384,7 +384,7 @@ class Model:
                     text += piece
                     yield piece if one_by_one else text
         piece = decoder.finish()
-        if piece and not task.cancelled:
+        if piece and task.stats.finish_reason != "stopped":
             yield piece if one_by_one else text + piece
 
     def _take_handle(self, handle: int) -> GenerationTask:
