@@ -32,7 +32,7 @@ def by_definition(text: str, inside: bool) -> list[tuple[bool, str]]:
 def test_splitting_agrees_with_the_definition(text: str, inside: bool, cuts: list[int]) -> None:
     ends = sorted(cut for cut in cuts if cut <= len(text))
     pieces = [text[begin:end] for begin, end in zip([0, *ends], [*ends, len(text)], strict=True)]
-    assert split(pieces, inside) == by_definition(text, inside)
+    assert split(pieces, inside) == split(list(text), inside) == by_definition(text, inside)
 
 
 def test_an_answer_is_not_held_back() -> None:
