@@ -25,7 +25,7 @@ LAYERS = (
     ("ops",),
     ("quant",),
     ("kernels",),
-    ("checkpoint", "tokenizer"),
+    ("checkpoint", "hub", "tokenizer"),
     ("host_cores", "memory", "user_folders"),
     ("errors",),
     ("__init__",),

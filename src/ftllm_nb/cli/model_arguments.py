@@ -24,8 +24,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "-p",
         "--path",
         metavar="PATH",
-        help="the model: a folder in Hugging Face form, or demo, the bundled model (default: demo)",
+        help="the model: a folder in Hugging Face form, OWNER/NAME on the Hugging Face hub, or demo, the bundled "
+        "model (default: demo)",
     )
+    group.add_argument(
+        "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
+    )
+    add_cache_argument(group)
     group.add_argument(
         "--custom",
         metavar="FILE",
@@ -75,6 +80,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache_argument(container: argparse._ActionsContainer) -> None:
+    """Declare `--cache_dir`, where models of the hub lie."""
+    container.add_argument(
+        "--cache_dir",
+        metavar="FOLDER",
+        help="where models of the hub are kept (default: FASTLLM_CACHEDIR, else the hub's own cache)",
+    )
+
+
 def add_threads_argument(container: argparse._ActionsContainer) -> None:
     """Declare `--threads` on a parser or in a group of its flags."""
     container.add_argument(
@@ -98,6 +112,8 @@ def load_model(args: argparse.Namespace) -> Model:
         return llm.model(
             path,
             graph=args.custom,
+            revision=args.revision,
+            cache_dir=args.cache_dir,
             **engine_options(args),
             progress=bar.update,
             warn=bar.warn,

@@ -63,12 +63,16 @@ def model(
     atype: str = "auto",
     threads: int | None = None,
     engine: str = "compiled",
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Model:
     """Load a model.
 
-    `path`: a folder in Hugging Face form; "demo" or None is the bundled model.
+    `path`: a folder in Hugging Face form; OWNER/NAME, a model on the Hugging Face hub, which is downloaded into
+    `cache_dir` (default: the hub's own cache) unless it is there, at `revision` (default: the newest); "demo" or None
+    is the bundled model.
     `id`: a name for the caller's own use, `Model.id`.
     `dtype`: type of the weights in memory, "auto" for the folder's own; floats are quantized as they load.
     `system_prompt`: stands before conversations that have no system message.
@@ -107,6 +111,8 @@ def model(
         graph=graph,
         model_json=model_json or None,
         chat_template=chat_template or None,
+        revision=revision,
+        cache_dir=cache_dir,
         progress=progress,
         warn=warn,
     )
