@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 
 import pytest
 
@@ -116,3 +118,21 @@ def test_two_models_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(line) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", PARSER.commands)
+def test_help_ends_with_two_examples_that_are_right(command: str) -> None:
+    text = PARSER.commands[command].format_help()
+    lines = text.rsplit("examples:\n", 1)[1].splitlines()
+    assert len(lines) >= 2
+    for line in lines:
+        (words,) = re.findall(r"ftllm-nb ([^|>)]*)", line)
+        args = PARSER.parse_args(shlex.split(words))
+        assert args.command == command
+
+
+def test_help_lists_each_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in PARSER.commands:
+        assert len(re.findall(rf"^  {command} +\w", text, re.MULTILINE)) == 1

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from ftllm_nb.cli.talk.saved import SavedConversation
 
 ALIASES = ("run",)
+GROUP = "Talk"
+EXAMPLES = (
+    "ftllm-nb chat -p ~/Qwen2.5-0.5B-Instruct -t 4 --temperature 0.7",
+    'ftllm-nb chat --continue',
+    'git diff | ftllm-nb chat -m "Describe this change." --file -',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     from ftllm_nb.cli.talk.last_conversation import recall, remember
 
     saved = recall() if args.go_on else None
-    if saved is not None and saved.model is not None and chosen_path(args) == "demo":
-        args.path = args.path or saved.model
+    if saved is not None and args.path is None and args.positional_path is None:
+        args.path = saved.model
     question = question_of(args)
     is_terminal = question is None and not args.json and sys.stdin.isatty() and sys.stdout.isatty()
     if is_terminal:

@@ -10,6 +10,12 @@ import argparse
 from ftllm_nb.cli.model_arguments import add_cache_argument
 from ftllm_nb.errors import UsageError
 
+GROUP = "Models"
+EXAMPLES = (
+    "ftllm-nb download Qwen/Qwen2.5-0.5B-Instruct",
+    "ftllm-nb download Qwen/Qwen2.5-0.5B-Instruct --revision main --cache_dir /data/models",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb download`."""

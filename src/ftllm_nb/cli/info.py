@@ -11,6 +11,8 @@ import sys
 
 from ftllm_nb.cli.model_arguments import add_threads_argument
 
+GROUP = "Speed"
+EXAMPLES = ("ftllm-nb info", "ftllm-nb info -t 1")
 READ_BYTES = 512 << 20
 """Read bandwidth is measured over as much memory as a small model takes."""
 

@@ -10,6 +10,9 @@ import time
 
 from ftllm_nb.cli.model_arguments import add_cache_argument
 
+GROUP = "Models"
+EXAMPLES = ("ftllm-nb list", "ftllm-nb list --cache_dir /data/models")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb list`."""

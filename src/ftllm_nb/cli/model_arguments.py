@@ -134,6 +134,8 @@ def chosen_path(args: argparse.Namespace) -> str:
     if flag is not None and positional is not None and flag != positional:
         raise UsageError(f"two models are named, {flag!r} by --path and {positional!r} without: name one.")
     path = flag if flag is not None else positional
+    if path is None:
+        path = getattr(args, "preset_path", None)
     if path == "":
         raise UsageError("the path of the model is empty: name a folder, or demo for the bundled model.")
     return "demo" if path is None else str(path)
