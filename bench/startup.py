@@ -122,23 +122,22 @@ def next_turn(conversation: Conversation, history: list[Turn]) -> float:
 
 
 def show_time_per_token(arguments: argparse.Namespace, folder: Path) -> None:
-    """A session's seconds per token beside those of `ftllm-nb bench`, in turns, on the demo and on a larger model."""
+    """A session's seconds per token beside those of `ftllm-nb bench`, in turns.
+
+    With as many threads as cores, the model, the session and whoever reads the terminal share them.
+    """
     lengths = {"min_new_tokens": ANSWER_TOKENS, "max_new_tokens": ANSWER_TOKENS}
     larger = changed_demo(folder / "larger", LARGER, lengths)
     write_random_weights(larger)
-    for what, model in (
-        ("the demo", changed_demo(folder / "endless", {}, lengths)),
-        (RANDOM_MODEL, larger),
-    ):
-        bench, talk = [], []
-        with session(str(model), arguments.threads, folder) as terminal:
-            for _ in range(arguments.repetitions):
-                bench.append(bench_seconds_per_token(model, arguments.threads))
-                talk.append(terminal.seconds_per_token())
-        show(f"per token, ftllm-nb bench, {what}", bench, "ms")
-        show(f"per token, a terminal session, {what}", talk, "ms")
-        added = statistics.median(talk) / statistics.median(bench) - 1
-        print(f"{added:9.1%}   what the session adds", flush=True)
+    bench, talk = [], []
+    with session(str(larger), arguments.threads, folder) as terminal:
+        for _ in range(arguments.repetitions):
+            bench.append(bench_seconds_per_token(larger, arguments.threads))
+            talk.append(terminal.seconds_per_token())
+    show(f"per token, ftllm-nb bench, {RANDOM_MODEL}", bench, "ms")
+    show(f"per token, a terminal session, {RANDOM_MODEL}", talk, "ms")
+    added = statistics.median(talk) / statistics.median(bench) - 1
+    print(f"{added:9.1%}   what the session adds", flush=True)
 
 
 def show_idle(arguments: argparse.Namespace, folder: Path) -> None:
@@ -191,7 +190,8 @@ class Terminal:
         times: list[float] = []
         while PROMPT_IS_READY not in seen:
             piece = os.read(self._descriptor, 1 << 16)
-            if piece.strip() and b"\x1b" not in seen + piece:  # the prompt begins with an escape sequence
+            # The answer ends with a line end, and the prompt begins with an escape sequence.
+            if (times or piece.strip()) and b"\x1b" not in seen + piece:
                 times.append(time.perf_counter())
             seen += piece
         seconds = (times[-1] - times[0]) / (ANSWER_TOKENS - 1)
