@@ -31,11 +31,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
     )
     add_cache_argument(group)
-    group.add_argument(
-        "--custom",
-        metavar="FILE",
-        help="describe the model by this file: Python with a ComputeGraph and __model__, or a graph's JSON",
-    )
+    add_custom_argument(group)
     group.add_argument(
         "--dtype",
         default="auto",
@@ -77,6 +73,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("compiled", "reference"),
         help="what computes: compiled, the fast kernels, or reference, the slow NumPy definitions of the "
         "operators, to check a graph (default: compiled)",
+    )
+
+
+def add_custom_argument(container: argparse._ActionsContainer) -> None:
+    """Declare `--custom`, a file that describes the model."""
+    container.add_argument(
+        "--custom",
+        metavar="FILE",
+        help="describe the model by this file: Python with a ComputeGraph and __model__, or a graph's JSON",
     )
 
 
