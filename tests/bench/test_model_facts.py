@@ -44,7 +44,7 @@ def test_rows_name_each_type() -> None:
     assert "5.25 million" in text and "qwen2, 6 layers" in text
     fits = {line.split()[0]: line.rpartition("MB  ")[2] for name, line in rows if name in ("weights", "")}
     assert fits["float32"] == "does not fit" and fits["int8"] == "fits with a shorter context"
-    assert fits["int4"] == "fits with a shorter context" and fits["auto"] == "does not fit"
+    assert fits["int4"] == "fits with a full context" and fits["auto"] == "does not fit"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ SAMPLING = {
 
 MODEL_SAMPLING: dict[str, Any] = {
     "do_sample": None,
+    "min_length": None,
     **{setting.option: None for setting in SAMPLING.values()},
 }
 """What `Model.stream_response` takes so that the model's generation_config.json decides."""
