@@ -91,7 +91,7 @@ def running_hub() -> Iterator[LocalHub]:
                 begin = int(wanted.removeprefix("bytes=").split("-")[0])
                 headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
             body = content[begin:]
-            if with_body and hub.breaks and len(body) > 1_000_000:
+            if with_body and hub.breaks and len(content) > 1_000_000:
                 hub.breaks -= 1
                 self.send_response(206 if begin else 200)
                 for name, value in {"Content-Length": str(len(body)), "X-Repo-Commit": COMMIT, **headers}.items():

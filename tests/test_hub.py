@@ -6,13 +6,15 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import ftllm_nb
-from ftllm_nb.hub import is_model_name, needed_files
+from ftllm_nb.errors import HubError
+from ftllm_nb.hub import fetch_model, is_model_name, needed_files
 from tests.local_hub import LocalHub, running_hub
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
@@ -65,6 +67,21 @@ def test_a_download_that_breaks_goes_on_where_it_ended(hub: LocalHub, tmp_path: 
     gets = [(path, wanted) for method, path, wanted in hub.requests if method == "GET"]
     weights = [wanted for path, wanted in gets if path.endswith("model.safetensors")]
     assert len(weights) == 3 and weights[0] == "" and all(each.startswith("bytes=") for each in weights[1:])
+
+
+def test_a_download_that_was_given_up_is_completed_at_the_next_start(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights_file = random.Random(1).randbytes(45 << 20)
+    hub.repositories["someone/large"] = {"config.json": b"{}", "model.safetensors": weights_file}
+    hub.breaks = 1000
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(HubError, match=r"model.safetensors of someone/large broke off \(.*same command again"):
+        fetch_model("someone/large", cache_dir=tmp_path)
+    hub.breaks = 0
+    folder = fetch_model("someone/large", cache_dir=tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == weights_file
 
 
 def test_the_cache_may_lie_elsewhere(hub: LocalHub, tmp_path: Path) -> None:

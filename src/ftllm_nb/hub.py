@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ftllm_nb.errors import HubError
 
-ATTEMPTS = 5
-"""How often a download is tried that breaks off; each goes on where the one before ended."""
+ATTEMPTS = 3
+"""How often a download is tried that breaks off, beside what huggingface_hub tries by itself."""
 SECONDS_BETWEEN = 1.0
 SMALL_FILES = (
     "config.json",
@@ -97,6 +97,8 @@ def fetch_model(
             if file == "config.json":
                 folder = path.parent
         return folder
+    except HubError:
+        raise
     except errors.GatedRepoError:
         raise HubError(
             f"the owner of {name} asks for an agreement: accept it at {endpoint}/{name}, and put your access token "
@@ -140,15 +142,20 @@ def _require_weights(name: str, names: list[str], files: list[str]) -> None:
 
 
 def _download(name: str, file: str, revision: str | None, cache: Path, endpoint: str) -> Path:
-    """One file's path in the cache; a download that breaks off goes on where it ended."""
+    """One file's path in the cache; a connection that breaks is taken up again where it ended."""
     from huggingface_hub import hf_hub_download
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return Path(hf_hub_download(name, file, revision=revision, cache_dir=cache, endpoint=endpoint))
         except Exception as error:
-            if attempt == ATTEMPTS or not _is_about_connection(error):
+            if not _is_about_connection(error):
                 raise
+            if attempt == ATTEMPTS:
+                raise HubError(
+                    f"the download of {file} of {name} broke off ({_in_one_line(error)}): "
+                    "give the same command again."
+                ) from None
             time.sleep(SECONDS_BETWEEN)
     raise AssertionError("the last attempt returns or raises")
 

@@ -1,6 +1,6 @@
 """Download a model from the Hugging Face hub into its cache, and print the folder.
 
-Only the files that are needed are fetched. A download that broke off goes on where it ended.
+Only the files that are needed are fetched. A connection that breaks is taken up again where it ended.
 """
 
 from __future__ import annotations

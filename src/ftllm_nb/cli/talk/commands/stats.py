@@ -15,6 +15,7 @@ def run(repl: Repl, argument: str) -> None:
         repl.screen.note("no answer yet")
         return
     last = known[-1]
+    answers = "answer" if len(known) == 1 else "answers"
     prefilled = last.prompt_tokens - last.reused_tokens
     rows = [
         ("prompt", f"{last.prompt_tokens} tokens: {last.reused_tokens} reused from the cache, {prefilled} computed"),
@@ -22,7 +23,7 @@ def run(repl: Repl, argument: str) -> None:
         ("first token", f"after {last.time_to_first_token:.3f} s"),
         ("answer", f"{last.answer_tokens} tokens in {last.seconds:.2f} s, ended by {last.finish_reason}"),
         ("decode", f"{last.decode_tokens_per_second:.1f} tokens/s"),
-        ("all turns", f"{len(known)} {'answer' if len(known) == 1 else 'answers'}, {sum(each.answer_tokens for each in known)} tokens, "
+        ("all turns", f"{len(known)} {answers}, {sum(each.answer_tokens for each in known)} tokens, "
                       f"{sum(each.reused_tokens for each in known)} reused"),
     ]  # fmt: skip
     for name, text in rows:
