@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
@@ -189,6 +191,27 @@ def test_profile_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ms a token" in text and "Attention" in text and "% of read" in text
     with llm.model("demo", threads=1, engine="reference") as model:
         assert "this is the reference" in Talk(model).say("/profile")
+
+
+SAFE = [name for name in commands() if name not in ("edit", "exit", "export", "profile", "save")]
+LINES = st.one_of(
+    st.text(st.characters(exclude_categories=[]), max_size=30),
+    st.builds("/{} {}".format, st.sampled_from(SAFE), st.text(st.characters(exclude_categories=[]), max_size=20)),
+    st.sampled_from(["/read \0", "/load /dev/zero", "/load .", "/set seed " + "9" * 5000, "/", "//", '"""', "x" * 101]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(LINES, max_size=6))
+def test_no_line_ends_the_session(lines: list[str]) -> None:
+    talk = Talk()
+    for line in lines:
+        if line.strip().lower() not in ("stop", "count", "slow"):
+            talk.repl.handle(line)
+    assert "a defect of ftllm-nb" not in talk.out.getvalue()
+    talk.say("/clear")
+    talk.say("/system default")
+    assert talk.say("fine") == "1 fine\n"
 
 
 def test_a_defect_keeps_the_session(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

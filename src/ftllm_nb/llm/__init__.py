@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.host_cores import default_threads, require_threads
@@ -119,8 +119,10 @@ def model(
     return Model(loaded, system_prompt or None, eos_token=eos_token, id=id)
 
 
-def __getattr__(name: str) -> Any:
-    """What fastllm has and a CPU engine cannot: functions that say so."""
-    if name in ABSENT_FUNCTIONS:
-        return absent(name, ABSENT_FUNCTIONS[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # which would take any name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """What fastllm has and a CPU engine cannot: functions that say so."""
+        if name in ABSENT_FUNCTIONS:
+            return absent(name, ABSENT_FUNCTIONS[name])
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -343,11 +343,13 @@ class Model:
     ) -> None:
         self.close()
 
-    def __getattr__(self, name: str) -> Any:
-        """What fastllm has and this engine does not: methods that say so."""
-        if name in ABSENT_METHODS:
-            return absent(name, ABSENT_METHODS[name])
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # which would take any name for one that exists
+
+        def __getattr__(self, name: str) -> Any:
+            """What fastllm has and this engine does not: methods that say so."""
+            if name in ABSENT_METHODS:
+                return absent(name, ABSENT_METHODS[name])
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _prepare(self, request: Request) -> GenerationTask:
         """Check a request; its task, which does not run yet."""
