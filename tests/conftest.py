@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
+
+import pytest
+
+KEPT_VARIABLES = {"FTLLM_NB_CACHE_DIR", "FTLLM_NB_TIER", "FTLLM_NB_UNCAPPED_THREADS"}
 
 
-def pytest_configure() -> None:
-    """Ctrl-C works, for tests and for the processes that they start.
+def pytest_configure(config: pytest.Config) -> None:
+    """Ctrl-C works, for tests and for the processes that they start, and the user's own settings do not.
 
     A shell that starts a job in the background lets it ignore the signal, and children inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in [name for name in os.environ if name.startswith("FTLLM_NB_") and name not in KEPT_VARIABLES]:
+        del os.environ[name]
+    home = tempfile.TemporaryDirectory(prefix="ftllm_nb_home.")
+    config.add_cleanup(home.cleanup)
+    os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = home.name

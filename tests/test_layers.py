@@ -25,8 +25,8 @@ LAYERS = (
     ("ops",),
     ("quant",),
     ("kernels",),
-    ("checkpoint", "tokenizer"),
-    ("host_cores", "memory"),
+    ("checkpoint", "hub", "tokenizer"),
+    ("host_cores", "memory", "user_folders"),
     ("errors",),
     ("__init__",),
 )

@@ -3,6 +3,7 @@
 FtllmError                  one sentence: what, where, what was expected, what to do
 ├── UsageError              a flag or an argument of the Python API is wrong
 ├── CheckpointError         a model folder, or a file in it, cannot be used
+├── HubError                a model cannot be fetched by its name
 ├── TokenizerError          tokenizer files or a chat template cannot be used
 ├── GraphError              a ComputeGraph (a --custom file) is wrong; names the user's line
 ├── ContextLengthError      a prompt or an answer does not fit the model's context
@@ -25,6 +26,10 @@ class UsageError(FtllmError):
 
 class CheckpointError(FtllmError):
     """A model folder, or a file in it, is missing, damaged or contradicts itself."""
+
+
+class HubError(FtllmError):
+    """A model cannot be fetched: no such name, no access, no connection, or no usable files."""
 
 
 class TokenizerError(FtllmError):

@@ -29,6 +29,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.custom_file import load_graph_class
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.json_format import graph_class_from_json
+from ftllm_nb.hub import fetch_model, is_model_name
 from ftllm_nb.models import graph_class
 from ftllm_nb.tokenizer import Tokenizer, load_tokenizer
 
@@ -55,6 +56,23 @@ class LoadedModel:
     tokenizer: Tokenizer
     executor: Executor
     threads: int
+    weight_types: WeightTypes
+    kv_cache_dtype: str
+
+    @property
+    def weight_dtype(self) -> str:
+        """The type that most weights have in memory."""
+        from ftllm_nb.engine.weight_types import main_format
+
+        return main_format(set(self.graph.weights.values()), self.weight_types.formats(self.graph))
+
+    def cached_tokens(self, size: int) -> int:
+        """How many tokens a KV cache of so many bytes holds."""
+        from ftllm_nb.engine.kv_cache import plan_block
+        from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+
+        block = max(plan_block(self.graph.caches, self.kv_cache_dtype).size, 1)
+        return size // block * BLOCK_POSITIONS
 
 
 def load(
@@ -63,6 +81,9 @@ def load(
     *,
     graph: GraphSource | None = None,
     model_json: str | PathLike[str] | None = None,
+    chat_template: str | PathLike[str] | None = None,
+    revision: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> LoadedModel:
@@ -71,9 +92,15 @@ def load(
     workers = options.check(warn)
     weight_types = chosen_weight_types(options)
     with ExitStack() as undo:
-        checkpoint = undo.enter_context(open_checkpoint(model_folder(path)))
+        checkpoint = undo.enter_context(open_checkpoint(model_folder(path, revision, cache_dir, warn)))
         checked = describe(checkpoint, graph, model_json)
-        tokenizer = load_tokenizer(checkpoint.path, checked.tokenizer_config, checked.config, checked.generation_config)
+        tokenizer = load_tokenizer(
+            checkpoint.path,
+            checked.tokenizer_config,
+            checked.config,
+            checked.generation_config,
+            chat_template=chat_template,
+        )
         for sentence in (*checked.notes, *unread_warning(checked.unread_tensors)):
             warn(sentence)
         if not tokenizer.has_chat_format:
@@ -90,7 +117,7 @@ def load(
             progress=progress,
         )
         undo.pop_all()
-    return LoadedModel(checkpoint, checked, tokenizer, executor, workers)
+    return LoadedModel(checkpoint, checked, tokenizer, executor, workers, weight_types, options.kv_cache_dtype)
 
 
 def chosen_weight_types(options: EngineOptions) -> WeightTypes:
@@ -101,8 +128,13 @@ def chosen_weight_types(options: EngineOptions) -> WeightTypes:
     return WeightTypes(options.dtype, options.embedding_dtype, rules, options.atype)
 
 
-def model_folder(path: str | PathLike[str] | None) -> Path:
-    """The folder that `path` names; None and "demo" name the bundled model."""
+def model_folder(
+    path: str | PathLike[str] | None,
+    revision: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    warn: Warn | None = None,
+) -> Path:
+    """The folder that `path` names; None and "demo" name the bundled model, OWNER/NAME one on the hub."""
     if path is None or path == DEMO:
         folder = Path(str(files("ftllm_nb") / DEMO))
         if not (folder / "config.json").is_file():
@@ -112,6 +144,10 @@ def model_folder(path: str | PathLike[str] | None) -> Path:
         return folder
     if not isinstance(path, (str, PathLike)) or not fspath(path):
         raise UsageError(f"the path of a model must be a folder's path or {DEMO!r}, not {path!r}.")
+    if isinstance(path, str) and is_model_name(path):
+        return fetch_model(path, revision, cache_dir, warn or warn_on_stderr)
+    if revision is not None:
+        raise UsageError(f"a revision is of a model on the hub, and {fspath(path)!r} is a folder: leave it out.")
     return Path(fspath(path))
 
 

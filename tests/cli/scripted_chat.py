@@ -5,19 +5,26 @@ What the model answers to a message:
     control   a text with an escape sequence
     fail      a word, then an EngineError
     options   the keyword arguments of stream_response
+    slow      nothing, but its prefill goes on until it is stopped
+    think     a thought, then a word
+    wide      wide, joined and right-to-left characters
+    markdown  a heading, a line with code and emphasis, a code block
+    half      a word and half a character, cut short
     else      the number of messages so far and the message
-Messages of more than 100 characters are too long. `demo` is the only model that there is.
+Messages of more than 100 characters are too long. A token is a character. `demo` is the only model that there is.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from ftllm_nb import llm
 from ftllm_nb.cli import main
+from ftllm_nb.engine.generation import GenerationStats
 from ftllm_nb.errors import CheckpointError, ContextLengthError, EngineError
 
 
@@ -25,9 +32,12 @@ class ScriptedModel:
     """Stands for `llm.Model`; `closed`, `forgotten` and `stopped` tell what was asked of it."""
 
     threads = 2
+    weight_dtype = "float32"
+    context = int(os.environ.get("SCRIPTED_CONTEXT", 100_000))
 
     def __init__(self) -> None:
         self.stopped = self.closed = False
+        self.stats: GenerationStats | None = None
         self.forgotten = 0
         self.queries: list[list[dict[str, str]]] = []
 
@@ -36,7 +46,21 @@ class ScriptedModel:
         message = query[-1]["content"]
         if len(message) > 100:
             raise ContextLengthError(f"The prompt has {len(message)} tokens, but the context holds 100.")
-        return self.answer(message, len(query), options)
+        if self.get_input_token_len(query) > self.context:
+            raise ContextLengthError("The conversation is too long.")
+        return self.counted(self.answer(message, len(query), options), query)
+
+    def counted(self, pieces: Iterator[str], query: list[dict[str, str]]) -> Generator[str, None, None]:
+        """The pieces, with statistics as the engine keeps them."""
+        stats = GenerationStats(prompt_tokens=self.get_input_token_len(query))
+        stats.reused_tokens = self.get_input_token_len(query[:-1])
+        stats.prefill_tokens = stats.prompt_tokens - stats.reused_tokens - (query[-1]["content"] == "slow")
+        stats.prefill_seconds = 0.5
+        self.stats = stats
+        for piece in pieces:
+            stats.answer_tokens += len(piece)
+            yield piece
+        stats.finish_reason = "stopped" if self.stopped else "length" if query[-1]["content"] == "half" else "stop"
 
     def answer(self, message: str, length: int, options: dict[str, Any]) -> Generator[str, None, None]:
         self.stopped = False
@@ -52,13 +76,34 @@ class ScriptedModel:
             yield "well"
             raise EngineError("The step failed.")
         elif message == "options":
-            yield str(sorted(options.items()))
+            yield str(sorted((name, value) for name, value in options.items() if value is not None))
+        elif message == "slow":
+            while not self.stopped:
+                time.sleep(0.01)
+        elif message == "think":
+            yield from ("<th", "ink>hm", "</thi", "nk>\n\n", "so")
+        elif message == "wide":
+            yield from ("你好 ", "\U0001f468\u200d\U0001f469\u200d\U0001f467 ", "שלום ", "e\u0301")
+        elif message == "markdown":
+            yield from ("# He", "ading\n", "a `code` and **bo", "ld** text\n``", "`python\nx = 1\n```\nend")
+        elif message == "half":
+            yield "well"
+            yield "\ufffd"
         else:
             yield f"{length} "
             yield message
 
     def stop(self) -> None:
         self.stopped = True
+
+    def get_input_token_len(self, query: list[dict[str, str]]) -> int:
+        return sum(len(message["content"]) for message in query)
+
+    def get_prompt(self, query: str, *, enable_thinking: bool | None = None) -> str:
+        return f"{query}<think>\n" if enable_thinking else query
+
+    def get_max_input_len(self) -> int:
+        return self.context
 
     def forget(self) -> None:
         self.forgotten += 1

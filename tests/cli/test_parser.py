@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 
 import pytest
 
@@ -51,8 +53,8 @@ def test_values_keep_their_dashes() -> None:
 
 def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
     args = PARSER.parse_args(["chat"])
-    given = {name for name, value in vars(args).items() if value is not None}
-    assert given == {"command", "run", "dtype", "embedding_dtype", "atype", "kv_cache_dtype", "engine", "debug"}
+    given = {name for name, value in vars(args).items() if value is not None and value is not False}
+    assert given == {"command", "run", "dtype", "embedding_dtype", "atype", "kv_cache_dtype", "engine"}
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,7 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("chat --seed -1", "from 0 to"),
         ("chat --seed 9223372036854775808", "from 0 to"),
         ("chat --max_tokens 0", "of at least 1"),
+        ("chat --enable_thinking maybe", "true or false is expected, not 'maybe'"),
         ("chat --engine fast", "--engine: invalid choice: 'fast'"),
         ("chat --atype int8", "--atype: invalid choice: 'int8'"),
         ("chat --kv_cache_dtype int3", "--kv_cache_dtype: invalid choice: 'int3'"),
@@ -115,3 +118,21 @@ def test_two_models_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(line) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", PARSER.commands)
+def test_help_ends_with_two_examples_that_are_right(command: str) -> None:
+    text = PARSER.commands[command].format_help()
+    lines = text.rsplit("examples:\n", 1)[1].splitlines()
+    assert len(lines) >= 2
+    for line in lines:
+        (words,) = re.findall(r"ftllm-nb ([^|>)]*)", line)
+        args = PARSER.parse_args(shlex.split(words))
+        assert args.command == command
+
+
+def test_help_lists_each_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in PARSER.commands:
+        assert len(re.findall(rf"^  {command} +\w", text, re.MULTILINE)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -163,3 +164,57 @@ def test_ctrl_c_while_waiting_for_input() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert err.read() == b""
+
+
+def test_a_file_is_one_question(tmp_path: Path) -> None:
+    file = tmp_path / "question.txt"
+    file.write_bytes(b"\xef\xbb\xbftwo\r\nlines\r\n\r\n")
+    assert chat("--file", str(file), text="not read\n") == (0, "1 two\nlines\n", "")
+    assert chat("-m", "What is this?", "--file", str(file)) == (0, "1 What is this?\n\ntwo\nlines\n", "")
+    assert chat("--file", "-", text="whole\ninput\n") == (0, "1 whole\ninput\n", "")
+
+
+@pytest.mark.parametrize(
+    "path, says",
+    [
+        ("/no/such/file", "cannot be read: No such file"),
+        ("/", "cannot be read: Is a directory"),
+        ("/dev/null", "holds no text"),
+        ("/dev/zero", "longer than 16 MiB"),
+    ],
+)
+def test_a_file_that_holds_no_question(path: str, says: str) -> None:
+    status, out, err = chat("--file", path)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and says in err and err.count("\n") == 1
+
+
+def test_json_is_a_line_an_answer_with_its_times() -> None:
+    status, out, err = chat("--json", text="one\ntwo \"2\" 你\n")
+    assert (status, err) == (0, "")
+    first, second = map(json.loads, out.splitlines())
+    assert (first["question"], first["answer"], first["finish_reason"]) == ("one", "1 one", "stop")
+    assert second["answer"] == '3 two "2" 你'
+    assert (second["prompt_tokens"], second["reused_tokens"]) == (17, 8)
+    times = ("prefill_tokens_per_second", "decode_tokens_per_second", "time_to_first_token", "seconds")
+    assert all(isinstance(second[name], float) for name in times)
+    assert chat("--json", "-m", "a")[1].count("\n") == 1
+
+
+def test_thinking_can_be_left_out() -> None:
+    assert chat(text="think\n") == (0, "<think>hm</think>\n\nso\n", "")
+    assert chat("--hide_thinking", text="think\nplain\n") == (0, "so\n3 plain\n", "")
+    assert json.loads(chat("--hide-thinking", "--json", text="think\n")[1])["answer"] == "so"
+
+
+def test_whether_to_think_reaches_the_template() -> None:
+    assert "('enable_thinking', True)" in chat("--enable_thinking", "-m", "options")[1]
+    assert "('enable_thinking', False)" in chat("--enable_thinking", "false", "-m", "options")[1]
+    # The prompt of the scripted model then ends in <think>, so that answers begin inside.
+    assert chat("--enable_thinking", "--hide_thinking", "-m", "a")[1] == "\n"
+
+
+def test_without_a_conversation_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    empty = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    status, out, err = chat("--continue", "-m", "a", env=empty)
+    assert (status, out) == (2, "") and "leave out --continue" in err

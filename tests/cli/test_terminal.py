@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -15,16 +18,32 @@ PROMPT_IS_READY = "\x1b[?2004h"
 """What prompt_toolkit writes when it begins to read: bracketed paste on."""
 
 
-@pytest.fixture
-def terminal() -> Iterator[Any]:
-    program = pexpect.spawn(
-        sys.executable, ["-m", "tests.cli.scripted_chat"], encoding="utf-8", timeout=30, dimensions=(24, 200)
+def start(*flags: str, size: tuple[int, int] = (24, 200), **environment: str) -> Any:
+    """A chat on a terminal without colours, which answers to keys."""
+    return pexpect.spawn(
+        sys.executable,
+        ["-m", "tests.cli.scripted_chat", *flags],
+        encoding="utf-8",
+        timeout=30,
+        dimensions=size,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1", **environment},
     )
+
+
+@contextmanager
+def talking(*flags: str, **options: Any) -> Iterator[Any]:
+    program = start(*flags, **options)
     try:
         program.expect_exact(PROMPT_IS_READY)
         yield program
     finally:
         program.close(force=True)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Any]:
+    with talking() as program:
+        yield program
 
 
 def ask(terminal: Any, line: str) -> str:
@@ -42,10 +61,10 @@ def leaves(terminal: Any) -> int:
     return int(terminal.exitstatus)
 
 
-def test_the_banner_names_model_threads_and_the_way_out(terminal: Any) -> None:
+def test_the_banner_names_model_weights_threads_and_the_way_out(terminal: Any) -> None:
     banner = re.sub(r"\x1b\[.*?[A-Za-z]|\r", "", terminal.before).splitlines()
-    assert re.fullmatch(r"(loading \[.*%)?ftllm-nb [0-9.]+, model demo, 2 threads", banner[0])
-    assert "Ctrl-C" in banner[1] and "clear" in banner[1] and "stop" in banner[1]
+    assert re.fullmatch(r"(loading \[.*%)?ftllm-nb [0-9.]+, model demo, float32, \w+, 2 threads", banner[0])
+    assert all(word in banner[1] for word in ("/help", "Ctrl-C", "/exit", "Ctrl-D"))
 
 
 def test_turns_and_forgetting(terminal: Any) -> None:
@@ -71,15 +90,14 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_session(terminal: Any) -> None:
 
 def test_ctrl_c_at_the_prompt_says_how_to_leave(terminal: Any) -> None:
     terminal.send("half a ques\x03")
-    terminal.expect_exact("(stop or Ctrl-D leaves)")
+    terminal.expect_exact("(/exit or Ctrl-D leaves)")
     terminal.expect_exact(PROMPT_IS_READY)
     terminal.send("\x04")
     assert leaves(terminal) == 0
 
 
 def test_an_error_keeps_the_session(terminal: Any) -> None:
-    answer = ask(terminal, "x" * 101)
-    assert answer.startswith("error: The prompt has 101 tokens") and "clear forgets" in answer
+    assert ask(terminal, "x" * 101) == "error: The prompt has 101 tokens, but the context holds 100.\r\n"
     assert ask(terminal, "fail") == "well\r\nerror: The step failed.\r\n"
     assert ask(terminal, "fine") == "1 fine\r\n"
 
@@ -88,21 +106,154 @@ def test_an_answer_cannot_steer_the_terminal(terminal: Any) -> None:
     assert ask(terminal, "control") == "a[2Jb\r\n\tc\r\n"
 
 
-def test_a_terminal_without_abilities_still_talks() -> None:
-    import os
+def test_wide_joined_and_right_to_left_characters_arrive_as_they_are(terminal: Any) -> None:
+    assert ask(terminal, "wide") == "你好 \U0001f468\u200d\U0001f469\u200d\U0001f467 שלום e\u0301\r\n"
 
-    program = pexpect.spawn(
-        sys.executable,
-        ["-m", "tests.cli.scripted_chat"],
-        encoding="utf-8",
-        timeout=30,
-        env={**os.environ, "TERM": "dumb"},
-    )
+
+def test_half_a_character_is_never_printed(terminal: Any) -> None:
+    assert ask(terminal, "half") == "well\r\n"
+
+
+def test_thinking_is_shown_or_hidden() -> None:
+    with talking() as terminal:
+        assert ask(terminal, "think") == "<think>hm</think>\r\n\r\nso\r\n"
+        ask(terminal, "/set hide_thinking on")
+        # The word that stands for the thinking is erased before the answer begins.
+        assert ask(terminal, "think") == "\r\x1b[K(thinking)\r\x1b[Kso\r\n"
+    with talking("--hide_thinking") as terminal:
+        assert ask(terminal, "think").endswith("\r\x1b[Kso\r\n")
+
+
+def test_styles_where_there_are_colours_and_none_with_plain() -> None:
+    with talking(NO_COLOR="") as terminal:
+        answer = ask(terminal, "markdown")
+        assert "\x1b[0;1;35m# Heading" in answer and "\x1b[0;36m`code`" in answer
+        assert "\x1b[0;1m**bold**" in answer and "\x1b[0;36m```python\r\nx = 1\r\n```" in answer
+        assert "\x1b[0;2m<think>hm</think>\x1b[0m" in ask(terminal, "think")
+    with talking("--plain", NO_COLOR="") as terminal:
+        assert ask(terminal, "markdown").startswith("# Heading\r\na `code` and **bold** text\r\n```python\r\n")
+
+
+def test_a_block_in_quotes_is_one_question(terminal: Any) -> None:
+    terminal.send('"""one\rtwo\rthree"""\r')
+    terminal.expect_exact("1 one\r\ntwo\r\nthree\r\n")
+
+
+def test_alt_enter_begins_a_new_line(terminal: Any) -> None:
+    terminal.send("one\x1b\rtwo\r")
+    terminal.expect_exact("1 one\r\ntwo\r\n")
+
+
+def test_a_pasted_block_stays_whole(terminal: Any) -> None:
+    terminal.send("\x1b[200~" + "\r".join(f"{number % 10}" for number in range(300)) + "\x1b[201~")
+    terminal.send("\r")
+    # 599 characters are too many: they arrived as one question.
+    terminal.expect_exact("The prompt has 599 tokens")
+
+
+def test_tab_completes_a_command(terminal: Any) -> None:
+    terminal.send("/sta")
+    terminal.expect_exact("show the last answer")  # what the menu says of the command
+    terminal.send("\t")
+    terminal.expect_exact("ts")
+    terminal.send("\r")
+    terminal.expect_exact("(no answer yet)")
+
+
+def test_earlier_questions_are_found_and_suggested_in_the_next_session(tmp_path: Path) -> None:
+    with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
+        ask(terminal, "a rare question")
+        ask(terminal, "another")
+    assert (tmp_path / "ftllm-nb" / "history").stat().st_mode & 0o777 == 0o600
+    with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
+        terminal.send("\x12rare")
+        terminal.expect("question")
+        terminal.send("\r\r")
+        terminal.expect_exact("1 a rare question")
+    with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
+        terminal.send("ano")
+        terminal.expect_exact("ther")
+        terminal.send("\x1b[C\r")
+        terminal.expect_exact("1 another")
+
+
+def test_the_conversation_goes_on_with_its_settings(tmp_path: Path) -> None:
+    with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
+        ask(terminal, "/set temperature 0.5")
+        ask(terminal, "/system be brief")
+        ask(terminal, "one")
+    with talking("--continue", XDG_STATE_HOME=str(tmp_path)) as terminal:
+        assert "> one\r\n2 one\r\n" in terminal.before
+        assert ask(terminal, "two") == "4 two\r\n"
+        assert "('temperature', 0.5)" in ask(terminal, "options")
+    program = start("--continue", "-m", "three", XDG_STATE_HOME=str(tmp_path))
+    program.expect_exact("8 three\r\n")
+    assert leaves(program) == 0
+
+
+def test_a_full_context_offers_to_drop_the_oldest_turns() -> None:
+    with talking(SCRIPTED_CONTEXT="100") as terminal:
+        ask(terminal, "a" * 30)
+        ask(terminal, "b" * 10)
+        terminal.send("c" * 40 + "\r")
+        terminal.expect_exact("Drop the oldest turn and ask again? [Y/n] ")
+        terminal.send("\r")
+        terminal.expect_exact("3 " + "c" * 40)
+        terminal.expect_exact(PROMPT_IS_READY)
+        terminal.send("d" * 40 + "\r")
+        terminal.expect_exact("[Y/n] ")
+        terminal.send("n\r")
+        terminal.expect_exact(PROMPT_IS_READY)
+        assert "2 turns" in ask(terminal, "/show")
+
+
+def test_a_resized_terminal_goes_on(terminal: Any) -> None:
+    terminal.setwinsize(10, 40)
+    terminal.send("hello\r")
+    terminal.expect_exact("1 hello\r\n")
+    terminal.expect_exact(PROMPT_IS_READY)
+    assert max(map(len, re.sub(r"\x1b\[.*?[A-Za-z]|\r", "", ask(terminal, "/help")).splitlines())) < 40
+
+
+@pytest.mark.parametrize("environment", [{"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}, {}])
+def test_a_narrow_terminal_of_any_encoding(environment: dict[str, str]) -> None:
+    with talking(size=(10, 40), **environment) as terminal:
+        assert ask(terminal, "wide").startswith("??" if environment else "你好")
+        assert ask(terminal, "fine") == "3 fine\r\n"
+
+
+def test_a_terminal_without_abilities_still_talks() -> None:
+    program = start(TERM="dumb")
     try:
         program.expect_exact("leaves\r\n")
         program.send("hello\r")
         program.expect_exact("1 hello\r\n")
+        program.send('"""two\rlines"""\r')
+        program.expect_exact("3 two\r\nlines\r\n")
         program.send("stop\r")
         assert leaves(program) == 0
     finally:
         program.close(force=True)
+
+
+def test_what_is_typed_during_an_answer_does_not_appear_in_it(terminal: Any) -> None:
+    terminal.send("count\r")
+    terminal.expect_exact(" 5 6 7 ")
+    terminal.send("next\r")
+    terminal.expect_exact(" 25 26 27 ")
+    assert "next" not in terminal.before
+    terminal.send("\x03")
+    terminal.expect_exact("(stopped)")
+    terminal.expect_exact("3 next")
+
+
+def test_a_long_prefill_shows_a_bar_and_can_be_stopped(terminal: Any) -> None:
+    terminal.send("slow\r")
+    terminal.expect_exact("reading [")
+    started = time.perf_counter()
+    terminal.send("\x03")
+    terminal.expect_exact("(stopped)")
+    assert time.perf_counter() - started < 0.3
+    assert terminal.before.endswith("\r\x1b[K ")
+    terminal.expect_exact(PROMPT_IS_READY)
+    assert ask(terminal, "fine") == "1 fine\r\n"

@@ -102,6 +102,9 @@ class FakeExecutor:
     def clear_stop(self) -> None:
         self._stop = False
 
+    def release_memory(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed += 1
 

@@ -90,13 +90,13 @@ def test_answers_leave_nothing_behind() -> None:
     engine = EngineThread(executor)
     session = Session(engine)
     tasks: weakref.WeakSet[object] = weakref.WeakSet()
-    begin = session._answer
+    begin = session.answer
 
     def watched(task):  # type: ignore[no-untyped-def]
         tasks.add(task)
         return begin(task)
 
-    session._answer = watched  # type: ignore[method-assign]
+    session.answer = watched  # type: ignore[method-assign]
     for _ in range(50):
         answer = session.generate([1, 2], ENDLESS)
         next(answer)
@@ -192,3 +192,14 @@ def test_a_program_may_end_in_the_middle_of_an_answer() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{answer_of([1], 1)[0]}\n"
     assert time.monotonic() - started < 4
+
+
+def test_a_call_returns_what_the_function_makes_of_the_executor() -> None:
+    executor = FakeExecutor()
+    engine = EngineThread(executor)
+    assert engine.call(lambda given: (given is executor, threading.current_thread().name)) == (True, "ftllm-nb engine")
+    with pytest.raises(ZeroDivisionError):
+        engine.call(lambda given: 1 // 0)
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.call(lambda given: None)

@@ -180,3 +180,15 @@ def test_a_large_vocabulary_is_fast(settings: SamplingSettings, milliseconds: fl
         sampler.next_token(logits)
         best = min(best, time.perf_counter() - started)
     assert best * 1e3 <= milliseconds
+
+
+@pytest.mark.parametrize("temperature", [0.0, 3.0])
+def test_forbidden_ids_are_never_taken(temperature: float) -> None:
+    logits = np.array([5, 4, 3, 2, 1], np.float32)
+    before = logits.copy()
+    sampler = Sampler(SamplingSettings(do_sample=True, temperature=temperature, top_k=0, seed=1), [], 5)
+    taken = {sampler.next_token(logits, frozenset({0, 3, 99})) for _ in range(200)}
+    assert taken == ({1} if temperature == 0 else {1, 2, 4})
+    assert np.array_equal(logits, before)
+    with pytest.raises(EngineError, match="every token"):
+        sampler.next_token(logits, frozenset(range(5)))

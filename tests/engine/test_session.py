@@ -290,3 +290,40 @@ def test_a_seed_makes_answers_repeatable(session: Session, executor: FakeExecuto
 )
 def test_common_prefix(first: list[int], second: list[int], common: int) -> None:
     assert common_prefix(first, second) == common
+
+
+def test_an_answer_is_as_long_as_it_must(session: Session) -> None:
+    stop = answer_of([5], 1)[0]
+    assert list(session.generate([5], greedy(), {stop})) == []
+    answer = list(session.generate([5], SamplingSettings(min_tokens=3, max_tokens=9), {stop}))
+    assert len(answer) >= 3 and stop not in answer
+
+
+def test_logits_of_a_prompt_leave_the_conversation_reusable(session: Session) -> None:
+    prompt = [3, 1, 4, 1, 5, 9]
+    logits = session.logits(prompt)
+    assert int(logits.argmax()) == answer_of(prompt, 1)[0]
+    assert list(session.generate(prompt, greedy(3))) == answer_of(prompt, 3)
+    assert session.stats is not None and session.stats.reused_tokens == 5
+    with pytest.raises(UsageError, match="no tokens"):
+        session.logits([])
+
+
+def test_an_answer_that_begins_at_once_waits_for_its_reader(session: Session, executor: FakeExecutor) -> None:
+    task = session.prepare([1, 2], greedy(4))
+    assert executor.steps == []
+    session.begin(task)
+    wait_until(lambda: task.stats.finish_reason == "length")
+    assert list(session.results(task)) == answer_of([1, 2], 4)
+    assert not session._answering
+
+
+def test_one_answer_of_several_is_cancelled(session: Session, executor: FakeExecutor) -> None:
+    executor.step_seconds = 0.01
+    executor.max_positions = 100_000
+    endless, waiting = session.prepare([1], greedy()), session.prepare([2], greedy(3))
+    session.begin(endless)
+    session.begin(waiting)
+    session.cancel(endless)
+    assert list(session.results(waiting)) == answer_of([2], 3)
+    assert len(list(session.results(endless))) < 10

@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftllm_nb.benchmark.limits import MachineLimits
+from ftllm_nb.benchmark.limits import MachineLimits, measure_limits
 from ftllm_nb.benchmark.speed_test import SpeedTest
+from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
-from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import FormatOf
 from ftllm_nb.graph.lower import RowLabel
+
+if TYPE_CHECKING:
+    from ftllm_nb.llm import Model
 
 STEPS = 10
 """Steps whose mean is taken, after one to warm up."""
@@ -85,6 +91,22 @@ def profile_test(
     return Profile(test.name, whole, sorted(operators, key=lambda share: -share.seconds), layers)
 
 
+def profile_model(model: Model, depth: int) -> Profile:
+    """Profile a decode step of a loaded model after so many tokens. Raises `UsageError` for the reference engine."""
+    loaded = model.loaded
+    size = size_of(loaded.graph, loaded.weight_types)
+    format_of = loaded.weight_types.formats(loaded.graph)
+    limits = measure_limits(loaded.threads, size.weight_bytes)
+    room = loaded.executor.max_positions - 16 - 1
+
+    def measure(executor: Executor) -> Profile:
+        if not isinstance(executor, CompiledExecutor):
+            raise UsageError("a profile looks into the compiled engine, and this is the reference.")
+        return profile_test(executor, SpeedTest(True, 1, depth=min(depth, room)), format_of, limits)
+
+    return model.run(measure)
+
+
 def _within_layers(labels: list[RowLabel]) -> list[RowLabel]:
     """The labels; rows that name no layer, but lie between two rows of one, belong to it."""
     layers = [label.layer for label in labels]
@@ -151,6 +173,15 @@ def as_tables(profiles: Sequence[Profile]) -> str:
             ]
             lines.append("")
     return "\n".join(lines)
+
+
+def as_operator_rows(profile: Profile, columns: int) -> list[str]:
+    """A line an operator, for people: share, milliseconds, name and how near to its limit it comes."""
+    lines = []
+    for share in profile.by_operator:
+        limit = f", {share.limit}" if share.limit else ""
+        lines.append(f"{share.share:6.1%} {share.seconds * 1e3:8.3f} ms  {share.name} ({share.count}){limit}"[:columns])
+    return lines
 
 
 def as_svg(profiles: Sequence[Profile]) -> str:

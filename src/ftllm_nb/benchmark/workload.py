@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftllm_nb.benchmark.speed_test import SpeedTest
-from ftllm_nb.engine.weight_types import WeightTypes
-from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
+from ftllm_nb.engine.weight_types import WeightTypes, main_format
+from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.ops.linear import Linear
 
@@ -72,19 +71,9 @@ def size_of(graph: CheckedGraph, weight_types: WeightTypes) -> ModelSize:
     return ModelSize(
         parameters=sum(math.prod(_shape(weight)) for weight in weights),
         weight_bytes=sum(map(weight_bytes, weights)),
-        dtype=_main_format(weights, format_of),
+        dtype=main_format(weights, format_of),
         linear_weights=linear_weights,
     )
-
-
-def _main_format(weights: list[Value], format_of: FormatOf) -> str:
-    """The format that most of the matrices' numbers have."""
-    numbers: Counter[str] = Counter()
-    for weight in weights:
-        shape = _shape(weight)
-        if len(shape) == 2:
-            numbers[format_of(weight).name] += math.prod(shape)
-    return numbers.most_common(1)[0][0] if numbers else "float32"
 
 
 def _shape(weight: Value) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ A module of this package that defines `run` is a command; its name is the file's
 - `add_arguments(parser)`, which declares its flags, each with a help text, and words in flags joined by `_`
   (the parser accepts `-` in their place);
 - `run(args) -> int`, which does the work and returns the exit status;
+- `GROUP`, where `ftllm-nb --help` lists it (one of `GROUPS` in entry.py);
+- `EXAMPLES`, two command lines or more, which `ftllm-nb COMMAND --help` ends with;
 - optionally `ALIASES`, other names of the command.
 
 All commands are imported to build the parser, so they import argparse and little else at their top.

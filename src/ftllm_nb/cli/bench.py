@@ -18,6 +18,11 @@ from ftllm_nb.errors import UsageError
 if TYPE_CHECKING:
     from ftllm_nb.benchmark.run import Settings
 
+GROUP = "Speed"
+EXAMPLES = (
+    "ftllm-nb bench ~/Qwen2.5-0.5B-Instruct --dtype int8 -p 512 -n 64",
+    "ftllm-nb bench --random --config bench/configs/qwen2.5-1.5b.json --profile",
+)
 DEFAULT_PROMPT_TOKENS = [512]
 DEFAULT_GENERATED_TOKENS = [64]
 DEFAULT_REPETITIONS = 5
@@ -98,6 +103,8 @@ def model_path(args: argparse.Namespace) -> str | None:
     """The model's path, given by position, by --path or by -p; UsageError when they disagree."""
     given = [args.positional_path, args.path, args.n_prompt if isinstance(args.n_prompt, str) else None]
     paths = sorted({path for path in given if path is not None})
+    if not paths and args.config is None:
+        return getattr(args, "preset_path", None)
     if len(paths) > 1:
         raise UsageError(f"two models were named, {paths[0]} and {paths[1]}: name one.")
     return paths[0] if paths else None

@@ -1,8 +1,8 @@
-"""Talk with a model: on a terminal, line by line in a pipe, or one question with -m.
+"""Talk with a model: on a terminal, line by line in a pipe, or one question with -m or --file.
 
-On a terminal, answers appear as they are made. Ctrl-C stops an answer, `clear` forgets the conversation, and
-`stop` or Ctrl-D leaves. When input or output is no terminal, each line of input is one turn of the same
-conversation, and each answer is printed as plain text with a line end.
+On a terminal, answers appear as they are made, and /help lists the commands: /regen, /undo, /save and others.
+Ctrl-C stops an answer, and Ctrl-D leaves. When input or output is no terminal, each line of input is one turn of the
+same conversation, and each answer is printed as plain text with a line end.
 """
 
 from __future__ import annotations
@@ -10,16 +10,25 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ftllm_nb import __version__
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, load_model
-from ftllm_nb.cli.number_types import real_number, whole_number
+from ftllm_nb.cli.sampling_arguments import add_sampling_arguments, given_settings
 from ftllm_nb.errors import UsageError
 
+if TYPE_CHECKING:
+    from ftllm_nb.cli.talk.conversation import Conversation
+    from ftllm_nb.cli.talk.repl import Repl
+    from ftllm_nb.cli.talk.saved import SavedConversation
+
 ALIASES = ("run",)
-MAX_SEED = 2**63 - 1
-SAMPLING_FLAGS = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed")
+GROUP = "Talk"
+EXAMPLES = (
+    "ftllm-nb chat -p ~/Qwen2.5-0.5B-Instruct -t 4 --temperature 0.7",
+    'ftllm-nb chat --continue',
+    'git diff | ftllm-nb chat -m "Describe this change." --file -',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,88 +39,136 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-m", "--message", metavar="TEXT", help="ask this one question, print the answer and leave"
     )
+    group.add_argument(
+        "--file",
+        metavar="FILE",
+        help="ask what this file holds, as one question (after that of -m, where there is one); - is standard input",
+    )
     group.add_argument("--system", metavar="TEXT", help="the system message: how the model is told to behave")
-
-
-def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how the next token is chosen; a flag that is not given leaves the model's own default."""
-    group = parser.add_argument_group(
-        "sampling", "Flags that are not given follow the model's generation_config.json."
+    group.add_argument(
+        "--continue",
+        action="store_true",
+        dest="go_on",
+        help="go on with the conversation that was held last, with its settings and its model",
     )
     group.add_argument(
-        "--temperature",
-        type=real_number(0),
-        metavar="X",
-        help="how freely tokens are chosen: 0 always takes the likeliest, 1 keeps the model's probabilities",
+        "--enable_thinking",
+        nargs="?",
+        const=True,
+        type=true_or_false,
+        metavar="true|false",
+        help="tell the chat template whether the model should think before it answers (default: the template's own)",
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--hide_thinking", action="store_true", help="leave out what the model writes between <think> and </think>"
     )
     group.add_argument(
-        "--top_p",
-        type=real_number(0, 1, above_low=True),
-        metavar="P",
-        help="choose among the likeliest tokens that hold this share of the probability; 1 is no limit",
+        "--plain", action="store_true", help="show answers as they are, without colours for headings, code and emphasis"
     )
     group.add_argument(
-        "--top_k",
-        type=whole_number(0),
-        metavar="K",
-        help="choose among the K likeliest tokens; 0 is no limit",
-    )
-    group.add_argument(
-        "--min_p",
-        type=real_number(0, 1),
-        metavar="P",
-        help="leave out tokens less likely than this share of the likeliest one's probability; 0 is no limit",
-    )
-    group.add_argument(
-        "--repeat_penalty",
-        type=real_number(0, above_low=True),
-        metavar="X",
-        help="make tokens that occurred before less likely when above 1; 1 is no penalty",
-    )
-    group.add_argument(
-        "--seed",
-        type=whole_number(0, MAX_SEED),
-        metavar="N",
-        help="start of the random choices: the same seed gives the same answer (default: another each time)",
-    )
-    group.add_argument(
-        "--max_tokens",
-        type=whole_number(1),
-        metavar="N",
-        help="longest answer in tokens (default: as long as the model's context allows)",
+        "--json", action="store_true", help="print a line of JSON for each answer, with its times, instead of text"
     )
 
 
-def sampling_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keyword arguments of `Model.stream_response`: only the flags that were given."""
-    options = {name: getattr(args, name) for name in SAMPLING_FLAGS if getattr(args, name) is not None}
-    if args.max_tokens is not None:
-        options["max_length"] = args.max_tokens
-    return options
+def true_or_false(text: str) -> bool:
+    """An argparse type: true or false."""
+    values = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"true or false is expected, not {text!r}")
+    return values[text.lower()]
 
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk; the exit status."""
     from ftllm_nb.cli.talk.conversation import Conversation
-    from ftllm_nb.cli.talk.plain import answer_lines, print_answer
-    from ftllm_nb.cli.talk.terminal import talk_on_terminal
+    from ftllm_nb.cli.talk.last_conversation import recall, remember
 
-    if args.message is not None and not args.message.strip():
-        raise UsageError("the text of -m is empty: write the question after it.")
+    saved = recall() if args.go_on else None
+    if saved is not None and args.path is None and args.positional_path is None:
+        args.path = saved.model
+    question = question_of(args)
+    is_terminal = question is None and not args.json and sys.stdin.isatty() and sys.stdout.isatty()
+    if is_terminal:
+        import_ahead()
     with closing(load_model(args)) as model:
-        conversation = Conversation(model, args.system, sampling_options(args))
-        if args.message is not None:
-            print_answer(conversation, args.message)
-        elif sys.stdin.isatty() and sys.stdout.isatty():
-            talk_on_terminal(conversation, banner(chosen_path(args), model.threads))
+        conversation = Conversation(model, args.system, given_settings(args), args.enable_thinking)
+        if saved is not None:
+            saved.restore(conversation)
+            use_flags(conversation, args)
+        if is_terminal:
+            talk(conversation, args, saved)
+            return 0
+
+        from ftllm_nb.cli.talk.plain import PlainOutput, answer_lines
+
+        output = PlainOutput(conversation, as_json=args.json, hide_thinking=args.hide_thinking)
+        if question is None:
+            answer_lines(output)
         else:
-            answer_lines(conversation)
+            output.answer(question)
+        if saved is not None:
+            remember(conversation, chosen_path(args))
     return 0
 
 
-def banner(path: str, threads: int) -> str:
+def question_of(args: argparse.Namespace) -> str | None:
+    """What -m and --file ask together; None without them."""
+    if args.message is not None and not args.message.strip():
+        raise UsageError("the text of -m is empty: write the question after it.")
+    if args.file is None:
+        return args.message  # type: ignore[no-any-return]
+
+    from ftllm_nb.cli.talk.plain import read_question
+
+    text = read_question(args.file)
+    return text if args.message is None else f"{args.message}\n\n{text}"
+
+
+def use_flags(conversation: Conversation, args: argparse.Namespace) -> None:
+    """What flags say goes before what a conversation was saved with."""
+    conversation.settings.update(given_settings(args))
+    if args.system is not None:
+        conversation.system = args.system
+    if args.enable_thinking is not None:
+        conversation.enable_thinking = args.enable_thinking
+
+
+def import_ahead() -> None:
+    """Import what draws the prompt while the model loads: most of that waits for files and compiled code."""
+    import importlib
+    import threading
+
+    threading.Thread(target=importlib.import_module, args=("ftllm_nb.cli.talk.prompt",), daemon=True).start()
+
+
+def talk(conversation: Conversation, args: argparse.Namespace, saved: SavedConversation | None) -> None:
+    """A terminal session."""
+    from ftllm_nb.cli.talk.repl import Repl
+    from ftllm_nb.cli.talk.terminal import talk_on_terminal
+
+    repl = Repl(
+        conversation,
+        chosen_path(args),
+        weights_line(conversation, args),
+        markdown=not args.plain,
+        hide_thinking=args.hide_thinking,
+    )
+    talk_on_terminal(repl, banner(repl), saved)
+
+
+def weights_line(conversation: Conversation, args: argparse.Namespace) -> str:
+    """Type of the weights, instruction tier and threads."""
+    from ftllm_nb.kernels.tiers import current_tier
+
+    model = conversation.model
+    tier = current_tier().name if args.engine == "compiled" else args.engine
+    return f"{model.weight_dtype}, {tier}, {model.threads} {'thread' if model.threads == 1 else 'threads'}"
+
+
+def banner(repl: Repl) -> str:
     """What a terminal session begins with."""
     return (
-        f"ftllm-nb {__version__}, model {path}, {threads} {'thread' if threads == 1 else 'threads'}\n"
-        "Ctrl-C stops an answer, clear forgets the conversation, stop or Ctrl-D leaves"
+        f"ftllm-nb {__version__}, model {repl.model_name}, {repl.weights}\n"
+        "/help lists the commands, Ctrl-C stops an answer, /exit or Ctrl-D leaves"
     )

@@ -17,7 +17,13 @@ from types import ModuleType
 
 from ftllm_nb import __version__, cli
 from ftllm_nb.cli.parser import CommandParser
+from ftllm_nb.cli.presets import apply_presets
 from ftllm_nb.errors import FtllmError
+
+GROUPS = ("Talk", "Models", "Speed", "This program")
+EXAMPLES = ("ftllm-nb chat", "ftllm-nb chat Qwen/Qwen2.5-0.5B-Instruct --dtype int8")
+ASKS_ABOUT_ITSELF = {"-h", "--help", "--version"}
+"""Answered also where the user's settings are wrong."""
 
 STATUS_DEFECT = 1
 STATUS_BAD_INPUT = 2
@@ -36,18 +42,23 @@ def find_commands() -> Iterator[tuple[str, ModuleType]]:
 
 def build_parser() -> CommandParser:
     """The parser of every command; `.commands` maps the name of each command to its own parser."""
+    commands = list(find_commands())
     parser = CommandParser(
         prog="ftllm-nb",
-        description="Large language models on CPUs, described in one Python file.",
-        epilog="ftllm-nb COMMAND --help shows the flags of a command.",
+        usage="ftllm-nb COMMAND …",
+        description=f"Large language models on CPUs, described in one Python file.\n\n{overview(commands)}",
+        epilog=f"ftllm-nb COMMAND --help shows the flags of a command.\n\n{examples(EXAMPLES)}",
     )
     add_version(parser)
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for name, module in find_commands():
-        description = (module.__doc__ or name).strip()
-        summary = description.splitlines()[0].rstrip(".").replace("%", "%%")
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, prog="ftllm-nb", help="one of those above"
+    )
+    for name, module in commands:
         command = subparsers.add_parser(
-            name, aliases=getattr(module, "ALIASES", ()), help=summary, description=description
+            name,
+            aliases=getattr(module, "ALIASES", ()),
+            description=(module.__doc__ or name).strip(),
+            epilog=examples(module.EXAMPLES),
         )
         module.add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error as well")
@@ -55,6 +66,23 @@ def build_parser() -> CommandParser:
         command.set_defaults(run=module.run)
         parser.commands[name] = command
     return parser
+
+
+def overview(commands: list[tuple[str, ModuleType]]) -> str:
+    """The commands with a line each, in groups as people think of them."""
+    width = max(len(name) for name, _ in commands)
+    lines = []
+    for group in GROUPS:
+        lines.append(f"{group}:")
+        for name, module in commands:
+            if module.GROUP == group:
+                lines.append(f"  {name:{width}}  {(module.__doc__ or name).strip().splitlines()[0].rstrip('.')}")
+    return "\n".join(lines)
+
+
+def examples(lines: Sequence[str]) -> str:
+    """Command lines to copy."""
+    return "examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def add_version(parser: CommandParser) -> None:
@@ -69,7 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_streams_tolerant()
     debug = False
     try:
-        args = build_parser().parse_args(argv)
+        arguments = sys.argv[1:] if argv is None else argv
+        parser = build_parser()
+        if not ASKS_ABOUT_ITSELF.intersection(arguments):
+            apply_presets(parser)
+        args = parser.parse_args(arguments)
         debug = args.debug
         status = int(args.run(args))
         flush_output()

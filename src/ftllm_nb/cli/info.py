@@ -1,27 +1,72 @@
 """Say what ftllm-nb found on this machine and what it chose: CPU, instruction tier, threads, limits, cache.
 
 The limits are measured, which takes some seconds: how fast memory can be read, how many float32 multiply-adds and int8
-dot products the cores can do in a second, on all threads together.
+dot products the cores can do in a second, on all threads together. With a model, say instead what it is and whether it
+fits into memory, by the type of its weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 
-from ftllm_nb.cli.model_arguments import add_threads_argument
+from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, add_threads_argument
+from ftllm_nb.errors import UsageError
 
+GROUP = "Speed"
+EXAMPLES = ("ftllm-nb info", "ftllm-nb info -p Qwen/Qwen2.5-0.5B-Instruct")
 READ_BYTES = 512 << 20
 """Read bandwidth is measured over as much memory as a small model takes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb info`."""
+    parser.add_argument(
+        "-p",
+        "--path",
+        metavar="PATH",
+        help="say what this model is and what memory it needs: a folder, OWNER/NAME on the Hugging Face hub, or demo",
+    )
+    parser.add_argument(
+        "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
+    )
+    add_cache_argument(parser)
+    add_custom_argument(parser)
     add_threads_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print; the exit status."""
+    if args.path == "":
+        raise UsageError("the path of the model is empty: name a folder, or demo for the bundled model.")
+    path = args.path
+    if path is None and args.custom is not None:
+        path = "demo"
+    print_rows(machine_rows(args.threads) if path is None else model_rows(path, args))
+    return 0
+
+
+def print_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Two columns."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name:{width}}  {text}")
+
+
+def model_rows(path: str, args: argparse.Namespace) -> list[tuple[str, str]]:
+    """What a model is and needs."""
+    from ftllm_nb.benchmark import model_facts
+    from ftllm_nb.loading import model_folder
+
+    folder = model_folder(path, args.revision, args.cache_dir)
+    facts = model_facts.model_facts(folder, args.custom)
+    return [("model", str(folder)), *model_facts.model_rows(facts, model_facts.free_memory())]
+
+
+def machine_rows(chosen_threads: int | None) -> list[tuple[str, str]]:
+    """What the machine is and what was chosen."""
     import llvmlite
     import numba
     import numpy
@@ -29,13 +74,14 @@ def run(args: argparse.Namespace) -> int:
     from ftllm_nb import __version__
     from ftllm_nb.benchmark.cpu_name import cpu_name
     from ftllm_nb.benchmark.limits import measure_limits
+    from ftllm_nb.cli.presets import config_file
     from ftllm_nb.cli.progress_bar import ProgressBar
-    from ftllm_nb.host_cores import default_threads, usable_cores, worker_count
+    from ftllm_nb.host_cores import cpu_quota, default_threads, usable_cores, worker_count
     from ftllm_nb.kernels.cache import cache_summary
     from ftllm_nb.kernels.tiers import explain_tiers, host_machine
 
     with ProgressBar() as bar:
-        threads = worker_count(args.threads or default_threads(), bar.warn)
+        threads = worker_count(chosen_threads or default_threads(), bar.warn)
         tiers = explain_tiers()
         bar.update("measure", 0, 1)
         limits = measure_limits(threads, READ_BYTES)
@@ -43,18 +89,19 @@ def run(args: argparse.Namespace) -> int:
     dot = "none: this tier has no dot-product instruction"
     if limits.dot_gop_per_s is not None:
         dot = f"{limits.dot_gop_per_s:.0f} GOP/s"
-    rows = [
+    quota = cpu_quota()
+    within = "" if quota is None else f", within a quota of {quota:g} cores"
+    settings = config_file()
+    found = "" if settings is None or settings.is_file() else " (not there)"
+    return [
         ("CPU", f"{cpu_name()}, {host_machine()}"),
         *(("tier" if number == 0 else "", line) for number, line in enumerate(tiers)),
-        ("threads", f"{threads}, of {usable_cores()} usable cores"),
+        ("threads", f"{threads}, of {usable_cores()} usable cores{within}"),
         ("memory read", f"{limits.read_gb_per_s:.1f} GB/s over {READ_BYTES >> 20} MiB"),
         ("float32 multiply-add", f"{limits.fma_gflop_per_s:.0f} GFLOP/s"),
         ("int8 dot product", dot),
         ("kernel cache", cache_summary()),
+        ("settings", f"{settings or 'none: there is no home folder'}{found}"),
         ("versions", f"ftllm-nb {__version__}, Python {sys.version.split()[0]}, Numba {numba.__version__}, "
                      f"llvmlite {llvmlite.__version__}, NumPy {numpy.__version__}"),
     ]  # fmt: skip
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        print(f"{name:{width}}  {text}")
-    return 0

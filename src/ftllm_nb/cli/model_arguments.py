@@ -24,13 +24,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "-p",
         "--path",
         metavar="PATH",
-        help="the model: a folder in Hugging Face form, or demo, the bundled model (default: demo)",
+        help="the model: a folder in Hugging Face form, OWNER/NAME on the Hugging Face hub, or demo, the bundled "
+        "model (default: demo)",
     )
     group.add_argument(
-        "--custom",
-        metavar="FILE",
-        help="describe the model by this file: Python with a ComputeGraph and __model__, or a graph's JSON",
+        "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
     )
+    add_cache_argument(group)
+    add_custom_argument(group)
     group.add_argument(
         "--dtype",
         default="auto",
@@ -75,6 +76,24 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_custom_argument(container: argparse._ActionsContainer) -> None:
+    """Declare `--custom`, a file that describes the model."""
+    container.add_argument(
+        "--custom",
+        metavar="FILE",
+        help="describe the model by this file: Python with a ComputeGraph and __model__, or a graph's JSON",
+    )
+
+
+def add_cache_argument(container: argparse._ActionsContainer) -> None:
+    """Declare `--cache_dir`, where models of the hub lie."""
+    container.add_argument(
+        "--cache_dir",
+        metavar="FOLDER",
+        help="where models of the hub are kept (default: FASTLLM_CACHEDIR, else the hub's own cache)",
+    )
+
+
 def add_threads_argument(container: argparse._ActionsContainer) -> None:
     """Declare `--threads` on a parser or in a group of its flags."""
     container.add_argument(
@@ -98,6 +117,8 @@ def load_model(args: argparse.Namespace) -> Model:
         return llm.model(
             path,
             graph=args.custom,
+            revision=args.revision,
+            cache_dir=args.cache_dir,
             **engine_options(args),
             progress=bar.update,
             warn=bar.warn,
@@ -118,6 +139,8 @@ def chosen_path(args: argparse.Namespace) -> str:
     if flag is not None and positional is not None and flag != positional:
         raise UsageError(f"two models are named, {flag!r} by --path and {positional!r} without: name one.")
     path = flag if flag is not None else positional
+    if path is None:
+        path = getattr(args, "preset_path", None)
     if path == "":
         raise UsageError("the path of the model is empty: name a folder, or demo for the bundled model.")
     return "demo" if path is None else str(path)

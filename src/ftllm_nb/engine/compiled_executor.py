@@ -145,6 +145,10 @@ class CompiledExecutor:
         """Forget stop requests made so far."""
         self._pool.clear_stop()
 
+    def release_memory(self) -> None:
+        """Give the cache's memory back, if no sequence is in it."""
+        self._blocks.give_back()
+
     def close(self) -> None:
         """Stop the threads and give the memory back."""
         self._pool.close()

@@ -13,13 +13,16 @@ import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.errors import EngineError
+
+Result = TypeVar("Result")
 
 SECONDS_TO_CLOSE = 5.0
 """How long `close` waits for the thread: a step that was asked to stop needs a fraction of a second."""
@@ -61,6 +64,19 @@ class Task(ABC):
                 return
 
 
+class _Call(Task, Generic[Result]):
+    """Runs a function of the executor and keeps what it returns."""
+
+    def __init__(self, function: Callable[[Executor], Result]) -> None:
+        super().__init__()
+        self._function = function
+        self.result: Result | None = None
+
+    def run(self, executor: Executor) -> None:
+        """Run it, on the engine thread."""
+        self.result = self._function(executor)
+
+
 @dataclass
 class _State:
     """What the thread and its handle share; it does not hold the handle, so a forgotten one is collected."""
@@ -94,6 +110,20 @@ class EngineThread:
             if self._thread.ident is None:
                 self._thread.start()
             self._state.tasks.put(task)
+
+    def call(self, function: Callable[[Executor], Result]) -> Result:
+        """What the function makes of the executor, run on the engine thread after the tasks before it.
+
+        Raises what the function raises. Ctrl-C while it waits asks a running step to stop.
+        """
+        task = _Call(function)
+        self.submit(task)
+        try:
+            for _ in task.results():
+                pass
+        finally:
+            self.cancel(task)
+        return task.result  # type: ignore[return-value]
 
     def cancel(self, task: Task) -> None:
         """Let the task end soon, or never run: nobody wants the rest. Harmless once it has ended."""

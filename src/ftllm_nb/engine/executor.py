@@ -67,5 +67,8 @@ class Executor(Protocol):
     def clear_stop(self) -> None:
         """Forget stop requests made so far; called before the first step of an answer."""
 
+    def release_memory(self) -> None:
+        """Give back the memory of the KV cache that no sequence needs, as far as it can be given back."""
+
     def close(self) -> None:
         """Stop the threads and give the memory back."""

@@ -99,7 +99,8 @@ class GenerationTask(Task):
             return STOPPED
         decode_started = time.perf_counter()
         while True:
-            token_id = sampler.next_token(logits)
+            must_go_on = stats.answer_tokens < settings.min_tokens
+            token_id = sampler.next_token(logits, self._stop_token_ids if must_go_on else frozenset())
             if token_id in self._stop_token_ids:
                 return FINISHED_BY_STOP_TOKEN
             self.emit(token_id)
@@ -129,3 +130,18 @@ class GenerationTask(Task):
                 return last
             begin = end
         return None
+
+
+class LogitsTask(GenerationTask):
+    """Runs a prompt and keeps its last logits, float32 [vocab_size]; None where it was stopped before."""
+
+    def __init__(self, prompt_ids: SequenceOf[int], cache: PrefixCache) -> None:
+        super().__init__(prompt_ids, SamplingSettings(), frozenset(), cache)
+        self.logits: NDArray[np.float32] | None = None
+
+    def _generate(self, executor: Executor) -> str:
+        logits = self._prefill(executor)
+        if logits is None:
+            return STOPPED
+        self.logits = logits.copy()
+        return FINISHED_BY_LENGTH

@@ -60,6 +60,7 @@ class BlockPool:
         self._memory = Slabs()
         self._slabs: list[NDArray[np.uint8]] = []
         self._free: list[int] = []
+        self._allocated = 0
 
     def reserve(self, sequence: CachedSequence, length: int) -> None:
         """Give the sequence blocks for `length` tokens. Raises `EngineError` when memory is out."""
@@ -74,6 +75,11 @@ class BlockPool:
         self._free.extend(int(address) for address in sequence.blocks[kept:])
         sequence.blocks = sequence.blocks[:kept].copy()
 
+    def give_back(self) -> None:
+        """Give all memory back to the system, unless a block is in use."""
+        if len(self._free) == self._allocated:
+            self._memory, self._slabs, self._free, self._allocated = Slabs(), [], [], 0
+
     def _take(self) -> int:
         if not self._free:
             count = max(1, SLAB_BYTES // self._size)
@@ -85,6 +91,7 @@ class BlockPool:
                     "--kv_cache_dtype int8"
                 ) from error
             self._slabs.append(slab)
+            self._allocated += count
             first = int(slab.ctypes.data)
             self._free.extend(first + index * self._size for index in reversed(range(count)))
         return self._free.pop()

@@ -145,6 +145,9 @@ class ReferenceExecutor:
         """Forget stop requests made so far."""
         self._stop.clear()
 
+    def release_memory(self) -> None:
+        """Nothing to do: a sequence that is forgotten takes its memory with it."""
+
     def close(self) -> None:
         """Give the weights back."""
         self._weights.clear()

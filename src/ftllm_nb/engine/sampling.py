@@ -31,12 +31,14 @@ class Sampler:
         if self._seen.size:
             self._seen[list(prompt_ids)] = True
 
-    def next_token(self, logits: NDArray[np.float32]) -> int:
-        """The next token's id. `logits`: float32 [vocab_size], left as they are.
+    def next_token(self, logits: NDArray[np.float32], forbidden: frozenset[int] = frozenset()) -> int:
+        """The next token's id. `logits`: float32 [vocab_size], left as they are. `forbidden` ids are not taken.
 
-        Raises `EngineError` when a logit is NaN or infinite.
+        Raises `EngineError` when a logit is NaN or infinite, or when every id is forbidden.
         """
         _require_finite(logits)
+        if forbidden:
+            logits = _without(logits, forbidden)
         if self._seen.size:
             logits = _penalize(logits, np.flatnonzero(self._seen), self._settings.repetition_penalty)
         if self._settings.is_greedy:
@@ -85,6 +87,15 @@ def _require_finite(logits: NDArray[np.float32]) -> None:
             "the model's logits are not finite (NaN or infinity): the weights may be damaged, or the graph "
             "may compute something else than the model; compare with --engine reference."
         )
+
+
+def _without(logits: NDArray[np.float32], forbidden: frozenset[int]) -> NDArray[np.float32]:
+    ids = [token_id for token_id in forbidden if 0 <= token_id < logits.size]
+    if len(ids) == logits.size:
+        raise EngineError("every token of the model ends the answer, so that none can be as long as it must.")
+    allowed = logits.copy()
+    allowed[ids] = -np.inf
+    return allowed
 
 
 def _penalize(logits: NDArray[np.float32], seen_ids: NDArray[np.intp], penalty: float) -> NDArray[np.float32]:

@@ -38,6 +38,8 @@ class SamplingSettings:
     """The same seed, settings and logits give the same answer; None takes a fresh one each answer."""
     max_tokens: int | None = None
     """Most tokens of an answer; None: as many as the context holds."""
+    min_tokens: int = 0
+    """So many tokens are chosen before one that ends the answer may be."""
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -118,9 +120,10 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "repetition_penalty": _number(lambda value: 0.01 <= value <= 100, "a number from 0.01 to 100"),
     "seed": _integer(0, f"a whole number from 0 to {MAX_SEED}", high=MAX_SEED, optional=True),
     "max_tokens": _integer(1, "a whole number of 1 or more", optional=True),
+    "min_tokens": _integer(0, "a whole number of 0 or more"),
 }
 
-_INTEGERS = ("top_k", "max_tokens")
+_INTEGERS = ("top_k", "max_tokens", "min_tokens")
 
 _CONFIG_KEYS = {
     "do_sample": "do_sample",
@@ -130,4 +133,5 @@ _CONFIG_KEYS = {
     "min_p": "min_p",
     "repetition_penalty": "repetition_penalty",
     "max_tokens": "max_new_tokens",
+    "min_tokens": "min_new_tokens",
 }

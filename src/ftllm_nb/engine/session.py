@@ -10,9 +10,12 @@ import operator
 from collections.abc import Generator, Iterable
 from collections.abc import Sequence as SequenceOf
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ftllm_nb.engine.engine_thread import EngineThread, Task
 from ftllm_nb.engine.executor import Executor
-from ftllm_nb.engine.generation import GenerationStats, GenerationTask
+from ftllm_nb.engine.generation import GenerationStats, GenerationTask, LogitsTask
 from ftllm_nb.engine.prefix_cache import PrefixCache
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.errors import ContextLengthError, EngineError, UsageError
@@ -38,20 +41,57 @@ class Session:
         for a prompt longer than the context, `UsageError` for an empty one, `EngineError` for ids that the
         model does not have.
         """
-        executor = self._engine.executor
-        prompt_ids = [operator.index(token_id) for token_id in prompt_ids]
-        check_prompt(prompt_ids, executor)
-        return self._answer(GenerationTask(prompt_ids, settings, frozenset(stop_token_ids), self._cache))
+        return self.answer(self.prepare(prompt_ids, settings, stop_token_ids))
 
-    def _answer(self, task: GenerationTask) -> Generator[int, None, None]:
+    def prepare(
+        self, prompt_ids: SequenceOf[int], settings: SamplingSettings, stop_token_ids: Iterable[int] = ()
+    ) -> GenerationTask:
+        """A checked task for `answer`, or for `begin` and `results`; it does not run yet."""
+        return GenerationTask(self._checked(prompt_ids), settings, frozenset(stop_token_ids), self._cache)
+
+    def answer(self, task: GenerationTask) -> Generator[int, None, None]:
+        """What `generate` returns, of a prepared task."""
         try:
-            self.stats = task.stats
-            self._answering.add(task)
-            self._engine.submit(task)
+            self.begin(task)
             yield from task.results()
         finally:
+            self.cancel(task)
+
+    def begin(self, task: GenerationTask) -> None:
+        """Let a prepared task run when its turn comes; `results` hands out what it makes, also later."""
+        self.stats = task.stats
+        self._answering.add(task)
+        self._engine.submit(task)
+
+    def results(self, task: GenerationTask) -> Generator[int, None, None]:
+        """The token ids of a task that has begun; closing the iterator stops it."""
+        try:
+            yield from task.results()
+        finally:
+            self.cancel(task)
+
+    def cancel(self, task: GenerationTask) -> None:
+        """End one answer, from any thread. Harmless once it has ended."""
+        self._engine.cancel(task)
+        self._answering.discard(task)
+
+    def logits(self, prompt_ids: SequenceOf[int]) -> NDArray[np.float32]:
+        """The logits of the token that would follow the prompt: float32 [vocab_size]."""
+        task = LogitsTask(self._checked(prompt_ids), self._cache)
+        try:
+            self._engine.submit(task)
+            for _ in task.results():
+                pass
+        finally:
             self._engine.cancel(task)
-            self._answering.discard(task)
+        if task.logits is None:
+            raise EngineError("the prompt was stopped before its end.")
+        return task.logits
+
+    def _checked(self, prompt_ids: SequenceOf[int]) -> list[int]:
+        ids = [operator.index(token_id) for token_id in prompt_ids]
+        check_prompt(ids, self._engine.executor)
+        return ids
 
     def stop(self) -> None:
         """End the answers that are being made: their iterators stop. From any thread or signal handler."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -81,6 +82,15 @@ def embedding_weights(graph: CheckedGraph) -> set[Value]:
         for node in graph.nodes
         if node.operator is Embedding or (node.operator is Linear and graph.logits in node.outputs.values())
     }
+
+
+def main_format(weights: Iterable[Value], format_of: FormatOf) -> str:
+    """The name of the format that most of the matrices' numbers have."""
+    numbers: Counter[str] = Counter()
+    for weight in weights:
+        if weight.type.rank == 2:
+            numbers[format_of(weight).name] += weight.type.size(0) * weight.type.size(1)
+    return numbers.most_common(1)[0][0] if numbers else "float32"
 
 
 def read_rules(path: str | PathLike[str]) -> tuple[Rule, ...]:

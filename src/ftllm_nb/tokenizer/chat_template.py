@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,19 @@ def find_chat_templates(folder: Path, tokenizer_config: dict[str, Any]) -> dict[
         where = folder / "chat_template.json"
         value = read_json_object(where).get("chat_template")
     return _templates_of(value, str(where))
+
+
+def given_chat_template(given: str | PathLike[str]) -> ChatTemplate:
+    """The template that a caller names: its text, or the path of a file that holds it."""
+    if isinstance(given, str) and ("{%" in given or "{{" in given):
+        return ChatTemplate(given, "chat_template")
+    try:
+        file = Path(given).expanduser()
+    except TypeError:
+        raise TokenizerError(f"chat_template must be a template or a file's path, not {shorten(given)}.") from None
+    if not file.is_file():
+        raise TokenizerError(f"chat_template: {file} is no file, and no template either, which holds {{{{ }}}}.")
+    return ChatTemplate(_read(file), str(file))
 
 
 def choose_template(templates: dict[str, ChatTemplate], with_tools: bool) -> ChatTemplate | None:

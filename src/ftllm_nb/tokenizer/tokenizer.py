@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftllm_nb.errors import TokenizerError
 from ftllm_nb.tokenizer.added_tokens import TokenSpan, contents_pattern
 from ftllm_nb.tokenizer.backend import Backend
-from ftllm_nb.tokenizer.chat_template import ChatTemplate, choose_template, find_chat_templates
+from ftllm_nb.tokenizer.chat_template import (
+    ChatTemplate,
+    choose_template,
+    find_chat_templates,
+    given_chat_template,
+)
 from ftllm_nb.tokenizer.control_tokens import template_control_spans
 from ftllm_nb.tokenizer.end_tokens import end_token_ids
 from ftllm_nb.tokenizer.formats import tokenizer_formats
@@ -27,11 +33,14 @@ def load_tokenizer(
     config: dict[str, Any],
     generation_config: dict[str, Any] | None = None,
     prompt_pieces: PromptPieces | None = None,
+    *,
+    chat_template: str | PathLike[str] | None = None,
 ) -> Tokenizer:
     """The tokenizer of the model folder `path`.
 
     The configs are the folder's parsed files, {} where absent; `prompt_pieces` serve where it has no chat
-    template (by default those that `config` names). TokenizerError where there are no tokenizer files or they
+    template (by default those that `config` names). `chat_template`: a template, or the path of a file that holds
+    one, in place of the folder's. TokenizerError where there are no tokenizer files or they
     are damaged.
     """
     folder = Path(path)
@@ -46,6 +55,8 @@ def load_tokenizer(
         raise TokenizerError(_no_files_sentence(folder, [one.FILE_NAME for one in formats]))
     pieces = prompt_pieces if prompt_pieces is not None else PromptPieces.from_config(config)
     templates = find_chat_templates(folder, tokenizer_config)
+    if chat_template is not None:
+        templates = {"default": given_chat_template(chat_template)}
     return Tokenizer(backend, templates, pieces, config, generation_config or {})
 
 

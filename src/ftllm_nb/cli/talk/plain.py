@@ -1,24 +1,76 @@
-"""Talking without a terminal: plain text in, plain text out, for pipes, scripts and CI."""
+"""Talking without a terminal: plain text or JSON out, for pipes, scripts and CI."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from ftllm_nb.cli.talk.answer_view import without_thinking
 from ftllm_nb.cli.talk.conversation import Conversation
 from ftllm_nb.cli.talk.interrupt import interrupt_stops
+from ftllm_nb.cli.talk.thinking import ThinkingSplitter
 from ftllm_nb.errors import UsageError
 
 MAX_LINE_BYTES = 1 << 24
 """A longer line of input is refused, so that input without line ends cannot fill the memory."""
+STDIN = "-"
 
 
-def answer_lines(conversation: Conversation) -> None:
+class PlainOutput:
+    """Prints answers: as text, each with a line end, or with `as_json` as a line of JSON each, with its timings."""
+
+    def __init__(self, conversation: Conversation, *, as_json: bool = False, hide_thinking: bool = False) -> None:
+        self._conversation = conversation
+        self._as_json = as_json
+        self._hide_thinking = hide_thinking
+
+    def answer(self, question: str) -> None:
+        """Print one answer; text is written out piece by piece.
+
+        Raises KeyboardInterrupt after Ctrl-C, OSError where stdout cannot be written, and what the model raises.
+        """
+        conversation = self._conversation
+        with interrupt_stops(conversation):
+            if self._as_json:
+                answer = "".join(conversation.ask(question))
+                print(json.dumps(self._line(question, answer), ensure_ascii=False), flush=True)
+            else:
+                for piece in self._shown(conversation.ask(question)):
+                    print(piece, end="", flush=True)
+                print(flush=True)
+        if conversation.stopped:
+            raise KeyboardInterrupt
+
+    def _shown(self, pieces: Iterator[str]) -> Iterator[str]:
+        """The pieces, without thinking where that is hidden."""
+        if not self._hide_thinking:
+            yield from pieces
+            return
+        splitter = ThinkingSplitter(self._conversation.begins_thinking())
+        follows_thinking = False
+        for parts in (*map(splitter.feed, pieces), splitter.finish()):
+            for is_thinking, text in parts:
+                follows_thinking |= is_thinking
+                shown = "" if is_thinking else text.lstrip() if follows_thinking else text
+                if shown:
+                    follows_thinking = False
+                    yield shown
+
+    def _line(self, question: str, answer: str) -> dict[str, Any]:
+        conversation = self._conversation
+        text = without_thinking(answer, conversation.begins_thinking()) if self._hide_thinking else answer
+        last = conversation.turns[-1].statistics if conversation.turns else None
+        return {"question": question, "answer": text, **({} if last is None else last.as_json())}
+
+
+def answer_lines(output: PlainOutput) -> None:
     """Answer each line of stdin as one turn of the conversation, until it ends."""
     for line in read_lines(sys.stdin.buffer):
         if line.strip():
-            print_answer(conversation, line)
+            output.answer(line)
 
 
 def read_lines(stream: BinaryIO) -> Iterator[str]:
@@ -34,14 +86,21 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
         yield text.removeprefix("\ufeff") if number == 1 else text
 
 
-def print_answer(conversation: Conversation, question: str) -> None:
-    """Print one answer and a line end; each piece is written out at once.
-
-    Raises KeyboardInterrupt after Ctrl-C, OSError where stdout cannot be written, and what the model raises.
-    """
-    with interrupt_stops(conversation):
-        for piece in conversation.ask(question):
-            print(piece, end="", flush=True)
-    print(flush=True)
-    if conversation.stopped:
-        raise KeyboardInterrupt
+def read_question(path: str) -> str:
+    """The whole text of a file, or of stdin for "-", as one question. Raises `UsageError` where there is none."""
+    try:
+        if path == STDIN:
+            data = sys.stdin.buffer.read(MAX_LINE_BYTES + 1)
+        else:
+            with Path(path).expanduser().open("rb") as file:
+                data = file.read(MAX_LINE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"the file {path} of --file cannot be read: {error.strerror or error}.") from None
+    except ValueError:
+        raise UsageError(f"--file: {path!r} holds a character that no path may hold.") from None
+    if len(data) > MAX_LINE_BYTES:
+        raise UsageError(f"the file {path} of --file is longer than {MAX_LINE_BYTES >> 20} MiB: choose a shorter one.")
+    text = data.decode("utf-8-sig", "replace").replace("\r\n", "\n").rstrip("\n")
+    if not text.strip():
+        raise UsageError(f"the file {path} of --file holds no text: write the question into it.")
+    return text

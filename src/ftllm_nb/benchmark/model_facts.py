@@ -1,0 +1,121 @@
+"""What a model is and what it needs: architecture, parameters, context, and memory at each type of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.checkpoint import open_checkpoint
+from ftllm_nb.engine.kv_cache import CACHE_KINDS, plan_block
+from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.loading import describe
+from ftllm_nb.quant import weight_formats
+
+FREE_SHARE = 0.9
+"""Of the memory that is free, what a model may take: the rest is for intermediates and for others."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """`weight_bytes`: by the type that `--dtype` names, "auto" for the folder's own, which `stored_dtype` names.
+    `cache_bytes`: of a full context, by the type that `--kv_cache_dtype` names.
+    """
+
+    architecture: str
+    parameters: int
+    layers: int
+    context: int
+    vocabulary: int
+    stored_dtype: str
+    weight_bytes: dict[str, int]
+    cache_bytes: dict[str, int]
+
+
+def model_facts(folder: Path, custom: str | None = None) -> ModelFacts:
+    """The facts of a model folder; reads headers and no weights. Raises subclasses of `FtllmError`."""
+    with open_checkpoint(folder) as checkpoint:
+        graph = describe(checkpoint, custom)
+        stored = size_of(graph, WeightTypes())
+        return ModelFacts(
+            architecture=str(checkpoint.config.get("model_type", "described by its file")),
+            parameters=stored.parameters,
+            layers=len(graph.caches),
+            context=graph.max_positions,
+            vocabulary=graph.vocab_size,
+            stored_dtype=stored.dtype,
+            weight_bytes={
+                dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *weight_formats())
+            },
+            cache_bytes={kind: cache_size(graph, kind) for kind in CACHE_KINDS},
+        )
+
+
+def cache_size(graph: CheckedGraph, kind: str) -> int:
+    """Bytes of the KV cache of one conversation that fills the context."""
+    return plan_block(graph.caches, kind).size * -(-graph.max_positions // BLOCK_POSITIONS)
+
+
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that this process can still get: of the machine, within its control group; None where nobody says."""
+    limits = []
+    for line in _read(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            limits.append(int(line.split()[1]) * 1024)
+    group = root / "sys/fs/cgroup"
+    for maximum, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        texts = _read(group / maximum), _read(group / used)
+        if all(text.isdigit() for text in texts):
+            limits.append(max(int(texts[0]) - int(texts[1]), 0))
+    return min(limits, default=None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16") -> list[tuple[str, str]]:
+    """The facts to print: a name and a text each, then a row for each type of weights."""
+    cache = facts.cache_bytes[cache_kind]
+    other_kinds = [kind for kind in facts.cache_bytes if kind != cache_kind]
+    others = ", ".join(f"{shown_bytes(facts.cache_bytes[kind])} as {kind}" for kind in other_kinds)
+    rows = [
+        ("architecture", f"{facts.architecture}, {facts.layers} layers, vocabulary {facts.vocabulary}"),
+        ("parameters", _count(facts.parameters)),
+        ("context", f"{facts.context} tokens"),
+        ("full KV cache", f"{shown_bytes(cache)} as {cache_kind}, {others}"),
+        ("free memory", "unknown" if free is None else shown_bytes(free)),
+    ]
+    for number, (dtype, size) in enumerate(facts.weight_bytes.items()):
+        name = f"{dtype} ({facts.stored_dtype})" if dtype == "auto" else dtype
+        rows.append(("weights" if number == 0 else "", f"{name:18} {shown_bytes(size):>9}  {fit(size, cache, free)}"))
+    return rows
+
+
+def fit(weights: int, cache: int, free: int | None) -> str:
+    """Whether weights, and a full context beside them, fit into the free memory."""
+    if free is None:
+        return ""
+    if weights + cache <= free * FREE_SHARE:
+        return "fits with a full context"
+    return "fits with a shorter context" if weights <= free * FREE_SHARE else "does not fit"
+
+
+def shown_bytes(size: int) -> str:
+    """A size in GB, or in MB where it is smaller."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _count(parameters: int) -> str:
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if parameters >= size:
+            return f"{parameters / size:.2f} {name}"
+    return str(parameters)

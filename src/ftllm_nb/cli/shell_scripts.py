@@ -1,0 +1,134 @@
+"""Completion scripts for bash, zsh and fish, made of the parser: what it declares is what is completed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ftllm_nb.cli.parser import CommandParser
+
+PROGRAM = "ftllm-nb"
+PATH_METAVARS = ("PATH", "FILE", "FOLDER")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag: its spellings, a line of help, whether a value follows, and the values if they are few."""
+
+    spellings: tuple[str, ...]
+    help: str
+    takes_value: bool
+    choices: tuple[str, ...]
+    takes_path: bool
+
+
+def flags(command: argparse.ArgumentParser) -> Iterator[Flag]:
+    """What a command's parser declares."""
+    for action in command._actions:
+        if action.option_strings:
+            yield Flag(
+                spellings=tuple(action.option_strings),
+                help=first_words(action.help or ""),
+                takes_value=action.nargs != 0 and action.nargs != "?",
+                choices=tuple(map(str, action.choices or ())),
+                takes_path=action.metavar in PATH_METAVARS,
+            )
+
+
+def first_words(text: str) -> str:
+    """A help text up to its first aside, without quotes and brackets, which shells would read."""
+    text = text.split(" (")[0].split(": ")[0].split("; ")[0].replace("%%", "%")
+    return "".join(character for character in text if character not in "'\"[]`\\$:")
+
+
+def positional_choices(command: argparse.ArgumentParser) -> tuple[str, ...]:
+    """Words that a command takes by position, where they are few."""
+    return tuple(
+        str(choice) for action in command._actions if not action.option_strings for choice in action.choices or ()
+    )
+
+
+def names(parser: CommandParser) -> dict[str, argparse.ArgumentParser]:
+    """Commands by name."""
+    return dict(parser.commands)
+
+
+def bash(parser: CommandParser) -> str:
+    """The script for bash."""
+    cases = []
+    for name, command in names(parser).items():
+        words = " ".join(spelling for flag in flags(command) for spelling in flag.spellings)
+        values = "".join(
+            f"        {'|'.join(flag.spellings)}) {bash_words(flag.choices)}return ;;\n"
+            for flag in flags(command)
+            if flag.takes_value
+        )
+        positional = " ".join(positional_choices(command))
+        cases.append(
+            f"    {name})\n      case \"$before\" in\n{values}      esac\n"
+            f"      if [[ $word == -* ]]; then COMPREPLY=($(compgen -W '{words}' -- \"$word\"))\n"
+            f"      else COMPREPLY=($(compgen -W '{positional}' -- \"$word\")); fi ;;\n"
+        )
+    return (
+        f"# completion of {PROGRAM} in bash\n_ftllm_nb() {{\n"
+        '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"\n'
+        "  COMPREPLY=()\n"
+        "  if ((COMP_CWORD == 1)); then\n"
+        f"    COMPREPLY=($(compgen -W '{' '.join(names(parser))} --help --version' -- \"$word\")); return\n  fi\n"
+        f'  case "${{COMP_WORDS[1]}}" in\n{"".join(cases)}  esac\n}}\n'
+        f"complete -o default -F _ftllm_nb {PROGRAM}"
+    )
+
+
+def bash_words(words: tuple[str, ...]) -> str:
+    """The statement that offers words; none where there are none, so that bash offers files."""
+    return f"COMPREPLY=($(compgen -W '{' '.join(words)}' -- \"$word\")); " if words else ""
+
+
+def zsh(parser: CommandParser) -> str:
+    """The script for zsh."""
+    cases = []
+    for name, command in names(parser).items():
+        specifications = []
+        for flag in flags(command):
+            value = ""
+            if flag.takes_value:
+                values = f"({' '.join(flag.choices)})" if flag.choices else "_files" if flag.takes_path else ""
+                value = f":value:{values}"
+            specifications += [f"'{spelling}[{flag.help}]{value}'" for spelling in flag.spellings]
+        words = positional_choices(command)
+        specifications.append(f"'*:argument:({' '.join(words)})'" if words else "'*:model:_files'")
+        cases.append(f"    {name}) _arguments {' '.join(specifications)} ;;\n")
+    described = " ".join(f"'{name}:{first_words(summary(command))}'" for name, command in names(parser).items())
+    return (
+        f"#compdef {PROGRAM}\n_ftllm_nb() {{\n"
+        f"  if ((CURRENT == 2)); then\n    local -a commands=({described})\n"
+        "    _describe command commands; return\n  fi\n"
+        "  local name=$words[2]\n  shift words; ((CURRENT--))\n"
+        f"  case $name in\n{''.join(cases)}  esac\n}}\n"
+        f"compdef _ftllm_nb {PROGRAM}"
+    )
+
+
+def fish(parser: CommandParser) -> str:
+    """The script for fish."""
+    lines = [f"# completion of {PROGRAM} in fish"]
+    for name, command in names(parser).items():
+        lines.append(
+            f"complete -c {PROGRAM} -n __fish_use_subcommand -f -a {name} -d '{first_words(summary(command))}'"
+        )
+        condition = f"-n '__fish_seen_subcommand_from {name}'"
+        words = positional_choices(command)
+        if words:
+            lines.append(f"complete -c {PROGRAM} {condition} -f -a '{' '.join(words)}'")
+        for flag in flags(command):
+            spelt = " ".join(f"-l {each[2:]}" if each.startswith("--") else f"-s {each[1:]}" for each in flag.spellings)
+            value = f" -x -a '{' '.join(flag.choices)}'" if flag.choices else " -r" if flag.takes_value else ""
+            lines.append(f"complete -c {PROGRAM} {condition} {spelt}{value} -d '{flag.help}'")
+    return "\n".join(lines)
+
+
+def summary(command: argparse.ArgumentParser) -> str:
+    """The first line of a command's description."""
+    return (command.description or "").splitlines()[0].rstrip(".")

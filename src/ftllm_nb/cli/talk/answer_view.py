@@ -1,0 +1,75 @@
+"""An answer on the screen as it is made: thinking dim or hidden, light Markdown, styles where there are colours."""
+
+from __future__ import annotations
+
+import time
+
+from ftllm_nb.cli.talk.markdown import MarkdownStream
+from ftllm_nb.cli.talk.screen import Screen
+from ftllm_nb.cli.talk.thinking import ThinkingSplitter
+
+FRAME_SECONDS = 0.016
+"""Pieces that come faster appear together: eyes see no more, and each time costs the terminal and the model's cores."""
+
+
+class AnswerView:
+    """Fed with pieces. `begins_thinking`: the prompt ended inside of a thinking block."""
+
+    def __init__(
+        self, screen: Screen, *, markdown: bool = True, hide_thinking: bool = False, begins_thinking: bool = False
+    ) -> None:
+        self._screen = screen
+        self._thinking = ThinkingSplitter(begins_thinking)
+        self._markdown = MarkdownStream() if markdown and screen.colours else None
+        self._hides = hide_thinking
+        self._hidden = False
+        self._flushed = 0.0
+
+    def show(self, piece: str) -> None:
+        """Let a piece appear, as far as it is certain how."""
+        self._show_parts(self._thinking.feed(piece))
+        now = time.perf_counter()
+        if now - self._flushed >= FRAME_SECONDS:
+            self._flushed = now
+            self._screen.flush()
+
+    def finish(self) -> None:
+        """Let the rest appear."""
+        self._show_parts(self._thinking.finish())
+        if self._markdown is not None:
+            for style, text in self._markdown.finish():
+                self._screen.write(text, style)
+        if self._hidden:
+            self._screen.replace_line("")
+        self._screen.write("")
+        self._screen.flush()
+
+    def _show_parts(self, parts: list[tuple[bool, str]]) -> None:
+        for is_thinking, text in parts:
+            if is_thinking and self._hides:
+                if not self._hidden:
+                    self._hidden = True
+                    self._screen.replace_line("(thinking)")
+                continue
+            if is_thinking:
+                self._screen.write(text, "thinking")
+                continue
+            if self._hidden:
+                text = text.lstrip()
+                if not text:
+                    continue
+                self._hidden = False
+                self._screen.replace_line("")
+            if self._markdown is None:
+                self._screen.write(text)
+                continue
+            for style, part in self._markdown.feed(text):
+                self._screen.write(part, style)
+
+
+def without_thinking(answer: str, begins_thinking: bool = False) -> str:
+    """A whole answer's text without its thinking, nor the blank that follows it."""
+    splitter = ThinkingSplitter(begins_thinking)
+    parts = [*splitter.feed(answer), *splitter.finish()]
+    text = "".join(part for is_thinking, part in parts if not is_thinking)
+    return text if len(parts) == 1 else text.lstrip()

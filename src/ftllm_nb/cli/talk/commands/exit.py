@@ -1,0 +1,15 @@
+"""leave"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftllm_nb.cli.talk.commands import LeaveRepl
+
+if TYPE_CHECKING:
+    from ftllm_nb.cli.talk.repl import Repl
+
+
+def run(repl: Repl, argument: str) -> None:
+    """The conversation can be gone on with by `ftllm-nb chat --continue`."""
+    raise LeaveRepl

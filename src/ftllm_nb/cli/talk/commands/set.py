@@ -1,0 +1,91 @@
+"""change a setting; VALUE default leaves it to the model again"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ftllm_nb.cli.parser import nearest
+from ftllm_nb.cli.sampling_arguments import SAMPLING
+from ftllm_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftllm_nb.cli.talk.repl import Repl
+
+ARGUMENT = "NAME VALUE"
+DEFAULT = "default"
+SWITCHES = {
+    "markdown": "show headings, emphasis and code in colours",
+    "hide_thinking": "leave out what stands between <think> and </think>",
+    "enable_thinking": "tell the chat template whether the model should think",
+}
+SWITCH_VALUES = {"on": True, "true": True, "off": False, "false": False}
+
+
+def run(repl: Repl, argument: str) -> None:
+    """A setting of sampling, or a switch."""
+    name, _, text = argument.replace("=", " ", 1).partition(" ")
+    name, text = name.replace("-", "_"), text.strip()
+    if name not in SAMPLING and name not in SWITCHES:
+        known = [*SAMPLING, *SWITCHES]
+        raise UsageError(f"{name!r} is no setting{nearest(name, known)}; known are {', '.join(known)}.")
+    if not text:
+        raise UsageError(f"/set {name} needs a value, as in /set {name} {complete(repl, name + ' ')[0].split()[1]}.")
+    if name in SWITCHES:
+        set_switch(repl, name, text)
+    elif text == DEFAULT:
+        repl.conversation.settings.pop(name, None)
+    else:
+        try:
+            repl.conversation.settings[name] = SAMPLING[name].parse(text)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{name}: {error}.") from None
+    repl.remember()
+    repl.screen.note(f"{name} is {setting_text(repl, name)}")
+
+
+def set_switch(repl: Repl, name: str, text: str) -> None:
+    """One of the switches; only the chat template's has a default of its own."""
+    value = SWITCH_VALUES.get(text.lower())
+    if text == DEFAULT and name == "enable_thinking":
+        repl.conversation.enable_thinking = None
+        return
+    if value is None:
+        raise UsageError(f"{name} is a switch: on or off is expected, not {text!r}.")
+    if name == "enable_thinking":
+        repl.conversation.enable_thinking = value
+    else:
+        setattr(repl, name, value)
+
+
+def setting_text(repl: Repl, name: str) -> str:
+    """A setting's value, as `/show` shows it."""
+    if name in SAMPLING:
+        value = repl.conversation.settings.get(name)
+    elif name == "enable_thinking":
+        value = repl.conversation.enable_thinking
+    else:
+        value = getattr(repl, name)
+    if value is None:
+        return "the model's own"
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
+def complete(repl: Repl, text: str) -> list[str]:
+    """Names, then what a value may look like."""
+    name, space, value = text.partition(" ")
+    if not space:
+        return [f"{each} " for each in (*SAMPLING, *SWITCHES) if each.startswith(name)]
+    values = ["on", "off"] if name in SWITCHES else EXAMPLES.get(name, [])
+    return [f"{name} {each}" for each in (*values, DEFAULT) if each.startswith(value)]
+
+
+EXAMPLES = {
+    "temperature": ["0", "0.7", "1"],
+    "top_p": ["0.9", "1"],
+    "top_k": ["20", "50", "0"],
+    "min_p": ["0.05", "0"],
+    "repeat_penalty": ["1.1", "1"],
+    "seed": ["1"],
+    "max_tokens": ["256", "1024"],
+}

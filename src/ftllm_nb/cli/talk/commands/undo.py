@@ -1,0 +1,17 @@
+"""take the last question and its answer back"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftllm_nb.cli.talk.repl import Repl
+
+
+def run(repl: Repl, argument: str) -> None:
+    """Says which question it was."""
+    question = " ".join(repl.conversation.undo().question.split())
+    if len(question) > 40:
+        question = question[:39] + "…"
+    repl.remember()
+    repl.screen.note(f"taken back: {question}")

@@ -1,0 +1,175 @@
+"""The prompt: editing on prompt_toolkit, with history, suggestions, completion and a toolbar.
+
+A module of its own, since prompt_toolkit takes a while to import: nothing else imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import Condition, has_focus
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.output.defaults import create_output
+from prompt_toolkit.styles import Style
+
+from ftllm_nb.cli.talk.commands import commands
+from ftllm_nb.cli.talk.repl import is_open
+from ftllm_nb.cli.talk.toolbar import toolbar
+from ftllm_nb.user_folders import state_folder
+
+if TYPE_CHECKING:
+    from ftllm_nb.cli.talk.repl import Repl
+
+PROMPT = "> "
+CONTINUATION = "| "
+STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "bottom-toolbar.text": "noreverse ansibrightblack"})
+
+
+class Prompt:
+    """Reads what the user types, a question or a command at a time."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+        self._session: PromptSession[str] = PromptSession(
+            PROMPT,
+            multiline=True,
+            prompt_continuation=CONTINUATION,
+            history=open_history(),
+            auto_suggest=AutoSuggestFromHistory(),
+            completer=CommandCompleter(repl),
+            complete_while_typing=Condition(lambda: self._text.startswith("/")),
+            reserve_space_for_menu=6,
+            key_bindings=self._keys(),
+            bottom_toolbar=lambda: toolbar(repl, repl.screen.columns),
+            style=STYLE,
+            color_depth=None if repl.screen.colours else ColorDepth.MONOCHROME,
+            output=terminal_output(),
+        )
+        # A resized terminal sends a signal: nobody needs to look twice a second.
+        self._session.app.terminal_size_polling_interval = None
+
+    @property
+    def _text(self) -> str:
+        return self._session.default_buffer.text
+
+    def read(self) -> str:
+        """What was typed. Raises KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
+        text = self._session.prompt()
+        while self._is_dumb and is_open(text):  # such a terminal has no keys to edit several lines with
+            text += "\n" + self._session.prompt(CONTINUATION)
+        return text
+
+    def yes(self, question: str) -> bool:
+        """Ask a question; Enter is yes."""
+        try:
+            print(question, end="", flush=True)
+            answer = input()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return False
+        return answer.strip().lower() in ("", "y", "yes")
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        is_typing = has_focus(DEFAULT_BUFFER)
+
+        @keys.add("enter", filter=is_typing & Condition(lambda: not is_open(self._text)))
+        def send(event: KeyPressEvent) -> None:
+            event.current_buffer.validate_and_handle()
+
+        @keys.add("escape", "enter", filter=is_typing)
+        def new_line(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text("\n")
+
+        return keys
+
+
+class CommandCompleter(Completer):
+    """Completes slash commands, their arguments and the names of files."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """What the text before the cursor may become."""
+        text = document.text_before_cursor
+        if not text.startswith("/") or "\n" in text:
+            return
+        name, space, argument = text[1:].partition(" ")
+        if not space:
+            for command in commands().values():
+                if command.name.startswith(name):
+                    yield Completion(
+                        command.name, -len(name), display=command.usage, display_meta=command.summary
+                    )
+            return
+        known = commands().get(name)
+        if known is None:
+            return
+        if known.takes_file:
+            yield from self._paths.get_completions(Document(argument), complete_event)
+        elif known.complete is not None:
+            for each in known.complete(self._repl, argument):
+                yield Completion(each, -len(argument))
+
+
+class PrivateFileHistory(FileHistory):
+    """Questions in a file that only its user may read. A file that cannot be written is no error."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
+        super().__init__(str(file))
+
+    def store_string(self, string: str) -> None:
+        """Append a question."""
+        try:
+            super().store_string(string.encode("utf-8", "replace").decode())
+        except OSError:
+            return
+
+
+def open_history() -> History:
+    """The questions of earlier sessions; of this one alone where the file cannot be used."""
+    folder = state_folder()
+    if folder is not None:
+        try:
+            return PrivateFileHistory(folder / "history")
+        except OSError:
+            pass
+    return InMemoryHistory()
+
+
+def terminal_output() -> Output | None:
+    """The terminal, drawn without asking it for the cursor's position.
+
+    Its reply could arrive while an answer is made, and some terminals never reply. None: prompt_toolkit's choice.
+    """
+    output: Any = create_output(sys.stdout)
+    if type(output).__name__ == "Vt100_Output":
+        output.get_rows_below_cursor_position = lambda: 1
+    return output  # type: ignore[no-any-return]
+
+
+def questions(prompt: Prompt) -> Iterator[str]:
+    """What the user types, until Ctrl-D; Ctrl-C says how to leave."""
+    while True:
+        try:
+            yield prompt.read()
+        except KeyboardInterrupt:
+            print("(/exit or Ctrl-D leaves)", flush=True)
+        except EOFError:
+            return

@@ -1,0 +1,170 @@
+"""Talking on a terminal: questions, slash commands, and answers that appear as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ftllm_nb.cli.talk.answer_view import AnswerView
+from ftllm_nb.cli.talk.commands import LeaveRepl, run_command
+from ftllm_nb.cli.talk.conversation import Conversation
+from ftllm_nb.cli.talk.interrupt import interrupt_stops
+from ftllm_nb.cli.talk.last_conversation import remember
+from ftllm_nb.cli.talk.prefill_bar import PrefillBar
+from ftllm_nb.cli.talk.saved import SavedConversation
+from ftllm_nb.cli.talk.screen import Screen, without_echo
+from ftllm_nb.errors import ContextLengthError, FtllmError
+
+WORDS = {"clear": "/clear", "stop": "/exit"}
+"""fastllm's words, which mean commands when they stand alone."""
+QUOTES = '"""'
+
+
+class Repl:
+    """What a terminal session is: a conversation, how it is shown, and what commands may change.
+
+    `model_name`: as the user named the model. `weights`: their type. `ask_yes_no(question)` asks the user.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        model_name: str,
+        weights: str,
+        *,
+        screen: Screen | None = None,
+        markdown: bool = True,
+        hide_thinking: bool = False,
+        ask_yes_no: Callable[[str], bool] = lambda question: False,
+    ) -> None:
+        self.conversation = conversation
+        self.model_name = model_name
+        self.weights = weights
+        self.screen = screen or Screen()
+        self.markdown = markdown
+        self.hide_thinking = hide_thinking
+        self.ask_yes_no = ask_yes_no
+        self.read_texts: list[str] = []
+
+    def handle(self, line: str) -> None:
+        """Do what a line says. Raises `LeaveRepl`; every other failure is reported, and the session goes on."""
+        line = WORDS.get(line.strip(), line)
+        try:
+            if is_command(line):
+                run_command(self, line)
+            elif line.strip():
+                self.ask(unquoted(line))
+        except FtllmError as error:
+            self.screen.error(str(error))
+        except KeyboardInterrupt:
+            self.screen.note("stopped")
+        except (LeaveRepl, OSError):
+            raise
+        except MemoryError:
+            self.screen.error("there is not enough memory for this: shorten the conversation.")
+        except Exception as error:
+            self.screen.error(f"unexpected {type(error).__name__}: {error} (a defect of ftllm-nb).")
+
+    def ask(self, question: str) -> None:
+        """Ask, with what `/read` read before the question."""
+        question = "\n\n".join([*self.read_texts, question])
+        turns = self.conversation.turns
+        self._answer(lambda: self.conversation.ask(question), question)
+        if self.conversation.turns is not turns:
+            self.read_texts.clear()
+
+    def answer_again(self) -> None:
+        """Ask the last question again."""
+        self._answer(self.conversation.ask_again, None)
+
+    def _answer(self, start: Callable[[], Iterator[str]], question: str | None) -> None:
+        """Show an answer. Where the context is full, offer to drop the oldest turns, and ask then."""
+        try:
+            self._show(start())
+        except ContextLengthError as error:
+            dropped = self.conversation.turns_to_drop(question)
+            if not dropped:
+                hint = "" if not self.conversation.turns else " (/clear forgets the conversation)"
+                self.screen.error(f"{error}{hint}")
+                return
+            what = "turn" if dropped == 1 else f"{dropped} turns"
+            self.screen.note(str(error).rstrip("."))
+            if self.ask_yes_no(f"The context is full. Drop the oldest {what} and ask again? [Y/n] "):
+                self.conversation.drop_oldest(dropped)
+                self._show(start())
+
+    def _show(self, pieces: Iterator[str]) -> None:
+        """Print the answer as it is made. The first Ctrl-C ends it; the session goes on."""
+        conversation, screen = self.conversation, self.screen
+        view = AnswerView(
+            screen,
+            markdown=self.markdown,
+            hide_thinking=self.hide_thinking,
+            begins_thinking=conversation.begins_thinking(),
+        )
+        first = None
+        bar = PrefillBar(lambda: conversation.model.stats, screen.replace_line, lambda: screen.columns)
+        try:
+            with without_echo(), interrupt_stops(conversation):
+                with bar:
+                    first = next(pieces, None)
+                if first is not None:
+                    view.show(first)
+                    for piece in pieces:
+                        view.show(piece)
+        except FtllmError:
+            view.finish()
+            if first is not None:
+                screen.line()
+            raise
+        except KeyboardInterrupt:
+            conversation.stopped = True
+        view.finish()
+        screen.line(" (stopped)" if conversation.stopped else "")
+        self._say_when_full()
+        self.remember()
+
+    def _say_when_full(self) -> None:
+        last = self.conversation.turns[-1].statistics if self.conversation.turns else None
+        limit = self.conversation.model.get_max_input_len()
+        if last is not None and last.finish_reason == "length" and last.context_tokens > limit:
+            self.screen.note(f"the context of {limit} tokens is full: /undo or /clear make room, "
+                             "and the next question offers to drop the oldest turns")  # fmt: skip
+
+    def remember(self) -> None:
+        """Keep the conversation for `--continue`."""
+        remember(self.conversation, self.model_name)
+
+    def restore(self, saved: SavedConversation) -> None:
+        """Go on with a saved conversation, and say where it stands."""
+        saved.restore(self.conversation)
+        self.remember()
+        turns = len(saved.turns)
+        self.screen.note(f"going on after {turns} {'turn' if turns == 1 else 'turns'}")
+        if saved.model is not None and saved.model != self.model_name:
+            self.screen.note(f"it was held with {saved.model}, and goes on with {self.model_name}")
+        if saved.turns:
+            last = saved.turns[-1]
+            self.screen.line(f"> {last.question}")
+            self.screen.line(last.answer)
+
+
+def is_command(line: str) -> bool:
+    """Whether a line is a slash command, and no path or division that a question begins with."""
+    word = line.strip().split(" ", 1)[0]
+    return word.startswith("/") and "\n" not in line.strip() and word[1:].replace("_", "").isalpha()
+
+
+def unquoted(line: str) -> str:
+    """A question without the quotes around its lines."""
+    text = line.strip()
+    if not text.startswith(QUOTES):
+        return line
+    return text[len(QUOTES) :].removesuffix(QUOTES).strip("\n")
+
+
+def is_open(text: str) -> bool:
+    """Whether quotes were opened and not closed, so that more lines belong to the question."""
+    stripped = text.strip()
+    return stripped.startswith(QUOTES) and not (
+        len(stripped) >= 2 * len(QUOTES) and stripped.endswith(QUOTES)
+    )

@@ -1,0 +1,170 @@
+"""Conversations as files: JSON that can be loaded again, and Markdown to read.
+
+The JSON is an object: "messages" as chat programs exchange them, "settings" (how to sample), "model" (what the
+conversation was held with) and "statistics", one entry a turn. A bare list of messages can be loaded as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftllm_nb.cli.sampling_arguments import SAMPLING
+from ftllm_nb.cli.talk.conversation import Conversation, Turn, replace_undecoded
+from ftllm_nb.cli.talk.statistics import TurnStatistics
+from ftllm_nb.errors import UsageError
+
+FORMAT = 1
+"""Raised when the form changes; a file of a later form is refused."""
+LARGEST_FILE = 64 << 20
+
+
+@dataclass(frozen=True)
+class SavedConversation:
+    """What a file holds. `model`: the name that the model was loaded by, None where the file does not say."""
+
+    model: str | None
+    system: str | None
+    settings: dict[str, Any]
+    enable_thinking: bool | None
+    turns: list[Turn]
+
+    def restore(self, conversation: Conversation) -> None:
+        """Make the conversation go on from here."""
+        conversation.system = self.system
+        conversation.settings = dict(self.settings)
+        conversation.enable_thinking = self.enable_thinking
+        conversation.turns = list(self.turns)
+
+
+def as_json(conversation: Conversation, model: str) -> str:
+    """The conversation as the text of a file."""
+    statistics = [turn.statistics and turn.statistics.as_json() for turn in conversation.turns]
+    value = {
+        "ftllm_nb_conversation": FORMAT,
+        "model": model,
+        "settings": conversation.settings,
+        "enable_thinking": conversation.enable_thinking,
+        "messages": conversation.messages,
+        "statistics": statistics,
+    }
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+def as_markdown(conversation: Conversation, model: str) -> str:
+    """The conversation to read: a heading a message."""
+    parts = [f"# Conversation with {model}\n"]
+    if conversation.system is not None:
+        parts.append(f"## System\n\n{conversation.system}\n")
+    for turn in conversation.turns:
+        parts.append(f"## You\n\n{turn.question}\n")
+        parts.append(f"## {model}\n\n{turn.answer}\n")
+    return "\n".join(parts)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a file in one go: it holds what it held before, or all of the text. Raises `UsageError`."""
+    target = Path(path).expanduser()
+    try:
+        mode = 0o600 if not target.exists() else target.stat().st_mode & 0o777
+        if target.exists() and not target.is_file():  # a pipe or a device cannot be replaced
+            target.write_text(text, encoding="utf-8")
+            return
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+            os.chmod(temporary, mode)
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from None
+    except ValueError:
+        raise UsageError(f"{path!r} holds a character that no path may hold.") from None
+
+
+def read_text(path: str) -> str:
+    """A file's text, bytes that are no UTF-8 as U+FFFD. Raises `UsageError`, also for files that never end."""
+    target = Path(path).expanduser()
+    try:
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{path} is no plain file: name a file.")
+        if target.exists() and target.stat().st_size > LARGEST_FILE:
+            raise UsageError(f"{path} is larger than {LARGEST_FILE >> 20} MiB, too large for a conversation.")
+        return target.read_bytes().decode("utf-8-sig", "replace").replace("\r\n", "\n")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except ValueError:
+        raise UsageError(f"{path!r} holds a character that no path may hold.") from None
+
+
+def read_conversation(path: str) -> SavedConversation:
+    """A saved conversation, or a list of messages. Raises `UsageError` where the file is neither."""
+    try:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{path} is no saved conversation: it is no JSON (line {error.lineno}, column {error.colno})."
+        ) from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is no saved conversation: its JSON is too deep, or a number too long.") from None
+    if isinstance(value, list):
+        value = {"messages": value}
+    if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
+        raise UsageError(f'{path} is no saved conversation: it holds no list "messages".')
+    form = value.get("ftllm_nb_conversation", FORMAT)
+    if form != FORMAT:
+        raise UsageError(f"{path} was saved by another version (form {form!r}, this one reads {FORMAT}).")
+    system, pairs = _split(value["messages"], path)
+    statistics = value.get("statistics")
+    known = statistics if isinstance(statistics, list) and len(statistics) == len(pairs) else [None] * len(pairs)
+    model = value.get("model")
+    thinking = value.get("enable_thinking")
+    return SavedConversation(
+        model=model if isinstance(model, str) else None,
+        system=system,
+        settings=_settings(value.get("settings", {}), path),
+        enable_thinking=thinking if isinstance(thinking, bool) else None,
+        turns=[
+            Turn(question, answer, TurnStatistics.from_json(each))
+            for (question, answer), each in zip(pairs, known, strict=True)
+        ],
+    )
+
+
+def _split(messages: list[Any], path: str) -> tuple[str | None, list[tuple[str, str]]]:
+    """The system message, and the questions with their answers."""
+    texts = []
+    for number, message in enumerate(messages, 1):
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
+            raise UsageError(f'{path}: message {number} must be {{"role": …, "content": a text}}.')
+        texts.append((message.get("role"), replace_undecoded(message["content"])))
+    system = texts.pop(0)[1] if texts and texts[0][0] == "system" else None
+    expected = ["user", "assistant"] * (len(texts) // 2)
+    if [role for role, _ in texts] != expected:
+        raise UsageError(f"{path}: after the system message, user and assistant must take turns.")
+    return system, [(texts[at][1], texts[at + 1][1]) for at in range(0, len(texts), 2)]
+
+
+def _settings(value: Any, path: str) -> dict[str, Any]:
+    """The settings, each checked as its flag is."""
+    if not isinstance(value, dict):
+        raise UsageError(f'{path}: "settings" must be an object.')
+    checked = {}
+    for name, setting in value.items():
+        if name not in SAMPLING:
+            raise UsageError(f"{path}: {name!r} is no setting: known are {', '.join(SAMPLING)}.")
+        try:
+            checked[name] = SAMPLING[name].parse(str(setting))
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{path}: {name}: {error}.") from None
+    return checked

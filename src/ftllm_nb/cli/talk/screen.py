@@ -1,0 +1,104 @@
+"""Writing on a terminal: colours where there are any, and nothing that could steer it by chance or by malice."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+CONTROL_CHARACTERS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+"""Not printed: an answer could hold them, and they would steer the terminal."""
+
+STYLES = {
+    "heading": "1;35",
+    "code": "36",
+    "bold": "1",
+    "italic": "3",
+    "bold italic": "1;3",
+    "thinking": "2",
+    "note": "2",
+    "error": "31",
+}
+"""The numbers of the escape sequence that begins a style (ECMA-48, SGR)."""
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that shows styles, and nobody asked for none (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class Screen:
+    """What the conversation is shown on. `columns` is asked for anew each time, since terminals are resized."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.colours = has_colours(self.out)
+        self.can_erase = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._style = ""
+
+    @property
+    def columns(self) -> int:
+        """The terminal's width, at least 10; 80 where there is no terminal."""
+        try:
+            return max(os.get_terminal_size(self.out.fileno()).columns or 80, 10)
+        except (OSError, ValueError):
+            return 80
+
+    def write(self, text: str, style: str = "") -> None:
+        """Put text where the cursor is; it appears with the next `flush`."""
+        if self.colours and style != self._style:
+            self.out.write(f"\x1b[0;{STYLES[style]}m" if style else "\x1b[0m")
+            self._style = style
+        self.out.write(text.translate(CONTROL_CHARACTERS))
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Text on a line of its own, and out with it."""
+        self.write(text, style)
+        self.write("\n")
+        self.flush()
+
+    def note(self, text: str) -> None:
+        """What the program has to say, as a line in brackets."""
+        self.line(self._wrapped(f"({text})"), "note")
+
+    def error(self, text: str) -> None:
+        """What went wrong, as a sentence."""
+        self.line(self._wrapped(f"error: {text}"), "error")
+
+    def _wrapped(self, text: str) -> str:
+        """The text broken between words where a terminal would break it within one."""
+        return textwrap.fill(text, self.columns - 1, break_on_hyphens=False) if self.out.isatty() else text
+
+    def flush(self) -> None:
+        """Let everything written appear."""
+        self.out.flush()
+
+    def replace_line(self, text: str) -> None:
+        """Put text in place of the line that the cursor is in, where the terminal can."""
+        if self.can_erase:
+            self.out.write(f"\r\x1b[K{text}")
+            self.out.flush()
+
+
+@contextmanager
+def without_echo() -> Iterator[None]:
+    """Inside, typed characters do not appear between those of an answer; they are kept for the next prompt."""
+    try:
+        import termios
+
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+    except (ImportError, OSError, ValueError, termios.error):
+        yield
+        return
+    quiet = [*before]
+    # Ctrl-C alone would throw away what was typed before it.
+    quiet[3] = (quiet[3] & ~termios.ECHO) | termios.NOFLSH
+    termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)

@@ -1,0 +1,415 @@
+"""`Model`: a loaded model that is asked, in fastllm's ways and in Python's."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ftllm_nb.errors import UsageError
+from ftllm_nb.llm.absent import ABSENT_METHODS, absent
+from ftllm_nb.llm.async_stream import iterate_in_thread
+from ftllm_nb.llm.requests import History, Query, Request, cache_bytes, conversation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ftllm_nb.engine.executor import Executor
+    from ftllm_nb.engine.generation import GenerationStats, GenerationTask
+    from ftllm_nb.loading import LoadedModel
+    from ftllm_nb.tokenizer import Tokenizer
+
+Result = TypeVar("Result")
+
+
+class Model:
+    """A loaded model and one conversation's cache. Closed by `close`, `with`, or when it is forgotten.
+
+    One answer is made at a time; others wait for their turn. Any thread may use it, and asyncio by the methods whose
+    names end in `_async`. An answer's arguments, where nothing else is said:
+
+    `query`: the user's message, with `history` before it, (message, answer) each; or a whole conversation,
+    `{"role": …, "content": …}` each. `max_length`, `min_length`: most and fewest tokens of the answer. `do_sample`,
+    `top_p`, `top_k`, `temperature`, `repeat_penalty`, `min_p`: how tokens are chosen. The defaults are fastllm's: with
+    `top_k` 1 the likeliest token is always taken, so give another `top_k` for chance to have a say. None leaves a
+    setting to the model's generation_config.json. `stop_token_ids` end the answer besides the model's own.
+    `add_generation_prompt`: whether the prompt ends with what begins an answer. `seed`: the same seed, settings and
+    prompt give the same answer. `enable_thinking` goes to the chat template, where it is not None.
+
+    They raise `UsageError` for wrong arguments, `ContextLengthError` for a prompt that is too long.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, system_prompt: str | None = None, *, eos_token: Sequence[str] = (), id: str = ""
+    ) -> None:
+        from ftllm_nb.engine.engine_thread import EngineThread
+        from ftllm_nb.engine.session import Session
+
+        self._loaded = loaded
+        self._engine = EngineThread(loaded.executor)
+        self._session = Session(self._engine)
+        self._context = loaded.executor.max_positions
+        self._end_ids = loaded.tokenizer.eos_token_ids | _token_ids(loaded.tokenizer, eos_token)
+        self._handles: dict[int, GenerationTask] = {}
+        self._next_handle = itertools.count()
+        self.system_prompt = system_prompt
+        self.id = id
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.json, as the model's `build` left it."""
+        return self._loaded.graph.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids and back."""
+        return self._loaded.tokenizer
+
+    @property
+    def max_positions(self) -> int:
+        """Most tokens that a conversation may hold."""
+        return self._loaded.executor.max_positions
+
+    @property
+    def threads(self) -> int:
+        """The number of worker threads."""
+        return self._loaded.threads
+
+    @property
+    def weight_dtype(self) -> str:
+        """The type that most weights have in memory."""
+        return self._loaded.weight_dtype
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """What was loaded: the checked graph, the checkpoint, the formats of the weights."""
+        return self._loaded
+
+    @property
+    def stats(self) -> GenerationStats | None:
+        """Counts and times of the answer that began last, None before the first."""
+        return self._session.stats
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the answer that began last was stopped before its end."""
+        return self.stats is not None and self.stats.finish_reason == "stopped"
+
+    def stream_response(
+        self,
+        query: Query,
+        history: History | None = None,
+        max_length: int | None = 8192,
+        min_length: int | None = 0,
+        do_sample: bool | None = True,
+        top_p: float | None = 0.8,
+        top_k: int | None = 1,
+        temperature: float | None = 1.0,
+        repeat_penalty: float | None = 1.0,
+        one_by_one: bool = True,
+        stop_token_ids: Iterable[int] | None = None,
+        add_generation_prompt: bool = True,
+        *,
+        min_p: float | None = None,
+        seed: int | None = None,
+        enable_thinking: bool | None = None,
+    ) -> Generator[str, None, None]:
+        """The answer as it is made: new pieces of text, or with `one_by_one=False` all text so far each time.
+
+        Arguments and the prompt's length are checked now, the model runs from the first piece on. Closing or dropping
+        the iterator stops the answer, as does `stop`.
+        """
+        task = self._prepare(Request(
+            query, history, max_length, min_length, do_sample, top_p, top_k, temperature, repeat_penalty,
+            stop_token_ids, add_generation_prompt, min_p, seed, enable_thinking,
+        ))  # fmt: skip
+        return self._text(self._session.answer(task), task, one_by_one)
+
+    def response(
+        self,
+        query: Query,
+        history: History | None = None,
+        max_length: int | None = 8192,
+        min_length: int | None = 0,
+        do_sample: bool | None = True,
+        top_p: float | None = 0.8,
+        top_k: int | None = 1,
+        temperature: float | None = 1.0,
+        repeat_penalty: float | None = 1.0,
+        stop_token_ids: Iterable[int] | None = None,
+        add_generation_prompt: bool = True,
+        *,
+        min_p: float | None = None,
+        seed: int | None = None,
+        enable_thinking: bool | None = None,
+    ) -> str:
+        """The whole answer."""
+        return "".join(self.stream_response(
+            query, history, max_length, min_length, do_sample, top_p, top_k, temperature, repeat_penalty, True,
+            stop_token_ids, add_generation_prompt, min_p=min_p, seed=seed, enable_thinking=enable_thinking,
+        ))  # fmt: skip
+
+    def launch_stream_response(
+        self,
+        query: Query,
+        history: History | None = None,
+        max_length: int | None = 8192,
+        min_length: int | None = 0,
+        do_sample: bool | None = True,
+        top_p: float | None = 0.8,
+        top_k: int | None = 1,
+        temperature: float | None = 1.0,
+        repeat_penalty: float | None = 1.0,
+        stop_token_ids: Iterable[int] | None = None,
+        add_generation_prompt: bool = True,
+        *,
+        min_p: float | None = None,
+        seed: int | None = None,
+        enable_thinking: bool | None = None,
+    ) -> int:
+        """Begin an answer, and return its handle for `stream_response_handle` or `abort_handle`."""
+        task = self._prepare(Request(
+            query, history, max_length, min_length, do_sample, top_p, top_k, temperature, repeat_penalty,
+            stop_token_ids, add_generation_prompt, min_p, seed, enable_thinking,
+        ))  # fmt: skip
+        self._session.begin(task)
+        handle = next(self._next_handle)
+        self._handles[handle] = task
+        return handle
+
+    def stream_response_handle(self, handle: int) -> Generator[str, None, None]:
+        """The text of a launched answer, piece by piece; once only."""
+        task = self._take_handle(handle)
+        return self._text(self._session.results(task), task, True)
+
+    def stream_response_handle_async(self, handle: int) -> AsyncGenerator[str, None]:
+        """As `stream_response_handle`, for `async for`."""
+        task = self._take_handle(handle)
+        return iterate_in_thread(
+            lambda: self._text(self._session.results(task), task, True), lambda: self._session.cancel(task)
+        )
+
+    def abort_handle(self, handle: int) -> None:
+        """End a launched answer; whoever streams it gets no more. Harmless once it has ended."""
+        task = self._handles.get(handle)
+        if task is not None:
+            self._session.cancel(task)
+
+    def stream_response_async(
+        self,
+        query: Query,
+        history: History | None = None,
+        max_length: int | None = 8192,
+        min_length: int | None = 0,
+        do_sample: bool | None = True,
+        top_p: float | None = 0.8,
+        top_k: int | None = 1,
+        temperature: float | None = 1.0,
+        repeat_penalty: float | None = 1.0,
+        one_by_one: bool = True,
+        stop_token_ids: Iterable[int] | None = None,
+        add_generation_prompt: bool = True,
+        *,
+        min_p: float | None = None,
+        seed: int | None = None,
+        enable_thinking: bool | None = None,
+    ) -> AsyncGenerator[str, None]:
+        """As `stream_response`, for `async for`; a cancelled or closed loop stops the answer."""
+        task = self._prepare(Request(
+            query, history, max_length, min_length, do_sample, top_p, top_k, temperature, repeat_penalty,
+            stop_token_ids, add_generation_prompt, min_p, seed, enable_thinking,
+        ))  # fmt: skip
+        return iterate_in_thread(
+            lambda: self._text(self._session.answer(task), task, one_by_one), lambda: self._session.cancel(task)
+        )
+
+    def chat(
+        self, tokenizer: object, query: Query, history: History | None = None, **settings: Any
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """The answer, and the history with this turn. `settings`: as of `response`; `tokenizer` is not looked at."""
+        answer = self.response(query, history, **settings)
+        return answer, [*(history or ()), (_message(query), answer)]
+
+    def stream_chat(
+        self, tokenizer: object, query: Query, history: History | None = None, **settings: Any
+    ) -> Generator[tuple[str, list[tuple[str, str]]], None, None]:
+        """The answer so far, and the history with it, each time that there is more."""
+        earlier, message = list(history or ()), _message(query)
+        with closing(self.stream_response(query, history, one_by_one=False, **settings)) as answers:
+            for answer in answers:
+                yield answer, [*earlier, (message, answer)]
+
+    def response_logits(
+        self, query: Query, history: History | None = None, tokenizer: object = None
+    ) -> NDArray[np.float32]:
+        """The logits of the token that would follow the prompt: float32 [vocab_size]."""
+        return self._session.logits(self.prompt_ids(query, history))
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text; nothing is put around it."""
+        return self.tokenizer.encode_text(text)
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[dict[str, Any]],
+        add_generation_prompt: bool = True,
+        tokenize: bool = False,
+        tools: Sequence[Any] | None = None,
+        **variables: Any,
+    ) -> str | list[int]:
+        """A conversation's prompt as text, or with `tokenize` as token ids. `variables` go to the template."""
+        if tokenize:
+            return self.tokenizer.apply_chat_template(conversation, add_generation_prompt, tools, **variables)
+        return self.tokenizer.render_chat(conversation, add_generation_prompt, tools, **variables)
+
+    def get_prompt(
+        self, query: Query, history: History | None = None, *, enable_thinking: bool | None = None
+    ) -> str:
+        """The prompt as text, to read."""
+        messages = conversation(query, history, self.system_prompt)
+        return self.tokenizer.render_chat(messages, **_variables(enable_thinking))
+
+    def prompt_ids(
+        self,
+        query: Query,
+        history: History | None = None,
+        enable_thinking: bool | None = None,
+        add_generation_prompt: bool = True,
+    ) -> list[int]:
+        """The token ids that `stream_response` would run for this query."""
+        messages = conversation(query, history, self.system_prompt)
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt, **_variables(enable_thinking))
+
+    def get_input_token_len(self, query: Query, history: History | None = None) -> int:
+        """How many tokens the prompt of this query has."""
+        return len(self.prompt_ids(query, history))
+
+    def get_max_input_len(self) -> int:
+        """Most tokens that a prompt and its answer may have together."""
+        return self.max_positions
+
+    def set_kv_cache_limit(self, limit: str | int | float) -> None:
+        """Let the KV cache take at most so many bytes ("500m", "2g"), which shortens the context where need be."""
+        tokens = self._loaded.cached_tokens(cache_bytes(limit))
+        if tokens < 1:
+            raise UsageError(f"a KV cache of {limit} does not hold a single token of this model: allow more.")
+        self._loaded.executor.max_positions = min(self._context, tokens)
+
+    def set_max_batch(self, batch: int) -> None:
+        """Accepted for programs written for fastllm: answers are made one after another."""
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+            raise UsageError(f"the largest batch must be a whole number of at least 1, not {batch!r}.")
+
+    def warmup(self) -> None:
+        """Run a short prompt and a token, so that the first answer finds everything in memory."""
+        from ftllm_nb.engine.sampling_settings import SamplingSettings
+        from ftllm_nb.engine.session import Session
+
+        session = Session(self._engine)
+        for _ in session.generate([0, 0], SamplingSettings(max_tokens=2)):
+            pass
+        session.forget()
+
+    def stop(self) -> None:
+        """End the answers that are being made; their iterators stop. From any thread or signal handler."""
+        self._session.stop()
+
+    def forget(self) -> None:
+        """Give the conversation's cache back; the next prompt is computed from its beginning."""
+        self._session.forget()
+
+    def release_memory(self) -> None:
+        """Give the memory of the KV cache back to the system; the model stays loaded."""
+        self.forget()
+        self.run(lambda executor: executor.release_memory())
+
+    def run(self, function: Callable[[Executor], Result]) -> Result:
+        """What `function` makes of the executor, on the engine thread, after the answers that were asked for before."""
+        return self._engine.call(function)
+
+    def close(self) -> None:
+        """End what runs and give threads and memory back; the model cannot be used again."""
+        self._engine.close()
+        self._loaded.checkpoint.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    if not TYPE_CHECKING:  # which would take any name for one that exists
+
+        def __getattr__(self, name: str) -> Any:
+            """What fastllm has and this engine does not: methods that say so."""
+            if name in ABSENT_METHODS:
+                return absent(name, ABSENT_METHODS[name])
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _prepare(self, request: Request) -> GenerationTask:
+        """Check a request; its task, which does not run yet."""
+        from ftllm_nb.engine.sampling_settings import merge_settings, token_id_list
+
+        settings = merge_settings(
+            self._loaded.graph.generation_config,
+            max_tokens=request.max_length,
+            min_tokens=request.min_length,
+            do_sample=request.do_sample,
+            top_p=request.top_p,
+            top_k=request.top_k,
+            temperature=request.temperature,
+            repetition_penalty=request.repeat_penalty,
+            min_p=request.min_p,
+            seed=request.seed,
+        )
+        prompt_ids = self.prompt_ids(
+            request.query, request.history, request.enable_thinking, request.add_generation_prompt
+        )
+        stop_ids = frozenset(token_id_list(request.stop_token_ids, "stop_token_ids", UsageError))
+        return self._session.prepare(prompt_ids, settings, stop_ids | self._end_ids)
+
+    def _text(
+        self, token_ids: Generator[int, None, None], task: GenerationTask, one_by_one: bool
+    ) -> Generator[str, None, None]:
+        """The text of token ids as they come; half a character where the answer was stopped is left out."""
+        decoder = self.tokenizer.stream_decoder()
+        text = ""
+        with closing(token_ids):
+            for token_id in token_ids:
+                piece = decoder.push(token_id)
+                if piece:
+                    text += piece
+                    yield piece if one_by_one else text
+        piece = decoder.finish()
+        if piece and task.stats.finish_reason != "stopped":
+            yield piece if one_by_one else text + piece
+
+    def _take_handle(self, handle: int) -> GenerationTask:
+        task = self._handles.pop(handle, None)
+        if task is None:
+            raise UsageError(f"there is no answer with the handle {handle!r}, or it was streamed before.")
+        return task
+
+
+def _variables(enable_thinking: bool | None) -> dict[str, Any]:
+    return {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+
+
+def _message(query: Query) -> str:
+    """The text of what was asked last."""
+    return query if isinstance(query, str) else str(query[-1].get("content", ""))
+
+
+def _token_ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> frozenset[int]:
+    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
+        raise UsageError(f"eos_token must be a list of tokens, not {tokens!r}.")
+    ids = {token: tokenizer.token_to_id(token) for token in tokens}
+    unknown = [token for token, token_id in ids.items() if token_id is None]
+    if unknown:
+        raise UsageError(f"eos_token {unknown[0]!r} is no token of this model.")
+    return frozenset(token_id for token_id in ids.values() if token_id is not None)

@@ -1,0 +1,70 @@
+"""What a caller asks for, as the engine takes it: messages, sampling settings, stop tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftllm_nb.errors import UsageError
+
+Query = str | Sequence[dict[str, Any]]
+"""A user's message, or a whole conversation of {"role": …, "content": …}."""
+History = Sequence[tuple[str, str]]
+"""(message, answer) of each earlier turn."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question and how it is to be answered; the fields are the arguments of `Model.stream_response`."""
+
+    query: Query
+    history: History | None
+    max_length: int | None
+    min_length: int | None
+    do_sample: bool | None
+    top_p: float | None
+    top_k: int | None
+    temperature: float | None
+    repeat_penalty: float | None
+    stop_token_ids: Iterable[int] | None
+    add_generation_prompt: bool
+    min_p: float | None
+    seed: int | None
+    enable_thinking: bool | None
+
+
+def conversation(query: Query, history: History | None, system_prompt: str | None) -> list[dict[str, Any]]:
+    """The messages of a request. Raises `UsageError` for arguments of another form.
+
+    Whether messages have the form that the chat template needs is for the tokenizer to say.
+    """
+    messages: list[dict[str, Any]] = []
+    if not isinstance(query, (str, list, tuple)):
+        raise UsageError(f"query must be a text or a list of messages, not {query!r}.")
+    if not isinstance(history, (list, tuple, type(None))):
+        raise UsageError(f"history must be a list of pairs of a message and its answer, not {history!r}.")
+    for turn in history or ():
+        if not isinstance(turn, (list, tuple)) or len(turn) != 2:
+            raise UsageError(f"history must hold pairs of a message and its answer, not {turn!r}.")
+        messages += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
+    messages += [{"role": "user", "content": query}] if isinstance(query, str) else query
+    if not messages:
+        raise UsageError("the conversation holds no message: give at least one.")
+    has_system_message = isinstance(messages[0], dict) and messages[0].get("role") == "system"
+    if system_prompt is not None and not has_system_message:
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    return messages
+
+
+def cache_bytes(limit: str | int | float) -> int:
+    """Bytes of "10k", "10m", "1.5g" (powers of 1000), or of a number. Raises `UsageError` for anything else."""
+    units = {"k": 1e3, "m": 1e6, "g": 1e9}
+    text = str(limit).strip().lower().removesuffix("b")
+    try:
+        value = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e18:
+        raise UsageError(f'the limit of the KV cache must be a size such as "500m" or "2g", not {limit!r}.')
+    return int(value)

@@ -1,0 +1,75 @@
+"""What a model needs: counted from shapes, compared with the memory that is free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftllm_nb.benchmark.model_facts import fit, free_memory, model_facts, model_rows
+from ftllm_nb.cli import main
+from ftllm_nb.loading import model_folder
+
+DEMO = model_folder("demo")
+
+
+def test_the_bundled_model() -> None:
+    facts = model_facts(DEMO)
+    width, inner, layers, vocabulary, keys = 256, 768, 6, 2048, 128
+    attention = 2 * width * width + 2 * width * keys + width + 2 * keys
+    parameters = vocabulary * width + width + layers * (attention + 3 * width * inner + 2 * width)
+    assert (facts.architecture, facts.layers, facts.context, facts.vocabulary) == ("qwen2", 6, 1024, 2048)
+    assert facts.parameters == parameters
+    assert facts.stored_dtype == "bfloat16"
+    # Matrices have two bytes a number in bfloat16 and four in float32; vectors always have four.
+    matrices = vocabulary * width + layers * (2 * width * width + 2 * width * keys + 3 * width * inner)
+    assert facts.weight_bytes["float32"] == 4 * parameters
+    assert facts.weight_bytes["auto"] == facts.weight_bytes["bfloat16"] == 2 * matrices + 4 * (parameters - matrices)
+    assert facts.weight_bytes["int4"] < facts.weight_bytes["int8"] < facts.weight_bytes["bfloat16"]
+    # Keys and values of 1024 positions, in 6 layers with 2 heads of 64.
+    assert facts.cache_bytes["float32"] == 1024 * layers * 2 * keys * 4
+    assert facts.cache_bytes["float16"] == facts.cache_bytes["float32"] // 2
+
+
+def test_what_fits() -> None:
+    assert fit(100, 50, 1000) == "fits with a full context"
+    assert fit(100, 900, 1000) == "fits with a shorter context"
+    assert fit(950, 1, 1000) == "does not fit"
+    assert fit(1, 1, None) == ""
+
+
+def test_rows_name_each_type() -> None:
+    rows = model_rows(model_facts(DEMO), 8 * 10**6)
+    text = "\n".join(text for _, text in rows)
+    assert "5.25 million" in text and "qwen2, 6 layers" in text
+    fits = {line.split()[0]: line.rpartition("MB  ")[2] for name, line in rows if name in ("weights", "")}
+    assert fits["float32"] == "does not fit" and fits["int8"] == "fits with a shorter context"
+    assert fits["int4"] == "fits with a full context" and fits["auto"] == "does not fit"
+
+
+@pytest.mark.parametrize(
+    "files, free",
+    [
+        ({}, None),
+        ({"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5 kB\n"}, 5120),
+        ({"proc/meminfo": "MemAvailable: 5 kB", "sys/fs/cgroup/memory.max": "max",
+          "sys/fs/cgroup/memory.current": "1"}, 5120),
+        ({"proc/meminfo": "MemAvailable: 5 kB", "sys/fs/cgroup/memory.max": "3000",
+          "sys/fs/cgroup/memory.current": "1000"}, 2000),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "10", "sys/fs/cgroup/memory/memory.usage_in_bytes": "20"}, 0),
+    ],
+)  # fmt: skip
+def test_free_memory(tmp_path: Path, files: dict[str, str], free: int | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert free_memory(tmp_path) == free
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "-p", "demo"]) == 0
+    out = capsys.readouterr().out
+    assert "architecture" in out and "context        1024 tokens" in out and "int4g256" in out
+    assert main(["info", "-p", "/no/such/folder"]) == 2
+    assert main(["info", "-p", ""]) == 2
+    assert capsys.readouterr().err.count("\n") == 2

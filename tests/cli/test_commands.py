@@ -1,0 +1,256 @@
+"""What each slash command does, without a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+
+from ftllm_nb import llm
+from ftllm_nb.cli.talk.commands import LeaveRepl, commands
+from ftllm_nb.cli.talk.conversation import Conversation
+from ftllm_nb.cli.talk.prompt import CommandCompleter
+from ftllm_nb.cli.talk.repl import Repl, is_command, is_open, unquoted
+from ftllm_nb.cli.talk.screen import Screen
+from ftllm_nb.cli.talk.toolbar import toolbar
+from tests.cli.scripted_chat import ScriptedModel
+
+
+class Talk:
+    """A session whose screen is a text."""
+
+    def __init__(self, model: Any = None) -> None:
+        self.out = io.StringIO()
+        conversation = Conversation(model or ScriptedModel())
+        self.repl = Repl(conversation, "demo", "float32, 2 threads", screen=Screen(self.out))
+
+    def say(self, line: str) -> str:
+        """What a line prints."""
+        begin = len(self.out.getvalue())
+        self.repl.handle(line)
+        return self.out.getvalue()[begin:]
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+def test_the_commands_are_those_that_were_promised() -> None:
+    promised = "help clear regen undo edit system set show save load read export stats profile exit"
+    assert sorted(promised.split()) == list(commands())
+    assert all(command.summary and "\n" not in command.summary for command in commands().values())
+
+
+def test_help_names_every_command(talk: Talk) -> None:
+    text = talk.say("/help")
+    assert all(f"\n{command.usage}" in f"\n{text}" for command in commands().values())
+
+
+def test_clear_and_fastllms_word_for_it(talk: Talk) -> None:
+    for word in ("/clear", "clear", " clear "):
+        talk.say("one")
+        assert "forgotten" in talk.say(word)
+        assert talk.repl.conversation.turns == []
+
+
+@pytest.mark.parametrize("word", ["/exit", "stop", " stop ", "/EXIT"])
+def test_leaving(talk: Talk, word: str) -> None:
+    with pytest.raises(LeaveRepl):
+        talk.say(word)
+
+
+def test_undo_and_regen(talk: Talk) -> None:
+    talk.say("one")
+    talk.say("two")
+    assert talk.say("/regen").startswith("3 two\n(the same answer")
+    assert talk.say("/undo") == "(taken back: two)\n"
+    assert talk.say("three") == "3 three\n"
+    talk.say("/clear")
+    for command in ("/undo", "/regen"):
+        assert talk.say(command) == "error: the conversation has no turn yet.\n"
+
+
+def test_edit_asks_what_the_editor_leaves(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    editor = tmp_path / "my editor.py"
+    editor.write_text("import sys; file = open(sys.argv[1], 'a'); file.write(' and more\\nlines\\n')")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", f"'{sys.executable}' '{editor}'")
+    assert talk.say("/edit some text") == "some text and more\nlines\n1 some text and more\nlines\n"
+    editor.write_text("")
+    assert "nothing is asked" in talk.say("/edit")
+    editor.write_text("raise SystemExit(3)")
+    assert "ended with status 3" in talk.say("/edit")
+    monkeypatch.setenv("EDITOR", "/no/such/editor")
+    assert "cannot be run" in talk.say("/edit")
+    monkeypatch.setenv("EDITOR", "'")
+    assert "cannot be run" in talk.say("/edit")
+
+
+def test_system(talk: Talk) -> None:
+    assert "no system message" in talk.say("/system")
+    assert talk.say("/system be brief") == "(system message: be brief)\n"
+    assert talk.say("one") == "2 one\n"
+    assert talk.say("/system") == "(system message: be brief)\n"
+    assert "no system message" in talk.say("/system default")
+    assert talk.say("two") == "3 two\n"
+
+
+def test_set_and_show(talk: Talk) -> None:
+    assert talk.say("/set temperature 0.5") == "(temperature is 0.5)\n"
+    assert talk.say("/set top-k=3") == "(top_k is 3)\n"
+    assert talk.say("/set enable_thinking on") == "(enable_thinking is on)\n"
+    assert "('enable_thinking', True)" in talk.say("options") and "('top_k', 3)" in talk.say("options")
+    shown = talk.say("/show")
+    assert re.search(r"temperature +0.5\n", shown) and re.search(r"top_p +the model's own\n", shown)
+    assert re.search(r"model +demo\n", shown) and "2 turns" in shown
+    assert talk.say("/set temperature default") == "(temperature is the model's own)\n"
+    assert talk.say("/set markdown off") == "(markdown is off)\n"
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("/set", "needs more: /set NAME VALUE."),
+        ("/set warmth 1", "'warmth' is no setting; known are temperature, top_p"),
+        ("/set temprature 1", "(did you mean temperature?)"),
+        ("/set temperature", "needs a value, as in /set temperature 0."),
+        ("/set temperature hot", "temperature: a number of at least 0 is expected, not 'hot'."),
+        ("/set top_k 1.5", "a whole number"),
+        ("/set markdown maybe", "on or off is expected"),
+        ("/set markdown default", "on or off is expected"),
+        ("/stast", "unknown command /stast (did you mean /stats?); /help lists them."),
+        ("/clear all", "/clear takes nothing after it, but 'all' was given."),
+        ("/save", "/save needs more: /save FILE."),
+        ("/load nowhere.json", "nowhere.json cannot be read: No such file or directory."),
+        ("/read /", "/ is no plain file"),
+        ("/save /no/such/folder/file", "cannot be written: No such file or directory."),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_the_session_goes_on(talk: Talk, line: str, says: str) -> None:
+    text = talk.say(line)
+    assert text.startswith("error: ") and text.count("\n") == 1 and says in text
+    assert talk.say("one") == "1 one\n"
+
+
+def test_save_load_and_export(talk: Talk, tmp_path: Path) -> None:
+    talk.say("/set temperature 0.5")
+    talk.say("one")
+    assert talk.say(f"/save {tmp_path}/a file.json") == f"(saved as {tmp_path}/a file.json)\n"
+    assert talk.say(f"/export {tmp_path}/text.md").startswith("(exported as")
+    assert "1 one" in (tmp_path / "text.md").read_text()
+    other = Talk()
+    text = other.say(f"/load {tmp_path}/a file.json")
+    assert "going on after 1 turn" in text and "> one\n1 one\n" in text
+    assert other.say("two") == "3 two\n"
+    assert "('temperature', 0.5)" in other.say("options")
+
+
+def test_loading_a_conversation_with_another_model_says_so(talk: Talk, tmp_path: Path) -> None:
+    file = tmp_path / "saved.json"
+    file.write_text(json.dumps({"messages": [], "model": "other"}))
+    assert "held with other, and goes on with demo" in talk.say(f"/load {file}")
+
+
+def test_read_puts_files_before_the_next_question(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("some\nlines\n")
+    assert "2 lines, will stand before the next question" in talk.say(f"/read {tmp_path}/file")
+    assert talk.say("why?") == "1 some\nlines\n\nwhy?\n"
+    assert talk.say("and?") == "3 and?\n"
+
+
+def test_stats(talk: Talk) -> None:
+    assert talk.say("/stats") == "(no answer yet)\n"
+    talk.say("one")
+    talk.say("two")
+    text = talk.say("/stats")
+    assert "11 tokens: 8 reused from the cache, 3 computed" in text
+    assert "6.0 tokens/s" in text and "first token" in text and "2 answers, 10 tokens, 8 reused" in text
+
+
+def test_profile_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftllm_nb.benchmark import profile
+    from ftllm_nb.benchmark.limits import MachineLimits
+
+    limits = MachineLimits(threads=1, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=None)
+    monkeypatch.setattr(profile, "measure_limits", lambda threads, size: limits)
+    with llm.model("demo", threads=1) as model:
+        talk = Talk(model)
+        text = talk.say("/profile")
+    assert "ms a token" in text and "Attention" in text and "% of read" in text
+    with llm.model("demo", threads=1, engine="reference") as model:
+        assert "this is the reference" in Talk(model).say("/profile")
+
+
+SAFE = [name for name in commands() if name not in ("edit", "exit", "export", "profile", "save")]
+LINES = st.one_of(
+    st.text(st.characters(exclude_categories=[]), max_size=30),
+    st.builds("/{} {}".format, st.sampled_from(SAFE), st.text(st.characters(exclude_categories=[]), max_size=20)),
+    st.sampled_from(["/read \0", "/load /dev/zero", "/load .", "/set seed " + "9" * 5000, "/", "//", '"""', "x" * 101]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(LINES, max_size=6))
+def test_no_line_ends_the_session(lines: list[str]) -> None:
+    talk = Talk()
+    for line in lines:
+        if line.strip().lower() not in ("stop", "count", "slow"):
+            talk.repl.handle(line)
+    assert "a defect of ftllm-nb" not in talk.out.getvalue()
+    talk.say("/clear")
+    talk.say("/system default")
+    assert talk.say("fine") == "1 fine\n"
+
+
+def test_a_defect_keeps_the_session(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talk.repl.conversation, "undo", lambda: 1 // 0)
+    assert talk.say("/undo").startswith("error: unexpected ZeroDivisionError")
+    assert talk.say("one") == "1 one\n"
+
+
+def test_what_is_a_command() -> None:
+    assert all(map(is_command, ["/help", " /set a b", "/nonsense", "/system what / how"]))
+    assert not any(map(is_command, ["help", "/usr/bin is what?", "/ 2", "/read this\nand this", "1 /2"]))
+
+
+def test_quotes() -> None:
+    assert [is_open(text) for text in ('"""', '"""a', 'a"""', '"""a"""', '""""""', 'a', '""')] == [
+        True, True, False, False, False, False, False
+    ]  # fmt: skip
+    assert unquoted('"""\na\nb\n"""') == "a\nb" and unquoted(" a ") == " a "
+
+
+def completions(talk: Talk, text: str) -> list[str]:
+    found = CommandCompleter(talk.repl).get_completions(Document(text), CompleteEvent())
+    return [text[: len(text) + each.start_position] + each.text for each in found]
+
+
+def test_completion(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notes.md").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert completions(talk, "/s") == ["/save", "/set", "/show", "/stats", "/system"]
+    assert completions(talk, "/set te") == ["/set temperature "]
+    assert completions(talk, "/set markdown o") == ["/set markdown on", "/set markdown off"]
+    assert completions(talk, "/read no") == ["/read notes.md"]
+    assert completions(talk, "/undo ") == completions(talk, "what") == completions(talk, "/nothing x") == []
+
+
+def test_the_toolbar_fits_every_width(talk: Talk) -> None:
+    talk.say("one")
+    full = toolbar(talk.repl, 200)
+    assert full == "demo | float32, 2 threads | 8/100000 tokens"
+    for columns in range(1, 200):
+        assert len(toolbar(talk.repl, columns)) < max(columns, 1) or columns <= len(full)
+        assert len(toolbar(talk.repl, columns)) <= columns

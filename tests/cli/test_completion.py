@@ -1,0 +1,60 @@
+"""Completion scripts: bash's is run, those of other shells name every command and flag."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from ftllm_nb.cli import build_parser, main
+from ftllm_nb.cli.shell_scripts import bash, fish, zsh
+
+PARSER = build_parser()
+
+
+def completed(*words: str) -> list[str]:
+    """What bash offers for the last word."""
+    script = f'{bash(PARSER)}\nCOMP_WORDS=({" ".join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}\n'
+    program = script + '_ftllm_nb\nprintf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_commands_flags_and_values() -> None:
+    assert set(completed("ftllm-nb", "")) == {*PARSER.commands, "--help", "--version"}
+    assert completed("ftllm-nb", "ch") == ["chat"]
+    assert completed("ftllm-nb", "chat", "--temp") == ["--temperature"]
+    assert completed("ftllm-nb", "chat", "--engine", "") == ["compiled", "reference"]
+    assert completed("ftllm-nb", "bench", "--n_g") == ["--n_gen"]
+    assert completed("ftllm-nb", "completion", "z") == ["zsh"]
+    # Nothing is offered for a free value, so that bash completes file names.
+    assert completed("ftllm-nb", "chat", "--custom", "x") == []
+
+
+@pytest.mark.parametrize("script", [zsh(PARSER), fish(PARSER)], ids=["zsh", "fish"])
+def test_scripts_of_other_shells_name_everything(script: str) -> None:
+    assert script.count("'") % 2 == 0
+    for name, command in PARSER.commands.items():
+        assert name in script
+        for action in command._actions:
+            for spelling in action.option_strings:
+                fish_form = f"-l {spelling[2:]} " if spelling.startswith("--") else f"-s {spelling[1:]} "
+                assert f"'{spelling}[" in script or fish_form in script
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_shells_that_are_installed_accept_their_script(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = {"zsh": zsh, "fish": fish}[shell](PARSER)
+    subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    assert capsys.readouterr().out == bash(PARSER) + "\n"
+    assert main(["completion", "tcsh"]) == 2

@@ -1,0 +1,94 @@
+"""Defaults from config.toml and from variables: which one counts, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from ftllm_nb.cli import build_parser, main
+from ftllm_nb.cli.model_arguments import chosen_path
+from ftllm_nb.cli.presets import apply_presets
+from ftllm_nb.errors import UsageError
+
+
+def parse(line: str, file: Path, **environment: str) -> argparse.Namespace:
+    parser = build_parser()
+    apply_presets(parser, environment, file)
+    return parser.parse_args(line.split())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def test_the_command_line_goes_before_variables_and_those_before_the_file(file: Path) -> None:
+    chat = "[chat]\ntemperature = 0.5\nplain = true\nkv_cache_dtype = 'int8'\n"
+    file.write_text(f"threads = 3\n{chat}[bench]\nthreads = 2\n")
+    args = parse("chat", file)
+    assert (args.threads, args.temperature, args.plain, args.kv_cache_dtype) == (3, 0.5, True, "int8")
+    assert parse("bench", file).threads == 2 and parse("info", file).threads == 3
+    assert parse("chat", file, FTLLM_NB_TEMPERATURE="0.7").temperature == 0.7
+    assert parse("chat --temperature 0.9", file, FTLLM_NB_TEMPERATURE="0.7").temperature == 0.9
+    assert parse("run", file).temperature == 0.5
+
+
+def test_the_model_may_be_preset_and_named_in_either_way(file: Path) -> None:
+    file.write_text("path = 'preset'\n[bench]\nn_prompt = [128, 512]\n")
+    assert [chosen_path(parse(line, file)) for line in ("chat", "chat given", "chat -p given")] == [
+        "preset", "given", "given"
+    ]  # fmt: skip
+    assert parse("bench", file).n_prompt == [128, 512]
+    assert chosen_path(parse("chat", file, FTLLM_NB_PATH="other")) == "other"
+
+
+def test_switches(file: Path) -> None:
+    for text, value in (("1", True), ("on", True), ("True", True), ("0", False), ("false", False)):
+        assert parse("chat", file, FTLLM_NB_JSON=text).json is value
+    assert parse("chat", file, FTLLM_NB_ENABLE_THINKING="false").enable_thinking is False
+
+
+def test_variables_that_mean_something_else_are_left_alone(file: Path) -> None:
+    args = parse("chat", file, FTLLM_NB_CACHE_DIR="kernels", FTLLM_NB_TIER="x", FTLLM_NB_UNCAPPED_THREADS="1")
+    assert args.cache_dir is None
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ("temprature = 1", "temprature is no flag (did you mean temperature?)"),
+        ("[chat]\nn_gen = 1", "n_gen is no flag of chat"),
+        ("[caht]\nthreads = 1", "caht is no command (did you mean chat?)"),
+        ("help = true", "help is no flag"),
+        ("threads = 0", "threads: a whole number from 1 to 1024 is expected, not '0'"),
+        ("[chat]\ntemperature = 'hot'", "temperature of [chat]: a number of at least 0 is expected, not 'hot'"),
+        ("engine = 'fast'", "engine: 'fast' is none of compiled, reference"),
+        ("plain = 'maybe'", "plain: true or false is expected, not 'maybe'"),
+        ("threads = ", "is no TOML"),
+        (b"\xff", "it is not UTF-8"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_file(file: Path, content: str | bytes, says: str) -> None:
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError) as error:
+        parse("chat", file)
+    assert says in str(error.value) and str(file) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_wrong_variable_is_named(file: Path) -> None:
+    with pytest.raises(UsageError, match=r"^the environment variable FTLLM_NB_TOP_K: a whole number"):
+        parse("chat", file, FTLLM_NB_TOP_K="many")
+
+
+def test_help_answers_whatever_the_settings(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = file.parent / "ftllm-nb"
+    folder.mkdir()
+    (folder / "config.toml").write_text("nonsense = 1")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(file.parent))
+    assert main(["chat", "--help"]) == 0
+    assert main(["chat", "-m", "a"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {folder / 'config.toml'}: nonsense is no flag")

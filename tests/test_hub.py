@@ -1,0 +1,146 @@
+"""Models by name, from a hub on this machine: what is fetched, what is not, and what each failure says."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ftllm_nb
+from ftllm_nb.errors import HubError
+from ftllm_nb.hub import fetch_model, is_model_name, needed_files
+from tests.local_hub import LocalHub, running_hub
+
+DEMO = Path(ftllm_nb.__file__).parent / "demo"
+NAME = "someone/demo-model"
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    with running_hub() as running:
+        running.add_folder(NAME, DEMO)
+        yield running
+
+
+def run(hub: LocalHub | None, home: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command with its own cache."""
+    endpoint = "http://127.0.0.1:9" if hub is None else hub.endpoint
+    hidden = {"HF_TOKEN", "HF_HUB_OFFLINE", "FASTLLM_CACHEDIR", "HF_HUB_CACHE"}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    variables = {**kept, "HF_HOME": str(home), "HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1", **environment}
+    command = [sys.executable, "-m", "ftllm_nb", *arguments]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+ASK = ("chat", NAME, "-t", "1", "-m", "What is 17 + 25?")
+
+
+def test_a_model_is_fetched_by_name_listed_and_found_without_a_connection(hub: LocalHub, tmp_path: Path) -> None:
+    assert run(hub, tmp_path, *ASK) == (0, "42\n", "")
+    fetched = {path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path}
+    assert fetched == {file.name for file in DEMO.iterdir()} - {"README.md"}
+    hub.requests.clear()
+    assert run(hub, tmp_path, *ASK) == (0, "42\n", "")
+    assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
+    status, out, err = run(None, tmp_path, "list")
+    assert (status, err) == (0, "") and out.startswith(f"{NAME}  ") and "GB  used 20" in out
+    assert run(None, tmp_path, *ASK, HF_HUB_OFFLINE="1") == (0, "42\n", "")
+    status, out, err = run(None, tmp_path, *ASK)
+    assert (status, out) == (0, "42\n")
+    assert err.startswith("warning: http://127.0.0.1:9 cannot be reached") and "from the cache" in err
+
+
+def test_a_download_that_breaks_goes_on_where_it_ended(hub: LocalHub, tmp_path: Path) -> None:
+    weights_file = random.Random(1).randbytes(45 << 20)  # huggingface_hub writes 10 MB at a time
+    hub.repositories["someone/large"] = {"config.json": b"{}", "model.safetensors": weights_file}
+    hub.breaks = 2
+    status, out, _ = run(hub, tmp_path, "download", "someone/large")
+    assert status == 0 and hub.breaks == 0
+    assert (Path(out.strip()) / "model.safetensors").read_bytes() == weights_file
+    gets = [(path, wanted) for method, path, wanted in hub.requests if method == "GET"]
+    weights = [wanted for path, wanted in gets if path.endswith("model.safetensors")]
+    assert len(weights) == 3 and weights[0] == "" and all(each.startswith("bytes=") for each in weights[1:])
+
+
+def test_a_download_that_was_given_up_is_completed_at_the_next_start(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights_file = random.Random(1).randbytes(45 << 20)
+    hub.repositories["someone/large"] = {"config.json": b"{}", "model.safetensors": weights_file}
+    hub.breaks = 1000
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(HubError, match=r"model.safetensors of someone/large broke off \(.*same command again"):
+        fetch_model("someone/large", cache_dir=tmp_path)
+    hub.breaks = 0
+    folder = fetch_model("someone/large", cache_dir=tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == weights_file
+
+
+def test_the_cache_may_lie_elsewhere(hub: LocalHub, tmp_path: Path) -> None:
+    for number, (flags, environment) in enumerate(
+        ((["--cache_dir", str(tmp_path / "a")], {}), ([], {"FASTLLM_CACHEDIR": str(tmp_path / "b")}))
+    ):
+        status, out, _ = run(hub, tmp_path / "home", "download", NAME, *flags, **environment)
+        assert status == 0 and out.startswith(str(tmp_path / "ab"[number]))
+        assert run(hub, tmp_path / "home", "list", *flags, **environment)[1].startswith(NAME)
+    assert run(hub, tmp_path / "home", "list")[1].startswith("no models in ")
+
+
+def test_a_revision(hub: LocalHub, tmp_path: Path) -> None:
+    assert run(hub, tmp_path, *ASK, "--revision", "v1")[:2] == (0, "42\n")
+    status, out, err = run(hub, tmp_path, *ASK, "--revision", "v9")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {NAME} has no revision 'v9'")
+    assert "is a folder: leave it out" in run(hub, tmp_path, "chat", str(DEMO), "--revision", "v1", "-m", "a")[2]
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("someone/nothing", "no model of that name"),
+        ("someone/gated", "accept it at"),
+        ("someone/pickled", "no weights as safetensors but .bin files"),
+        ("someone/data", "holds no config.json"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(hub: LocalHub, tmp_path: Path, name: str, says: str) -> None:
+    hub.add_folder("someone/gated", DEMO)
+    hub.gated.add("someone/gated")
+    hub.repositories["someone/pickled"] = {"config.json": b"{}", "pytorch_model.bin": b"a"}
+    hub.repositories["someone/data"] = {"README.md": b"a"}
+    for command in (("download", name), ("chat", name, "-m", "a")):
+        status, out, err = run(hub, tmp_path, *command)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ") and says in err and err.count("\n") == 1
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
+    status, out, err = run(None, tmp_path, *ASK)
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert err.startswith("error: http://127.0.0.1:9 cannot be reached") and f"does not hold {NAME}" in err
+    assert "HF_HUB_OFFLINE forbids" in run(None, tmp_path, *ASK, HF_HUB_OFFLINE="1")[2]
+    assert "is no name on the hub" in run(None, tmp_path, "download", "what")[2]
+
+
+def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    assert is_model_name("Qwen/Qwen2.5-0.5B-Instruct") and is_model_name("models/other")
+    for path in ("models/mine", "./a/b", "/a/b", "a", "a/b/c", "~/a", "a/..", "../a", "", "a/", "-a/b"):
+        assert not is_model_name(path)
+
+
+def test_only_needed_files() -> None:
+    small = ["config.json", "tokenizer.json", "additional_chat_templates/tool_use.jinja"]
+    shards = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    others = ["README.md", "original/consolidated.safetensors", "consolidated.safetensors", "onnx/model.safetensors"]
+    assert needed_files([*others, *shards, "a/config.json", *small]) == [*small, *shards]
+    assert needed_files([*shards, *small, "model.safetensors"]) == [*small, "model.safetensors"]
