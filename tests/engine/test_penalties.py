@@ -47,6 +47,12 @@ def test_greedy_answers_follow_the_sums(
         held[expected] += 1
 
 
+def test_the_frequency_penalty_counts() -> None:
+    sampler = Sampler(SamplingSettings(frequency_penalty=1.0), [], 2)
+    logits = np.array([2.5, 0.0], np.float32)
+    assert [sampler.next_token(logits) for _ in range(6)] == [0, 0, 0, 1, 0, 1]
+
+
 def test_only_allowed_ids_are_drawn() -> None:
     sampler = Sampler(SamplingSettings(do_sample=True, top_k=3, top_p=0.9, seed=1), [], 50)
     logits = np.linspace(0, 1, 50, dtype=np.float32)
