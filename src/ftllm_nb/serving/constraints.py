@@ -52,8 +52,8 @@ class Grammars:
             raise ApiError(400, f"the JSON schema is wrong: {error}.", param=param) from error
         matcher = llguidance.LLMatcher(self._open_library(), grammar, log_level=0, limits=_LIMITS)
         if matcher.is_error():
-            reason = " ".join(matcher.get_error().split())[:300]
-            raise ApiError(400, f"the JSON schema cannot be followed: {reason}", param=param, code="invalid_schema")
+            reason = " ".join(matcher.get_error().split())[:300].rstrip(".")
+            raise ApiError(400, f"the JSON schema cannot be followed: {reason}.", param=param, code="invalid_schema")
         return GrammarConstraint(matcher, self._vocab_size)
 
     def _check_size(self, schema: dict[str, Any], param: str) -> None:

@@ -18,6 +18,9 @@ CLIENT_CLOSED_REQUEST = 499
 """As nginx logs it: the client went before it was answered."""
 
 
+_DISCARDED_BODIES = 8
+
+
 class Guard:
     """ASGI middleware. `done(scope, status, seconds)` is called after each request; scope["notes"] has the details."""
 
@@ -66,10 +69,6 @@ class Guard:
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._options.limits.body_bytes
-        too_large = ApiError(413, f"the body is larger than {limit} bytes.", code="body_too_large")
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > limit:
-            raise too_large
         deadline = time.monotonic() + self._options.limits.body_seconds
         pieces: list[bytes] = []
         size = 0
@@ -80,11 +79,14 @@ class Guard:
                 raise ApiError(408, "the body did not arrive in time.", code="body_timeout") from None
             if message["type"] == "http.disconnect":
                 raise _Gone
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > limit:
-                raise too_large
-            if not message.get("more_body", False):
+            size += len(message.get("body", b""))
+            if size <= limit:
+                pieces.append(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
+            # What is too large is read to its end, within bounds: who still sends does not hear an answer.
+            if size > limit and (is_whole or size > _DISCARDED_BODIES * limit):
+                raise ApiError(413, f"the body is larger than {limit} bytes.", code="body_too_large")
+            if is_whole:
                 return b"".join(pieces)
 
 

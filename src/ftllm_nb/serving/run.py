@@ -20,7 +20,7 @@ from ftllm_nb.serving.application import create_application
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.service import Model, Service
 
-MARGIN_SECONDS = 2.0
+MARGIN_SECONDS = 5.0
 """Between the sentence that ends an answer and the end of its connection."""
 
 
@@ -50,6 +50,8 @@ def run_server(options: ServerOptions, load: Callable[[], LoadedModel], say: Cal
         service.model = model
         say(f"{address} is ready: model {options.model_name}, context {model.engine.max_context} tokens")
 
+    # uvicorn raises the signal that ended it once more, so that it would kill the process before everything is closed.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     loader = threading.Thread(target=load_model, name="ftllm-nb loader", daemon=True)
     loader.start()
     try:

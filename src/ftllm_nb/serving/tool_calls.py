@@ -74,6 +74,7 @@ class ToolCallParser:
         self._whole = forced or form is LLAMA
         self._held = ""
         self._is_text = False
+        self._after_call = False
 
     def push(self, text: str) -> tuple[str, list[ToolCall]]:
         """(text, calls) that are certain now."""
@@ -103,6 +104,10 @@ class ToolCallParser:
         content = ""
         calls: list[ToolCall] = []
         while True:
+            if self._after_call:
+                # Line ends between calls are no text.
+                self._held = self._held.lstrip()
+                self._after_call = not self._held
             begin = self._held.find(BEGIN)
             if begin < 0:
                 content += self._take(len(self._held) - _possible_beginning(self._held, BEGIN))
@@ -117,7 +122,7 @@ class ToolCallParser:
                 content += spelled
             else:
                 calls.append(call)
-                self._held = self._held.lstrip("\n")
+                self._after_call = True
 
     def _take(self, length: int) -> str:
         taken, self._held = self._held[:length], self._held[length:]
