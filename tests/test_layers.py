@@ -13,9 +13,9 @@ import ftllm_nb
 PACKAGE = Path(ftllm_nb.__file__).parent
 # A layer may import the layers after it. Those in one row know nothing of each other.
 LAYERS = (
-    ("__main__", "chat"),
+    ("__main__", "chat", "server"),
     ("cli",),
-    ("benchmark",),
+    ("benchmark", "serving"),
     ("llm",),
     ("loading",),
     ("engine_options",),

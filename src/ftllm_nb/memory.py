@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +59,27 @@ def _large_pages(size: int) -> NDArray[np.uint8]:
     memory = np.frombuffer(mapping, np.uint8)
     start = -memory.ctypes.data % _HUGE_PAGE
     return memory[start : start + size]
+
+
+def available_bytes() -> int:
+    """Memory that this process may still take: what the system has free, within the limits of its control group."""
+    sizes = [_unused_by_control_group("memory.max", "memory.current")]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        sizes.append(int(fields["MemAvailable"].split()[0]) << 10)
+    except (OSError, KeyError, ValueError):
+        sizes.append(_SIZE_WHERE_UNKNOWN)
+    return max(0, min(size for size in sizes if size is not None))
+
+
+_SIZE_WHERE_UNKNOWN = 4 << 30
+
+
+def _unused_by_control_group(limit: str, used: str) -> int | None:
+    """What is left of the control group's limit, None where there is none."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        return int((folder / limit).read_text()) - int((folder / used).read_text())
+    except (OSError, ValueError):
+        return None

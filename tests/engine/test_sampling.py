@@ -191,4 +191,4 @@ def test_forbidden_ids_are_never_taken(temperature: float) -> None:
     assert taken == ({1} if temperature == 0 else {1, 2, 4})
     assert np.array_equal(logits, before)
     with pytest.raises(EngineError, match="every token"):
-        sampler.next_token(logits, frozenset(range(5)))
+        sampler.next_token(logits, forbidden=frozenset(range(5)))

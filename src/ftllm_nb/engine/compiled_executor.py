@@ -7,7 +7,7 @@ all worker threads, with host steps in between where the graph has any.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.kv_cache import CACHE_KINDS, BlockPool, CachedSequence, plan_block
+from ftllm_nb.engine.kv_cache import CACHE_KINDS, BlockMemory, CachedSequence, plan_block
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.engine.threads import ThreadPool
@@ -28,6 +28,7 @@ from ftllm_nb.graph.lower import Program, RowLabel, lower
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.storage import rows_symbol
 from ftllm_nb.graph.types import Symbol
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.ops.base import StepContext
 from ftllm_nb.ops.lowering import features
@@ -45,6 +46,7 @@ class CompiledExecutor:
     """
 
     max_step_tokens = STEP_TOKENS_LIMIT
+    block_positions = BLOCK_POSITIONS
 
     def __init__(
         self,
@@ -78,11 +80,18 @@ class CompiledExecutor:
         except BaseException:
             self._pool.close()
             raise
-        self._blocks = BlockPool(layout)
+        self._blocks = BlockMemory(layout)
+        self.pool = self._blocks.pool
+        self.block_bytes = self._blocks.block_bytes
 
-    def new_sequence(self) -> CachedSequence:
-        """An empty sequence."""
-        return CachedSequence()
+    def new_sequence(self, blocks: Sequence[int] = ()) -> CachedSequence:
+        """A sequence that begins with these full blocks, or an empty one."""
+        return CachedSequence(blocks)
+
+    def blocks_of(self, sequence: CachedSequence) -> list[int]:
+        """The sequence's blocks, the last of which may be partly filled."""
+        blocks: list[int] = sequence.blocks.tolist()
+        return blocks
 
     def truncate(self, sequence: CachedSequence, length: int) -> None:
         """Forget the tokens from `length` on."""

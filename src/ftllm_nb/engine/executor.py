@@ -7,11 +7,14 @@ evaluates each operator's NumPy reference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ftllm_nb.engine.block_pool import BlockPool
 
 
 class Sequence(Protocol):
@@ -44,11 +47,21 @@ class Executor(Protocol):
     max_positions: int
     """Most tokens that one sequence may hold."""
 
-    def new_sequence(self) -> Any:
-        """An empty sequence."""
+    block_positions: int
+    """Tokens of a block of the KV cache."""
+    block_bytes: int
+    """Memory of a block."""
+    pool: BlockPool
+    """The blocks of all sequences."""
+
+    def new_sequence(self, blocks: SequenceOf[int] = ()) -> Any:
+        """A sequence that begins with these full blocks, whose references it takes over, or an empty one."""
+
+    def blocks_of(self, sequence: Any) -> list[int]:
+        """The sequence's blocks, the last of which may be partly filled."""
 
     def truncate(self, sequence: Any, length: int) -> None:
-        """Forget the tokens from `length` on, so that a common prefix can be reused."""
+        """Forget the tokens from `length` on. Raises `EngineError` where others share the block that this cuts."""
 
     def free_sequence(self, sequence: Any) -> None:
         """Give the sequence's cache back; it must not be used again."""
@@ -58,7 +71,8 @@ class Executor(Protocol):
 
         The result is overwritten by the next step. Each sequence grows by its tokens. Raises `StepStopped`
         after `request_stop` (the sequences are then as long as before), `ContextLengthError` when a sequence
-        would pass `max_positions`, `EngineError` for token ids outside the vocabulary or a failed step.
+        would pass `max_positions`, `EngineError` for token ids outside the vocabulary or a failed step,
+        `CacheFullError` when the pool has no block left.
         """
 
     def request_stop(self) -> None:

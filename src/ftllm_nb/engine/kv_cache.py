@@ -1,17 +1,18 @@
 """The KV cache in blocks: each holds BLOCK_POSITIONS positions of one sequence, in all layers.
 
 A sequence is a list of block addresses, so that it grows without being copied and blocks can be shared. Blocks
-come from slabs that are allocated as they are needed; a freed block is used again.
+come from slabs that are allocated as they are needed; which of them are free is for `BlockPool` to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import LayerCache
 from ftllm_nb.kernels.attention import BLOCK_POSITIONS, head_bytes, padded
@@ -44,54 +45,58 @@ def plan_block(layers: Mapping[int, LayerCache], dtype: str) -> BlockLayout:
 
 
 class CachedSequence:
-    """A sequence's blocks and how many of its tokens are in them."""
+    """A sequence's blocks, by address, and how many of its tokens are in them."""
 
-    def __init__(self) -> None:
-        self.length = 0
-        self.blocks: NDArray[np.int64] = np.empty(0, np.int64)
-        self.is_free = False
+    def __init__(self, blocks: Sequence[int] = ()) -> None:
+        self.length = len(blocks) * BLOCK_POSITIONS
+        self.blocks: NDArray[np.int64] = np.array(blocks, np.int64)
 
 
-class BlockPool:
-    """Allocates blocks of one layout."""
+class BlockMemory:
+    """Makes blocks of one layout, and gives them to sequences; a block is its address."""
 
     def __init__(self, layout: BlockLayout) -> None:
-        self._size = max(layout.size, 64)
+        self.block_bytes = max(layout.size, 64)
+        self.pool = BlockPool(self._grow)
         self._memory = Slabs()
         self._slabs: list[NDArray[np.uint8]] = []
-        self._free: list[int] = []
-        self._allocated = 0
 
     def reserve(self, sequence: CachedSequence, length: int) -> None:
-        """Give the sequence blocks for `length` tokens. Raises `EngineError` when memory is out."""
+        """Give the sequence blocks for `length` tokens. Raises `EngineError` when memory or the cache is full."""
         missing = -(-length // BLOCK_POSITIONS) - len(sequence.blocks)
-        if missing > 0:
-            added = [self._take() for _ in range(missing)]
-            sequence.blocks = np.append(sequence.blocks, np.array(added, np.int64))
+        if missing <= 0:
+            return
+        added: list[int] = []
+        try:
+            while len(added) < missing:
+                added.append(self.pool.take())
+        except EngineError:
+            self.pool.release(added)
+            raise
+        sequence.blocks = np.append(sequence.blocks, np.array(added, np.int64))
 
     def release(self, sequence: CachedSequence, length: int) -> None:
-        """Take back the blocks beyond the first `length` tokens."""
+        """Take back the blocks beyond the first `length` tokens. Raises `EngineError` if that cuts a shared block."""
+        if length % BLOCK_POSITIONS and not self.pool.is_writable(int(sequence.blocks[length // BLOCK_POSITIONS])):
+            raise EngineError(f"a sequence cannot be cut to {length} tokens: others share the block.")
         kept = -(-length // BLOCK_POSITIONS)
-        self._free.extend(int(address) for address in sequence.blocks[kept:])
+        self.pool.release(sequence.blocks[kept:].tolist())
         sequence.blocks = sequence.blocks[:kept].copy()
 
     def give_back(self) -> None:
         """Give all memory back to the system, unless a block is in use."""
-        if len(self._free) == self._allocated:
-            self._memory, self._slabs, self._free, self._allocated = Slabs(), [], [], 0
+        if self.pool.forget_all():
+            self._memory, self._slabs = Slabs(), []
 
-    def _take(self) -> int:
-        if not self._free:
-            count = max(1, SLAB_BYTES // self._size)
-            try:
-                slab = self._memory.take(count * self._size)
-            except MemoryError as error:
-                raise EngineError(
-                    f"no memory for {count * self._size >> 20} MB more of KV cache; use a shorter context, or "
-                    "--kv_cache_dtype int8"
-                ) from error
-            self._slabs.append(slab)
-            self._allocated += count
-            first = int(slab.ctypes.data)
-            self._free.extend(first + index * self._size for index in reversed(range(count)))
-        return self._free.pop()
+    def _grow(self) -> list[int]:
+        count = max(1, SLAB_BYTES // self.block_bytes)
+        try:
+            slab = self._memory.take(count * self.block_bytes)
+        except MemoryError as error:
+            raise EngineError(
+                f"no memory for {count * self.block_bytes >> 20} MB more of KV cache; use a shorter context, or "
+                "--kv_cache_dtype int8"
+            ) from error
+        self._slabs.append(slab)
+        first = int(slab.ctypes.data)
+        return [first + index * self.block_bytes for index in range(count)]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.weight_loading import read_float32
@@ -38,12 +40,16 @@ class ReferenceCache:
 
     def append(self, rows: Floats) -> Floats:
         """See `SequenceCache`."""
+        return self.extend(_in_8_bits(rows) if self.dtype == "int8" else rows.astype(self.dtype))
+
+    def extend(self, rows: NDArray[np.floating[Any]]) -> Floats:
+        """Append rows that have the cache's precision already; all rows."""
         length = self.length + len(rows)
         if length > len(self.rows):
             larger = np.empty((2 * length, *self.rows.shape[1:]), np.float32)
             larger[: self.length] = self.rows[: self.length]
             self.rows = larger
-        self.rows[self.length : length] = _in_8_bits(rows) if self.dtype == "int8" else rows.astype(self.dtype)
+        self.rows[self.length : length] = rows
         self.length = length
         return self.rows[:length]
 
@@ -62,6 +68,7 @@ class ReferenceSequence:
     def __init__(self, caches: dict[str, ReferenceCache]) -> None:
         self.caches = caches
         self.length = 0
+        self.blocks: list[int] = []
 
     def truncate(self, length: int) -> None:
         """Forget what lies behind `length` tokens."""
@@ -78,6 +85,7 @@ class ReferenceExecutor:
     """
 
     max_step_tokens = 512
+    block_positions = 16
 
     def __init__(
         self,
@@ -94,6 +102,11 @@ class ReferenceExecutor:
         self.max_positions = graph.max_positions
         self.kv_cache_dtype = kv_cache_dtype
         self._stop = threading.Event()
+        self._numbers = count()
+        self._block_rows: dict[int, dict[str, Floats]] = {}
+        self.pool = BlockPool(lambda: [next(self._numbers)])
+        widths = (value.type.size(1) * value.type.size(2) for value in _cached_values(graph))
+        self.block_bytes = self.block_positions * 4 * sum(widths)
         self._weights: dict[Value, Floats] = {}
         format_of = weight_types.formats(graph)
         for done, (name, value) in enumerate(graph.weights.items()):
@@ -104,29 +117,47 @@ class ReferenceExecutor:
                 progress("load", done + 1, len(graph.weights))
         self._tables: tuple[Floats, Floats] | None = None
 
-    def new_sequence(self) -> ReferenceSequence:
-        """An empty sequence."""
-        caches = {}
-        for layer in self.graph.caches.values():
-            for value in (layer.key, layer.value):
-                heads, dim = value.type.size(1), value.type.size(2)
-                caches[value.name] = ReferenceCache(heads, dim, self.kv_cache_dtype)
-        return ReferenceSequence(caches)
+    def new_sequence(self, blocks: Sequence[int] = ()) -> ReferenceSequence:
+        """A sequence that begins with copies of these full blocks, or an empty one."""
+        sequence = ReferenceSequence(
+            {
+                value.name: ReferenceCache(value.type.size(1), value.type.size(2), self.kv_cache_dtype)
+                for value in _cached_values(self.graph)
+            }
+        )
+        for name, cache in sequence.caches.items():
+            for block in blocks:
+                cache.extend(self._block_rows[block][name])
+        sequence.blocks = list(blocks)
+        sequence.length = len(blocks) * self.block_positions
+        return sequence
+
+    def blocks_of(self, sequence: ReferenceSequence) -> list[int]:
+        """The sequence's blocks, the last of which may be partly filled."""
+        return list(sequence.blocks)
 
     def truncate(self, sequence: ReferenceSequence, length: int) -> None:
         """Forget the tokens from `length` on."""
         if not 0 <= length <= sequence.length:
             raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}.")
+        kept = -(-length // self.block_positions)
+        if length % self.block_positions and not self.pool.is_writable(sequence.blocks[kept - 1]):
+            raise EngineError(f"a sequence cannot be cut to {length} tokens: others share the block.")
+        self.pool.release(sequence.blocks[kept:])
+        del sequence.blocks[kept:]
         sequence.truncate(length)
 
     def free_sequence(self, sequence: ReferenceSequence) -> None:
         """Give the sequence's cache back."""
-        sequence.truncate(0)
+        self.truncate(sequence, 0)
         sequence.caches.clear()
 
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
         check_steps(steps, self.vocab_size, self.max_positions, self.max_step_tokens)
+        for step in steps:
+            while len(step.sequence.blocks) * self.block_positions < step.sequence.length + len(step.token_ids):
+                step.sequence.blocks.append(self.pool.take())
         try:
             logits = self._evaluate(steps)
         except BaseException:
@@ -134,8 +165,18 @@ class ReferenceExecutor:
                 step.sequence.truncate(step.sequence.length)
             raise
         for step in steps:
-            step.sequence.length += len(step.token_ids)
+            self._keep_blocks(step.sequence, step.sequence.length + len(step.token_ids))
         return logits
+
+    def _keep_blocks(self, sequence: ReferenceSequence, length: int) -> None:
+        """Let the sequence be `length` tokens long, with copies of what was added to its blocks."""
+        size = self.block_positions
+        for number in range(sequence.length // size, -(-length // size)):
+            rows = slice(number * size, number * size + size)
+            self._block_rows[sequence.blocks[number]] = {
+                name: cache.rows[rows].copy() for name, cache in sequence.caches.items()
+            }
+        sequence.length = length
 
     def request_stop(self) -> None:
         """Let the running step stop after the operator at work."""
@@ -202,3 +243,7 @@ class ReferenceExecutor:
                 self._tables = self.graph.rope.tables(self.max_positions)
             arrays["sin"], arrays["cos"] = self._tables
         return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
+
+
+def _cached_values(graph: CheckedGraph) -> list[Value]:
+    return [value for layer in graph.caches.values() for value in (layer.key, layer.value)]

@@ -1,14 +1,15 @@
 """From logits to the next token id, with the order and the meaning of transformers' `generate`.
 
-Repetition penalty over prompt and answer, temperature, top_k, top_p, min_p, softmax, then one draw. The plain
-form is to sort the whole vocabulary; here only the tokens that can be drawn are looked at, which top_k and
-top_p make few: groups of logits are reduced to their maxima, and the k-th largest of those is a bound that at
-least k logits reach.
+Repetition penalty over prompt and answer, OpenAI's presence and frequency penalties and biases, temperature, top_k,
+top_p, min_p, softmax, then one draw. The plain form is to sort the whole vocabulary; here only the tokens that can be
+drawn are looked at, which top_k and top_p make few: groups of logits are reduced to their maxima, and the k-th largest
+of those is a bound that at least k logits reach.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,25 +31,53 @@ class Sampler:
         self._seen = np.zeros(vocab_size if settings.repetition_penalty != 1 else 0, dtype=np.bool_)
         if self._seen.size:
             self._seen[list(prompt_ids)] = True
+        self._counts: Counter[int] = Counter()
+        biases = [(token_id, bias) for token_id, bias in settings.logit_bias if token_id < vocab_size]
+        self._bias_ids = np.array([token_id for token_id, _ in biases], np.intp)
+        self._biases = np.array([bias for _, bias in biases], np.float32)
 
-    def next_token(self, logits: NDArray[np.float32], forbidden: frozenset[int] = frozenset()) -> int:
-        """The next token's id. `logits`: float32 [vocab_size], left as they are. `forbidden` ids are not taken.
+    def next_token(
+        self,
+        logits: NDArray[np.float32],
+        allowed: NDArray[np.intp] | None = None,
+        forbidden: frozenset[int] = frozenset(),
+    ) -> int:
+        """The next token's id. `logits`: float32 [vocab_size], left as they are; `allowed`: the ids to choose among,
+        ascending, at least one; None for all. `forbidden` ids are not taken.
 
         Raises `EngineError` when a logit is NaN or infinite, or when every id is forbidden.
         """
         _require_finite(logits)
+        logits = self._adjusted(logits)
         if forbidden:
             logits = _without(logits, forbidden)
-        if self._seen.size:
-            logits = _penalize(logits, np.flatnonzero(self._seen), self._settings.repetition_penalty)
+        if allowed is not None:
+            logits = logits[allowed]
         if self._settings.is_greedy:
-            token_id = int(np.argmax(logits))
+            chosen = int(np.argmax(logits))
         else:
             ids, weights = candidates(logits, self._settings)
-            token_id = int(ids[_draw(weights, self._random.random())])
+            chosen = int(ids[_draw(weights, self._random.random())])
+        token_id = chosen if allowed is None else int(allowed[chosen])
         if self._seen.size:
             self._seen[token_id] = True
+        self._counts[token_id] += 1
         return token_id
+
+    def _adjusted(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits with penalties and biases; the same array where there are none."""
+        settings = self._settings
+        if self._seen.size:
+            logits = _penalize(logits, np.flatnonzero(self._seen), settings.repetition_penalty)
+        if self._counts and (settings.presence_penalty or settings.frequency_penalty):
+            ids = np.fromiter(self._counts, np.intp)
+            times = np.fromiter(self._counts.values(), np.float32)
+            logits = logits.copy()
+            logits[ids] -= np.float32(settings.presence_penalty) + np.float32(settings.frequency_penalty) * times
+        if self._bias_ids.size:
+            logits = logits.copy()
+            logits[self._bias_ids] += self._biases
+        return logits
 
 
 def candidates(

@@ -34,6 +34,12 @@ class SamplingSettings:
     """Only tokens with at least min_p times the likeliest token's probability stay; 0 keeps all."""
     repetition_penalty: float = 1.0
     """Logits of tokens that the prompt or the answer holds: divided by it if positive, else multiplied."""
+    presence_penalty: float = 0.0
+    """Taken from the logits of tokens that the answer holds already."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's logit once for each time that the answer holds it."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token id, what is added to its logit)."""
     seed: int | None = None
     """The same seed, settings and logits give the same answer; None takes a fresh one each answer."""
     max_tokens: int | None = None
@@ -110,6 +116,15 @@ def _integer(
     return check
 
 
+def _biases(value: Any) -> str | None:
+    expected = "pairs of a token id and a number from -100 to 100"
+    if not isinstance(value, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
+        return expected
+    is_token_id = _integer(0, expected)
+    is_good = all(is_token_id(key) is None and _is_number(bias) and -100 <= bias <= 100 for key, bias in value)
+    return None if is_good else expected
+
+
 # Each returns None for a good value, else what was expected.
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "do_sample": _boolean,
@@ -118,6 +133,9 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "top_p": _number(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
     "min_p": _number(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
     "repetition_penalty": _number(lambda value: 0.01 <= value <= 100, "a number from 0.01 to 100"),
+    "presence_penalty": _number(lambda value: -2 <= value <= 2, "a number from -2 to 2"),
+    "frequency_penalty": _number(lambda value: -2 <= value <= 2, "a number from -2 to 2"),
+    "logit_bias": _biases,
     "seed": _integer(0, f"a whole number from 0 to {MAX_SEED}", high=MAX_SEED, optional=True),
     "max_tokens": _integer(1, "a whole number of 1 or more", optional=True),
     "min_tokens": _integer(0, "a whole number of 0 or more"),

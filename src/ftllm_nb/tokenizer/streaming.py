@@ -22,6 +22,10 @@ class StreamDecoder(Protocol):
         """What is left when no more ids come; an incomplete character becomes U+FFFD."""
         ...
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """What the token stands for inside a text: possibly a part of a character; b"" for ids that give none."""
+        ...
+
 
 TokenText = Callable[[int], "str | None"]
 """A token by id, as the vocabulary spells it; None for special and unknown ids, which give no text."""
@@ -42,6 +46,10 @@ class ByteLevelStream:
     def finish(self) -> str:
         """See StreamDecoder."""
         return self._utf8.decode(b"", final=True)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """See StreamDecoder."""
+        return _byte_level_bytes(self._token_text(token_id) or "")
 
 
 class ByteFallbackStream:
@@ -69,6 +77,11 @@ class ByteFallbackStream:
     def finish(self) -> str:
         """See StreamDecoder."""
         return self._without_leading_space(self._flush())
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """See StreamDecoder."""
+        text = self._token_text(token_id) or ""
+        return _byte_of(text) or text.replace("▁", " ").encode()
 
     def _complete_characters(self) -> str:
         """Takes the complete characters from the pending bytes; a byte that can start none becomes U+FFFD."""
@@ -126,6 +139,10 @@ class WindowStream:
         rest = self._decode(self._window)[len(self._decode(self._window[: self._shown_ids])) :]
         self._shown_ids = len(self._window)
         return rest
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """See StreamDecoder."""
+        return self._decode([token_id]).encode()
 
 
 def _byte_level_alphabet() -> dict[str, int]:

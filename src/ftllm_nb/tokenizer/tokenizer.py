@@ -180,6 +180,18 @@ class Tokenizer:
         stream = self.stream_decoder()
         return "".join([*(stream.push(token_id) for token_id in ids), stream.finish()])
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """What one token stands for inside a text, special tokens as they are spelled; b"" for unknown ids."""
+        added = self._backend.added_tokens.get(token_id)
+        if added is not None:
+            return added.content.encode()
+        return self._backend.stream_decoder(frozenset()).token_bytes(token_id)
+
+    @property
+    def template_source(self) -> str:
+        """What the chat templates, or else the prompt pieces, write themselves; "" where there are none."""
+        return self._prompt_literals()
+
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for one answer, fed id by id."""
         return self._backend.stream_decoder(self.special_ids)

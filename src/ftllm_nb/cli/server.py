@@ -1,0 +1,168 @@
+"""Serve a model over OpenAI's HTTP API: chats, completions, tools, JSON; many users at once.
+
+It listens on this machine only unless --host says otherwise, and begins to answer when the model is loaded; until
+then /health answers 503. SIGTERM or Ctrl-C lets answers end within --shutdown_timeout, a second one ends them now.
+Needs the extra [server]: pip install 'ftllm-nb[server]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import PurePath
+from typing import Any
+
+from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
+from ftllm_nb.cli.number_types import real_number, whole_number
+from ftllm_nb.cli.progress_bar import ProgressBar
+from ftllm_nb.errors import UsageError
+
+ALIASES = ("serve",)
+KEY_VARIABLE = "FTLLM_NB_API_KEY"
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of `ftllm-nb server`."""
+    add_model_arguments(parser)
+    add_server_arguments(parser, port=8080)
+
+
+def add_server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
+    """Declare where to listen, who may ask, and how much."""
+    group = parser.add_argument_group("server")
+    group.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1, this machine)"
+    )
+    group.add_argument(
+        "--port", type=whole_number(0, 65535), default=port, metavar="N", help=f"port, 0 for any (default: {port})"
+    )
+    group.add_argument(
+        "--api_key",
+        action="append",
+        metavar="KEY",
+        help=f"a key that requests must show; may be given several times (default: {KEY_VARIABLE}, else none)",
+    )
+    group.add_argument(
+        "--model_name", metavar="NAME", help="the model's name in the API (default: the folder's name)"
+    )
+    group.add_argument(
+        "--cors_origin", action="append", metavar="URL", help="let pages of this origin use the API, * for all"
+    )
+    group.add_argument(
+        "--log_text", action="store_true", help="write prompts and answers into the log, too"
+    )
+    add_load_arguments(parser)
+
+
+def add_load_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how much may go on at once."""
+    group = parser.add_argument_group("many users at once")
+    group.add_argument(
+        "--max_batch", type=whole_number(1, 256), default=32, metavar="N", help="most answers at once (default: 32)"
+    )
+    group.add_argument(
+        "--max_queue",
+        type=whole_number(1),
+        default=256,
+        metavar="N",
+        help="most requests that wait; more are refused with status 429 (default: 256)",
+    )
+    group.add_argument(
+        "--chunked_prefill_size",
+        type=whole_number(1, 512),
+        default=256,
+        metavar="N",
+        help="most tokens of a step, so that a long prompt does not stall other answers (default: 256)",
+    )
+    group.add_argument(
+        "--max_context_length",
+        type=whole_number(1),
+        metavar="N",
+        help="most tokens of a prompt and its answer (default: what the model and the cache hold)",
+    )
+    group.add_argument(
+        "--kv_cache_limit",
+        type=size_in_bytes,
+        metavar="SIZE",
+        help="most memory for keys and values, such as 4G or 500M (default: half of the free memory)",
+    )
+    group.add_argument(
+        "--request_timeout",
+        type=real_number(0, above_low=True),
+        default=600.0,
+        metavar="SECONDS",
+        help="longest time for one answer (default: 600)",
+    )
+    group.add_argument(
+        "--shutdown_timeout",
+        type=real_number(0),
+        default=10.0,
+        metavar="SECONDS",
+        help="time for answers to end after SIGTERM or Ctrl-C (default: 10)",
+    )
+
+
+def size_in_bytes(text: str) -> int:
+    """An argparse type: a number of bytes, with K, M, G or T for powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"a size such as 4G or 500M is expected, not {text!r}")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until told to end; the exit status."""
+    options = server_options(args)
+    try:
+        from ftllm_nb.serving.run import run_server
+    except ImportError as error:
+        raise UsageError(
+            f"the server needs the package {error.name}: install it with pip install 'ftllm-nb[server]'."
+        ) from error
+    from ftllm_nb.engine_options import EngineOptions
+    from ftllm_nb.loading import load
+
+    path = chosen_path(args)
+    with ProgressBar() as bar:
+        if options.is_public and not options.api_keys:
+            bar.warn(f"anybody who reaches {options.host} may use this server: give it an --api_key.")
+        run_server(
+            options,
+            lambda: load(
+                path, EngineOptions(**engine_options(args)), graph=args.custom, progress=bar.update, warn=bar.warn
+            ),
+            lambda sentence: print(sentence, file=sys.stderr, flush=True),
+        )
+    return 0
+
+
+def server_options(args: argparse.Namespace) -> Any:
+    """The `ServerOptions` that the flags ask for. UsageError for flags that contradict each other."""
+    from ftllm_nb.serving.options import ServerOptions
+
+    if args.chunked_prefill_size < args.max_batch:
+        raise UsageError(
+            f"--chunked_prefill_size {args.chunked_prefill_size} is less than --max_batch {args.max_batch}: each "
+            "answer needs a token of a step."
+        )
+    keys = args.api_key if args.api_key is not None else [os.environ.get(KEY_VARIABLE, "")]
+    if args.api_key is not None and not all(keys):
+        raise UsageError("--api_key is empty: write the key after it, or leave the flag out.")
+    return ServerOptions(
+        host=args.host,
+        port=args.port,
+        api_keys=tuple(key for key in keys if key),
+        model_name=args.model_name or PurePath(chosen_path(args)).name or "model",
+        cors_origins=tuple(args.cors_origin or ()),
+        max_batch=args.max_batch,
+        max_queue=args.max_queue,
+        chunked_prefill_size=args.chunked_prefill_size,
+        max_context_length=args.max_context_length,
+        kv_cache_bytes=args.kv_cache_limit,
+        request_seconds=args.request_timeout,
+        shutdown_seconds=args.shutdown_timeout,
+        log_text=args.log_text,
+    )

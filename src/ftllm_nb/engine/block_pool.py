@@ -1,0 +1,131 @@
+"""Which blocks of the KV cache are used, shared, kept for their prefix, or free.
+
+A block is an int that its executor gives a meaning (an address, a number). Blocks are counted by reference, so that
+sequences share what they have in common. A full block may be published under a key that stands for all tokens from
+the sequence's beginning to the block's end (`chained_key`); nobody using it any more, it stays, to be found by the
+next sequence that begins alike, until its place is needed: the block that was left longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ftllm_nb.errors import EngineError
+
+
+class CacheFullError(EngineError):
+    """No block is free, and none can be evicted."""
+
+
+@dataclass(frozen=True)
+class BlockCounts:
+    """`used`: blocks that sequences hold; `kept`: only kept for their prefix; `limit`: of both, None for no limit;
+    `evicted`: kept blocks, since the beginning, whose place was needed."""
+
+    used: int
+    kept: int
+    limit: int | None
+    evicted: int
+
+
+class BlockPool:
+    """`grow()` makes new blocks, at least one, or raises `EngineError` where memory is out.
+
+    `limit`: most blocks in use and kept together, None for no limit; may be assigned.
+    """
+
+    def __init__(self, grow: Callable[[], Iterable[int]], limit: int | None = None) -> None:
+        self.limit = limit
+        self._grow = grow
+        self._free: list[int] = []
+        self._references: dict[int, int] = {}
+        self._block_of: dict[bytes, int] = {}
+        self._key_of: dict[int, bytes] = {}
+        # Published blocks that nobody uses, the one that was left longest ago first.
+        self._kept: OrderedDict[int, None] = OrderedDict()
+        self._evicted = 0
+
+    @property
+    def counts(self) -> BlockCounts:
+        """How many blocks there are of each kind."""
+        return BlockCounts(len(self._references), len(self._kept), self.limit, self._evicted)
+
+    @property
+    def available(self) -> int | None:
+        """How many blocks `take` can give now, None where there is no limit."""
+        return None if self.limit is None else max(0, self.limit - len(self._references))
+
+    def take(self) -> int:
+        """A block with one reference; its content is undefined. Raises `CacheFullError`."""
+        if self.limit is not None and len(self._references) + len(self._kept) >= self.limit:
+            self._evict()
+        if not self._free:
+            try:
+                self._free.extend(reversed(list(self._grow())))
+            except EngineError:
+                self._evict()
+        block = self._free.pop()
+        self._references[block] = 1
+        return block
+
+    def release(self, blocks: Iterable[int]) -> None:
+        """Give one reference of each back; name them in the sequence's order, so that its end is evicted first."""
+        for block in reversed(list(blocks)):
+            self._references[block] -= 1
+            if self._references[block]:
+                continue
+            del self._references[block]
+            if block in self._key_of:
+                self._kept[block] = None
+            else:
+                self._free.append(block)
+
+    def publish(self, block: int, key: bytes) -> None:
+        """Let a block in use, which must not be written again, be found under `key`; the first under a key stays."""
+        if block not in self._key_of and key not in self._block_of:
+            self._block_of[key] = block
+            self._key_of[block] = key
+
+    def find(self, keys: Iterable[bytes]) -> list[int]:
+        """The blocks of the longest beginning of `keys` that is published, with a reference to each."""
+        found = []
+        for key in keys:
+            block = self._block_of.get(key)
+            if block is None:
+                break
+            self._kept.pop(block, None)
+            self._references[block] = self._references.get(block, 0) + 1
+            found.append(block)
+        return found
+
+    def is_writable(self, block: int) -> bool:
+        """Whether one sequence alone has it, and nobody can find it."""
+        return self._references.get(block) == 1 and block not in self._key_of
+
+    def forget_all(self) -> bool:
+        """Know no block any more, so that their memory may go; False, and no change, where one is in use."""
+        if self._references:
+            return False
+        for known in (self._free, self._block_of, self._key_of, self._kept):
+            known.clear()
+        return True
+
+    def _evict(self) -> None:
+        if not self._kept:
+            raise CacheFullError("the KV cache is full: shorten the prompt, or give it more memory.")
+        block, _ = self._kept.popitem(last=False)
+        del self._block_of[self._key_of.pop(block)]
+        self._free.append(block)
+        self._evicted += 1
+
+
+def chained_key(before: bytes, token_ids: Sequence[int]) -> bytes:
+    """The key of a block that holds `token_ids`, after the block whose key is `before` (b"" for the first).
+
+    A cryptographic hash, since a user who found two prompts of one key would read another's answer.
+    """
+    return hashlib.blake2b(before + array("i", token_ids).tobytes(), digest_size=32).digest()

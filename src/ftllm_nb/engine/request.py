@@ -1,0 +1,123 @@
+"""What a client asks of the scheduler, what it is told meanwhile, and how far its answer is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.engine.block_pool import chained_key
+from ftllm_nb.engine.logprobs import TokenLogprobs
+from ftllm_nb.engine.sampling import Sampler
+from ftllm_nb.engine.sampling_settings import SamplingSettings
+
+STOP, LENGTH, CANCELLED, FAILED = "stop", "length", "cancelled", "failed"
+"""Why an answer ended: a stop token; max_tokens or a full context; nobody wants the rest; an error."""
+
+
+class Constraint(Protocol):
+    """What an answer may hold, token by token. Used on the engine thread only."""
+
+    def allowed(self) -> NDArray[np.intp] | None:
+        """The ids that may come next, ascending; None for all. Raises `EngineError` where nothing may."""
+
+    def accept(self, token_id: int) -> None:
+        """The token was chosen."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of the answer. `logprobs` where they were asked for."""
+
+    token_id: int
+    logprobs: TokenLogprobs | None
+
+
+@dataclass(frozen=True)
+class End:
+    """Nothing more comes. `error`: what went wrong, where something did."""
+
+    reason: str
+    error: BaseException | None = None
+
+
+@dataclass
+class RequestTimes:
+    """Seconds of a monotonic clock; None for what has not happened yet."""
+
+    arrived: float = field(default_factory=time.monotonic)
+    admitted: float | None = None
+    first_token: float | None = None
+    ended: float | None = None
+
+
+class Request:
+    """A prompt and how to answer it. The fields below the first empty line are the scheduler's, others may read them.
+
+    `listen` is called on the engine thread with each `Token` and then one `End`; it must neither wait nor raise.
+    `client`: who asks; the queue is fair between clients. `top_logprobs`: how many of the likeliest tokens' logprobs
+    come with each token; None for no logprobs at all.
+    """
+
+    def __init__(
+        self,
+        prompt_ids: Sequence[int],
+        settings: SamplingSettings,
+        listen: Callable[[Token | End], None],
+        *,
+        stop_token_ids: Iterable[int] = (),
+        constraint: Constraint | None = None,
+        top_logprobs: int | None = None,
+        client: str = "",
+    ) -> None:
+        self.prompt_tokens = len(prompt_ids)
+        self.settings = settings
+        self.listen = listen
+        self.stop_token_ids = frozenset(stop_token_ids)
+        self.constraint = constraint
+        self.top_logprobs = top_logprobs
+        self.client = client
+
+        self.token_ids = list(prompt_ids)
+        """Prompt and answer."""
+        self.most_tokens = 0
+        """Of the answer."""
+        self.sequence: Any = None
+        """Its place in the cache while it runs."""
+        self.sampler: Sampler | None = None
+        self.cancelled = False
+        self.ended = False
+        self.times = RequestTimes()
+        self.cached_tokens = 0
+        """Tokens of the prompt that did not have to be computed."""
+        self.preemptions = 0
+        self._keys: list[bytes] = []
+
+    @property
+    def answer_tokens(self) -> int:
+        """How many tokens the answer has so far."""
+        return len(self.token_ids) - self.prompt_tokens
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that have to run before the next one can be chosen."""
+        return len(self.token_ids) - (0 if self.sequence is None else int(self.sequence.length))
+
+    def block_keys(self, count: int, block_positions: int) -> list[bytes]:
+        """The keys of its first `count` full blocks."""
+        for number in range(len(self._keys), count):
+            start = number * block_positions
+            before = self._keys[-1] if self._keys else b""
+            self._keys.append(chained_key(before, self.token_ids[start : start + block_positions]))
+        return self._keys[:count]
+
+    def finish(self, reason: str, error: BaseException | None = None) -> None:
+        """Say that nothing more comes; harmless the second time."""
+        if not self.ended:
+            self.ended = True
+            self.times.ended = time.monotonic()
+            self.listen(End(reason, error))

@@ -1,0 +1,272 @@
+"""Continuous batching: which requests run in the next step, and with how many tokens each.
+
+A step holds the one new token of each request that is decoding, and, up to a budget, chunks of the prompts of those
+that are not that far yet, so that a long prompt does not stall the others. A request joins at any step. What its
+prompt has in common with earlier ones is found in the cache, by blocks. Where the cache gets full, the request that
+came last gives its blocks back and later computes them again: its tokens stay, so that its answer is the same.
+
+Used on the engine thread only.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.engine.fair_queue import FairQueue
+from ftllm_nb.engine.logprobs import token_logprobs
+from ftllm_nb.engine.request import CANCELLED, FAILED, LENGTH, STOP, Request, Token
+from ftllm_nb.engine.sampling import Sampler
+from ftllm_nb.errors import EngineError, StepStopped
+
+
+@dataclass(frozen=True)
+class SchedulerLimits:
+    """`max_batch`: most requests at once; `chunk_tokens`: most tokens of a step, at least `max_batch`;
+    `max_context`: most tokens of a prompt and its answer, None for what model and cache hold."""
+
+    max_batch: int = 32
+    chunk_tokens: int = 256
+    max_context: int | None = None
+
+
+@dataclass
+class SchedulerCounts:
+    """Since the beginning."""
+
+    steps: int = 0
+    prompt_tokens: int = 0
+    """Of the requests that began, found in the cache or not."""
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+    preemptions: int = 0
+
+
+def context_tokens(executor: Executor, limits: SchedulerLimits) -> int:
+    """Most tokens of a prompt and its answer: what the model, the cache and the limits allow."""
+    most = executor.max_positions
+    if executor.pool.limit is not None:
+        most = min(most, executor.pool.limit * executor.block_positions)
+    return most if limits.max_context is None else min(most, limits.max_context)
+
+
+class Scheduler:
+    """Runs steps for the requests that were added, until none is left. `counts` may be read from any thread."""
+
+    def __init__(self, executor: Executor, limits: SchedulerLimits) -> None:
+        self._executor = executor
+        self._limits = limits
+        self._budget = min(limits.chunk_tokens, executor.max_step_tokens)
+        self._max_batch = min(limits.max_batch, self._budget)
+        self.waiting = FairQueue()
+        self.running: list[Request] = []
+        """In the order in which they arrived."""
+        self.in_step: list[Request] = []
+        """Those whose tokens are running now."""
+        self.counts = SchedulerCounts()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.running and not self.waiting
+
+    def add(self, request: Request) -> None:
+        """Queue a request whose prompt fits into the context."""
+        context = context_tokens(self._executor, self._limits)
+        # The last token of an answer is never run, so that it needs no place in the context.
+        request.most_tokens = context - request.prompt_tokens + 1
+        if request.settings.max_tokens is not None:
+            request.most_tokens = min(request.most_tokens, request.settings.max_tokens)
+        self.waiting.push(request)
+
+    def end_all(self, reason: str, error: BaseException | None = None) -> None:
+        """End every request."""
+        for request in [*self.running, *self.waiting]:
+            self._end(request, reason, error)
+
+    def step(self) -> None:
+        """Run one step. A step that is stopped changes nothing: what it would have run, the next one runs."""
+        for request in [*self.running, *self.waiting]:
+            if request.cancelled:
+                self._end(request, CANCELLED)
+        self._admit()
+        shares = self._make_room(self._shares())
+        if not shares:
+            return
+        steps = [
+            SequenceStep(
+                request.sequence,
+                np.array(request.token_ids[request.sequence.length :][:count], np.int32),
+                wants_logits=count == request.remaining,
+            )
+            for request, count in shares.items()
+        ]
+        self.in_step = list(shares)
+        try:
+            logits = self._executor.run(steps)
+        except StepStopped:
+            return
+        except Exception as error:
+            for request in shares:
+                self._end(request, FAILED, _as_engine_error(error))
+            return
+        finally:
+            self.in_step = []
+        self.counts.steps += 1
+        row = 0
+        for request, step in zip(shares, steps, strict=True):
+            self._publish(request, len(step.token_ids))
+            if step.wants_logits:
+                self._choose_token(request, logits[row])
+                row += 1
+
+    def _admit(self) -> None:
+        """Let waiting requests begin, in the queue's order, while there is room for all of their tokens."""
+        for request in self.waiting:
+            if len(self.running) >= self._max_batch:
+                return
+            blocks = self._find_prefix(request)
+            if blocks is None:
+                continue
+            if not self._has_room(request, len(blocks)):
+                self._executor.pool.release(blocks)
+                return
+            self.waiting.take(request)
+            request.sequence = self._executor.new_sequence(blocks)
+            if request.times.admitted is None:
+                request.times.admitted = time.monotonic()
+                request.sampler = Sampler(request.settings, request.token_ids, self._executor.vocab_size)
+                request.cached_tokens = len(blocks) * self._executor.block_positions
+                self.counts.prompt_tokens += request.prompt_tokens
+                self.counts.cached_tokens += request.cached_tokens
+            self.running.append(request)
+            self.running.sort(key=lambda each: each.times.arrived)
+
+    def _find_prefix(self, request: Request) -> list[int] | None:
+        """The blocks that hold the request's beginning, with a reference each; None where it pays to wait, since
+        a running request is just computing the next one."""
+        size = self._executor.block_positions
+        # The last token runs in any case: its logits are needed.
+        keys = request.block_keys((len(request.token_ids) - 1) // size, size)
+        blocks = self._executor.pool.find(keys)
+        if len(blocks) < len(keys) and any(self._will_publish(other, keys, len(blocks)) for other in self.running):
+            self._executor.pool.release(blocks)
+            return None
+        return blocks
+
+    def _will_publish(self, other: Request, keys: list[bytes], number: int) -> bool:
+        """Whether a running request is about to compute its block `number`, and that block is keys[number]."""
+        size = self._executor.block_positions
+        if other.sequence.length >= (number + 1) * size or len(other.token_ids) < (number + 1) * size:
+            return False
+        return other.block_keys(number + 1, size)[number] == keys[number]
+
+    def _has_room(self, request: Request, found: int) -> bool:
+        """Whether the cache holds all tokens that are known of this request beside those of the running ones."""
+        available = self._executor.pool.available
+        if available is None or not self.running:
+            return True
+        promised = sum(self._missing_blocks(other, other.remaining) for other in self.running)
+        needed = -(-len(request.token_ids) // self._executor.block_positions) - found
+        return promised + needed <= available
+
+    def _shares(self) -> dict[Request, int]:
+        """How many tokens each running request runs next: one where it is decoding. Of what the budget leaves, half
+        is shared evenly by the prompts, the shortest rest first, and the oldest gets what remains."""
+        shares = dict.fromkeys(self.running, 1)
+        left = self._budget - len(shares)
+        prompts = [request for request in self.running if request.remaining > 1]
+        evenly = left // 2 if len(prompts) > 1 else 0
+        by_length = sorted(prompts, key=lambda request: request.remaining)
+        for number, request in enumerate(by_length):
+            more = min(evenly // (len(by_length) - number), request.remaining - 1)
+            shares[request] += more
+            evenly -= more
+            left -= more
+        for request in prompts:
+            more = min(left, request.remaining - shares[request])
+            shares[request] += more
+            left -= more
+        return shares
+
+    def _make_room(self, shares: dict[Request, int]) -> dict[Request, int]:
+        """The shares for which the cache has blocks; the requests that came last give theirs back if need be."""
+        while True:
+            available = self._executor.pool.available
+            needed = sum(self._missing_blocks(request, count) for request, count in shares.items())
+            if available is None or needed <= available:
+                return shares
+            last = self.running[-1]
+            if len(self.running) == 1:
+                self._end(last, FAILED, EngineError("the KV cache is full: shorten the prompt."))
+                return {}
+            self._preempt(last)
+            del shares[last]
+
+    def _missing_blocks(self, request: Request, count: int) -> int:
+        needed = -(-(request.sequence.length + count) // self._executor.block_positions)
+        return int(needed) - len(self._executor.blocks_of(request.sequence))
+
+    def _preempt(self, request: Request) -> None:
+        self._leave(request)
+        request.preemptions += 1
+        self.counts.preemptions += 1
+        self.waiting.push(request)
+
+    def _leave(self, request: Request) -> None:
+        self.running.remove(request)
+        self._executor.free_sequence(request.sequence)
+        request.sequence = None
+
+    def _publish(self, request: Request, added: int) -> None:
+        """Let others find the blocks that the last `added` tokens filled."""
+        size = self._executor.block_positions
+        full = request.sequence.length // size
+        first = (request.sequence.length - added) // size
+        if first == full:
+            return
+        keys = request.block_keys(full, size)
+        blocks = self._executor.blocks_of(request.sequence)
+        for number in range(first, full):
+            self._executor.pool.publish(blocks[number], keys[number])
+
+    def _choose_token(self, request: Request, logits: NDArray[np.float32]) -> None:
+        assert request.sampler is not None
+        try:
+            allowed = None if request.constraint is None else request.constraint.allowed()
+            token_id = request.sampler.next_token(logits, allowed)
+            if request.constraint is not None:
+                request.constraint.accept(token_id)
+        except Exception as error:
+            self._end(request, FAILED, _as_engine_error(error))
+            return
+        if request.times.first_token is None:
+            request.times.first_token = time.monotonic()
+        if token_id in request.stop_token_ids:
+            self._end(request, STOP)
+            return
+        logprobs = None
+        if request.top_logprobs is not None:
+            logprobs = token_logprobs(logits, token_id, request.top_logprobs)
+        request.token_ids.append(token_id)
+        self.counts.answer_tokens += 1
+        request.listen(Token(token_id, logprobs))
+        if request.answer_tokens >= request.most_tokens:
+            self._end(request, LENGTH)
+
+    def _end(self, request: Request, reason: str, error: BaseException | None = None) -> None:
+        if request.sequence is not None:
+            self._leave(request)
+        self.waiting.forget(request)
+        request.finish(reason, error)
+
+
+def _as_engine_error(error: Exception) -> Exception:
+    """A sentence instead of a MemoryError."""
+    if isinstance(error, MemoryError):
+        return EngineError("there is not enough memory to answer: ask for less, or close other programs.")
+    return error

@@ -1,0 +1,188 @@
+"""The routes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Scope
+
+from ftllm_nb import __version__
+from ftllm_nb.errors import FtllmError
+from ftllm_nb.serving import request_log
+from ftllm_nb.serving.api_errors import ApiError, as_api_error, validation_error
+from ftllm_nb.serving.chat import ChatAnswer, check_characters, plan_chat
+from ftllm_nb.serving.choices import Choices
+from ftllm_nb.serving.completions import CompletionAnswer, plan_completion
+from ftllm_nb.serving.conversation import template_messages
+from ftllm_nb.serving.event_stream import ClientGone, EventStream, to_json, until_gone
+from ftllm_nb.serving.guard import Guard, client_of
+from ftllm_nb.serving.protocol import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
+from ftllm_nb.serving.service import Service
+
+
+class Answer(Protocol):
+    """What a chat and a completion have in common."""
+
+    choices: Choices
+
+    def chunks(self, notes: dict[str, Any]) -> Any:
+        """The pieces of a stream."""
+
+    async def whole(self, notes: dict[str, Any]) -> dict[str, Any]:
+        """The response in one piece."""
+
+
+def create_application(service: Service) -> ASGIApp:
+    """The ASGI application; its model may still be loading."""
+    app = FastAPI(title="ftllm-nb", version=__version__, docs_url=None, redoc_url=None)
+    _add_error_handlers(app)
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"description": text}
+        for status, text in (
+            (400, "The request is wrong"),
+            (404, "There is no such model"),
+            (429, "Too many requests wait"),
+            (503, "The model is loading, or the server is closing"),
+        )
+    }
+
+    @app.post("/v1/chat/completions", responses=errors)
+    async def chat_completions(body: ChatRequest, request: Request) -> Response:
+        service.check_name(body.model)
+        plan = await service.in_thread(lambda: plan_chat(service, body))
+        answer = ChatAnswer(service, body, plan, client_of(request.scope))
+        return await _respond(service, answer, bool(body.stream), request)
+
+    @app.post("/v1/completions", responses=errors)
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        service.check_name(body.model)
+        plan = await service.in_thread(lambda: plan_completion(service, body))
+        answer = CompletionAnswer(service, body, plan, client_of(request.scope))
+        return await _respond(service, answer, bool(body.stream), request)
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        return _json({"object": "list", "data": [_model_card(service)]})
+
+    @app.get("/v1/models/{name:path}", responses=errors)
+    async def model(name: str) -> Response:
+        service.check_name(name)
+        return _json(_model_card(service))
+
+    @app.post("/tokenize", responses=errors)
+    async def tokenize(body: TokenizeRequest) -> Response:
+        service.check_name(body.model)
+        tokens = await service.in_thread(lambda: _token_ids(service, body))
+        context = service.ready_model().engine.max_context
+        return _json({"tokens": tokens, "count": len(tokens), "max_model_len": context})
+
+    @app.post("/detokenize", responses=errors)
+    async def detokenize(body: DetokenizeRequest) -> Response:
+        service.check_name(body.model)
+        tokenizer = service.ready_model().tokenizer
+        spelled = await service.in_thread(lambda: b"".join(map(tokenizer.token_bytes, body.tokens)))
+        return _json({"prompt": spelled.decode("utf-8", "replace")})
+
+    @app.get("/health", responses=errors)
+    async def health() -> Response:
+        service.ready_model()
+        return _json({"status": "ok"})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    routes = {route.path for route in app.routes if hasattr(route, "path")}
+
+    def done(scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"] if scope["path"] in routes else "other"
+        service.metrics.request_done(path, status)
+        request_log.write_line(scope, status, seconds)
+
+    guarded: ASGIApp = Guard(app, service.options, done)
+    if service.options.cors_origins:
+        # Outermost: a browser asks first, without a key.
+        guarded = CORSMiddleware(
+            guarded, allow_origins=service.options.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    return guarded
+
+
+async def _respond(service: Service, answer: Answer, stream: bool, request: Request) -> Response:
+    notes: dict[str, Any] = request.scope["notes"]
+    notes["stream"] = stream
+    if stream:
+        return EventStream(answer.chunks(notes), service.options.ping_seconds, answer.choices.cancel)
+    whole = asyncio.ensure_future(answer.whole(notes))
+    gone = asyncio.ensure_future(until_gone(request))
+    try:
+        await asyncio.wait({whole, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not whole.done():
+            raise ClientGone
+        return _json(whole.result())
+    finally:
+        for task in (whole, gone):
+            task.cancel()
+        await asyncio.gather(whole, gone, return_exceptions=True)
+        answer.choices.cancel()
+
+
+def _token_ids(service: Service, body: TokenizeRequest) -> list[int]:
+    model = service.ready_model()
+    if (body.prompt is None) == (body.messages is None):
+        raise ApiError(400, "give either prompt or messages.", param="prompt")
+    if body.prompt is not None:
+        check_characters(len(body.prompt), model)
+        return model.tokenizer.encode_completion(body.prompt)
+    messages = template_messages(body.messages or [], model.tokenizer.template_source)
+    check_characters(sum(len(message["content"]) for message in messages), model)
+    return model.tokenizer.apply_chat_template(messages, add_generation_prompt=body.add_generation_prompt)
+
+
+def _model_card(service: Service) -> dict[str, Any]:
+    card: dict[str, Any] = {
+        "id": service.options.model_name,
+        "object": "model",
+        "created": service.created,
+        "owned_by": "ftllm-nb",
+    }
+    if service.model is not None:
+        card["max_model_len"] = service.model.engine.max_context
+    return card
+
+
+def _json(data: Any, status: int = 200) -> Response:
+    return Response(to_json(data), status, media_type="application/json")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    async def known(request: Request, error: Exception) -> Response:
+        found = as_api_error(error)
+        request.scope["notes"]["error"] = str(found)
+        if found.code == "internal_error":
+            request.scope["notes"]["exception"] = error
+        headers = {"retry-after": "1"} if found.status in (429, 503) else None
+        return Response(to_json(found.body()), found.status, headers, media_type="application/json")
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return await known(request, validation_error(error.errors()))
+
+    async def of_starlette(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return await known(request, ApiError(error.status_code, f"{error.detail}."))
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)
+
+    app.add_exception_handler(ApiError, known)
+    app.add_exception_handler(FtllmError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, of_starlette)
+    app.add_exception_handler(ClientGone, gone)

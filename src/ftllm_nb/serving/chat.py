@@ -1,0 +1,205 @@
+"""/v1/chat/completions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from ftllm_nb.engine.request import Constraint
+from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.choices import Choices, timings, usage
+from ftllm_nb.serving.conversation import template_messages
+from ftllm_nb.serving.logprob_forms import chat_logprobs
+from ftllm_nb.serving.protocol import ChatRequest, NamedTool, ResponseFormat
+from ftllm_nb.serving.service import Model, Service
+from ftllm_nb.serving.tool_calls import ToolCall, ToolCallParser, call_schema
+
+
+@dataclass
+class ChatPlan:
+    """What has to be known before a chat is answered. `constraints`: one for each choice."""
+
+    prompt_ids: list[int]
+    constraints: list[Constraint | None]
+    functions: list[str]
+    must_call: bool
+
+
+def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
+    """Tokens and grammars; takes a while. Raises ApiError, or TokenizerError for what the template refuses."""
+    model = service.ready_model()
+    choice = body.tool_choice if body.tool_choice is not None else "auto"
+    tools = [] if choice == "none" or body.tools is None else body.tools
+    functions = [tool.function.name for tool in tools]
+    must_call = isinstance(choice, NamedTool) or choice == "required"
+    called = [tool.function.model_dump(exclude_none=True) for tool in tools]
+    if isinstance(choice, NamedTool):
+        called = [function for function in called if function["name"] == choice.function.name]
+    if must_call and not called:
+        raise ApiError(400, "tool_choice names no function of tools.", param="tool_choice")
+    if must_call and body.response_format is not None and body.response_format.type != "text":
+        raise ApiError(400, "a forced call and a response format exclude each other.", param="response_format")
+    messages = template_messages(body.messages, model.tokenizer.template_source)
+    _check_length(messages, model)
+    prompt_ids = model.tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tools=[tool.model_dump(exclude_none=True) for tool in tools] or None
+    )
+    if must_call:
+        prompt_ids += model.tokenizer.encode_prompt(model.tool_form.prefix)
+        schema = call_schema(model.tool_form, called)
+        constraints: list[Constraint | None] = [
+            model.grammars.json_schema(schema, "tools") for _ in range(body.n or 1)
+        ]
+    else:
+        constraints = [format_constraint(model, body.response_format) for _ in range(body.n or 1)]
+    return ChatPlan(prompt_ids, constraints, functions, must_call)
+
+
+def format_constraint(model: Model, response_format: ResponseFormat | None) -> Constraint | None:
+    """What an answer's form allows; None for text."""
+    if response_format is None or response_format.type == "text":
+        return None
+    if response_format.type == "json_object":
+        return model.grammars.json_object()
+    if response_format.json_schema is None or response_format.json_schema.schema_ is None:
+        raise ApiError(400, "json_schema must hold a schema.", param="response_format.json_schema")
+    return model.grammars.json_schema(response_format.json_schema.schema_, "response_format.json_schema.schema")
+
+
+def _check_length(messages: list[dict[str, Any]], model: Model) -> None:
+    """Refuse at once what has far more characters than the context has tokens: tokenizing it would take long."""
+    check_characters(sum(len(message["content"]) for message in messages), model)
+
+
+def check_characters(characters: int, model: Model) -> None:
+    """ApiError for a text that cannot fit into the context, however well it is tokenized."""
+    most = model.engine.max_context * model.longest_token
+    if characters > most:
+        raise ApiError(
+            400,
+            f"the prompt has {characters} characters, too many for a context of {model.engine.max_context} tokens.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+
+
+class ChatAnswer:
+    """Builds the response of one chat. `chunks` is what a stream sends; `whole` is the same in one piece."""
+
+    def __init__(self, service: Service, body: ChatRequest, plan: ChatPlan, client: str) -> None:
+        self._service = service
+        self._body = body
+        self._plan = plan
+        self._model = service.ready_model()
+        self._id = f"chatcmpl-{secrets.token_hex(12)}"
+        self._created = int(time.time())
+        constraints = iter(plan.constraints)
+        most = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
+        self.choices: Choices = service.new_choices(
+            body,
+            [plan.prompt_ids],
+            max_tokens=most,
+            top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+            make_constraint=lambda: next(constraints),
+            client=client,
+        )
+
+    async def chunks(self, notes: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """chat.completion.chunk objects."""
+        options = self._body.stream_options
+        with_usage = options is not None and bool(options.include_usage)
+        extra: dict[str, Any] = {"usage": None} if with_usage else {}
+        for index in range(len(self.choices.choices)):
+            yield self._chunk(index, {"role": "assistant", "content": ""}, **extra)
+        left = len(self.choices.choices)
+        async with aclosing(self._deltas(notes)) as deltas:
+            async for index, delta, logprobs, reason in deltas:
+                left -= reason is not None
+                last = {} if left or with_usage else {"timings": timings(self.choices.choices)}
+                yield self._chunk(index, delta, logprobs, reason, **extra, **last)
+        if with_usage:
+            yield {**self._head("chat.completion.chunk"), "choices": [], **self._counts()}
+
+    async def whole(self, notes: dict[str, Any]) -> dict[str, Any]:
+        """A chat.completion object."""
+        messages: list[dict[str, Any]] = []
+        for index in range(len(self.choices.choices)):
+            message = {"role": "assistant", "content": "", "refusal": None}
+            messages.append({"index": index, "message": message, "logprobs": None, "finish_reason": None})
+        async for index, delta, logprobs, reason in self._deltas(notes):
+            found = messages[index]
+            message = found["message"]
+            message["content"] += delta.get("content", "")
+            for call in delta.get("tool_calls", ()):
+                message.setdefault("tool_calls", []).append({k: v for k, v in call.items() if k != "index"})
+            if logprobs is not None:
+                before = found["logprobs"] or {"content": [], "refusal": None}
+                found["logprobs"] = {**before, "content": before["content"] + logprobs["content"]}
+            found["finish_reason"] = reason or found["finish_reason"]
+        for found in messages:
+            if "tool_calls" in found["message"] and not found["message"]["content"].strip():
+                found["message"]["content"] = None
+        if self._service.options.log_text:
+            notes["answer"] = [found["message"] for found in messages]
+        return {**self._head("chat.completion"), "choices": messages, **self._counts()}
+
+    async def _deltas(
+        self, notes: dict[str, Any]
+    ) -> AsyncGenerator[tuple[int, dict[str, Any], dict[str, Any] | None, str | None], None]:
+        """(choice, what is new in its message, logprobs, why it ended)."""
+        number = len(self.choices.choices)
+        plan = self._plan
+        parsers = [
+            ToolCallParser(self._model.tool_form, plan.functions, plan.must_call) if plan.functions else None
+            for _ in range(number)
+        ]
+        calls_of = [0] * number
+        if self._service.options.log_text:
+            notes["messages"] = self._body.messages
+        async with self._service.answering(self.choices, notes), aclosing(self.choices.events()) as events:
+            async for choice, piece in events:
+                index = choice.index
+                text = piece.text
+                calls: list[ToolCall] = []
+                parser = parsers[index]
+                if parser is not None:
+                    text, calls = parser.push(text)
+                    if choice.reason is not None:
+                        rest, more = parser.finish()
+                        text, calls = text + rest, calls + more
+                delta: dict[str, Any] = {"content": text} if text else {}
+                if calls:
+                    delta["tool_calls"] = [
+                        call.in_openai_form(calls_of[index] + at) for at, call in enumerate(calls)
+                    ]
+                    calls_of[index] += len(calls)
+                reason = choice.reason
+                if calls_of[index] and reason == "stop":
+                    reason = "tool_calls"
+                logprobs = None
+                if self._body.logprobs and piece.tokens:
+                    logprobs = chat_logprobs(self._model.tokenizer, piece.tokens)
+                if delta or logprobs is not None or reason is not None:
+                    yield index, delta, logprobs, reason
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        name = self._service.options.model_name
+        return {"id": self._id, "object": kind, "created": self._created, "model": name}
+
+    def _chunk(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        logprobs: dict[str, Any] | None = None,
+        reason: str | None = None,
+        **extra: Any,
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        return {**self._head("chat.completion.chunk"), "choices": [choice], **extra}
+
+    def _counts(self) -> dict[str, Any]:
+        return {"usage": usage(self.choices.choices, 1), "timings": timings(self.choices.choices)}

@@ -1,0 +1,121 @@
+"""Answers that must be JSON, or follow a schema: llguidance says which tokens may come next."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import llguidance
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.engine.request import Constraint
+from ftllm_nb.errors import EngineError
+from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.options import Limits
+from ftllm_nb.tokenizer import Tokenizer
+
+_LIMITS = llguidance.LLParserLimits(
+    initial_lexer_fuel=1_000_000, step_lexer_fuel=200_000, step_max_items=50_000, max_lexer_states=50_000,
+    max_grammar_size=100_000, verbose_errors=False,
+)
+
+
+class ConstraintError(EngineError):
+    """The schema asks for more than can be followed."""
+
+
+class Grammars:
+    """Makes constraints for one model. Any thread may use it."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, limits: Limits) -> None:
+        self._tokenizer = tokenizer
+        self._vocab_size = vocab_size
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._library: llguidance.LLTokenizer | None = None
+
+    def json_object(self) -> Constraint:
+        """Any JSON object."""
+        return self.json_schema({"type": "object"}, "response_format")
+
+    def json_schema(self, schema: dict[str, Any], param: str) -> Constraint:
+        """JSON that follows the schema. ApiError where that is too large, or asks for what cannot be done."""
+        self._check_size(schema, param)
+        try:
+            grammar = llguidance.LLMatcher.grammar_from_json_schema(
+                schema, overrides={"whitespace_pattern": r"[ \n]{0,4}"}
+            )
+        except ValueError as error:
+            raise ApiError(400, f"the JSON schema is wrong: {error}.", param=param) from error
+        matcher = llguidance.LLMatcher(self._open_library(), grammar, log_level=0, limits=_LIMITS)
+        if matcher.is_error():
+            reason = " ".join(matcher.get_error().split())[:300].rstrip(".")
+            raise ApiError(400, f"the JSON schema cannot be followed: {reason}.", param=param, code="invalid_schema")
+        return GrammarConstraint(matcher, self._vocab_size)
+
+    def _check_size(self, schema: dict[str, Any], param: str) -> None:
+        if depth_of(schema) > self._limits.schema_depth:
+            raise ApiError(400, f"the JSON schema is nested deeper than {self._limits.schema_depth}.", param=param)
+        if len(json.dumps(schema)) > self._limits.schema_bytes:
+            raise ApiError(400, f"the JSON schema is larger than {self._limits.schema_bytes} bytes.", param=param)
+
+    def _open_library(self) -> llguidance.LLTokenizer:
+        with self._lock:
+            if self._library is None:
+                wrapper = llguidance.TokenizerWrapper(_Vocabulary(self._tokenizer, self._vocab_size))
+                ends = sorted(each for each in self._tokenizer.eos_token_ids if each < self._vocab_size)
+                self._library = llguidance.LLTokenizer(
+                    wrapper, n_vocab=self._vocab_size, eos_token=ends, slices=llguidance.LLTokenizer.json_slices()
+                )
+            return self._library
+
+
+class GrammarConstraint:
+    """See `Constraint`."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+
+    def allowed(self) -> NDArray[np.intp]:
+        """The ids that may come next, ascending."""
+        mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        ids: NDArray[np.intp] = np.flatnonzero(np.unpackbits(mask, bitorder="little")[: self._vocab_size])
+        if self._matcher.is_error() or not len(ids):
+            raise ConstraintError("the answer cannot go on within the JSON schema: simplify it.")
+        return ids
+
+    def accept(self, token_id: int) -> None:
+        """The token was chosen."""
+        if not self._matcher.consume_token(token_id):
+            raise ConstraintError("the answer cannot go on within the JSON schema: simplify it.")
+
+
+class _Vocabulary:
+    """What `TokenizerWrapper` reads."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
+        self.bos_token_id = tokenizer.bos_token_id
+        ends = tokenizer.eos_token_ids
+        self.eos_token_id = min(ends) if ends else vocab_size - 1
+        self.special_token_ids: Sequence[int] = sorted(tokenizer.special_ids | ends)
+        self.tokens = [tokenizer.token_bytes(token_id) for token_id in range(vocab_size)]
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str) -> list[int]:
+        return self._tokenizer.encode_text(text)
+
+
+def depth_of(value: Any) -> int:
+    """How deep lists and objects are nested."""
+    deepest, level = 0, [value]
+    while level:
+        deepest += 1
+        inner: list[Any] = []
+        for each in level:
+            inner += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        level = [each for each in inner if isinstance(each, (dict, list))]
+    return deepest

@@ -1,0 +1,154 @@
+"""What stands before every route: keys, the name of the host, the size and the pace of bodies, and the log line."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ftllm_nb.serving.api_errors import ApiError, as_api_error
+from ftllm_nb.serving.event_stream import to_json
+from ftllm_nb.serving.options import ServerOptions
+
+CLIENT_CLOSED_REQUEST = 499
+"""As nginx logs it: the client went before it was answered."""
+
+
+_DISCARDED_BODIES = 8
+
+
+class Guard:
+    """ASGI middleware. `done(scope, status, seconds)` is called after each request; scope["notes"] has the details."""
+
+    def __init__(self, app: ASGIApp, options: ServerOptions, done: Callable[[Scope, int, float], None]) -> None:
+        self._app = app
+        self._options = options
+        self._done = done
+        self._keys = [key.encode() for key in options.api_keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        notes = scope["notes"] = {"client": (scope.get("client") or ("", 0))[0]}
+        answer = _Answer(send, self._options.limits.send_seconds)
+        try:
+            self._check(scope)
+            body = await self._read_body(scope, receive)
+            await self._app(scope, _replay(body, receive), answer.send)
+        except _Gone:
+            pass
+        except Exception as error:
+            notes["exception"] = error
+            if not answer.status:
+                await answer.fail(as_api_error(error))
+        finally:
+            self._done(scope, answer.status or CLIENT_CLOSED_REQUEST, time.monotonic() - started)
+
+    def _check(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        if self._keys:
+            scope["notes"]["client"] = f"key {self._check_key(headers.get(b'authorization', b''))}"
+        elif not self._options.is_public and not _is_local(headers.get(b"host", b"").decode("latin-1")):
+            # A page in a browser on this machine could reach the server under a name of its own.
+            raise ApiError(400, "the host must be named localhost or by its address.", code="wrong_host")
+
+    def _check_key(self, authorization: bytes) -> int:
+        scheme, _, given = authorization.partition(b" ")
+        # Every key is compared, in a time that does not depend on where they differ.
+        same = [hmac.compare_digest(key, given.strip()) for key in self._keys]
+        if scheme.lower() != b"bearer" or not any(same):
+            raise ApiError(401, "a valid API key is needed: Authorization: Bearer KEY.", code="invalid_api_key")
+        return same.index(True) + 1
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        limit = self._options.limits.body_bytes
+        deadline = time.monotonic() + self._options.limits.body_seconds
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            except asyncio.TimeoutError:
+                raise ApiError(408, "the body did not arrive in time.", code="body_timeout") from None
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            size += len(message.get("body", b""))
+            if size <= limit:
+                pieces.append(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
+            # What is too large is read to its end, within bounds: who still sends does not hear an answer.
+            if size > limit and (is_whole or size > _DISCARDED_BODIES * limit):
+                raise ApiError(413, f"the body is larger than {limit} bytes.", code="body_too_large")
+            if is_whole:
+                return b"".join(pieces)
+
+
+class _Gone(Exception):
+    """The client went before its body had arrived, or takes none of the answer."""
+
+
+class _Answer:
+    """Sends, within a time; knows the status that was sent."""
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._seconds = seconds
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """As ASGI's send; a client that does not read is left alone."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        try:
+            await asyncio.wait_for(self._send(message), self._seconds)
+        except (asyncio.TimeoutError, OSError):
+            raise _Gone from None
+
+    async def fail(self, error: ApiError) -> None:
+        """An error as the whole response."""
+        body = to_json(error.body())
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if error.status in (408, 413):
+            headers.append((b"connection", b"close"))
+        if error.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
+    """A receive that gives the body, then what comes after it."""
+    sent = False
+
+    async def replayed() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host header is empty, localhost or an address."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name in ("", "localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def client_of(scope: Scope) -> str:
+    """Who asks, for the fair queue: the key's number, else the address."""
+    return str(scope["notes"]["client"])

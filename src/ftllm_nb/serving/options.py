@@ -1,0 +1,58 @@
+"""What the server may be told, and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for; beyond it the answer is status 400, or 413 for `body_bytes`."""
+
+    body_bytes: int = 4 << 20
+    choices: int = 16
+    """n, and prompts of one completion, together."""
+    stop_strings: int = 16
+    stop_characters: int = 256
+    top_logprobs: int = 20
+    logit_biases: int = 1024
+    messages: int = 4096
+    tools: int = 128
+    schema_bytes: int = 64 << 10
+    schema_depth: int = 32
+    max_tokens: int = 1 << 20
+    body_seconds: float = 30.0
+    """For sending a request's body."""
+    send_seconds: float = 60.0
+    """For taking one piece of the answer."""
+    headers_seconds: float = 30.0
+    """For sending a request's headers."""
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """See `ftllm-nb server --help`. `kv_cache_bytes` None: half of the memory that is free after loading."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    api_keys: tuple[str, ...] = ()
+    model_name: str = "demo"
+    cors_origins: tuple[str, ...] = ()
+    max_batch: int = 32
+    max_queue: int = 256
+    chunked_prefill_size: int = 256
+    max_context_length: int | None = None
+    kv_cache_bytes: int | None = None
+    request_seconds: float = 600.0
+    shutdown_seconds: float = 10.0
+    ping_seconds: float = 10.0
+    log_text: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines can reach it."""
+        return self.host not in LOOPBACK
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")

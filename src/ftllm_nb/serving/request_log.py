@@ -1,0 +1,29 @@
+"""One line of JSON for each request, on stderr; what was asked and answered only where the options say so."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from datetime import datetime, timezone
+from typing import Any
+
+from starlette.types import Scope
+
+
+def write_line(scope: Scope, status: int, seconds: float) -> None:
+    """`scope["notes"]` holds what routes noted; of an exception the traceback is shown below the line."""
+    notes: dict[str, Any] = dict(scope["notes"])
+    exception = notes.pop("exception", None)
+    line = {
+        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "method": scope["method"],
+        "path": scope["path"][:200],
+        "status": status,
+        "seconds": round(seconds, 4),
+        **notes,
+    }
+    text = json.dumps(line, default=str)
+    if exception is not None and status >= 500:
+        text += "\n" + "".join(traceback.format_exception(exception)).rstrip()
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,192 @@
+"""The loaded model behind the routes: loading, closing, and the life of each request's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from ftllm_nb.engine.batching import BatchingEngine
+from ftllm_nb.engine.engine_thread import EngineThread
+from ftllm_nb.engine.request import Constraint, End, Request, Token
+from ftllm_nb.engine.sampling_settings import SamplingSettings, merge_settings
+from ftllm_nb.engine.scheduler import SchedulerLimits
+from ftllm_nb.errors import UsageError
+from ftllm_nb.loading import LoadedModel
+from ftllm_nb.memory import available_bytes
+from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.choices import Choice, Choices, timings
+from ftllm_nb.serving.constraints import Grammars
+from ftllm_nb.serving.metrics import Metrics
+from ftllm_nb.serving.options import ServerOptions
+from ftllm_nb.serving.protocol import Sampling
+from ftllm_nb.serving.text_pieces import TextPieces
+from ftllm_nb.serving.tool_calls import ToolForm, form_of
+from ftllm_nb.tokenizer import Tokenizer
+
+Result = TypeVar("Result")
+SEEDS = 2**64
+
+
+class Model:
+    """A loaded model, and the engine that answers with it."""
+
+    def __init__(self, loaded: LoadedModel, options: ServerOptions) -> None:
+        executor = loaded.executor
+        limit = options.kv_cache_bytes if options.kv_cache_bytes is not None else available_bytes() // 2
+        executor.pool.limit = limit // executor.block_bytes
+        if executor.pool.limit < 1:
+            raise UsageError(
+                f"--kv_cache_limit of {limit} bytes is less than one block of the cache, "
+                f"{executor.block_bytes} bytes for {executor.block_positions} tokens."
+            )
+        limits = SchedulerLimits(options.max_batch, options.chunked_prefill_size, options.max_context_length)
+        self.thread = EngineThread(executor)
+        self.engine = BatchingEngine(self.thread, limits, options.max_queue)
+        self.tokenizer: Tokenizer = loaded.tokenizer
+        self.generation_config = loaded.graph.generation_config
+        self.vocab_size = executor.vocab_size
+        self.grammars = Grammars(loaded.tokenizer, executor.vocab_size, options.limits)
+        spelled = (loaded.tokenizer.token_bytes(token_id) for token_id in range(loaded.tokenizer.vocab_size))
+        self.longest_token = max(map(len, spelled), default=1)
+        self.tool_form: ToolForm = form_of(loaded.tokenizer.template_source)
+        self._loaded = loaded
+
+    def close(self) -> None:
+        """End what runs and give threads and memory back."""
+        self.thread.close()
+        self._loaded.checkpoint.close()
+
+
+class Service:
+    """What the routes share. `model` is None while it loads."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.options = options
+        self.model: Model | None = None
+        self.closing = False
+        self.created = int(time.time())
+        self.metrics = Metrics(lambda: None if self.model is None else self.model.engine)
+        self._live: set[Choices] = set()
+        # Two, so that one long text does not make short ones wait.
+        self._workers = ThreadPoolExecutor(2, thread_name_prefix="ftllm-nb text")
+
+    def ready_model(self) -> Model:
+        """The model; ApiError 503 while it loads or when the server is closing."""
+        if self.closing:
+            raise ApiError(503, "the server is shutting down.", code="closing")
+        if self.model is None:
+            raise ApiError(503, "the model is still loading.", code="loading")
+        return self.model
+
+    def check_name(self, name: str | None) -> None:
+        """ApiError 404 unless the name is the model's."""
+        if name is not None and name != self.options.model_name:
+            message = f"the model {name[:100]!r} does not exist here; there is {self.options.model_name!r}."
+            raise ApiError(404, message, param="model", code="model_not_found")
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Work that takes a while, such as tokenizing, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+
+    def settings(self, body: Sampling, max_tokens: int | None, choice: int) -> SamplingSettings:
+        """How the choice with this number is sampled: each of several choices has a seed of its own."""
+        return merge_settings(
+            self.ready_model().generation_config,
+            max_tokens=max_tokens,
+            temperature=body.temperature,
+            top_p=body.top_p,
+            top_k=None if body.top_k is None else max(body.top_k, 0),
+            min_p=body.min_p,
+            presence_penalty=body.presence_penalty,
+            frequency_penalty=body.frequency_penalty,
+            repetition_penalty=body.repetition_penalty,
+            logit_bias=tuple((int(key), bias) for key, bias in (body.logit_bias or {}).items()),
+            seed=None if body.seed is None else (body.seed + choice) % SEEDS,
+        )
+
+    def new_choices(
+        self,
+        body: Sampling,
+        prompts: list[list[int]],
+        *,
+        max_tokens: int | None,
+        top_logprobs: int | None,
+        make_constraint: Callable[[], Constraint | None],
+        client: str,
+    ) -> Choices:
+        """`body.n` choices for each prompt, submitted. Raises what `BatchingEngine.submit` does."""
+        model = self.ready_model()
+        choices = Choices(model.engine)
+        for prompt_ids in prompts:
+            for number in range(body.n or 1):
+                settings = self.settings(body, max_tokens, number)
+                constraint = make_constraint()
+
+                def make(
+                    listen: Callable[[Token | End], None],
+                    prompt_ids: list[int] = prompt_ids,
+                    settings: SamplingSettings = settings,
+                    constraint: Constraint | None = constraint,
+                ) -> Request:
+                    return Request(
+                        prompt_ids,
+                        settings,
+                        listen,
+                        stop_token_ids=model.tokenizer.eos_token_ids,
+                        constraint=constraint,
+                        top_logprobs=top_logprobs,
+                        client=client,
+                    )
+
+                choices.add(make, TextPieces(model.tokenizer.stream_decoder(), body.stop_strings))
+        choices.submit()
+        return choices
+
+    @asynccontextmanager
+    async def answering(self, choices: Choices, notes: dict[str, Any]) -> AsyncIterator[None]:
+        """While a request is answered: it ends in time, at the latest when this is left, and is counted."""
+        self._live.add(choices)
+        late = ApiError(504, f"the answer took more than {self.options.request_seconds:g} s.", code="timeout")
+        timer = asyncio.get_running_loop().call_later(self.options.request_seconds, choices.abort, late)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._live.discard(choices)
+            choices.cancel()
+            for choice in choices.choices:
+                self.metrics.answer_done(choice.request, choice.reason or "cancelled")
+            notes.update(_notes(choices.choices))
+
+    def close_soon(self) -> None:
+        """New requests are refused from now on."""
+        self.closing = True
+
+    def end_answers(self) -> None:
+        """End what is still being answered, with a sentence."""
+        for choices in list(self._live):
+            choices.abort(ApiError(503, "the server is shutting down.", code="closing"))
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        if self.model is not None:
+            self.model.close()
+
+
+def _notes(choices: list[Choice]) -> dict[str, Any]:
+    """What the log says of a request's answers."""
+    request = choices[0].request
+    return {
+        "prompt_tokens": request.prompt_tokens,
+        "cached_tokens": request.cached_tokens,
+        "answer_tokens": sum(choice.request.answer_tokens for choice in choices),
+        "choices": len(choices),
+        "preemptions": sum(choice.request.preemptions for choice in choices),
+        "finish_reason": choices[0].reason or "cancelled",
+        **{key: value for key, value in timings(choices).items() if key.endswith("_ms")},
+    }

@@ -1,0 +1,259 @@
+"""Continuous batching over an executor without a model: every answer is what it would be alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftllm_nb.engine.request import End, Request, Token
+from ftllm_nb.engine.sampling_settings import SamplingSettings
+from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits, context_tokens
+from ftllm_nb.errors import EngineError
+from tests.engine.paged_executor import PagedExecutor, answer_alone, same_logprobs
+
+TOP = 3
+
+
+@dataclass
+class Heard:
+    """What a listener was told."""
+
+    tokens: list[Token] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+
+    def __call__(self, event: Token | End) -> None:
+        assert not self.ends
+        (self.tokens if isinstance(event, Token) else self.ends).append(event)  # type: ignore[arg-type]
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [token.token_id for token in self.tokens]
+
+
+def new_request(prompt: list[int], max_tokens: int | None = 5, client: str = "", **options: object) -> Request:
+    chosen = SamplingSettings(max_tokens=max_tokens, **options)  # type: ignore[arg-type]
+    return Request(prompt, chosen, Heard(), stop_token_ids=[0], top_logprobs=TOP, client=client)
+
+
+def heard(request: Request) -> Heard:
+    assert isinstance(request.listen, Heard)
+    return request.listen
+
+
+def check_answer(request: Request, most: int) -> None:
+    prompt = request.token_ids[: request.prompt_tokens]
+    tokens, rows, reason = answer_alone(prompt, request.settings, [0], most)
+    told = heard(request)
+    assert told.token_ids == tokens
+    assert told.ends == [End(reason)]
+    for token, logits in zip(told.tokens, rows, strict=True):
+        assert token.logprobs is not None
+        same_logprobs(token.logprobs, logits, token.token_id, TOP)
+
+
+def run_all(scheduler: Scheduler, most_steps: int = 5000) -> None:
+    for _ in range(most_steps):
+        if scheduler.is_idle:
+            return
+        scheduler.step()
+    raise AssertionError("the scheduler does not come to an end")
+
+
+PROMPTS = st.lists(st.integers(1, 2), min_size=1, max_size=25)
+SETTINGS = st.builds(
+    SamplingSettings,
+    do_sample=st.booleans(),
+    top_k=st.sampled_from([0, 5]),
+    top_p=st.sampled_from([0.7, 1.0]),
+    repetition_penalty=st.sampled_from([1.0, 1.3]),
+    presence_penalty=st.sampled_from([0.0, 0.5]),
+    frequency_penalty=st.sampled_from([0.0, -0.5]),
+    logit_bias=st.sampled_from([(), ((3, 2.0), (5, -100.0))]),
+    seed=st.integers(0, 3),
+    max_tokens=st.one_of(st.none(), st.integers(1, 12)),
+)
+
+
+@given(
+    asked=st.lists(
+        st.tuples(PROMPTS, SETTINGS, st.integers(0, 12), st.one_of(st.none(), st.integers(0, 20))),
+        min_size=1,
+        max_size=8,
+    ),
+    block=st.sampled_from([1, 3, 4]),
+    limit=st.one_of(st.none(), st.integers(8, 60)),
+    limits=st.builds(SchedulerLimits, max_batch=st.integers(1, 5), chunk_tokens=st.integers(5, 20)),
+    stops=st.sets(st.integers(0, 30)),
+)
+@settings(max_examples=200, deadline=None)
+def test_an_answer_is_the_same_alone_and_in_any_company(
+    asked: list[tuple[list[int], SamplingSettings, int, int | None]],
+    block: int,
+    limit: int | None,
+    limits: SchedulerLimits,
+    stops: set[int],
+) -> None:
+    """Requests join at any step, some leave, steps are stopped, prefixes are shared, the cache is too small."""
+    executor = PagedExecutor(block_positions=block, limit=limit)
+    scheduler = Scheduler(executor, limits)
+    context = context_tokens(executor, limits)
+    requests: list[Request | None] = [None] * len(asked)
+    for step in range(5000):
+        for number, (prompt, chosen, arrival, departure) in enumerate(asked):
+            if step == arrival and len(prompt) <= context:
+                request = Request(prompt, chosen, Heard(), stop_token_ids=[0], top_logprobs=TOP)
+                requests[number] = request
+                scheduler.add(request)
+            leaving = requests[number]
+            if leaving is not None and departure is not None and step == arrival + departure:
+                leaving.cancelled = True
+        if step in stops:
+            executor.request_stop()
+        scheduler.step()
+        executor.clear_stop()
+        if scheduler.is_idle and step > 13:
+            break
+    assert scheduler.is_idle
+    for request in requests:
+        if request is None:
+            continue
+        if heard(request).ends == [End("cancelled")]:
+            whole, *_ = answer_alone(request.token_ids[: request.prompt_tokens], request.settings, [0], 200)
+            assert whole[: request.answer_tokens] == heard(request).token_ids
+        else:
+            check_answer(request, request.most_tokens)
+    assert executor.pool.counts.used == 0
+
+
+def test_a_full_cache_preempts_and_answers_stay_the_same() -> None:
+    executor = PagedExecutor(limit=20)
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=4, chunk_tokens=16))
+    requests = [new_request([number, *range(1, 12)], 40, do_sample=True, seed=number) for number in range(1, 5)]
+    for request in requests:
+        scheduler.add(request)
+    run_all(scheduler)
+    for request in requests:
+        check_answer(request, 40)
+    assert scheduler.counts.preemptions > 0
+    assert requests[0].preemptions == 0, "who came first goes on"
+
+
+def test_a_prefix_is_computed_once() -> None:
+    executor = PagedExecutor()
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=4, chunk_tokens=16))
+    prefix = [1, 2] * 10
+    for tail in (3, 4):
+        scheduler.add(new_request([*prefix, tail], 1))
+    run_all(scheduler)
+    # The second one waits until the first has computed what they share: five blocks of four.
+    assert sum(map(sum, executor.step_tokens)) == 21 + 1
+    assert scheduler.counts.cached_tokens == 20
+    executor.step_tokens.clear()
+    request = new_request([*prefix], 1)
+    scheduler.add(request)
+    run_all(scheduler)
+    # The last token has to run for its logits, and its block with it.
+    assert executor.step_tokens == [[4]] and request.cached_tokens == 16
+
+
+def test_an_answer_is_found_by_the_next_turn() -> None:
+    executor = PagedExecutor()
+    scheduler = Scheduler(executor, SchedulerLimits())
+    first = new_request([5, 6, 7], 9, logit_bias=((0, -100.0),))
+    scheduler.add(first)
+    run_all(scheduler)
+    second = new_request([*first.token_ids, 8], 1)
+    scheduler.add(second)
+    run_all(scheduler)
+    # Of the twelve tokens eleven were run: two full blocks.
+    assert second.cached_tokens == 8
+    check_answer(second, 1)
+
+
+def test_prompts_share_a_step_and_decoding_goes_on_beside_them() -> None:
+    executor = PagedExecutor(max_step_tokens=16)
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=4, chunk_tokens=12))
+    decoding = new_request([1], 30, logit_bias=((0, -100.0),))
+    scheduler.add(decoding)
+    scheduler.step()
+    scheduler.add(new_request([2] * 60, 1))
+    scheduler.step()
+    scheduler.add(new_request([3] * 3, 1))
+    scheduler.step()
+    assert executor.step_tokens == [[1], [1, 11], [1, 8, 3]]
+    run_all(scheduler)
+    # One token of the decoding request in every step, however long the prompts are.
+    assert all(tokens[0] == 1 and sum(tokens) <= 12 for tokens in executor.step_tokens)
+
+
+def test_the_queue_is_fair_between_clients() -> None:
+    scheduler = Scheduler(PagedExecutor(), SchedulerLimits(max_batch=1, chunk_tokens=16))
+    order: list[str] = []
+    for client in ["many"] * 5 + ["few"] * 2:
+        request = new_request([1, 2, 3], 1, client)
+        request.listen = lambda event, client=client: order.append(client) if isinstance(event, End) else None
+        scheduler.add(request)
+    run_all(scheduler)
+    assert order == ["many", "few", "many", "few", "many", "many", "many"]
+
+
+def test_a_failed_step_ends_its_requests_and_no_others() -> None:
+    def fail(steps: list[object]) -> None:
+        if len(steps) == 2:
+            raise MemoryError
+
+    executor = PagedExecutor(before_step=fail)  # type: ignore[arg-type]
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=2, chunk_tokens=16))
+    requests = [new_request([number] * 3, 2, logit_bias=((0, -100.0),)) for number in (1, 2, 3)]
+    for request in requests:
+        scheduler.add(request)
+    run_all(scheduler)
+    for request in requests[:2]:
+        (end,) = heard(request).ends
+        assert end.reason == "failed" and isinstance(end.error, EngineError) and "memory" in str(end.error)
+    check_answer(requests[2], 2)
+    assert executor.pool.counts.used == 0
+
+
+def test_blocks_that_someone_else_holds_end_a_lone_request_with_a_sentence() -> None:
+    executor = PagedExecutor(limit=3)
+    taken = [executor.pool.take(), executor.pool.take()]
+    scheduler = Scheduler(executor, SchedulerLimits())
+    request = new_request([1] * 6, 1)
+    scheduler.add(request)
+    run_all(scheduler)
+    (end,) = heard(request).ends
+    assert isinstance(end.error, EngineError) and "cache is full" in str(end.error)
+    executor.pool.release(taken)
+    assert executor.pool.counts.used == 0
+
+
+class OnlyOdd:
+    """A constraint: odd ids, and the end after three of them."""
+
+    def __init__(self) -> None:
+        self.accepted: list[int] = []
+
+    def allowed(self) -> object:
+        import numpy as np
+
+        return np.array([0]) if len(self.accepted) == 3 else np.arange(1, 23, 2)
+
+    def accept(self, token_id: int) -> None:
+        self.accepted.append(token_id)
+
+
+@pytest.mark.parametrize("do_sample", [False, True])
+def test_a_constraint_says_what_may_come_next(do_sample: bool) -> None:
+    scheduler = Scheduler(PagedExecutor(), SchedulerLimits())
+    constraint = OnlyOdd()
+    chosen = SamplingSettings(do_sample=do_sample, seed=3, max_tokens=9)
+    told = Heard()
+    request = Request([1, 2], chosen, told, stop_token_ids=[0], constraint=constraint)  # type: ignore[arg-type]
+    scheduler.add(request)
+    run_all(scheduler)
+    assert len(told.token_ids) == 3 and all(token % 2 for token in told.token_ids)
+    assert told.ends == [End("stop")] and constraint.accepted == [*told.token_ids, 0]
