@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ftllm_nb.errors import UsageError
 from ftllm_nb.llm.absent import ABSENT_METHODS, absent
 from ftllm_nb.llm.async_stream import iterate_in_thread
-from ftllm_nb.llm.requests import History, Query, Request, cache_bytes, conversation
+from ftllm_nb.llm.requests import (
+    History,
+    Query,
+    Request,
+    cache_bytes,
+    conversation,
+    end_token_ids,
+    last_message,
+    thinking_variable,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
     from ftllm_nb.engine.generation import GenerationStats, GenerationTask
     from ftllm_nb.loading import LoadedModel
     from ftllm_nb.tokenizer import Tokenizer
+
+    Logits = NDArray[np.float32]
 
 Result = TypeVar("Result")
 
@@ -52,7 +63,7 @@ class Model:
         self._engine = EngineThread(loaded.executor)
         self._session = Session(self._engine)
         self._context = loaded.executor.max_positions
-        self._end_ids = loaded.tokenizer.eos_token_ids | _token_ids(loaded.tokenizer, eos_token)
+        self._end_ids = loaded.tokenizer.eos_token_ids | end_token_ids(loaded.tokenizer, eos_token)
         self._handles: dict[int, GenerationTask] = {}
         self._next_handle = itertools.count()
         self.system_prompt = system_prompt
@@ -194,8 +205,7 @@ class Model:
 
     def abort_handle(self, handle: int) -> None:
         """End a launched answer; whoever streams it gets no more. Harmless once it has ended."""
-        task = self._handles.get(handle)
-        if task is not None:
+        if (task := self._handles.get(handle)) is not None:
             self._session.cancel(task)
 
     def stream_response_async(
@@ -231,20 +241,18 @@ class Model:
     ) -> tuple[str, list[tuple[str, str]]]:
         """The answer, and the history with this turn. `settings`: as of `response`; `tokenizer` is not looked at."""
         answer = self.response(query, history, **settings)
-        return answer, [*(history or ()), (_message(query), answer)]
+        return answer, [*(history or ()), (last_message(query), answer)]
 
     def stream_chat(
         self, tokenizer: object, query: Query, history: History | None = None, **settings: Any
     ) -> Generator[tuple[str, list[tuple[str, str]]], None, None]:
         """The answer so far, and the history with it, each time that there is more."""
-        earlier, message = list(history or ()), _message(query)
+        earlier, message = list(history or ()), last_message(query)
         with closing(self.stream_response(query, history, one_by_one=False, **settings)) as answers:
             for answer in answers:
                 yield answer, [*earlier, (message, answer)]
 
-    def response_logits(
-        self, query: Query, history: History | None = None, tokenizer: object = None
-    ) -> NDArray[np.float32]:
+    def response_logits(self, query: Query, history: History | None = None, tokenizer: object = None) -> Logits:
         """The logits of the token that would follow the prompt: float32 [vocab_size]."""
         return self._session.logits(self.prompt_ids(query, history))
 
@@ -265,12 +273,10 @@ class Model:
             return self.tokenizer.apply_chat_template(conversation, add_generation_prompt, tools, **variables)
         return self.tokenizer.render_chat(conversation, add_generation_prompt, tools, **variables)
 
-    def get_prompt(
-        self, query: Query, history: History | None = None, *, enable_thinking: bool | None = None
-    ) -> str:
+    def get_prompt(self, query: Query, history: History | None = None, *, enable_thinking: bool | None = None) -> str:
         """The prompt as text, to read."""
         messages = conversation(query, history, self.system_prompt)
-        return self.tokenizer.render_chat(messages, **_variables(enable_thinking))
+        return self.tokenizer.render_chat(messages, **thinking_variable(enable_thinking))
 
     def prompt_ids(
         self,
@@ -281,7 +287,7 @@ class Model:
     ) -> list[int]:
         """The token ids that `stream_response` would run for this query."""
         messages = conversation(query, history, self.system_prompt)
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt, **_variables(enable_thinking))
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt, **thinking_variable(enable_thinking))
 
     def get_input_token_len(self, query: Query, history: History | None = None) -> int:
         """How many tokens the prompt of this query has."""
@@ -309,8 +315,7 @@ class Model:
         from ftllm_nb.engine.session import Session
 
         session = Session(self._engine)
-        for _ in session.generate([0, 0], SamplingSettings(max_tokens=2)):
-            pass
+        list(session.generate([0, 0], SamplingSettings(max_tokens=2)))
         session.forget()
 
     def stop(self) -> None:
@@ -385,8 +390,7 @@ class Model:
                 if piece:
                     text += piece
                     yield piece if one_by_one else text
-        piece = decoder.finish()
-        if piece and task.stats.finish_reason != "stopped":
+        if (piece := decoder.finish()) and task.stats.finish_reason != "stopped":
             yield piece if one_by_one else text + piece
 
     def _take_handle(self, handle: int) -> GenerationTask:
@@ -394,22 +398,3 @@ class Model:
         if task is None:
             raise UsageError(f"there is no answer with the handle {handle!r}, or it was streamed before.")
         return task
-
-
-def _variables(enable_thinking: bool | None) -> dict[str, Any]:
-    return {} if enable_thinking is None else {"enable_thinking": enable_thinking}
-
-
-def _message(query: Query) -> str:
-    """The text of what was asked last."""
-    return query if isinstance(query, str) else str(query[-1].get("content", ""))
-
-
-def _token_ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> frozenset[int]:
-    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
-        raise UsageError(f"eos_token must be a list of tokens, not {tokens!r}.")
-    ids = {token: tokenizer.token_to_id(token) for token in tokens}
-    unknown = [token for token, token_id in ids.items() if token_id is None]
-    if unknown:
-        raise UsageError(f"eos_token {unknown[0]!r} is no token of this model.")
-    return frozenset(token_id for token_id in ids.values() if token_id is not None)

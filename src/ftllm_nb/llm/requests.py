@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftllm_nb.tokenizer import Tokenizer
 
 Query = str | Sequence[dict[str, Any]]
 """A user's message, or a whole conversation of {"role": …, "content": …}."""
@@ -68,3 +71,24 @@ def cache_bytes(limit: str | int | float) -> int:
     if not 0 < value < 1e18:
         raise UsageError(f'the limit of the KV cache must be a size such as "500m" or "2g", not {limit!r}.')
     return int(value)
+
+
+def thinking_variable(enable_thinking: bool | None) -> dict[str, Any]:
+    """What the chat template is told besides the messages."""
+    return {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+
+
+def last_message(query: Query) -> str:
+    """The text of what was asked last."""
+    return query if isinstance(query, str) else str(query[-1].get("content", ""))
+
+
+def end_token_ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> frozenset[int]:
+    """The ids of tokens as the vocabulary spells them. Raises `UsageError` for others."""
+    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
+        raise UsageError(f"eos_token must be a list of tokens, not {tokens!r}.")
+    ids = {token: tokenizer.token_to_id(token) for token in tokens}
+    unknown = [token for token, token_id in ids.items() if token_id is None]
+    if unknown:
+        raise UsageError(f"eos_token {unknown[0]!r} is no token of this model.")
+    return frozenset(token_id for token_id in ids.values() if token_id is not None)
