@@ -187,7 +187,7 @@ def test_forbidden_ids_are_never_taken(temperature: float) -> None:
     logits = np.array([5, 4, 3, 2, 1], np.float32)
     before = logits.copy()
     sampler = Sampler(SamplingSettings(do_sample=True, temperature=temperature, top_k=0, seed=1), [], 5)
-    taken = {sampler.next_token(logits, frozenset({0, 3, 99})) for _ in range(200)}
+    taken = {sampler.next_token(logits, forbidden=frozenset({0, 3, 99})) for _ in range(200)}
     assert taken == ({1} if temperature == 0 else {1, 2, 4})
     assert np.array_equal(logits, before)
     with pytest.raises(EngineError, match="every token"):

@@ -18,6 +18,8 @@ WORDS = (
     "{ } <s> </s> 你好 世界 今天 天气 怎么样 数学 日本語 привет мир 🙂 think thought user_role tool_call"
 ).split(" ")
 
+SYMBOLS = ("<_user>", "<_bot>", "<_end>", "<_system>")
+
 QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -358,7 +360,7 @@ FOLDERS: dict[str, Callable[[Path], Path]] = {
     "sentencepiece legacy": lambda folder: write_sentencepiece(folder, legacy=True),
     "sentencepiece symbols": lambda folder: write_sentencepiece(
         folder,
-        symbols=("<_user>", "<_bot>", "<_end>", "<_system>"),
+        symbols=SYMBOLS,
         chat_template=chat_templates.ROLE_TOKENS,
     ),
     "sentencepiece without prefix": lambda folder: write_sentencepiece(folder, add_prefix_space=False),
@@ -368,7 +370,7 @@ FOLDERS: dict[str, Callable[[Path], Path]] = {
     ),
     "sentencepiece without class, symbols": lambda folder: write_sentencepiece(
         folder,
-        symbols=("<_user>", "<_bot>", "<_end>", "<_system>"),
+        symbols=SYMBOLS,
         tokenizer_class=None,
         chat_template=chat_templates.ROLE_TOKENS,
     ),

@@ -20,7 +20,7 @@ from ftllm_nb.cli.parser import CommandParser
 from ftllm_nb.cli.presets import apply_presets
 from ftllm_nb.errors import FtllmError
 
-GROUPS = ("Talk", "Models", "Speed", "This program")
+GROUPS = ("Talk", "Serve", "Models", "Speed", "This program")
 EXAMPLES = ("ftllm-nb chat", "ftllm-nb chat Qwen/Qwen2.5-0.5B-Instruct --dtype int8")
 ASKS_ABOUT_ITSELF = {"-h", "--help", "--version"}
 """Answered also where the user's settings are wrong."""

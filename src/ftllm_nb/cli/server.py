@@ -20,6 +20,11 @@ from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.errors import UsageError
 
 ALIASES = ("serve",)
+GROUP = "Serve"
+EXAMPLES = (
+    "ftllm-nb server -p ~/Qwen2.5-0.5B-Instruct -t 4 --port 8080",
+    "ftllm-nb server Qwen/Qwen2.5-0.5B-Instruct --dtype int8 --host 0.0.0.0 --api_key SECRET",
+)
 KEY_VARIABLE = "FTLLM_NB_API_KEY"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -132,7 +137,13 @@ def run(args: argparse.Namespace) -> int:
         run_server(
             options,
             lambda: load(
-                path, EngineOptions(**engine_options(args)), graph=args.custom, progress=bar.update, warn=bar.warn
+                path,
+                EngineOptions(**engine_options(args)),
+                graph=args.custom,
+                revision=args.revision,
+                cache_dir=args.cache_dir,
+                progress=bar.update,
+                warn=bar.warn,
             ),
             lambda sentence: print(sentence, file=sys.stderr, flush=True),
         )
