@@ -143,8 +143,9 @@ def test_completions_continue_prompts(client: openai.OpenAI) -> None:
     assert [choice.index for choice in plain.choices] == [0, 1]
     for choice in plain.choices:
         assert choice.logprobs is not None and choice.logprobs.tokens is not None
-        assert "".join(choice.logprobs.tokens) == choice.text and choice.finish_reason == "length"
-        assert len(choice.logprobs.top_logprobs or []) == 4
+        assert "".join(choice.logprobs.tokens) == choice.text
+        assert len(choice.logprobs.top_logprobs or []) == len(choice.logprobs.tokens) <= 4
+        assert choice.finish_reason == "stop" or len(choice.logprobs.tokens) == 4
     with llm.model("demo", threads=1) as model:
         ids = model.tokenizer.encode_prompt(prompt)
         trusted = client.completions.create(model="demo", prompt=ids, temperature=0)
@@ -162,8 +163,8 @@ def test_penalties_and_biases_change_the_answer(client: openai.OpenAI) -> None:
         model="demo", messages=SUM, temperature=0, logit_bias={str(four): -100}, max_tokens=5
     )
     assert "4" not in (answer.choices[0].message.content or "")
-    repeated = "Count from 3 to 9."
-    assert ask(client, repeated, frequency_penalty=2, presence_penalty=2, max_tokens=20) != ask(client, repeated)
+    repeated = "Count from 1 to 20."
+    assert ask(client, repeated, frequency_penalty=2, presence_penalty=2, max_tokens=60) != ask(client, repeated)
 
 
 def test_json_objects_and_schemas_are_followed(client: openai.OpenAI) -> None:
