@@ -1,0 +1,52 @@
+"""Whole numbers of 4 or 8 bits side by side in int32 words, as the compressed-tensors package lays them.
+
+A number is stored as itself plus half the range, unsigned; the first one lies in the lowest bits of the first word, and
+the last word is filled up with zero bits. Weights are packed along the columns, zero points along the rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD_BITS = 32
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Words that `count` numbers of `bits` bits fill."""
+    return -(-count * bits // WORD_BITS)
+
+
+def pack(values: NDArray[np.int8], bits: int) -> NDArray[np.int32]:
+    """int8 [rows, columns], −2^(bits−1) … 2^(bits−1) − 1, as int32 [rows, words]; `bits` is 4 or 8."""
+    rows, columns = values.shape
+    unsigned = np.zeros((rows, packed_size(columns, bits) * WORD_BITS // bits), np.uint8)
+    unsigned[:, :columns] = values.view(np.uint8) + np.uint8(1 << (bits - 1))
+    if bits == 4:
+        unsigned = (unsigned[:, 0::2] & np.uint8(15)) | (unsigned[:, 1::2] << np.uint8(4))
+    return unsigned.view("<i4")
+
+
+def unpack(words: NDArray[np.int32], bits: int, columns: int) -> NDArray[np.int8]:
+    """The int8 [rows, columns] of which `pack` made these int32 [rows, words]."""
+    unsigned = unpack_unsigned(words, bits, columns)
+    return (unsigned - np.uint8(1 << (bits - 1))).view(np.int8)
+
+
+def unpack_unsigned(words: NDArray[np.int32], bits: int, columns: int) -> NDArray[np.uint8]:
+    """As `unpack`, half the range left added: uint8 [rows, columns]."""
+    stored = np.ascontiguousarray(words, "<i4").view(np.uint8)
+    if bits == 4:
+        halves = np.stack((stored & np.uint8(15), stored >> np.uint8(4)), axis=-1)
+        stored = halves.reshape(len(words), -1)
+    return np.ascontiguousarray(stored[:, :columns])
+
+
+def pack_zero_points(zero_points: NDArray[np.int8], bits: int) -> NDArray[np.int32]:
+    """int8 [rows, groups] as int32 [words, groups]: packed along the rows."""
+    return np.ascontiguousarray(pack(np.ascontiguousarray(zero_points.T), bits).T)
+
+
+def unpack_zero_points(words: NDArray[np.int32], bits: int, rows: int) -> NDArray[np.int8]:
+    """The int8 [rows, groups] of which `pack_zero_points` made these int32 [words, groups]."""
+    return np.ascontiguousarray(unpack(np.ascontiguousarray(words.T), bits, rows).T)

@@ -1,0 +1,116 @@
+"""How one kind of module is stored in the compressed-tensors layout: an entry of `config_groups`, in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import CheckpointError
+
+PACK_QUANTIZED = "pack-quantized"
+"""Numbers packed into int32 words: `weight_packed`."""
+INT_QUANTIZED = "int-quantized"
+"""A number a byte: `weight` of type int8; what vLLM takes for int8 activations."""
+NAIVE_QUANTIZED = "naive-quantized"
+"""Stored as int-quantized."""
+LAYOUTS = (PACK_QUANTIZED, INT_QUANTIZED, NAIVE_QUANTIZED)
+BITS = (4, 8)
+CHANNEL, GROUP = "channel", "group"
+STRATEGIES = (CHANNEL, GROUP)
+COLUMNS_MULTIPLE = 32
+"""Sizes of groups are multiples of this: what the kernels walk."""
+
+
+@dataclass(frozen=True)
+class WeightScheme:
+    """How matrices are stored: `bits` a number (4 or 8), a scale for each `group` columns of each row (0: for each
+    row), a zero point beside each scale unless `symmetric`. `layout`: one of `LAYOUTS`.
+
+    `int8_activations`: inputs are meant to be rounded to int8, a scale a token, while the model runs.
+    """
+
+    bits: int
+    group: int = 0
+    symmetric: bool = True
+    layout: str = PACK_QUANTIZED
+    int8_activations: bool = False
+
+    def groups(self, columns: int) -> int:
+        """Scales of a row of so many columns."""
+        return columns // self.group if self.group else 1
+
+    @property
+    def name(self) -> str:
+        """As `--dtype` names it: int8, int4g128."""
+        return f"int{self.bits}" + (f"g{self.group}" if self.group else "")
+
+
+def write_scheme(scheme: WeightScheme, targets: Sequence[str] = ("Linear",)) -> dict[str, Any]:
+    """The entry of `config_groups` for modules that `targets` name: classes, names, or "re:" and an expression."""
+    weights: dict[str, Any] = {
+        "num_bits": scheme.bits,
+        "type": "int",
+        "symmetric": scheme.symmetric,
+        "strategy": GROUP if scheme.group else CHANNEL,
+        "group_size": scheme.group or None,
+        "dynamic": False,
+    }
+    activations = None
+    if scheme.int8_activations:
+        activations = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}
+    return {
+        "targets": list(targets),
+        "weights": weights,
+        "input_activations": activations,
+        "output_activations": None,
+        "format": scheme.layout,
+    }
+
+
+def read_scheme(entry: dict[str, Any], layout: str, where: str) -> WeightScheme:
+    """The scheme that an entry of `config_groups` describes; `layout`: the config's, for entries without their own.
+
+    Raises CheckpointError, which begins with `where`, for what cannot be read.
+    """
+    layout = entry.get("format") or layout
+    if layout not in LAYOUTS:
+        raise CheckpointError(f"{where} has the format {shown(layout)}; supported are {', '.join(LAYOUTS)}.")
+    weights = entry.get("weights")
+    if not isinstance(weights, dict):
+        raise CheckpointError(f"{where} has the weights {shown(weights)}, but an object was expected.")
+    if weights.get("type", "int") != "int":
+        raise CheckpointError(f"{where} has weights of the type {shown(weights.get('type'))}; supported is int.")
+    bits = weights.get("num_bits", 8)
+    if type(bits) is not int or bits not in BITS:
+        raise CheckpointError(f"{where} has the num_bits {shown(bits)}; supported are {_listed(BITS)}.")
+    if weights.get("actorder") in ("group", "dynamic", True):
+        raise CheckpointError(
+            f"{where} orders columns by activation (actorder {shown(weights['actorder'])}), which is not supported: "
+            'quantize with actorder "weight" or none.'
+        )
+    symmetric = weights.get("symmetric", True)
+    if type(symmetric) is not bool:
+        raise CheckpointError(f"{where} has the symmetric {shown(symmetric)}, but true or false was expected.")
+    return WeightScheme(bits, _group(weights, where), symmetric, layout, entry.get("input_activations") is not None)
+
+
+def _group(weights: dict[str, Any], where: str) -> int:
+    """Columns of a group, 0 for the whole row."""
+    size, strategy = weights.get("group_size"), weights.get("strategy")
+    if strategy is None:
+        strategy = "tensor" if size is None else CHANNEL if size == -1 else GROUP
+    if strategy not in STRATEGIES:
+        raise CheckpointError(f"{where} has the strategy {shown(strategy)}; supported are {_listed(STRATEGIES)}.")
+    if strategy == CHANNEL:
+        return 0
+    if type(size) is not int or size <= 0 or size % COLUMNS_MULTIPLE:
+        raise CheckpointError(
+            f"{where} has the group_size {shown(size)}; supported are multiples of {COLUMNS_MULTIPLE}."
+        )
+    return size
+
+
+def _listed(names: Sequence[object]) -> str:
+    return " and ".join(str(name) for name in names)
