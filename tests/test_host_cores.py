@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from ftllm_nb import host_cores
+from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import UsageError
-from ftllm_nb.host_cores import cpu_quota, default_threads, require_threads, usable_cores, worker_count
+from ftllm_nb.host_cores import cpu_quota, default_threads, require_threads, usable_cores, worker_count, worker_cpus
 
 VERSION_2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 VERSION_1 = (
@@ -142,3 +143,28 @@ def test_more_threads_than_cores_run_as_many_as_there_are(
 def test_numbers_of_threads_out_of_bounds(threads: object) -> None:
     with pytest.raises(UsageError, match=r"from 1 to 1024, a whole number, not "):
         require_threads(threads)  # type: ignore[arg-type]
+
+
+def test_workers_are_spread_over_cores_before_second_threads_of_a_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_cores, "_affinity", lambda: {0, 1, 2, 3, 6, 7})
+    monkeypatch.setattr(host_cores.os, "sched_setaffinity", print, raising=False)
+    write(
+        tmp_path,
+        {
+            f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list": f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}\n"
+            for cpu in range(8)
+        },
+    )
+    assert worker_cpus(3, tmp_path) == [0, 2, 6]
+    assert worker_cpus(6, tmp_path) == [0, 2, 6, 1, 3, 7]
+    assert worker_cpus(8, tmp_path) == [0, 2, 6, 1, 3, 7, 0, 2]
+
+
+def test_a_system_that_pins_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(host_cores.os, "sched_setaffinity", raising=False)
+    assert worker_cpus(2) is None
+    said: list[str] = []
+    EngineOptions(threads=1, pin=True).check(said.append)
+    assert said == ["threads are not pinned: this system lets no program choose their cores."]

@@ -9,7 +9,7 @@ from os import PathLike
 
 from ftllm_nb import engine as engine_package
 from ftllm_nb.errors import UsageError
-from ftllm_nb.host_cores import default_threads, require_threads, worker_count
+from ftllm_nb.host_cores import default_threads, require_threads, worker_count, worker_cpus
 from ftllm_nb.quant import weight_formats
 
 INTERMEDIATE_TYPES = ("auto", "float32", "float16", "bfloat16")
@@ -23,8 +23,9 @@ Warn = Callable[[str], None]
 class EngineOptions:
     """`dtype`: of the weights in memory, "auto" for the checkpoint's own; `embedding_dtype`: of the embedding and the
     matrix that makes logits, "auto" for `dtype`, but 8 bits where that has 4; `dtype_config`: a file with exceptions
-    (see engine/weight_types.py). `threads` None: the usable physical cores. `atype`: intermediates are float32
-    whichever is named, but with bfloat16 products with bfloat16 weights round what they read to that, on CPUs with AMX.
+    (see engine/weight_types.py). `threads` None: the usable physical cores; `pin`: each stays on one of them.
+    `atype`: intermediates are float32 whichever is named, but with bfloat16 products with bfloat16 weights round what
+    they read to that, on CPUs with AMX.
     """
 
     dtype: str = "auto"
@@ -33,6 +34,7 @@ class EngineOptions:
     kv_cache_dtype: str = "float16"
     atype: str = "auto"
     threads: int | None = None
+    pin: bool = False
     engine: str = "compiled"
 
     def check(self, warn: Warn) -> int:
@@ -47,6 +49,8 @@ class EngineOptions:
             warn("intermediates stay float32: atype float16 is accepted for command lines written for fastllm.")
         if self.atype == "bfloat16":
             warn("intermediates stay float32: with atype bfloat16 only products with bfloat16 weights round theirs.")
+        if self.pin and worker_cpus(1) is None:
+            warn("threads are not pinned: this system lets no program choose their cores.")
         return worker_count(threads, warn)
 
 

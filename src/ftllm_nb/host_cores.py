@@ -46,11 +46,24 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 def default_threads(root: Path = _ROOT) -> int:
     """Physical cores within the affinity mask and the quota, of which only whole cores count; at least 1."""
-    siblings = {
-        _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
-        for cpu in _affinity()
-    }
-    return _within_quota(len(siblings), root, math.floor)
+    return _within_quota(len({_siblings(cpu, root) for cpu in _affinity()}), root, math.floor)
+
+
+def worker_cpus(workers: int, root: Path = _ROOT) -> list[int] | None:
+    """A logical CPU for each worker to be pinned to; None where the system pins no threads.
+
+    A core's first logical CPU comes before any core's second one; more workers than CPUs share them in turn.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    turns: dict[str, int] = {}
+    ordered: list[tuple[int, int]] = []
+    for cpu in sorted(_affinity()):
+        core = _siblings(cpu, root)
+        turns[core] = turns.get(core, -1) + 1
+        ordered.append((turns[core], cpu))
+    cpus = [cpu for _, cpu in sorted(ordered)]
+    return [cpus[worker % len(cpus)] for worker in range(workers)]
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
@@ -71,6 +84,11 @@ def _affinity() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+def _siblings(cpu: int, root: Path) -> str:
+    """The logical CPUs of a CPU's core, a name of the core."""
+    return _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
 
 
 def _own_groups(root: Path) -> Iterator[Path]:

@@ -113,6 +113,7 @@ def load(
             weight_types,
             kv_cache_dtype=options.kv_cache_dtype,
             threads=workers,
+            pin=options.pin,
             engine=options.engine,
             progress=progress,
         )
@@ -190,6 +191,7 @@ def open_executor(
     *,
     kv_cache_dtype: str = "float16",
     threads: int = 1,
+    pin: bool = False,
     engine: str = "compiled",
     progress: Progress | None = None,
 ) -> Executor:
@@ -203,6 +205,7 @@ def open_executor(
             weight_types=weight_types or chosen_weight_types(DEFAULTS),
             kv_cache_dtype=kv_cache_dtype,
             threads=threads,
+            pin=pin,
             progress=progress,
         )
     except MemoryError:

@@ -70,6 +70,7 @@ def run_benchmark(
             weight_types,
             kv_cache_dtype=options.kv_cache_dtype,
             threads=threads,
+            pin=options.pin,
             engine=options.engine,
             progress=progress,
         )
@@ -104,7 +105,13 @@ def run_profile(
     with open_weights(settings) as checkpoint:
         graph = describe(checkpoint, settings.custom)
         executor = open_executor(
-            graph, checkpoint, weight_types, kv_cache_dtype=options.kv_cache_dtype, threads=threads, progress=progress
+            graph,
+            checkpoint,
+            weight_types,
+            kv_cache_dtype=options.kv_cache_dtype,
+            threads=threads,
+            pin=options.pin,
+            progress=progress,
         )
         assert isinstance(executor, CompiledExecutor)
         with closing(executor):

@@ -76,12 +76,13 @@ def machine_rows(chosen_threads: int | None) -> list[tuple[str, str]]:
     from ftllm_nb.benchmark.limits import measure_limits
     from ftllm_nb.cli.presets import config_file
     from ftllm_nb.cli.progress_bar import ProgressBar
-    from ftllm_nb.host_cores import cpu_quota, default_threads, usable_cores, worker_count
+    from ftllm_nb.host_cores import cpu_quota, default_threads, usable_cores, worker_count, worker_cpus
     from ftllm_nb.kernels.cache import cache_summary
     from ftllm_nb.kernels.tiers import explain_tiers, host_machine
 
     with ProgressBar() as bar:
         threads = worker_count(chosen_threads or default_threads(), bar.warn)
+        cpus = worker_cpus(threads)
         tiers = explain_tiers()
         bar.update("measure", 0, 1)
         limits = measure_limits(threads, READ_BYTES)
@@ -97,6 +98,8 @@ def machine_rows(chosen_threads: int | None) -> list[tuple[str, str]]:
         ("CPU", f"{cpu_name()}, {host_machine()}"),
         *(("tier" if number == 0 else "", line) for number, line in enumerate(tiers)),
         ("threads", f"{threads}, of {usable_cores()} usable cores{within}"),
+        ("with --pin", "this system lets no program choose its threads' cores" if cpus is None
+                       else f"threads stay on CPUs {', '.join(map(str, cpus))}"),
         ("memory read", f"{limits.read_gb_per_s:.1f} GB/s over {READ_BYTES >> 20} MiB"),
         ("float32 multiply-add", f"{limits.fma_gflop_per_s:.0f} GFLOP/s"),
         ("int8 dot product", dot),

@@ -68,6 +68,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_threads_argument(group)
     group.add_argument(
+        "--pin", action="store_true", help="keep each thread on a core of its own, on systems that let programs choose"
+    )
+    group.add_argument(
         "--engine",
         default="compiled",
         choices=("compiled", "reference"),
@@ -125,7 +128,7 @@ def load_model(args: argparse.Namespace) -> Model:
         )
 
 
-ENGINE_OPTIONS = ("dtype", "embedding_dtype", "dtype_config", "kv_cache_dtype", "atype", "threads", "engine")
+ENGINE_OPTIONS = ("dtype", "embedding_dtype", "dtype_config", "kv_cache_dtype", "atype", "threads", "pin", "engine")
 
 
 def engine_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -40,7 +40,7 @@ STEP_TOKENS_LIMIT = 512
 
 
 class CompiledExecutor:
-    """See `Executor`. `threads`: the workers, the calling thread included.
+    """See `Executor`. `threads`: the workers, the calling thread included; `pin`: each on a core of its own.
 
     Raises `UsageError` for types that weights or caches cannot have, `EngineError` when memory is out.
     """
@@ -56,6 +56,7 @@ class CompiledExecutor:
         weight_types: WeightTypes = AS_STORED,
         kv_cache_dtype: str = "float16",
         threads: int = 1,
+        pin: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         if kv_cache_dtype not in CACHE_KINDS:
@@ -74,7 +75,7 @@ class CompiledExecutor:
         self._host_weights = _host_weights(self._program, checkpoint)
         prepare([*self._program.kernels, *loading_kernels(self._program)], progress)
         self._program.link()
-        self._pool = ThreadPool(threads, needs.scratch_bytes)
+        self._pool = ThreadPool(threads, needs.scratch_bytes, pin)
         try:
             load_weights(self._program, checkpoint, self._pool, progress)
         except BaseException:

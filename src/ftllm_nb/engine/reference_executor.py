@@ -78,7 +78,7 @@ class ReferenceSequence:
 
 
 class ReferenceExecutor:
-    """See `Executor`. `threads` is accepted for the sake of the others: NumPy decides for itself.
+    """See `Executor`. `threads` and `pin` are accepted for the sake of the others: NumPy decides for itself.
 
     Integer weights stand for their float values, and activations stay float32: products differ from the compiled
     engine's by the rounding of activations.
@@ -95,6 +95,7 @@ class ReferenceExecutor:
         weight_types: WeightTypes = AS_STORED,
         kv_cache_dtype: str = "float16",
         threads: int = 1,
+        pin: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.graph = graph

@@ -10,11 +10,14 @@ import atexit
 import os
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError
+from ftllm_nb.host_cores import worker_cpus
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.step import (
     ROW_FIELDS,
@@ -45,11 +48,13 @@ PATIENCE_TURNS = 3000
 class ThreadPool:
     """`num_workers` threads, the caller of `run` included, that walk programs.
 
-    `scratch_bytes`: private memory of each worker, given to kernels.
+    `scratch_bytes`: private memory of each worker, given to kernels. `pin`: each worker stays on one core, where the
+    system allows it, the caller of `run` only while it is in there.
     """
 
-    def __init__(self, num_workers: int, scratch_bytes: int = 1 << 20) -> None:
+    def __init__(self, num_workers: int, scratch_bytes: int = 1 << 20, pin: bool = False) -> None:
         self.num_workers = num_workers
+        self._cpus = worker_cpus(num_workers) if pin else None
         self._control = aligned_bytes(control_bytes(num_workers))
         self._words = self._control.view(np.int64)
         self._scratch_stride = (scratch_bytes + 4095) // 4096 * 4096 + 64
@@ -79,6 +84,8 @@ class ThreadPool:
             thread.start()
 
     def _work(self, index: int) -> None:
+        if self._cpus is not None:
+            _move_to({self._cpus[index]})
         control = self._control.ctypes.data
         context = int(self._contexts[index].ctypes.data)
         seen = int(self._words[CONTROL_SEQUENCE // 8])
@@ -113,8 +120,23 @@ class ThreadPool:
             self._revive()
         at = CONTROL_PROGRAM // 8
         self._words[at : at + 4] = (rows.ctypes.data, len(rows), step.ctypes.data, 0)
-        self._publish()
-        return bool(lead(self._control.ctypes.data, int(self._contexts[0].ctypes.data), self.num_workers))
+        with self._on_own_core():
+            self._publish()
+            return bool(lead(self._control.ctypes.data, int(self._contexts[0].ctypes.data), self.num_workers))
+
+    @contextmanager
+    def _on_own_core(self) -> Iterator[None]:
+        """Keep the calling thread on worker 0's core: what threads and processes it starts elsewhere must not inherit
+        that."""
+        if self._cpus is None:
+            yield
+            return
+        before = os.sched_getaffinity(0)
+        _move_to({self._cpus[0]})
+        try:
+            yield
+        finally:
+            _move_to(before)
 
     def note_times(self, times: NDArray[np.int64] | None) -> None:
         """Let worker 0 write time stamps of the walks that follow into int64 [operations + 1], or no longer."""
@@ -146,6 +168,12 @@ class ThreadPool:
         self._publish()
         for thread in self._threads:
             thread.join()
+
+
+def _move_to(cpus: set[int]) -> None:
+    """Let the calling thread run on these CPUs alone, if it still may."""
+    with suppress(OSError):
+        os.sched_setaffinity(0, cpus)
 
 
 _POOLS: weakref.WeakSet[ThreadPool] = weakref.WeakSet()

@@ -62,6 +62,7 @@ def model(
     kv_cache_dtype: str = "float16",
     atype: str = "auto",
     threads: int | None = None,
+    pin: bool = False,
     engine: str = "compiled",
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -87,9 +88,9 @@ def model(
     `embedding_dtype`: type of the embedding and of the matrix that makes logits, "auto" for `dtype`, but 8 bits
     where that has 4. `kv_cache_dtype`: "float16", "float32" or "int8". `atype`: type of intermediates; they are
     float32 whichever is named, but "bfloat16" lets products with bfloat16 weights round what they read.
-    `threads`: 1 to 1024, else `get_cpu_threads()`. `engine`: "compiled", or "reference" for the NumPy definitions of
-    the operators. `progress(what, done, total)` is called while it loads, `warn` with each warning sentence (default:
-    a line on stderr). Raises subclasses of `FtllmError`.
+    `threads`: 1 to 1024, else `get_cpu_threads()`; `pin`: each stays on a core of its own. `engine`: "compiled", or
+    "reference" for the NumPy definitions of the operators. `progress(what, done, total)` is called while it loads,
+    `warn` with each warning sentence (default: a line on stderr). Raises subclasses of `FtllmError`.
     """
     from ftllm_nb.engine_options import EngineOptions
     from ftllm_nb.llm.absent import require_absent_arguments
@@ -103,6 +104,7 @@ def model(
         kv_cache_dtype=kv_cache_dtype,
         atype=atype,
         threads=get_cpu_threads() if threads is None else threads,
+        pin=pin,
         engine=engine,
     )
     loaded = load(

@@ -1,0 +1,184 @@
+"""The workers: every chunk is done once whatever their number, they stay where they are pinned, they stop and wake."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ftllm_nb.engine import threads
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.errors import EngineError
+from ftllm_nb.kernels.compile import kernel
+from ftllm_nb.kernels.memory import load_i64, store_i64
+from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, WORKER_INDEX, argument, field, take_chunk
+
+CHUNKS = 1000
+can_pin = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no threads")
+
+
+@kernel()
+def count_chunks(row, step, worker):  # type: ignore[no-untyped-def]
+    """Adds 1 at each chunk's place and notes who did it, after `argument 2` turns of doing nothing."""
+    chunk = take_chunk(worker, CHUNKS)
+    while chunk >= 0:
+        place = argument(row, 0) + 8 * chunk
+        for _ in range(argument(row, 2)):
+            store_i64(place, load_i64(place))
+        store_i64(place, load_i64(place) + 1)
+        store_i64(argument(row, 1) + 8 * chunk, field(worker, WORKER_INDEX))
+        chunk = take_chunk(worker, CHUNKS)
+
+
+class Work:
+    """A program of `operations` passes over the chunks."""
+
+    def __init__(self, operations: int = 1, turns: int = 0) -> None:
+        self.counts, self.workers = np.zeros(CHUNKS, np.int64), np.full(CHUNKS, -1, np.int64)
+        self.rows = np.zeros((operations, ROW_FIELDS), np.int64)
+        self.rows[:, :4] = count_chunks.address, self.counts.ctypes.data, self.workers.ctypes.data, turns
+        self.step = np.zeros(STEP_FIELDS, np.int64)
+
+    def run(self, pool: ThreadPool) -> bool:
+        return pool.run(self.rows, self.step)
+
+
+@contextmanager
+def opened(workers: int, pin: bool = False) -> Iterator[ThreadPool]:
+    pool = ThreadPool(workers, pin=pin)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 65, 130])
+@pytest.mark.parametrize("pin", [False, True])
+def test_every_chunk_of_every_operation_is_done_once(workers: int, pin: bool) -> None:
+    work = Work(operations=20)
+    with opened(workers, pin) as pool:
+        for _ in range(3):
+            assert work.run(pool)
+    assert (work.counts == 60).all()
+    assert 0 <= work.workers.min() and work.workers.max() < workers
+
+
+def test_workers_that_parked_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "PATIENCE_TURNS", 1)
+    work = Work()
+    with opened(4) as pool:
+        for _ in range(20):
+            time.sleep(0.002)
+            assert work.run(pool)
+    assert (work.counts == 20).all()
+
+
+@can_pin
+def test_pinned_workers_stay_on_their_cores_and_the_caller_is_free_again() -> None:
+    before = os.sched_getaffinity(0)
+    with opened(3, pin=True) as pool:
+        assert Work().run(pool)
+        assert os.sched_getaffinity(0) == before
+        places = [os.sched_getaffinity(thread.native_id or 0) for thread in pool._threads]
+    assert all(len(place) == 1 for place in places)
+    assert set().union(*places) == set(sorted(before)[:3])
+
+
+@can_pin
+def test_the_caller_is_on_the_first_core_during_a_walk() -> None:
+    seen: list[set[int]] = []
+    caller = threading.get_native_id()
+    work = Work(operations=50, turns=2000)
+    with opened(2, pin=True) as pool:
+        watcher = threading.Thread(target=lambda: seen.extend(os.sched_getaffinity(caller) for _ in _until(finished)))
+        finished = threading.Event()
+        watcher.start()
+        for _ in range(5):
+            work.run(pool)
+        finished.set()
+        watcher.join()
+    assert {min(os.sched_getaffinity(0))} in seen
+
+
+def _until(finished: threading.Event) -> Iterator[None]:
+    while not finished.is_set():
+        time.sleep(0.0005)
+        yield
+
+
+def test_without_the_system_s_help_nothing_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    work = Work()
+    with opened(2, pin=True) as pool:
+        assert work.run(pool)
+    assert (work.counts == 1).all()
+
+
+def test_a_stop_ends_walks_until_it_is_cleared() -> None:
+    work = Work(operations=5)
+    with opened(2) as pool:
+        pool.request_stop()
+        assert not work.run(pool)
+        assert not work.run(pool)
+        assert work.counts.sum() == 0
+        pool.clear_stop()
+        assert work.run(pool)
+    assert (work.counts == 5).all()
+
+
+def test_a_closed_pool_says_so_and_closes_again() -> None:
+    with opened(2) as pool:
+        pool.close()
+        with pytest.raises(EngineError, match="the engine is closed"):
+            Work().run(pool)
+
+
+@pytest.mark.parametrize("rows", [np.zeros((2, 3), np.int64), np.zeros(ROW_FIELDS, np.int64)])
+def test_what_is_no_program(rows: NDArray[np.int64]) -> None:
+    with opened(1) as pool, pytest.raises(ValueError, match="a program is a contiguous int64"):
+        pool.run(rows, np.zeros(STEP_FIELDS, np.int64))
+
+
+@pytest.mark.slow
+@can_pin
+def test_a_busy_neighbour_slows_in_proportion() -> None:
+    """Another process on one of two cores takes half of it: a walk may take twice as long, and not ten times."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("one core")
+    work = Work(operations=200, turns=300)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        with opened(2) as pool:
+            alone = median_seconds(work, pool)
+            spin = f"import os\nos.sched_setaffinity(0, {{{cores[1]}}})\nwhile True: pass"
+            neighbour = subprocess.Popen([sys.executable, "-c", spin])
+            try:
+                time.sleep(0.5)
+                beside = median_seconds(work, pool)
+            finally:
+                neighbour.kill()
+                neighbour.wait()
+    finally:
+        os.sched_setaffinity(0, before)
+    print(f"{alone * 1e3:.1f} ms alone, {beside * 1e3:.1f} ms beside a busy neighbour")
+    assert beside < 4 * alone
+
+
+def median_seconds(work: Work, pool: ThreadPool) -> float:
+    seconds = []
+    for _ in range(15):
+        started = time.perf_counter()
+        work.run(pool)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
