@@ -1,0 +1,158 @@
+"""Print how fast the same random model runs in ftllm-nb, in llama.cpp and in transformers, and the ratios.
+
+Usage: python bench/compare.py [--config CONFIG.json] [--dtype int4g32 int8g32 bfloat16] [-t 2] [-p 512] [-n 64] [-r 5]
+
+int4g32 stands beside llama.cpp's Q4_0, int8g32 beside Q8_0 (the same bits a weight), the embedding and the matrix
+that makes logits at 8.5 bits in both. A peer that is not installed is left out: `pip install llama-cpp-python gguf`,
+`pip install torch transformers`. Each engine has a process of its own for each type. They take turns, so that a
+machine that slows down slows all; speeds are medians over rounds, ratios medians of each round's ratio. `agrees` is
+the correlation of the logits after the prompt with ours: that it is the same model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from ftllm_nb.benchmark.cpu_name import cpu_name
+
+CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
+OURS = "ours"
+ENGINES = {OURS: "ftllm-nb", "llama": "llama.cpp", "pytorch": "transformers"}
+"""Files of engines/, and what they are called."""
+PAUSE_SECONDS = 0.3
+"""Between two turns: threads of the one that is done spin for a while before they sleep."""
+DECODE_PROMPT_TOKENS = 16
+"""In the cache before decode is timed."""
+
+
+def main() -> None:
+    """Open what is installed, take turns, print a table a type."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default=str(CONFIG), help="a config.json of type qwen2 (default: Qwen2.5-0.5B's)")
+    parser.add_argument("--dtype", nargs="+", default=["int4g32", "int8g32", "bfloat16"], help="default: all three")
+    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
+    parser.add_argument("-p", "--n_prompt", type=int, default=512, help="tokens of the prompt (default: 512)")
+    parser.add_argument("-n", "--n_gen", type=int, default=64, help="tokens generated (default: 64)")
+    parser.add_argument("-r", "--repetitions", type=int, default=5, help="rounds (default: 5)")
+    arguments = parser.parse_args()
+    print(f"{cpu_name()}, {arguments.threads} threads, {datetime.date.today()}")
+    print(f"{Path(arguments.config).stem}, medians of {arguments.repetitions} rounds, tokens/s\n")
+    said: set[str] = set()
+    for dtype in arguments.dtype:
+        runners = {}
+        for name in ENGINES:
+            runner = Runner(name, arguments.config, dtype, arguments.threads)
+            if runner.absent:
+                if runner.absent not in said:
+                    print(runner.absent + "\n")
+                said.add(runner.absent)
+            else:
+                runners[name] = runner
+        compare(runners, dtype, arguments.n_prompt, arguments.n_gen, arguments.repetitions)
+        for runner in runners.values():
+            runner.close()
+
+
+def compare(runners: dict[str, Runner], dtype: str, n_prompt: int, n_gen: int, rounds: int) -> None:
+    """Take turns and print a table."""
+    prefill: dict[str, list[float]] = {name: [] for name in runners}
+    decode: dict[str, list[float]] = {name: [] for name in runners}
+    logits = {}
+    for round_number in range(rounds + 1):
+        for name, runner in runners.items():
+            time.sleep(PAUSE_SECONDS)
+            seconds, logits[name] = runner.ask("prefill", n_prompt)
+            taken, _ = runner.ask("decode", n_gen)
+            if round_number > 0:
+                prefill[name].append(n_prompt / seconds)
+                decode[name].append(n_gen / taken)
+    print(f"| engine | type | pp{n_prompt} | ours × | tg{n_gen} | ours × | agrees |")
+    print("| ------ | ---- | ---: | ---: | ---: | ---: | ---: |")
+    for name, runner in runners.items():
+        agrees = np.corrcoef(logits[OURS], logits[name])[0, 1]
+        print(
+            f"| {ENGINES[name]} | {runner.type} | {statistics.median(prefill[name]):.1f} "
+            f"| {ratio(prefill[OURS], prefill[name]):.2f} | {statistics.median(decode[name]):.1f} "
+            f"| {ratio(decode[OURS], decode[name]):.2f} | {agrees:.4f} |"
+        )
+    print()
+    for name, runner in runners.items():
+        print(f"{ENGINES[name]}: {runner.about}")
+    print(flush=True)
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """The median over rounds."""
+    return statistics.median(own / other for own, other in zip(ours, theirs, strict=True))
+
+
+class Runner:
+    """An engine in a process of its own: what it holds, its threads and its libraries disturb no other's."""
+
+    def __init__(self, name: str, config: str, dtype: str, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=serve, args=(other, name, config, dtype, threads), daemon=True)
+        self._process.start()
+        other.close()
+        try:
+            self.absent, self.type, self.about = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            status = self._process.exitcode
+            self.absent = f"{ENGINES[name]} is left out: its process ended with status {status}; see engines/{name}.py."
+
+    def ask(self, what: str, tokens: int) -> tuple[float, np.ndarray]:
+        """Seconds, and the last logits, of a "prefill" or "decode"."""
+        self._pipe.send((what, tokens))
+        return self._pipe.recv()
+
+    def close(self) -> None:
+        """End the process, and with it give back its memory."""
+        self._pipe.close()
+        self._process.join()
+
+
+def serve(pipe: Connection, name: str, config: str, dtype: str, threads: int) -> None:
+    """The life of an engine's process: open, say what it is, then answer until the pipe is closed."""
+    try:
+        module = importlib.import_module(f"engines.{name}")
+    except ModuleNotFoundError as error:
+        pipe.send((f"{ENGINES[name]} is left out: {error.name} is not installed.", "", ""))
+        return
+    if dtype not in module.DTYPES:
+        pipe.send((f"{ENGINES[name]} is left out in {dtype}: it has no such type.", "", ""))
+        return
+    vocab_size = json.loads(Path(config).read_text())["vocab_size"]
+    with tempfile.TemporaryDirectory() as folder:
+        engine = module.Engine(config, dtype, threads, Path(folder))
+    engine.step(np.arange(32, dtype=np.int32))
+    pipe.send(("", module.DTYPES[dtype], engine.about))
+    while True:
+        try:
+            what, tokens = pipe.recv()
+        except EOFError:
+            return
+        ids = np.random.default_rng(0).integers(0, vocab_size, DECODE_PROMPT_TOKENS + tokens, np.int32)
+        engine.clear()
+        if what == "prefill":
+            pipe.send(engine.step(ids[:tokens]))
+            continue
+        engine.step(ids[:DECODE_PROMPT_TOKENS])
+        steps = [engine.step(ids[at : at + 1]) for at in range(DECODE_PROMPT_TOKENS, len(ids))]
+        pipe.send((sum(seconds for seconds, _ in steps), steps[-1][1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""llama.cpp by way of llama-cpp-python, as bench/compare.py asks it; the model is written as GGUF first.
+
+On a CPU with AMX it must be built by clang or by GCC 12.4 or later: the header of earlier ones (Debian 12's is 12.2)
+tells the compiler that `ldtilecfg` reads 8 bytes of the 64, the rest is not stored in time, and the first product ends
+in a segmentation fault. Where there is no other compiler, a copy of amxtileintrin.h in which `_tile_loadconfig` reads
+`*(const char (*)[64])`, in a folder that CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-I…" names, mends it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import time
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+from gguf_model import write_gguf
+
+DTYPES = {"int4g32": "Q4_0", "int8g32": "Q8_0", "bfloat16": "BF16"}
+CONTEXT = 8192
+
+
+class Engine:
+    """A random model in memory, with one sequence."""
+
+    def __init__(self, config_file: str, dtype: str, threads: int, folder: Path) -> None:
+        file = folder / f"{dtype}.gguf"
+        write_gguf(config_file, dtype, file)
+        llama_cpp.llama_log_set(_quiet, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        self.model = llama_cpp.llama_model_load_from_file(bytes(file), llama_cpp.llama_model_default_params())
+        file.unlink()
+        settings = llama_cpp.llama_context_default_params()
+        settings.n_ctx, settings.n_batch, settings.n_ubatch = CONTEXT, 512, 512
+        settings.n_threads = settings.n_threads_batch = threads
+        self.context = llama_cpp.llama_init_from_model(self.model, settings)
+        self.vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
+        self.about = f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}: {_features()}"
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
+
+    def step(self, token_ids: np.ndarray) -> tuple[float, np.ndarray]:
+        """Append tokens: the seconds, and the last one's logits."""
+        ids = (llama_cpp.llama_token * len(token_ids))(*token_ids)
+        started = time.perf_counter()
+        for begin in range(0, len(token_ids), 512):
+            part = min(512, len(token_ids) - begin)
+            place = ctypes.cast(ctypes.byref(ids, 4 * begin), ctypes.POINTER(llama_cpp.llama_token))
+            batch = llama_cpp.llama_batch_get_one(place, part)
+            status = llama_cpp.llama_decode(self.context, batch)
+            if status != 0:
+                raise SystemExit(f"llama_decode of {part} tokens failed with status {status}.")
+        llama_cpp.llama_synchronize(self.context)
+        seconds = time.perf_counter() - started
+        logits = llama_cpp.llama_get_logits_ith(self.context, -1)
+        return seconds, np.ctypeslib.as_array(logits, (self.vocab_size,)).copy()
+
+
+@llama_cpp.llama_log_callback
+def _quiet(level, text, user_data):
+    """Its progress is nobody's matter here."""
+
+
+def _features() -> str:
+    """The instructions that it was built for and found."""
+    pairs = llama_cpp.llama_print_system_info().decode().split("|")
+    return " ".join(pair.split("=")[0].strip() for pair in pairs if pair.strip().endswith("= 1"))

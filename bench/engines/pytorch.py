@@ -1,0 +1,46 @@
+"""transformers on PyTorch, as bench/compare.py asks it."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from ftllm_nb.benchmark.run import Settings, open_weights
+
+DTYPES = {"bfloat16": "bfloat16"}
+
+
+class Engine:
+    """A random model in memory, with one sequence."""
+
+    def __init__(self, config_file: str, dtype: str, threads: int, folder: Path) -> None:
+        warnings.simplefilter("ignore", FutureWarning)  # older versions know the cache by its old name alone
+        torch.set_num_threads(threads)
+        config = transformers.AutoConfig.for_model(**json.loads(Path(config_file).read_text()))
+        self.model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+        with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
+            stored = {
+                name: torch.from_numpy(checkpoint.read(name).copy()).view(torch.bfloat16) for name in checkpoint.tensors
+            }
+        self.model.load_state_dict(stored, strict=False)
+        self.about = f"transformers {transformers.__version__}, torch {torch.__version__}"
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        self.cache = transformers.DynamicCache()
+
+    def step(self, token_ids: np.ndarray) -> tuple[float, np.ndarray]:
+        """Append tokens: the seconds, and the last one's logits."""
+        ids = torch.from_numpy(token_ids.astype(np.int64))[None]
+        with torch.inference_mode():
+            started = time.perf_counter()
+            output = self.model(ids, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+            seconds = time.perf_counter() - started
+        return seconds, output.logits[0, -1].float().numpy()
