@@ -6,8 +6,12 @@ ORACLE_VENV ?= .venv-oracle
 LOWEST_VENV ?= .venv-lowest
 LOWEST_PYTHON ?= python3.10
 WHEEL_VENV ?= .venv-wheel
+# Processes that run tests side by side: tests of one file stay together, since they share servers and models.
+TEST_WORKERS ?= 2
 # More arguments for the program that a target runs: make test ARGS="-k rotary", make bench ARGS="-t 2"
 ARGS ?=
+
+PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help chat test oracle lowest wheel lint type bench clean
@@ -20,13 +24,13 @@ chat: $(VENV)/.package ## talk to the bundled demo model
 	@$(VENV)/bin/ftllm-nb chat $(ARGS)
 
 test: $(VENV)/.dev ## run the tests
-	$(VENV)/bin/python -m pytest -m "not oracle and not slow" $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not oracle and not slow" $(PYTEST_WORKERS) $(ARGS)
 
 oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
 	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(ARGS)
 
 lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
-	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle and not slow" $(ARGS)
+	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle and not slow" $(PYTEST_WORKERS) $(ARGS)
 
 wheel: ## build the wheel, install it alone into a new environment and ask it a question
 	rm -rf $(WHEEL_VENV) dist
