@@ -172,7 +172,7 @@ def serve_random(config: str, dtype: str, threads: int, port: int, chunk: int) -
         executor = open_executor(graph, checkpoint, WeightTypes(dtype), threads=threads)
         demo = load("demo", EngineOptions(threads=1))
         demo.executor.close()
-        return LoadedModel(checkpoint, graph, demo.tokenizer, executor, threads)
+        return LoadedModel(checkpoint, graph, demo.tokenizer, executor, threads, WeightTypes(dtype), "float16")
 
     options = ServerOptions(port=port, chunked_prefill_size=chunk)
     run_server(options, load_random, lambda sentence: print(sentence, file=sys.stderr, flush=True))

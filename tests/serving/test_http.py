@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ftllm_nb.serving.options import ServerOptions
+from ftllm_nb.serving.run import bind
 from tests.serving.server_process import ServerProcess
 
 SUM = [{"role": "user", "content": "What is 17 + 25?"}]
@@ -51,20 +54,28 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     (CHAT, {"messages": SUM, "stop": [""]}, "stop"),
     (CHAT, {"messages": SUM, "stop": ["x"] * 17}, "stop"),
     (CHAT, {"messages": SUM, "logit_bias": {"x": 1}}, "logit_bias"),
+    (CHAT, {"messages": SUM, "logit_bias": {"99999": 1}}, "logit_bias"),
+    (CHAT, {"messages": SUM, "stop": [5] * 1_000_000}, "stop.0"),
+    (CHAT, {"messages": SUM, "top_logprobs": 2}, "top_logprobs"),
+    (CHAT, {"messages": SUM, "tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
     (CHAT, {"messages": SUM, "tool_choice": "required"}, "tool_choice"),
     (CHAT, {"messages": SUM, "response_format": {"type": "json_schema"}}, "response_format.json_schema"),
     (CHAT, {"messages": SUM, "response_format": {"type": "xml"}}, "response_format.type"),
     ("/v1/completions", {"prompt": []}, "prompt"),
     ("/v1/completions", {"prompt": [2048]}, "prompt"),
+    ("/v1/completions", {"prompt": [-1] * 1_000_000}, "prompt.0"),
+    ("/v1/completions", {"prompt": "x", "logit_bias": {"99999": 1}}, "logit_bias"),
     ("/v1/completions", {"prompt": "x", "echo": True}, "echo"),
     ("/v1/completions", {"prompt": "x", "suffix": "y"}, "suffix"),
     ("/v1/completions", {"prompt": ["x"] * 16, "n": 2}, "n"),
     ("/tokenize", {}, "prompt"),
     ("/detokenize", {"tokens": [-1]}, "tokens.0"),
+    ("/detokenize", {"tokens": [5] * 1025}, "tokens"),
 ])
 def test_what_is_wrong_is_named(http: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+    started = time.monotonic()
     response = http.post(path, json=body)
-    assert response.status_code == 400
+    assert response.status_code == 400 and time.monotonic() - started < 5
     error = error_of(response)
     assert error["type"] == "invalid_request_error"
     assert str(error["param"]).startswith(param)
@@ -73,6 +84,8 @@ def test_what_is_wrong_is_named(http: httpx.Client, path: str, body: dict[str, A
 @pytest.mark.parametrize("schema, word", [
     ({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}}, "JSON schema"),
     ({"type": "nonsense"}, "JSON schema"),
+    ({"$ref": "#"}, "allows no beginning"),
+    ({"$ref": "http://localhost/schema.json"}, "JSON schema"),
     ({"enum": ["x" * 70_000]}, "larger"),
     ({"type": "string", "pattern": "(" * 50}, "JSON schema"),
 ])
@@ -103,6 +116,7 @@ def test_other_statuses(http: httpx.Client) -> None:
     assert http.get(CHAT).status_code == 405
     for response in (http.get("/nowhere"), http.get(CHAT)):
         error_of(response)
+    assert http.get(CHAT).headers["allow"] == "POST"
     large = http.post(CHAT, json={"messages": [{"role": "user", "content": "x" * (5 << 20)}]})
     assert large.status_code == 413
     error_of(large)
@@ -169,6 +183,20 @@ def test_a_client_that_goes_ends_its_answer(http: httpx.Client, server: ServerPr
             http.post(CHAT, json={**LONG, "n": 8}, timeout=0.05)
     server.wait_until_idle()
     assert server.metric("answer_tokens_total") - before < 850 * (1 if stream else 8)
+
+
+def test_small_pieces_are_sent_at_once() -> None:
+    # asyncio turns Nagle's algorithm, which holds them back for 40 ms, off for TCP alone.
+    with bind(ServerOptions(port=0)) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+
+
+@pytest.mark.parametrize("host, is_public", [
+    ("127.0.0.1", False), ("127.0.0.2", False), ("localhost", False), ("::1", False),
+    ("0.0.0.0", True), ("::", True), ("192.168.1.2", True), ("example.com", True),
+])  # fmt: skip
+def test_who_can_reach_an_address(host: str, is_public: bool) -> None:
+    assert ServerOptions(host=host).is_public == is_public
 
 
 def test_keys_are_needed_on_every_route() -> None:

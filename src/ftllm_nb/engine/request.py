@@ -14,16 +14,21 @@ from ftllm_nb.engine.block_pool import chained_key
 from ftllm_nb.engine.logprobs import TokenLogprobs
 from ftllm_nb.engine.sampling import Sampler
 from ftllm_nb.engine.sampling_settings import SamplingSettings
+from ftllm_nb.errors import EngineError
 
 STOP, LENGTH, CANCELLED, FAILED = "stop", "length", "cancelled", "failed"
 """Why an answer ended: a stop token; max_tokens or a full context; nobody wants the rest; an error."""
 
 
+class ConstraintError(EngineError):
+    """A constraint asks for more than can be followed."""
+
+
 class Constraint(Protocol):
-    """What an answer may hold, token by token. Used on the engine thread only."""
+    """What an answer may hold, token by token. Used by one thread at a time, from the first step on the engine's."""
 
     def allowed(self) -> NDArray[np.intp] | None:
-        """The ids that may come next, ascending; None for all. Raises `EngineError` where nothing may."""
+        """The ids that may come next, ascending; None for all. Raises `ConstraintError` where nothing may."""
 
     def accept(self, token_id: int) -> None:
         """The token was chosen."""

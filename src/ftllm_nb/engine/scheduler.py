@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.engine.block_pool import CacheFullError
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.fair_queue import FairQueue
 from ftllm_nb.engine.logprobs import token_logprobs
@@ -202,7 +203,7 @@ class Scheduler:
                 return shares
             last = self.running[-1]
             if len(self.running) == 1:
-                self._end(last, FAILED, EngineError("the KV cache is full: shorten the prompt."))
+                self._end(last, FAILED, CacheFullError("the KV cache is full: shorten the prompt."))
                 return {}
             self._preempt(last)
             del shares[last]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from ftllm_nb.engine.batching import QueueFullError
+from ftllm_nb.engine.block_pool import CacheFullError
+from ftllm_nb.engine.request import ConstraintError
 from ftllm_nb.errors import ContextLengthError, TokenizerError, UsageError
 
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
@@ -36,17 +37,33 @@ def as_api_error(error: BaseException) -> ApiError:
         return ApiError(400, str(error), param="messages", code="context_length_exceeded")
     if isinstance(error, QueueFullError):
         return ApiError(429, str(error), code="queue_full")
+    if isinstance(error, CacheFullError):
+        return ApiError(503, str(error), code="cache_full")
+    if isinstance(error, ConstraintError):
+        return ApiError(400, str(error), code="invalid_schema")
     if isinstance(error, (UsageError, TokenizerError)):
         return ApiError(400, str(error))
-    if isinstance(error, ValidationError):
-        return validation_error(error.errors(include_url=False, include_input=False, include_context=False))
     return ApiError(500, "the server could not answer this request; its log says why.", code="internal_error")
 
 
-def validation_error(found: Any) -> ApiError:
-    """Of what pydantic found wrong with a body: the first thing, in a sentence."""
-    first = found[0] if found else {"loc": (), "msg": "invalid"}
-    path = ".".join(str(part) for part in first["loc"] if part != "body")[:200]
-    message = str(first["msg"]).removeprefix("Value error, ")[:500]
-    name = path.encode("utf-8", "replace").decode()
+def validation_error(found: Sequence[Any], body: Any) -> ApiError:
+    """Of what pydantic found wrong with a body: the thing that lies deepest, in a sentence."""
+    if not found:
+        return ApiError(400, "the body is invalid.")
+    paths = [_path_in(body, [part for part in each["loc"] if part != "body"]) for each in found]
+    deepest = max(range(len(found)), key=lambda number: (len(paths[number]), -number))
+    name = ".".join(paths[deepest])[:200].encode("utf-8", "replace").decode()
+    message = str(found[deepest]["msg"]).removeprefix("Value error, ")[:500]
     return ApiError(400, f"{name}: {message}." if name else f"{message}.", param=name or None)
+
+
+def _path_in(body: Any, parts: Sequence[int | str]) -> list[str]:
+    """The keys and indices of a place in the body; pydantic also names the kind that it tried where several may be."""
+    path = []
+    for number, part in enumerate(parts):
+        is_missing = isinstance(body, dict) and part not in body and number == len(parts) - 1
+        is_index = isinstance(body, list) and isinstance(part, int) and part < len(body)
+        if is_missing or is_index or (isinstance(body, dict) and part in body):
+            path.append(str(part))
+            body = None if is_missing else body[part]
+    return path

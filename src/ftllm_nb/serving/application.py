@@ -85,9 +85,8 @@ def create_application(service: Service) -> ASGIApp:
     @app.post("/detokenize", responses=errors)
     async def detokenize(body: DetokenizeRequest) -> Response:
         service.check_name(body.model)
-        tokenizer = service.ready_model().tokenizer
-        spelled = await service.in_thread(lambda: b"".join(map(tokenizer.token_bytes, body.tokens)))
-        return _json({"prompt": spelled.decode("utf-8", "replace")})
+        text = await service.in_thread(lambda: _text_of(service, body.tokens))
+        return _json({"prompt": text})
 
     @app.get("/health", responses=errors)
     async def health() -> Response:
@@ -145,6 +144,13 @@ def _token_ids(service: Service, body: TokenizeRequest) -> list[int]:
     return model.tokenizer.apply_chat_template(messages, add_generation_prompt=body.add_generation_prompt)
 
 
+def _text_of(service: Service, token_ids: list[int]) -> str:
+    model = service.ready_model()
+    if len(token_ids) > model.engine.max_context:
+        raise ApiError(400, f"tokens are at most {model.engine.max_context}, a whole context.", param="tokens")
+    return b"".join(map(model.tokenizer.token_bytes, token_ids)).decode("utf-8", "replace")
+
+
 def _model_card(service: Service) -> dict[str, Any]:
     card: dict[str, Any] = {
         "id": service.options.model_name,
@@ -172,11 +178,13 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return await known(request, validation_error(error.errors()))
+        return await known(request, validation_error(error.errors(), error.body))
 
     async def of_starlette(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return await known(request, ApiError(error.status_code, f"{error.detail}."))
+        response = await known(request, ApiError(error.status_code, f"{error.detail}."))
+        response.headers.update(error.headers or {})
+        return response
 
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.choices import Choices, timings, usage
 from ftllm_nb.serving.conversation import template_messages
 from ftllm_nb.serving.logprob_forms import chat_logprobs
-from ftllm_nb.serving.protocol import ChatRequest, NamedTool, ResponseFormat
+from ftllm_nb.serving.protocol import ChatRequest, NamedTool, ResponseFormat, Sampling
 from ftllm_nb.serving.service import Model, Service
 from ftllm_nb.serving.tool_calls import ToolCall, ToolCallParser, call_schema
 
@@ -24,7 +24,7 @@ class ChatPlan:
     """What has to be known before a chat is answered. `constraints`: one for each choice."""
 
     prompt_ids: list[int]
-    constraints: list[Constraint | None]
+    constraints: Sequence[Constraint | None]
     functions: list[str]
     must_call: bool
 
@@ -43,6 +43,9 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
         raise ApiError(400, "tool_choice names no function of tools.", param="tool_choice")
     if must_call and body.response_format is not None and body.response_format.type != "text":
         raise ApiError(400, "a forced call and a response format exclude each other.", param="response_format")
+    if body.top_logprobs and not body.logprobs:
+        raise ApiError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
+    check_biases(body, model)
     messages = template_messages(body.messages, model.tokenizer.template_source)
     _check_length(messages, model)
     prompt_ids = model.tokenizer.apply_chat_template(
@@ -51,23 +54,24 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     if must_call:
         prompt_ids += model.tokenizer.encode_prompt(model.tool_form.prefix)
         schema = call_schema(model.tool_form, called)
-        constraints: list[Constraint | None] = [
-            model.grammars.json_schema(schema, "tools") for _ in range(body.n or 1)
-        ]
+        constraints: Sequence[Constraint | None] = model.grammars.json_schema(schema, "tools", body.n or 1)
     else:
-        constraints = [format_constraint(model, body.response_format) for _ in range(body.n or 1)]
+        constraints = format_constraints(model, body.response_format, body.n or 1)
     return ChatPlan(prompt_ids, constraints, functions, must_call)
 
 
-def format_constraint(model: Model, response_format: ResponseFormat | None) -> Constraint | None:
-    """What an answer's form allows; None for text."""
+def format_constraints(
+    model: Model, response_format: ResponseFormat | None, number: int
+) -> Sequence[Constraint | None]:
+    """What the form of each of `number` answers allows; None for text."""
     if response_format is None or response_format.type == "text":
-        return None
+        return [None] * number
     if response_format.type == "json_object":
-        return model.grammars.json_object()
+        return model.grammars.json_schema({"type": "object"}, "response_format", number)
     if response_format.json_schema is None or response_format.json_schema.schema_ is None:
         raise ApiError(400, "json_schema must hold a schema.", param="response_format.json_schema")
-    return model.grammars.json_schema(response_format.json_schema.schema_, "response_format.json_schema.schema")
+    schema = response_format.json_schema.schema_
+    return model.grammars.json_schema(schema, "response_format.json_schema.schema", number)
 
 
 def _check_length(messages: list[dict[str, Any]], model: Model) -> None:
@@ -85,6 +89,13 @@ def check_characters(characters: int, model: Model) -> None:
             param="messages",
             code="context_length_exceeded",
         )
+
+
+def check_biases(body: Sampling, model: Model) -> None:
+    """ApiError for biases of tokens that the model does not have."""
+    wrong = next((key for key in body.logit_bias or () if int(key) >= model.vocab_size), None)
+    if wrong is not None:
+        raise ApiError(400, f"the model has no token id {wrong}.", param="logit_bias")
 
 
 class ChatAnswer:

@@ -15,11 +15,13 @@ from ftllm_nb.serving.text_pieces import Piece, TextPieces
 
 @dataclass
 class Choice:
-    """One answer. `reason`: why it ended, None before."""
+    """One answer. `reason`: why it ended, None before; `tokens`: how many were heard, of which the engine may have
+    made more when a stop string was found."""
 
     index: int
     request: Request
     pieces: TextPieces
+    tokens: int = 0
     reason: str | None = None
     ended: float | None = None
 
@@ -93,6 +95,7 @@ class Choices:
 
     def _hear(self, choice: Choice, event: Token | End | None) -> Piece:
         if isinstance(event, Token):
+            choice.tokens += 1
             piece = choice.pieces.push(event)
             if choice.pieces.stopped:
                 choice.reason = STOP
@@ -113,7 +116,7 @@ def usage(choices: Sequence[Choice], prompts: int) -> dict[str, object]:
     each = len(choices) // prompts
     first = [choices[number * each].request for number in range(prompts)]
     prompt_tokens = sum(request.prompt_tokens for request in first)
-    answer_tokens = sum(choice.request.answer_tokens for choice in choices)
+    answer_tokens = sum(choice.tokens for choice in choices)
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": answer_tokens,
@@ -129,7 +132,7 @@ def timings(choices: Sequence[Choice]) -> dict[str, float | int]:
     now = times.ended if times.ended is not None else time.monotonic()
     admitted = times.admitted if times.admitted is not None else now
     first = times.first_token if times.first_token is not None else now
-    prompt_n, predicted_n = request.prompt_tokens - request.cached_tokens, request.answer_tokens
+    prompt_n, predicted_n = request.prompt_tokens - request.cached_tokens, choices[0].tokens
     prompt_seconds, decode_seconds = first - admitted, now - first
     return {
         "cache_n": request.cached_tokens,

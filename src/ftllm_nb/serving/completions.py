@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.chat import check_characters, format_constraint
+from ftllm_nb.serving.chat import check_biases, check_characters, format_constraints
 from ftllm_nb.serving.choices import Choices, timings, usage
 from ftllm_nb.serving.logprob_forms import completion_logprobs
 from ftllm_nb.serving.protocol import CompletionRequest
@@ -20,9 +20,10 @@ DEFAULT_MAX_TOKENS = 16
 """As OpenAI documents it."""
 
 
-def plan_completion(service: Service, body: CompletionRequest) -> tuple[list[list[int]], list[Constraint | None]]:
+def plan_completion(service: Service, body: CompletionRequest) -> tuple[list[list[int]], Sequence[Constraint | None]]:
     """The prompts' ids, and a constraint for each choice; takes a while. Raises ApiError."""
     model = service.ready_model()
+    check_biases(body, model)
     prompts = _prompts(body)
     number = len(prompts) * (body.n or 1)
     if number > service.options.limits.choices:
@@ -37,7 +38,7 @@ def plan_completion(service: Service, body: CompletionRequest) -> tuple[list[lis
         if wrong is not None:
             raise ApiError(400, f"the model has no token id {wrong}.", param="prompt")
         ids.append(list(prompt))
-    return ids, [format_constraint(model, body.response_format) for _ in range(number)]
+    return ids, format_constraints(model, body.response_format, number)
 
 
 def _prompts(body: CompletionRequest) -> list[str | list[int]]:
@@ -56,7 +57,7 @@ class CompletionAnswer:
         self,
         service: Service,
         body: CompletionRequest,
-        plan: tuple[list[list[int]], list[Constraint | None]],
+        plan: tuple[list[list[int]], Sequence[Constraint | None]],
         client: str,
     ) -> None:
         self._service = service

@@ -11,8 +11,7 @@ import llguidance
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.engine.request import Constraint
-from ftllm_nb.errors import EngineError
+from ftllm_nb.engine.request import Constraint, ConstraintError
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.options import Limits
 from ftllm_nb.tokenizer import Tokenizer
@@ -21,10 +20,6 @@ _LIMITS = llguidance.LLParserLimits(
     initial_lexer_fuel=1_000_000, step_lexer_fuel=200_000, step_max_items=50_000, max_lexer_states=50_000,
     max_grammar_size=100_000, verbose_errors=False,
 )
-
-
-class ConstraintError(EngineError):
-    """The schema asks for more than can be followed."""
 
 
 class Grammars:
@@ -37,16 +32,13 @@ class Grammars:
         self._lock = threading.Lock()
         self._library: llguidance.LLTokenizer | None = None
 
-    def json_object(self) -> Constraint:
-        """Any JSON object."""
-        return self.json_schema({"type": "object"}, "response_format")
-
-    def json_schema(self, schema: dict[str, Any], param: str) -> Constraint:
-        """JSON that follows the schema. ApiError where that is too large, or asks for what cannot be done."""
+    def json_schema(self, schema: dict[str, Any], param: str, number: int) -> list[Constraint]:
+        """JSON that follows the schema, for each of `number` answers. ApiError where the schema is too large, or asks
+        for what cannot be done."""
         self._check_size(schema, param)
         try:
             grammar = llguidance.LLMatcher.grammar_from_json_schema(
-                schema, overrides={"whitespace_pattern": r"[ \n]{0,4}"}
+                schema, overrides={"whitespace_pattern": r"[ \n]{0,4}", "coerce_one_of": True}
             )
         except ValueError as error:
             raise ApiError(400, f"the JSON schema is wrong: {error}.", param=param) from error
@@ -54,7 +46,10 @@ class Grammars:
         if matcher.is_error():
             reason = " ".join(matcher.get_error().split())[:300].rstrip(".")
             raise ApiError(400, f"the JSON schema cannot be followed: {reason}.", param=param, code="invalid_schema")
-        return GrammarConstraint(matcher, self._vocab_size)
+        first = allowed_ids(matcher, self._vocab_size)
+        if not len(first):
+            raise ApiError(400, "the JSON schema allows no beginning.", param=param, code="invalid_schema")
+        return [GrammarConstraint(matcher.deep_copy(), self._vocab_size, first) for _ in range(number)]
 
     def _check_size(self, schema: dict[str, Any], param: str) -> None:
         if depth_of(schema) > self._limits.schema_depth:
@@ -74,24 +69,32 @@ class Grammars:
 
 
 class GrammarConstraint:
-    """See `Constraint`."""
+    """See `Constraint`. `first`: the ids that an answer may begin with."""
 
-    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
+    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int, first: NDArray[np.intp]) -> None:
         self._matcher = matcher
         self._vocab_size = vocab_size
+        self._first: NDArray[np.intp] | None = first
 
     def allowed(self) -> NDArray[np.intp]:
         """The ids that may come next, ascending."""
-        mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        ids: NDArray[np.intp] = np.flatnonzero(np.unpackbits(mask, bitorder="little")[: self._vocab_size])
-        if self._matcher.is_error() or not len(ids):
+        ids = allowed_ids(self._matcher, self._vocab_size) if self._first is None else self._first
+        if not len(ids):
             raise ConstraintError("the answer cannot go on within the JSON schema: simplify it.")
         return ids
 
     def accept(self, token_id: int) -> None:
         """The token was chosen."""
+        self._first = None
         if not self._matcher.consume_token(token_id):
             raise ConstraintError("the answer cannot go on within the JSON schema: simplify it.")
+
+
+def allowed_ids(matcher: llguidance.LLMatcher, vocab_size: int) -> NDArray[np.intp]:
+    """The ids that may come next, ascending; none where the grammar cannot be followed."""
+    mask = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+    ids: NDArray[np.intp] = np.flatnonzero(np.unpackbits(mask, bitorder="little")[:vocab_size])
+    return ids[:0] if matcher.is_error() else ids
 
 
 class _Vocabulary:

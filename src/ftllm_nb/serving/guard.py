@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +21,8 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 _DISCARDED_BODIES = 8
+_MORE_REQUESTS = 64
+"""How many requests are read beside those that the engine takes, for a sentence to each."""
 
 
 class Guard:
@@ -28,7 +32,8 @@ class Guard:
         self._app = app
         self._options = options
         self._done = done
-        self._keys = [key.encode() for key in options.api_keys]
+        self._posts = 0
+        self._keys = [_digest(key.encode()) for key in options.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -40,8 +45,9 @@ class Guard:
         answer = _Answer(send, self._options.limits.send_seconds)
         try:
             self._check(scope)
-            body = await self._read_body(scope, receive)
-            await self._app(scope, _replay(body, receive), answer.send)
+            with self._place(scope):
+                body = await self._read_body(scope, receive)
+                await self._app(scope, _replay(body, receive), answer.send)
         except _Gone:
             pass
         except Exception as error:
@@ -61,11 +67,25 @@ class Guard:
 
     def _check_key(self, authorization: bytes) -> int:
         scheme, _, given = authorization.partition(b" ")
-        # Every key is compared, in a time that does not depend on where they differ.
-        same = [hmac.compare_digest(key, given.strip()) for key in self._keys]
+        # Every key is compared, in a time that depends neither on where they differ nor on their lengths.
+        same = [hmac.compare_digest(key, _digest(given.strip())) for key in self._keys]
         if scheme.lower() != b"bearer" or not any(same):
             raise ApiError(401, "a valid API key is needed: Authorization: Bearer KEY.", code="invalid_api_key")
         return same.index(True) + 1
+
+    @contextmanager
+    def _place(self, scope: Scope) -> Iterator[None]:
+        """Bounds the bodies that are in memory, and the texts that wait to be tokenized."""
+        if scope["method"] != "POST":
+            yield
+            return
+        if self._posts >= self._options.max_batch + self._options.max_queue + _MORE_REQUESTS:
+            raise ApiError(429, "too many requests are being read: try again later.", code="queue_full")
+        self._posts += 1
+        try:
+            yield
+        finally:
+            self._posts -= 1
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._options.limits.body_bytes
@@ -115,12 +135,18 @@ class _Answer:
         """An error as the whole response."""
         body = to_json(error.body())
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if error.status in (408, 413):
+        if error.status in (429, 503):
+            headers.append((b"retry-after", b"1"))
+        if error.status in (408, 413, 429):
             headers.append((b"connection", b"close"))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
 
 
 def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:

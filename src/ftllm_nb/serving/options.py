@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ServerOptions:
     @property
     def is_public(self) -> bool:
         """Whether other machines can reach it."""
-        return self.host not in LOOPBACK
-
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"

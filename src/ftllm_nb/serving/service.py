@@ -184,7 +184,7 @@ def _notes(choices: list[Choice]) -> dict[str, Any]:
     return {
         "prompt_tokens": request.prompt_tokens,
         "cached_tokens": request.cached_tokens,
-        "answer_tokens": sum(choice.request.answer_tokens for choice in choices),
+        "answer_tokens": sum(choice.tokens for choice in choices),
         "choices": len(choices),
         "preemptions": sum(choice.request.preemptions for choice in choices),
         "finish_reason": choices[0].reason or "cancelled",
