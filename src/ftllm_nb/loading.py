@@ -137,6 +137,8 @@ def model_folder(
 ) -> Path:
     """The folder that `path` names; None and "demo" name the bundled model, OWNER/NAME one on the hub."""
     if path is None or path == DEMO:
+        if revision is not None:
+            raise UsageError("a revision is of a model on the hub, and the bundled model has none: leave it out.")
         folder = Path(str(files("ftllm_nb") / DEMO))
         if not (folder / "config.json").is_file():
             raise CheckpointError(

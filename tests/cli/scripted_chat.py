@@ -20,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from ftllm_nb import llm
@@ -33,6 +34,7 @@ class ScriptedModel:
 
     threads = 2
     weight_dtype = "float32"
+    loaded = SimpleNamespace(graph=SimpleNamespace(generation_config={"top_p": 0.9}))
     context = int(os.environ.get("SCRIPTED_CONTEXT", 100_000))
 
     def __init__(self) -> None:
@@ -96,8 +98,8 @@ class ScriptedModel:
     def stop(self) -> None:
         self.stopped = True
 
-    def get_input_token_len(self, query: list[dict[str, str]]) -> int:
-        return sum(len(message["content"]) for message in query)
+    def get_input_token_len(self, query: str | list[dict[str, str]]) -> int:
+        return len(query) if isinstance(query, str) else sum(len(message["content"]) for message in query)
 
     def get_prompt(self, query: str, *, enable_thinking: bool | None = None) -> str:
         return f"{query}<think>\n" if enable_thinking else query

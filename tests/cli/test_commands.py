@@ -72,7 +72,11 @@ def test_leaving(talk: Talk, word: str) -> None:
 def test_undo_and_regen(talk: Talk) -> None:
     talk.say("one")
     talk.say("two")
-    assert talk.say("/regen").startswith("3 two\n(the same answer")
+    assert "the same answer, since the likeliest words are taken" in talk.say("/regen")
+    talk.say("/set temperature 1")
+    assert talk.say("/regen") == "3 two\n"
+    talk.say("/set seed 5")
+    assert "the same answer, since the seed is 5" in talk.say("/regen")
     assert talk.say("/undo") == "(taken back: two)\n"
     assert talk.say("three") == "3 three\n"
     talk.say("/clear")
@@ -113,9 +117,12 @@ def test_set_and_show(talk: Talk) -> None:
     assert talk.say("/set enable_thinking on") == "(enable_thinking is on)\n"
     assert "('enable_thinking', True)" in talk.say("options") and "('top_k', 3)" in talk.say("options")
     shown = talk.say("/show")
-    assert re.search(r"temperature +0.5\n", shown) and re.search(r"top_p +the model's own\n", shown)
+    assert re.search(r"temperature +0.5\n", shown) and re.search(r"top_p +0.9, the model's own\n", shown)
+    assert re.search(r"top_k +3\n", shown) and re.search(r"seed +another each time\n", shown)
     assert re.search(r"model +demo\n", shown) and "2 turns" in shown
-    assert talk.say("/set temperature default") == "(temperature is the model's own)\n"
+    assert talk.say("/set temperature default") == "(temperature is 1, the model's own)\n"
+    talk.say("/set top_k default")
+    assert re.search(r"temperature +0, the model's own\n", talk.say("/show"))
     assert talk.say("/set markdown off") == "(markdown is off)\n"
 
 
@@ -165,9 +172,22 @@ def test_loading_a_conversation_with_another_model_says_so(talk: Talk, tmp_path:
 
 def test_read_puts_files_before_the_next_question(talk: Talk, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("some\nlines\n")
-    assert "2 lines, will stand before the next question" in talk.say(f"/read {tmp_path}/file")
+    read = talk.say(f"/read {tmp_path}/file")
+    assert "2 lines, will stand before the next question, which has 10 tokens so far" in read
     assert talk.say("why?") == "1 some\nlines\n\nwhy?\n"
     assert talk.say("and?") == "3 and?\n"
+
+
+def test_a_text_that_is_too_long_does_not_spoil_the_next_question(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text(" \n")
+    assert "holds no text" in talk.say(f"/read {tmp_path}/empty")
+    (tmp_path / "file").write_text("x" * 60)
+    talk.say(f"/read {tmp_path}/file")
+    assert "put away again" in talk.say("y" * 60)
+    assert talk.say("one") == "1 one\n"
+    talk.repl.conversation.model.context = 100
+    assert "will stand" in talk.say(f"/read {tmp_path}/file")
+    assert "122 tokens together with what was read before" in talk.say(f"/read {tmp_path}/file")
 
 
 def test_stats(talk: Talk) -> None:
@@ -240,7 +260,7 @@ def completions(talk: Talk, text: str) -> list[str]:
 def test_completion(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.md").write_text("")
     monkeypatch.chdir(tmp_path)
-    assert completions(talk, "/s") == ["/save", "/set", "/show", "/stats", "/system"]
+    assert completions(talk, "/s") == ["/save ", "/set ", "/show", "/stats", "/system "]
     assert completions(talk, "/set te") == ["/set temperature "]
     assert completions(talk, "/set markdown o") == ["/set markdown on", "/set markdown off"]
     assert completions(talk, "/read no") == ["/read notes.md"]

@@ -82,6 +82,13 @@ def test_a_wrong_variable_is_named(file: Path) -> None:
         parse("chat", file, FTLLM_NB_TOP_K="many")
 
 
+def test_a_misspelt_variable_is_said_to_do_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parse("chat", file, FTLLM_NB_TEMPRATURE="1", FTLLM_NB_TIER="generic", FTLLM_NB_TOP_K="1")
+    assert capsys.readouterr().err == (
+        "warning: the environment variable FTLLM_NB_TEMPRATURE is no flag's (did you mean temperature?).\n"
+    )
+
+
 def test_help_answers_whatever_the_settings(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -88,8 +89,11 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_session(terminal: Any) -> None:
     assert ask(terminal, "more") == "3 more\r\n"
 
 
-def test_ctrl_c_at_the_prompt_says_how_to_leave(terminal: Any) -> None:
+def test_ctrl_c_at_the_prompt_takes_back_what_was_typed_and_then_says_how_to_leave(terminal: Any) -> None:
     terminal.send("half a ques\x03")
+    terminal.expect_exact(PROMPT_IS_READY)
+    assert "leaves" not in terminal.before
+    terminal.send("\x03")
     terminal.expect_exact("(/exit or Ctrl-D leaves)")
     terminal.expect_exact(PROMPT_IS_READY)
     terminal.send("\x04")
@@ -160,6 +164,17 @@ def test_tab_completes_a_command(terminal: Any) -> None:
     terminal.expect_exact("(no answer yet)")
 
 
+def test_tab_goes_on_to_the_argument(terminal: Any) -> None:
+    terminal.send("/se")
+    terminal.expect_exact("change a setting")
+    terminal.send("\tmark")  # "/set " is certain, and its names follow
+    terminal.expect_exact("markdown")
+    terminal.send("\t")
+    terminal.expect_exact("off")  # what the menu offers for it
+    terminal.send("off\r")
+    terminal.expect_exact("(markdown is off)")
+
+
 def test_earlier_questions_are_found_and_suggested_in_the_next_session(tmp_path: Path) -> None:
     with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
         ask(terminal, "a rare question")
@@ -224,14 +239,18 @@ def test_a_narrow_terminal_of_any_encoding(environment: dict[str, str]) -> None:
 
 def test_a_terminal_without_abilities_still_talks() -> None:
     program = start(TERM="dumb")
+    program.logfile_read = seen = io.StringIO()
     try:
         program.expect_exact("leaves\r\n")
         program.send("hello\r")
         program.expect_exact("1 hello\r\n")
         program.send('"""two\rlines"""\r')
         program.expect_exact("3 two\r\nlines\r\n")
+        program.send("half\x03")
+        program.expect_exact("(/exit or Ctrl-D leaves)")
         program.send("stop\r")
         assert leaves(program) == 0
+        assert "\x1b" not in seen.getvalue()
     finally:
         program.close(force=True)
 

@@ -12,14 +12,12 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ftllm_nb import __version__
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, load_model
 from ftllm_nb.cli.sampling_arguments import add_sampling_arguments, given_settings
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from ftllm_nb.cli.talk.conversation import Conversation
-    from ftllm_nb.cli.talk.repl import Repl
     from ftllm_nb.cli.talk.saved import SavedConversation
 
 ALIASES = ("run",)
@@ -154,7 +152,7 @@ def talk(conversation: Conversation, args: argparse.Namespace, saved: SavedConve
         markdown=not args.plain,
         hide_thinking=args.hide_thinking,
     )
-    talk_on_terminal(repl, banner(repl), saved)
+    talk_on_terminal(repl, saved)
 
 
 def weights_line(conversation: Conversation, args: argparse.Namespace) -> str:
@@ -164,11 +162,3 @@ def weights_line(conversation: Conversation, args: argparse.Namespace) -> str:
     model = conversation.model
     tier = current_tier().name if args.engine == "compiled" else args.engine
     return f"{model.weight_dtype}, {tier}, {model.threads} {'thread' if model.threads == 1 else 'threads'}"
-
-
-def banner(repl: Repl) -> str:
-    """What a terminal session begins with."""
-    return (
-        f"ftllm-nb {__version__}, model {repl.model_name}, {repl.weights}\n"
-        "/help lists the commands, Ctrl-C stops an answer, /exit or Ctrl-D leaves"
-    )

@@ -6,6 +6,7 @@ Exit status: 0 done, 2 bad usage or bad input, 1 a defect of ftllm-nb or output 
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import pkgutil
@@ -51,32 +52,34 @@ def build_parser() -> CommandParser:
     )
     add_version(parser)
     subparsers = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, prog="ftllm-nb", help="one of those above"
+        dest="command", metavar="COMMAND", required=True, prog="ftllm-nb", help=argparse.SUPPRESS
     )
     for name, module in commands:
         command = subparsers.add_parser(
             name,
+            add_help=False,
             aliases=getattr(module, "ALIASES", ()),
             description=(module.__doc__ or name).strip(),
             epilog=examples(module.EXAMPLES),
         )
         module.add_arguments(command)
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error as well")
-        add_version(command)
+        add_common_arguments(command)
+        command.usage = command.short_usage(name)
         command.set_defaults(run=module.run)
         parser.commands[name] = command
     return parser
 
 
 def overview(commands: list[tuple[str, ModuleType]]) -> str:
-    """The commands with a line each, in groups as people think of them."""
+    """The commands with a line each, what its help says up to the first aside, in groups as people think of them."""
     width = max(len(name) for name, _ in commands)
     lines = []
     for group in GROUPS:
         lines.append(f"{group}:")
         for name, module in commands:
             if module.GROUP == group:
-                lines.append(f"  {name:{width}}  {(module.__doc__ or name).strip().splitlines()[0].rstrip('.')}")
+                summary = re.split(r"[:,] ", (module.__doc__ or name).strip().splitlines()[0])[0]
+                lines.append(f"  {name:{width}}  {summary.rstrip('.')}")
     return "\n".join(lines)
 
 
@@ -85,7 +88,15 @@ def examples(lines: Sequence[str]) -> str:
     return "examples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def add_version(parser: CommandParser) -> None:
+def add_common_arguments(parser: CommandParser) -> None:
+    """Declare what every command has, after what it alone has."""
+    group = parser.add_argument_group("this program")
+    group.add_argument("-h", "--help", action="help", help="show this help message and exit")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error as well")
+    add_version(group)
+
+
+def add_version(parser: argparse._ActionsContainer) -> None:
     """Declare `--version`, which prints the version and leaves."""
     parser.add_argument(
         "--version", action="version", version=f"ftllm-nb {__version__}", help="show the version"

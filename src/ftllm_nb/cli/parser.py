@@ -8,14 +8,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+CLEARER = (
+    (r"^the following arguments are required: (.*)", r"\1 is missing"),
+    (r": expected one argument$", " needs a value"),
+    (r": ignored explicit argument .*", " takes no value"),
+)
+"""What argparse says, and what this program says instead."""
+
 
 class CommandParser(argparse.ArgumentParser):
-    """Differs from ArgumentParser in four ways.
+    """Differs from ArgumentParser in five ways.
 
     - `--repeat-penalty` is `--repeat_penalty`: flags are declared with `_`, and either spelling is accepted.
     - Flags cannot be abbreviated, so that a new flag never changes what an old command line means.
     - Bad usage is one sentence, `error: …`, on stderr, and exit status 2; the usage stays in `--help`.
-    - A misspelt flag or command is answered with the nearest one.
+    - A misspelt flag, command or choice is answered with the nearest one.
+    - The usage says what a command takes by position, and leaves the flags to the list below it.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -42,15 +50,34 @@ class CommandParser(argparse.ArgumentParser):
         flags = [flag for action in self._actions for flag in action.option_strings]
         return f"unknown flag {argument.partition('=')[0]}{nearest(argument.partition('=')[0], flags)}"
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of an argument's choices."""
+        if action.choices is None or value in action.choices:
+            return
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"unknown command {value!r}{nearest(value, list(self.commands))}")
+        known = list(map(str, action.choices))
+        raise argparse.ArgumentError(
+            action, f"{', '.join(known[:-1])} or {known[-1]} is expected, not {value!r}{nearest(value, known)}"
+        )
+
     def error(self, message: str) -> NoReturn:
         """Print one sentence on stderr and exit with status 2."""
         message = message.removeprefix("argument ")
-        wrong_command = re.match(r"COMMAND: invalid choice: '(.*?)' \(choose from", message)
-        if wrong_command is not None:
-            message = f"unknown command {wrong_command[1]!r}{nearest(wrong_command[1], list(self.commands))}"
-        elif message == "the following arguments are required: COMMAND":
+        for said, better in CLEARER:
+            message = re.sub(said, better, message)
+        if message == "COMMAND is missing":
             message = f"a command is missing: {', '.join(self.commands)}"
         self.exit(2, f"error: {message}; see {self.prog} --help.\n")
+
+    def short_usage(self, name: str) -> str:
+        """`ftllm-nb NAME [flags] POSITIONAL …`."""
+        words = [
+            f"[{action.metavar}]" if action.nargs == "?" else str(action.metavar)
+            for action in self._actions
+            if not action.option_strings
+        ]
+        return " ".join(["ftllm-nb", name, "[flags]", *words])
 
 
 def with_underscores(arguments: Sequence[str]) -> list[str]:

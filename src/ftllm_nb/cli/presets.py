@@ -44,6 +44,7 @@ def apply_presets(
     settings = {} if file is None else read_settings(file)
     known = {name: flags_of(command) for name, command in parser.commands.items()}
     require_known(settings, known, str(file))
+    warn_of_unknown(environment, sorted({flag for flags in known.values() for flag in flags}))
     for name, flags in known.items():
         for flag, action in flags.items():
             for value, where in (
@@ -100,6 +101,14 @@ def require_known(settings: dict[str, Any], known: dict[str, dict[str, argparse.
             kind = "command" if isinstance(value, dict) else "flag"
             names = list(known) if isinstance(value, dict) else sorted(every_flag)
             raise UsageError(f"{file}: {name} is no {kind}{nearest(name, names)}.")
+
+
+def warn_of_unknown(environment: Mapping[str, str], flags: list[str]) -> None:
+    """Say which variables are those of no flag: a misspelt one would do nothing."""
+    for name in environment:
+        flag = name.removeprefix(PREFIX).lower()
+        if name.startswith(PREFIX) and flag not in flags and flag not in OTHER_VARIABLES:
+            print(f"warning: the environment variable {name} is no flag's{nearest(flag, flags)}.", file=sys.stderr)
 
 
 def parsed(action: argparse.Action, value: Any, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -17,11 +18,11 @@ BAR_WIDTH = 30
 class ProgressBar:
     """A context manager; `update` and `warn` are callbacks of `llm.model`.
 
-    Draws on stderr where that is a terminal, else nothing, and leaves no trace of the bar.
+    Draws on stderr where that is a terminal that can erase a line, else nothing, and leaves no trace of the bar.
     """
 
     def __init__(self) -> None:
-        self.visible = sys.stderr.isatty()
+        self.visible = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self.next_drawing = time.monotonic() + PATIENCE_SECONDS
         self.drawn = False
 

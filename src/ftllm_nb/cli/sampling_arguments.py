@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.cli.number_types import real_number, whole_number
+
+if TYPE_CHECKING:
+    from ftllm_nb.engine.sampling_settings import SamplingSettings
 
 MAX_SEED = 2**63 - 1
 
@@ -79,6 +82,14 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that flags gave, by name."""
     return {name: getattr(args, name) for name in SAMPLING if getattr(args, name) is not None}
+
+
+def engine_settings(generation_config: dict[str, Any], settings: dict[str, Any]) -> SamplingSettings:
+    """How tokens are chosen by these settings, and by a model's generation_config.json where there are none."""
+    from ftllm_nb.engine.sampling_settings import merge_settings
+
+    names = {"repeat_penalty": "repetition_penalty"}
+    return merge_settings(generation_config, **{names.get(name, name): value for name, value in settings.items()})
 
 
 def stream_options(settings: dict[str, Any]) -> dict[str, Any]:

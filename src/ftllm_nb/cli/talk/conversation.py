@@ -10,12 +10,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftllm_nb.cli.sampling_arguments import MODEL_SAMPLING, stream_options
+from ftllm_nb.cli.sampling_arguments import MODEL_SAMPLING, engine_settings, stream_options
 from ftllm_nb.cli.talk.statistics import TurnStatistics, turn_statistics
 from ftllm_nb.cli.talk.thinking import BEGIN as THINKING
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
+    from ftllm_nb.engine.sampling_settings import SamplingSettings
     from ftllm_nb.llm import Model
 
 REPLACEMENT = "\ufffd"
@@ -113,6 +114,10 @@ class Conversation:
         options = {**MODEL_SAMPLING, **stream_options(self.settings), **thinking}
         return self.model.stream_response(messages, one_by_one=True, **options)
 
+    def sampling(self) -> SamplingSettings:
+        """How the next answer's tokens are chosen: by the settings, and by the model's where there are none."""
+        return engine_settings(self.model.loaded.graph.generation_config, self.settings)
+
     def begins_thinking(self) -> bool:
         """Whether prompts end inside of a thinking block, so that answers begin there."""
         if self.enable_thinking not in self._begins_thinking:
@@ -152,10 +157,12 @@ class Conversation:
         """
         earlier = self.turns if question is not None else self.turns[:-1]
         asked = self._last_turn().question if question is None else replace_undecoded(question)
-        room = int(self.model.get_max_input_len() * (1 - ROOM_FOR_ANSWER))
+        limit = self.model.get_max_input_len()
 
         def fits(dropped: int) -> bool:
             messages = [*self._messages(earlier[dropped:]), {"role": "user", "content": asked}]
+            # A question that is asked alone gets what room there is.
+            room = limit if dropped == len(earlier) else int(limit * (1 - ROOM_FOR_ANSWER))
             return self.model.get_input_token_len(messages) <= room
 
         dropped = bisect_left(range(len(earlier) + 1), True, key=fits)

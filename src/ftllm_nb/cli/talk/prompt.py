@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, has_focus
+from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
@@ -32,16 +33,21 @@ from ftllm_nb.user_folders import state_folder
 if TYPE_CHECKING:
     from ftllm_nb.cli.talk.repl import Repl
 
-PROMPT = "> "
-CONTINUATION = "| "
-STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "bottom-toolbar.text": "noreverse ansibrightblack"})
+PROMPT = FormattedText([("class:prompt", "> ")])
+CONTINUATION = FormattedText([("class:prompt", "| ")])
+STYLE = Style.from_dict(
+    {
+        "prompt": "bold ansicyan",
+        "bottom-toolbar": "noreverse",
+        "bottom-toolbar.text": "noreverse ansibrightblack",
+    }
+)
 
 
 class Prompt:
     """Reads what the user types, a question or a command at a time."""
 
     def __init__(self, repl: Repl) -> None:
-        self._is_dumb = os.environ.get("TERM", "dumb") == "dumb"
         self._session: PromptSession[str] = PromptSession(
             PROMPT,
             multiline=True,
@@ -66,20 +72,12 @@ class Prompt:
 
     def read(self) -> str:
         """What was typed. Raises KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
-        text = self._session.prompt()
-        while self._is_dumb and is_open(text):  # such a terminal has no keys to edit several lines with
-            text += "\n" + self._session.prompt(CONTINUATION)
-        return text
+        return self._session.prompt()
 
-    def yes(self, question: str) -> bool:
-        """Ask a question; Enter is yes."""
-        try:
-            print(question, end="", flush=True)
-            answer = input()
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return False
-        return answer.strip().lower() in ("", "y", "yes")
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was typed when `read` was interrupted."""
+        return not self._text
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
@@ -92,6 +90,19 @@ class Prompt:
         @keys.add("escape", "enter", filter=is_typing)
         def new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
+
+        @keys.add("tab", filter=is_typing)
+        def complete(event: KeyPressEvent) -> None:
+            """Take what is certain, and show what may follow it; go through the menu where several are possible."""
+            buffer = event.current_buffer
+            state = buffer.complete_state
+            if state is None:
+                buffer.start_completion(insert_common_part=True)
+            elif len(state.completions) == 1:
+                buffer.apply_completion(state.completions[0])
+                buffer.start_completion()
+            else:
+                buffer.complete_next()
 
         return keys
 
@@ -112,9 +123,8 @@ class CommandCompleter(Completer):
         if not space:
             for command in commands().values():
                 if command.name.startswith(name):
-                    yield Completion(
-                        command.name, -len(name), display=command.usage, display_meta=command.summary
-                    )
+                    typed = f"{command.name} " if command.argument else command.name
+                    yield Completion(typed, -len(name), display=command.usage, display_meta=command.summary)
             return
         known = commands().get(name)
         if known is None:
@@ -163,13 +173,3 @@ def terminal_output() -> Output | None:
         output.get_rows_below_cursor_position = lambda: 1
     return output  # type: ignore[no-any-return]
 
-
-def questions(prompt: Prompt) -> Iterator[str]:
-    """What the user types, until Ctrl-D; Ctrl-C says how to leave."""
-    while True:
-        try:
-            yield prompt.read()
-        except KeyboardInterrupt:
-            print("(/exit or Ctrl-D leaves)", flush=True)
-        except EOFError:
-            return

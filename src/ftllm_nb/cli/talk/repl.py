@@ -83,14 +83,20 @@ class Repl:
         except ContextLengthError as error:
             dropped = self.conversation.turns_to_drop(question)
             if not dropped:
-                hint = "" if not self.conversation.turns else " (/clear forgets the conversation)"
-                self.screen.error(f"{error}{hint}")
+                self._say_too_long(error)
                 return
             what = "turn" if dropped == 1 else f"{dropped} turns"
             self.screen.note(str(error).rstrip("."))
             if self.ask_yes_no(f"The context is full. Drop the oldest {what} and ask again? [Y/n] "):
                 self.conversation.drop_oldest(dropped)
                 self._show(start())
+
+    def _say_too_long(self, error: ContextLengthError) -> None:
+        """A question that even alone does not fit; what was read for it is put away, so that the next one may."""
+        self.screen.error(str(error).replace(", or begin a new conversation", ""))
+        if self.read_texts:
+            self.read_texts.clear()
+            self.screen.note("what /read read is put away again")
 
     def _show(self, pieces: Iterator[str]) -> None:
         """Print the answer as it is made. The first Ctrl-C ends it; the session goes on."""
@@ -144,7 +150,8 @@ class Repl:
             self.screen.note(f"it was held with {saved.model}, and goes on with {self.model_name}")
         if saved.turns:
             last = saved.turns[-1]
-            self.screen.line(f"> {last.question}")
+            self.screen.write("> ", "prompt")
+            self.screen.line(last.question)
             self.screen.line(last.answer)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -18,6 +18,7 @@ STYLES = {
     "bold": "1",
     "italic": "3",
     "bold italic": "1;3",
+    "prompt": "1;36",
     "thinking": "2",
     "note": "2",
     "error": "31",
@@ -67,6 +68,21 @@ class Screen:
     def error(self, text: str) -> None:
         """What went wrong, as a sentence."""
         self.line(self._wrapped(f"error: {text}"), "error")
+
+    def table(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Names and what is said of them, in two columns; on a narrow terminal the second one below the first."""
+        width = max(len(name) for name, _ in rows)
+        beside = self.columns >= width + 24
+        indent = width + 2 if beside else 4
+        for name, text in rows:
+            first, *more = textwrap.wrap(text, max(self.columns - indent - 1, 10)) or [""]
+            if beside:
+                self.write(f"{name:{width}}  {first}\n")
+            else:
+                self.write(f"{name}\n{' ' * indent}{first}\n")
+            for line in more:
+                self.write(f"{' ' * indent}{line}\n")
+        self.flush()
 
     def _wrapped(self, text: str) -> str:
         """The text broken between words where a terminal would break it within one."""

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
+from ftllm_nb import __version__
 from ftllm_nb.cli.talk.commands import LeaveRepl
 from ftllm_nb.cli.talk.repl import Repl
 from ftllm_nb.cli.talk.saved import SavedConversation
+from ftllm_nb.cli.talk.screen import Screen
 
 
-def talk_on_terminal(repl: Repl, banner: str, saved: SavedConversation | None = None) -> None:
+class Prompter(Protocol):
+    """What asks the user for a line."""
+
+    def read(self) -> str:
+        """What was typed. Raises KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was typed when `read` was interrupted."""
+
+
+def talk_on_terminal(repl: Repl, saved: SavedConversation | None = None) -> None:
     """Ask and answer until the user leaves. `saved`: the conversation to go on with."""
-    from ftllm_nb.cli.talk.prompt import Prompt, questions
-
-    repl.screen.line(banner)
+    repl.screen.line(f"ftllm-nb {__version__}, model {repl.model_name}, {repl.weights}", "bold")
+    repl.screen.line("/help lists the commands, Ctrl-C stops an answer, /exit or Ctrl-D leaves", "note")
     if saved is not None:
         repl.restore(saved)
-    prompt = Prompt(repl)
-    repl.ask_yes_no = prompt.yes
+    prompt: Prompter
+    if repl.screen.can_erase:
+        from ftllm_nb.cli.talk.prompt import Prompt
+
+        prompt = Prompt(repl)
+    else:
+        from ftllm_nb.cli.talk.plain_prompt import PlainPrompt
+
+        prompt = PlainPrompt()
+    repl.ask_yes_no = yes
     try:
-        for line in questions(prompt):
+        for line in questions(prompt, repl.screen):
             repl.handle(line)
     except LeaveRepl:
         return
+
+
+def questions(prompt: Prompter, screen: Screen) -> Iterator[str]:
+    """What the user types, until Ctrl-D. Ctrl-C takes back what was typed, or else says how to leave."""
+    while True:
+        try:
+            yield prompt.read()
+        except KeyboardInterrupt:
+            if prompt.is_empty:
+                screen.note("/exit or Ctrl-D leaves")
+        except EOFError:
+            return
+
+
+def yes(question: str) -> bool:
+    """Ask a question; Enter is yes."""
+    try:
+        answer = input(question)
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return False
+    return answer.strip().lower() in ("", "y", "yes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.talk.commands import commands
@@ -22,26 +21,9 @@ KEYS = (
 
 
 def run(repl: Repl, argument: str) -> None:
-    """Print the table."""
+    """Print the tables."""
     rows = [(command.usage, command.summary) for command in commands().values()]
     rows += [("clear, stop", "as /clear and /exit")]
-    show(repl, rows)
+    repl.screen.table(rows)
     repl.screen.line()
-    show(repl, list(KEYS))
-
-
-def show(repl: Repl, rows: list[tuple[str, str]]) -> None:
-    """Two columns; on a narrow terminal the second one below the first."""
-    width = max(len(name) for name, _ in rows)
-    columns = repl.screen.columns
-    beside = columns >= width + 30
-    for name, text in rows:
-        indent = width + 2 if beside else 4
-        wrapped = textwrap.wrap(text, max(columns - indent - 1, 10))
-        if beside:
-            repl.screen.line(f"{name:{width}}  {wrapped[0]}")
-        else:
-            repl.screen.line(name)
-            repl.screen.line(" " * indent + wrapped[0])
-        for more in wrapped[1:]:
-            repl.screen.line(" " * indent + more)
+    repl.screen.table(KEYS)

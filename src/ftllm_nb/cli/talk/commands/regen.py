@@ -14,4 +14,11 @@ def run(repl: Repl, argument: str) -> None:
     repl.answer_again()
     after = repl.conversation.turns[-1:]
     if before and before[0].answer == after[0].answer and before[0] is not after[0]:
-        repl.screen.note("the same answer: /set temperature 0.8 lets chance choose, another /set seed other words")
+        settings = repl.conversation.sampling()
+        if settings.is_greedy:
+            why, remedy = "the likeliest words are taken", "/set temperature 0.8 lets chance choose"
+        elif settings.seed is not None:
+            why, remedy = f"the seed is {settings.seed}", "/set seed default takes another each time"
+        else:
+            return
+        repl.screen.note(f"the same answer, since {why}: {remedy}")

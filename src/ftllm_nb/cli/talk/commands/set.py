@@ -62,13 +62,22 @@ def setting_text(repl: Repl, name: str) -> str:
     """A setting's value, as `/show` shows it."""
     if name in SAMPLING:
         value = repl.conversation.settings.get(name)
-    elif name == "enable_thinking":
-        value = repl.conversation.enable_thinking
-    else:
-        value = getattr(repl, name)
-    if value is None:
-        return "the model's own"
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+        return models_own(repl, name) if value is None else str(value)
+    value = repl.conversation.enable_thinking if name == "enable_thinking" else getattr(repl, name)
+    return {True: "on", False: "off", None: "as the chat template does"}[value]
+
+
+def models_own(repl: Repl, name: str) -> str:
+    """What the model says of a setting."""
+    settings = repl.conversation.sampling()
+    if name == "seed":
+        return "another each time"
+    if name == "max_tokens" and settings.max_tokens is None:
+        return "as many as the context holds"
+    if name == "temperature" and settings.is_greedy:
+        return "0, the model's own"
+    value = getattr(settings, "repetition_penalty" if name == "repeat_penalty" else name)
+    return f"{value:g}, the model's own"
 
 
 def complete(repl: Repl, text: str) -> list[str]:

@@ -15,14 +15,11 @@ def run(repl: Repl, argument: str) -> None:
     """A line each."""
     conversation = repl.conversation
     turns = len(conversation.turns)
-    rows = [
+    repl.screen.table([
         ("model", repl.model_name),
         ("weights", repl.weights),
         ("context", f"{conversation.context_tokens()} of {conversation.model.get_max_input_len()} tokens, "
                     f"{turns} {'turn' if turns == 1 else 'turns'}"),
         ("system", conversation.system or "the model's own"),
         *((name, setting_text(repl, name)) for name in (*SAMPLING, *SWITCHES)),
-    ]  # fmt: skip
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        repl.screen.line(f"{name:{width}}  {text}")
+    ])  # fmt: skip
