@@ -13,7 +13,7 @@ import ftllm_nb
 PACKAGE = Path(ftllm_nb.__file__).parent
 # A layer may import the layers after it. Those in one row know nothing of each other.
 LAYERS = (
-    ("__main__", "chat", "server"),
+    ("__main__", "chat", "server", "webui"),
     ("cli",),
     ("benchmark", "serving"),
     ("llm",),

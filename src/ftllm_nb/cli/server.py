@@ -12,12 +12,15 @@ import os
 import re
 import sys
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
 from ftllm_nb.cli.number_types import real_number, whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftllm_nb.serving.options import ServerOptions
 
 ALIASES = ("serve",)
 GROUP = "Serve"
@@ -120,12 +123,16 @@ def size_in_bytes(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to end; the exit status."""
-    options = server_options(args)
+    return serve(args, server_options(args), extra="server")
+
+
+def serve(args: argparse.Namespace, options: ServerOptions, *, extra: str) -> int:
+    """Serve as the options say until told to end; the exit status. `extra`: which one brings the packages."""
     try:
         from ftllm_nb.serving.run import run_server
     except ImportError as error:
         raise UsageError(
-            f"the server needs the package {error.name}: install it with pip install 'ftllm-nb[server]'."
+            f"the {extra} needs the package {error.name}: install it with pip install 'ftllm-nb[{extra}]'."
         ) from error
     from ftllm_nb.engine_options import EngineOptions
     from ftllm_nb.loading import load
@@ -150,8 +157,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def server_options(args: argparse.Namespace) -> Any:
-    """The `ServerOptions` that the flags ask for. UsageError for flags that contradict each other."""
+def server_options(args: argparse.Namespace, title: str | None = None) -> ServerOptions:
+    """What the flags ask for; with a title there is a chat page. UsageError for flags that contradict each other."""
     from ftllm_nb.serving.options import ServerOptions
 
     if args.chunked_prefill_size < args.max_batch:
@@ -166,6 +173,7 @@ def server_options(args: argparse.Namespace) -> Any:
         host=args.host,
         port=args.port,
         api_keys=tuple(key for key in keys if key),
+        title=title,
         model_name=args.model_name or PurePath(chosen_path(args)).name or "model",
         cors_origins=tuple(args.cors_origin or ()),
         max_batch=args.max_batch,

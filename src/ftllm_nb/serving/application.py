@@ -17,6 +17,7 @@ from ftllm_nb.errors import FtllmError
 from ftllm_nb.serving import request_log
 from ftllm_nb.serving.api_errors import ApiError, as_api_error, validation_error
 from ftllm_nb.serving.chat import ChatAnswer, check_characters, plan_chat
+from ftllm_nb.serving.chat_page import add_chat_page
 from ftllm_nb.serving.choices import Choices
 from ftllm_nb.serving.completions import CompletionAnswer, plan_completion
 from ftllm_nb.serving.conversation import template_messages
@@ -96,6 +97,9 @@ def create_application(service: Service) -> ASGIApp:
     @app.get("/metrics")
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    if service.options.title is not None:
+        add_chat_page(app, service, service.options.title)
 
     routes = {route.path for route in app.routes if hasattr(route, "path")}
 

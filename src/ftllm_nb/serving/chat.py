@@ -123,15 +123,19 @@ class ChatAnswer:
         """chat.completion.chunk objects."""
         options = self._body.stream_options
         with_usage = options is not None and bool(options.include_usage)
-        extra: dict[str, Any] = {"usage": None} if with_usage else {}
+        continuous = with_usage and options is not None and bool(options.continuous_usage_stats)
+
+        def extra() -> dict[str, Any]:
+            return {"usage": usage(self.choices.choices, 1) if continuous else None} if with_usage else {}
+
         for index in range(len(self.choices.choices)):
-            yield self._chunk(index, {"role": "assistant", "content": ""}, **extra)
+            yield self._chunk(index, {"role": "assistant", "content": ""}, **extra())
         left = len(self.choices.choices)
         async with aclosing(self._deltas(notes)) as deltas:
             async for index, delta, logprobs, reason in deltas:
                 left -= reason is not None
                 last = {} if left or with_usage else {"timings": timings(self.choices.choices)}
-                yield self._chunk(index, delta, logprobs, reason, **extra, **last)
+                yield self._chunk(index, delta, logprobs, reason, **extra(), **last)
         if with_usage:
             yield {**self._head("chat.completion.chunk"), "choices": [], **self._counts()}
 

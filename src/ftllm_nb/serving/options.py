@@ -38,6 +38,8 @@ class ServerOptions:
     port: int = 8080
     api_keys: tuple[str, ...] = ()
     model_name: str = "demo"
+    title: str | None = None
+    """Of the chat page at /; None: there is no page."""
     cors_origins: tuple[str, ...] = ()
     max_batch: int = 32
     max_queue: int = 256

@@ -34,9 +34,10 @@ class Body(BaseModel):
 
 
 class StreamOptions(Body):
-    """`include_usage`: a last piece that says how many tokens there were."""
+    """`include_usage`: a last piece that says how many tokens there were; `continuous_usage_stats`, vLLM's: all do."""
 
     include_usage: bool | None = False
+    continuous_usage_stats: bool | None = False
 
 
 class JsonSchema(BaseModel):

@@ -31,7 +31,7 @@ def run_server(options: ServerOptions, load: Callable[[], LoadedModel], say: Cal
     """
     listening = bind(options)
     host, port = listening.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/{'v1' if options.title is None else ''}"
     service = Service(options)
     server = _Server(service, options)
     say(f"{address} listens; the model is loading")

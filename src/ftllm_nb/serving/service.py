@@ -49,6 +49,7 @@ class Model:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.generation_config = loaded.graph.generation_config
         self.vocab_size = executor.vocab_size
+        self.weight_dtype = loaded.weight_dtype
         self.grammars = Grammars(loaded.tokenizer, executor.vocab_size, options.limits)
         spelled = (loaded.tokenizer.token_bytes(token_id) for token_id in range(loaded.tokenizer.vocab_size))
         self.longest_token = max(map(len, spelled), default=1)
