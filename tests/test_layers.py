@@ -15,7 +15,7 @@ PACKAGE = Path(ftllm_nb.__file__).parent
 LAYERS = (
     ("__main__", "chat", "server", "webui"),
     ("cli",),
-    ("benchmark", "serving"),
+    ("benchmark", "quantization", "serving"),
     ("llm",),
     ("loading",),
     ("engine_options",),

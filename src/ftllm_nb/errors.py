@@ -3,6 +3,7 @@
 FtllmError                  one sentence: what, where, what was expected, what to do
 ├── UsageError              a flag or an argument of the Python API is wrong
 ├── CheckpointError         a model folder, or a file in it, cannot be used
+├── OutputError             a file or folder cannot be written
 ├── HubError                a model cannot be fetched by its name
 ├── TokenizerError          tokenizer files or a chat template cannot be used
 ├── GraphError              a ComputeGraph (a --custom file) is wrong; names the user's line
@@ -26,6 +27,10 @@ class UsageError(FtllmError):
 
 class CheckpointError(FtllmError):
     """A model folder, or a file in it, is missing, damaged or contradicts itself."""
+
+
+class OutputError(FtllmError):
+    """A file or folder cannot be written: no room, no permission, or something stands in its place."""
 
 
 class HubError(FtllmError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 SomeCheckpoint = TypeVar("SomeCheckpoint", bound="Checkpoint")
@@ -50,6 +51,15 @@ class Checkpoint(ABC):
         8-bit floats as their bits in uint8. Raises `CheckpointError` for an unknown name, a closed
         checkpoint, a type that no array can hold, and a file that became shorter since it was opened.
         """
+
+    def read_into(self, name: str, start: int, target: NDArray[np.uint8]) -> None:
+        """Copy the tensor's stored bytes from `start` on into `target`, C-contiguous uint8, and keep none of its pages.
+
+        Raises `CheckpointError` as `read` does, and where the system cannot read the file: reading what `read` gave
+        would end the process there.
+        """
+        stored = np.ascontiguousarray(self.read(name)).reshape(-1).view(np.uint8)
+        target.reshape(-1)[:] = stored[start : start + target.size]
 
     @abstractmethod
     def release(self, name: str) -> None:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint
@@ -77,6 +78,10 @@ class FolderCheckpoint(Checkpoint):
     def read(self, name: str) -> NDArray[Any]:
         """The tensor, without a copy where its address suits its type."""
         return self._file(name).read(name)
+
+    def read_into(self, name: str, start: int, target: NDArray[np.uint8]) -> None:
+        """See `Checkpoint.read_into`: from the file, past the mapping."""
+        self._file(name).read_into(name, start, target)
 
     def release(self, name: str) -> None:
         """Give back the tensor's pages."""

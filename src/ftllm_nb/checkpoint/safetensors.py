@@ -115,6 +115,19 @@ class SafetensorsFile:
         array.flags.writeable = False
         return array
 
+    def read_into(self, name: str, start: int, target: NDArray[np.uint8]) -> None:
+        """See `Checkpoint.read_into`."""
+        if self._map is None or name not in self.tensors:
+            self.read(name)  # says what is wrong
+        with open_regular(self.path) as file:
+            try:
+                file.seek(self._starts[name] + start)
+                count = file.readinto(target.reshape(-1).data)  # type: ignore[attr-defined]
+            except OSError as error:
+                raise CheckpointError(f"{self.path} cannot be read: {reason(error)}.") from None
+        if count < target.size:
+            raise CheckpointError(f"{self.path} became shorter while it was in use: download the file again.")
+
     def release(self, name: str) -> None:
         """Give back the pages of the tensor, and those that page faults brought in around it.
 

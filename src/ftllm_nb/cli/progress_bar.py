@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -30,7 +31,11 @@ class ProgressBar:
         """Show that `done` of `total` parts of the stage are done; an unfinished stage has done < total."""
         if self.visible and time.monotonic() >= self.next_drawing:
             self.next_drawing = time.monotonic() + INTERVAL_SECONDS
-            self.draw(bar_line(stage, done, total, shutil.get_terminal_size().columns))
+            self.draw(self.line(stage, done, total, shutil.get_terminal_size().columns))
+
+    def line(self, stage: str, done: int, total: int, columns: int) -> str:
+        """What is drawn on a terminal of so many columns."""
+        return bar_line(stage, done, total, columns)
 
     def warn(self, sentence: str) -> None:
         """Say something that the user should know, on a line of its own."""
@@ -52,6 +57,37 @@ class ProgressBar:
         if self.drawn:
             self.draw("")
             self.drawn = False
+
+
+class RateBar(ProgressBar):
+    """A bar that shows, for a stage that counts bytes, megabytes a second and the time that is left."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+        self.begun: tuple[int, float] | None = None
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        """As `ProgressBar.update`; the rate is that since the stage's first update."""
+        if stage == self.stage and self.begun is None:
+            self.begun = done, time.monotonic()
+        super().update(stage, done, total)
+
+    def line(self, stage: str, done: int, total: int, columns: int) -> str:
+        """The bar, then the rate once there is one."""
+        line = super().line(stage, done, total, columns)
+        if stage == self.stage and self.begun is not None and done > self.begun[0]:
+            rate = (done - self.begun[0]) / max(time.monotonic() - self.begun[1], 1e-9)
+            line += f"  {rate / 1e6:,.0f} MB/s, {duration((total - done) / rate)} left"
+        return line[: max(columns - 1, 0)]
+
+
+def duration(seconds: float) -> str:
+    """A time as 7 s, 3 min 20 s or 1 h 5 min."""
+    whole = math.ceil(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def bar_line(stage: str, done: int, total: int, columns: int) -> str:

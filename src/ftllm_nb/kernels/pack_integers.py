@@ -38,11 +38,12 @@ from ftllm_nb.kernels.simd import (
 )
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
 
-_INFINITY_BITS = 0x7F800000
+INFINITY_BITS = 0x7F800000
 
 
 @numba.njit
-def _largest_bits(floats, size):
+def largest_bits(floats, size):
+    """The bits of the largest magnitude of `size` floats; not below `INFINITY_BITS` where one is no finite number."""
     bits = spread_int(np.int32(0))
     for at in range(0, size, 16):
         bits = maximum_int(bits, magnitude_bits(load_vector(floats + 4 * at)))
@@ -50,16 +51,16 @@ def _largest_bits(floats, size):
 
 
 @numba.njit
-def _round_run(floats, size, scale, middle, unsigned):
-    """Write `size` floats as unsigned bytes: rounded quotients by the scale, plus the middle, none below 0."""
+def round_run(floats, size, scale, zero, steps, unsigned):
+    """Write `size` floats as unsigned bytes: rounded quotients by the scale, plus `zero`, kept in 0 … steps − 1."""
     inverse = np.float32(0.0)
-    if scale > 0:
+    if scale != 0:
         inverse = np.float32(1.0) / scale
-    factor, offset = spread(inverse), spread_int(np.int32(middle))
-    lowest, highest = spread_int(np.int32(0)), spread_int(np.int32(2 * middle - 1))
+    factor, offset = spread(inverse), spread_int(np.int32(zero))
+    lowest, highest = spread_int(np.int32(0)), spread_int(np.int32(steps - 1))
     for at in range(0, size, 16):
-        steps = to_int(round_even(load_vector(floats + 4 * at) * factor)) + offset
-        store_bytes(unsigned + at, minimum_int(maximum_int(steps, lowest), highest))
+        numbers = to_int(round_even(load_vector(floats + 4 * at) * factor)) + offset
+        store_bytes(unsigned + at, minimum_int(maximum_int(numbers, lowest), highest))
 
 
 @numba.njit
@@ -108,14 +109,14 @@ def pack_integers_kernel(source_kind: int, bits: int, group: int) -> Kernel:
                     store_f32(floats + 4 * at, value)
                 for number in range(groups):
                     first = number * width
-                    largest = _largest_bits(floats + 4 * first, width)
+                    largest = largest_bits(floats + 4 * first, width)
                     scale_place = target + padded * 2 * bits + number * 32 + lane * 2
                     store_f16(scale_place, bits_float(largest) / np.float32(middle - 0.5))
                     scale = load_f16(scale_place)
-                    if largest >= _INFINITY_BITS or scale > np.float32(65504.0):
+                    if largest >= INFINITY_BITS or scale > np.float32(65504.0):
                         store_i64(argument(row, PACK_FAULT), 1)
                         scale = np.float32(0.0)
-                    _round_run(floats + 4 * first, width, scale, middle, unsigned)
+                    round_run(floats + 4 * first, width, scale, middle, 2 * middle, unsigned)
                     _place_run(unsigned, width, bits, target + lane * 4, first)
             block = take_chunk(worker, num_blocks)
 

@@ -1,0 +1,97 @@
+"""What a form of folder is: which tensors stand for a tensor of the model, and what lies in them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
+from ftllm_nb.quantization.rows import QuantizedRows
+
+ITEM_BYTES = {"I64": 8, "F64": 8, "I32": 4, "F32": 4, "BF16": 2, "F16": 2, "I8": 1, "U8": 1}
+"""Bytes of an element, by the name that safetensors gives its type; types that are copied only are not here."""
+
+
+@dataclass(frozen=True)
+class OutputTensor:
+    """A tensor of a file that is to be written: `dtype` is safetensors' name of its type."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @classmethod
+    def of(cls, name: str, dtype: str, shape: Sequence[int]) -> OutputTensor:
+        """One of a known type."""
+        return cls(name, dtype, tuple(shape), math.prod(shape) * ITEM_BYTES[dtype])
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """A tensor of the model and what becomes of it.
+
+    `dtype`: as in `TensorInfo`. `is_linear`: Linear operators read it, and no others. `scheme`: how its numbers are
+    quantized, None where it stays as it is. `note`: why it got another type than was asked for, "" where it did not.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    is_linear: bool
+    scheme: WeightScheme | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes that go into an output tensor from `offset` on. Each tensor's pieces come in order, without gaps."""
+
+    tensor: OutputTensor
+    offset: int
+    content: NDArray[Any]
+
+
+class OutputFormat(ABC):
+    """How quantized models lie on disk."""
+
+    @abstractmethod
+    def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
+        """How the rows' numbers are to be laid: see kernels/quantize_rows.py."""
+
+    @abstractmethod
+    def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
+        """The tensors that stand for a tensor of the model."""
+
+    @abstractmethod
+    def pieces(self, tensor: PlannedTensor, first: int, rows: QuantizedRows | NDArray[Any]) -> Iterator[Piece]:
+        """What the rows from `first` on, a multiple of 16, are in the outputs of their tensor.
+
+        Rows are quantized where the tensor has a scheme, else bytes, uint8 [rows, bytes], as the model stores them.
+        """
+
+    @abstractmethod
+    def config(self, config: dict[str, Any], tensors: Sequence[PlannedTensor]) -> dict[str, Any]:
+        """The new folder's config.json, from the model's."""
+
+    def notes(self, tensors: Sequence[PlannedTensor]) -> list[str]:
+        """Sentences on where the folder can be used and where not."""
+        return []
+
+
+def copied(tensor: PlannedTensor) -> OutputTensor:
+    """The output that holds a tensor as the model stores it."""
+    stored = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(tensor.dtype, tensor.dtype)
+    return OutputTensor(tensor.name, stored, tensor.shape, tensor.nbytes)
+
+
+def copied_rows(tensor: PlannedTensor, first: int, rows: NDArray[Any]) -> Piece:
+    """Rows of such an output."""
+    return Piece(copied(tensor), first * (rows.nbytes // max(len(rows), 1)), np.ascontiguousarray(rows))

@@ -1,0 +1,109 @@
+"""A Hugging Face folder in the compressed-tensors layout, which transformers and vLLM load as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.compressed_tensors import (
+    INT_QUANTIZED,
+    PACK_QUANTIZED,
+    WeightScheme,
+    pack_zero_points,
+    write_config,
+)
+from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size
+from ftllm_nb.checkpoint.compressed_tensors.tensors import PACKED, SCALE, SHAPE, WEIGHT, ZERO_POINT
+from ftllm_nb.quantization.formats.base import (
+    OutputFormat,
+    OutputTensor,
+    Piece,
+    PlannedTensor,
+    copied,
+    copied_rows,
+)
+from ftllm_nb.quantization.rows import QuantizedRows
+
+LINEAR = "Linear"
+LOGITS_MODULE = "lm_head"
+"""The module that makes logits, also where its matrix is the embedding's."""
+VLLM_GROUPS = (0, 32, 64, 128)
+"""Sizes of groups that vLLM's kernels take."""
+
+
+class CompressedTensors(OutputFormat):
+    """Rows of 8 bits with one scale are a byte each, for products with int8 activations; all else is packed words."""
+
+    def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
+        if bits == 8 and group == 0 and symmetric:
+            return WeightScheme(bits, group, symmetric, INT_QUANTIZED, int8_activations=True)
+        return WeightScheme(bits, group, symmetric, PACK_QUANTIZED)
+
+    def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
+        scheme = tensor.scheme
+        if scheme is None:
+            return (copied(tensor),)
+        rows, columns = tensor.shape
+        module, groups = module_of(tensor.name), scheme.groups(columns)
+        scales = OutputTensor.of(module + SCALE, "F16", (rows, groups))
+        if scheme.layout != PACK_QUANTIZED:
+            return OutputTensor.of(module + WEIGHT, "I8", (rows, columns)), scales
+        packed = OutputTensor.of(module + PACKED, "I32", (rows, packed_size(columns, scheme.bits)))
+        shape = OutputTensor.of(module + SHAPE, "I64", (2,))
+        if scheme.symmetric:
+            return packed, scales, shape
+        words = packed_size(rows, scheme.bits)
+        return packed, scales, shape, OutputTensor.of(module + ZERO_POINT, "I32", (words, groups))
+
+    def pieces(self, tensor: PlannedTensor, first: int, rows: QuantizedRows | NDArray[Any]) -> Iterator[Piece]:
+        if not isinstance(rows, QuantizedRows):
+            yield copied_rows(tensor, first, rows)
+            return
+        assert tensor.scheme is not None
+        numbers, scales, *others = self.outputs(tensor)
+        yield Piece(numbers, first * rows.numbers.shape[1], rows.numbers)
+        yield Piece(scales, first * rows.scales.shape[1] * 2, rows.scales)
+        if others and first == 0:
+            yield Piece(others[0], 0, np.array(tensor.shape, "<i8"))
+        if rows.zero_points is not None:
+            signed = (rows.zero_points - np.uint8(1 << (tensor.scheme.bits - 1))).view(np.int8)
+            words = pack_zero_points(signed, tensor.scheme.bits)
+            yield Piece(others[1], packed_size(first, tensor.scheme.bits) * words.shape[1] * 4, words)
+
+    def config(self, config: dict[str, Any], tensors: Sequence[PlannedTensor]) -> dict[str, Any]:
+        schemes, ignored = targets(tensors)
+        return {**config, "quantization_config": write_config(schemes, ignored)}
+
+    def notes(self, tensors: Sequence[PlannedTensor]) -> list[str]:
+        foreign = sorted(
+            {tensor.scheme.name for tensor in tensors if tensor.scheme and tensor.scheme.group not in VLLM_GROUPS}
+        )
+        return [f"vLLM does not load {' and '.join(foreign)}: ftllm-nb and transformers do."] if foreign else []
+
+
+def module_of(name: str) -> str:
+    """The module whose weight a tensor is."""
+    return name.removesuffix(WEIGHT)
+
+
+def targets(tensors: Sequence[PlannedTensor]) -> tuple[dict[str, WeightScheme], list[str]]:
+    """The schemes by target, and the modules that none means.
+
+    The most frequent scheme is that of all Linear modules; others are given by the modules' names.
+    """
+    quantized = {module_of(tensor.name): tensor.scheme for tensor in tensors if tensor.scheme is not None}
+    by_count = list(quantized.values())
+    schemes: dict[str, WeightScheme] = {}
+    if by_count:
+        main = max(dict.fromkeys(by_count), key=by_count.count)
+        schemes = {module: scheme for module, scheme in quantized.items() if scheme != main} | {LINEAR: main}
+    ignored = [module_of(tensor.name) for tensor in tensors if tensor.is_linear and tensor.scheme is None]
+    if LOGITS_MODULE not in (*quantized, *ignored):
+        ignored.append(LOGITS_MODULE)
+    return schemes, ignored
+
+
+FORMAT = CompressedTensors()

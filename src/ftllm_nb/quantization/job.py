@@ -1,0 +1,152 @@
+"""A quantized copy of a model that is to be made: what is asked for, and all that follows from it."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import math
+import os
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+
+from ftllm_nb import __version__
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.checkpoint.config import read_json_object
+from ftllm_nb.checkpoint.files import file_mode, list_folder
+from ftllm_nb.engine.weight_types import Rule
+from ftllm_nb.errors import UsageError
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.loading import describe
+from ftllm_nb.quantization.formats import output_format
+from ftllm_nb.quantization.formats.base import PlannedTensor
+from ftllm_nb.quantization.methods import method_module
+from ftllm_nb.quantization.plan import integer_format, plan_tensors, refuse_quantized
+from ftllm_nb.quantization.rows import rows_kernel
+from ftllm_nb.quantization.shards import Layout, lay_out
+
+CONFIG = "config.json"
+COPIED = (
+    "tokenizer*", "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
+    "chat_template*", "*.jinja", "LICENSE*", "NOTICE*",
+)  # fmt: skip
+"""Files of a model's folder that go into the new one as they are."""
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """What `ftllm-nb quantize` is asked for. `rules`: exceptions from `dtype`; `custom`: a file to copy beside."""
+
+    dtype: str
+    method: str
+    symmetric: bool = True
+    rules: tuple[Rule, ...] = ()
+    format: str = "compressed_tensors"
+    largest_shard: int = 5_000_000_000
+    custom: str | PathLike[str] | None = None
+
+    def check(self) -> None:
+        """Raise `UsageError` for a name that is none."""
+        integer_format(self.dtype)
+        method_module(self.method)
+        output_format(self.format)
+
+
+class QuantizeJob:
+    """A model and what is to be made of it. Raises `FtllmError`s for what cannot be done; reads no weight."""
+
+    def __init__(self, checkpoint: Checkpoint, options: QuantizeOptions) -> None:
+        options.check()
+        refuse_quantized(checkpoint)
+        self.checkpoint = checkpoint
+        self.options = options
+        self.format = output_format(options.format)
+        graph = describe(checkpoint, options.custom)
+        self.unread_tensors = graph.unread_tensors
+        self.tensors = plan_tensors(
+            checkpoint, graph, options.dtype, options.rules, self.format, symmetric=options.symmetric
+        )
+        self.copies = _copied_files(checkpoint.path, options.custom)
+        self._config = read_json_object(checkpoint.path / CONFIG)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the model's tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def weights(self) -> int:
+        """How many numbers the model's tensors hold."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    def notes(self) -> list[str]:
+        """Sentences that are worth saying once: rules that match nothing, where the folder cannot be used."""
+        names = [tensor.name for tensor in self.tensors]
+        unused = [rule.text for rule in self.options.rules if not any(map(rule.pattern.search, names))]
+        return [
+            *(f"no weight has a name in which the rule {rule} is found." for rule in unused),
+            *self.format.notes(self.tensors),
+        ]
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the new tensors will lie."""
+        return lay_out([self.format.outputs(tensor) for tensor in self.tensors], self.options.largest_shard)
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Files that are written anew."""
+        return {CONFIG: json.dumps(self.format.config(self._config, self.tensors), indent=2, ensure_ascii=False) + "\n"}
+
+    @property
+    def needed_bytes(self) -> int:
+        """What the new folder takes on the disk."""
+        copies = sum(source.stat().st_size for source in self.copies.values())
+        return self.layout.size + copies + sum(len(text.encode()) for text in self.texts.values())
+
+    def kernels(self) -> dict[PlannedTensor, Kernel]:
+        """The kernel that quantizes each tensor."""
+        return {
+            tensor: rows_kernel(self.options.method, tensor.dtype, tensor.scheme)
+            for tensor in self.tensors
+            if tensor.scheme is not None
+        }
+
+    def identity(self) -> str:
+        """A hash of all that the result depends on: a run that goes on with another's work must have the same."""
+        tensors = [(tensor.name, tensor.shape, tensor.dtype, str(tensor.scheme)) for tensor in self.tensors]
+        weights = [
+            (name, entry.st_size, entry.st_mtime_ns)
+            for name in list_folder(self.checkpoint.path)
+            if name.endswith(".safetensors")
+            for entry in [os.stat(self.checkpoint.path / name)]
+        ]
+        shards = [(shard.name, shard.size) for shard in self.layout.shards]
+        facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _copied_files(model: Path, custom: str | PathLike[str] | None) -> dict[str, Path]:
+    """The files that are copied, by their names in the new folder."""
+    copies = {
+        name: model / name
+        for name in list_folder(model)
+        if any(fnmatch.fnmatch(name, pattern) for pattern in COPIED) and _is_file(model / name)
+    }
+    if custom is not None:
+        path = Path(custom)
+        if not _is_file(path):
+            raise UsageError(f"{path} is no file: --custom takes the file that describes the model.")
+        name = path.name
+        while name in copies or name == CONFIG:
+            name = f"custom_{name}"
+        copies[name] = path
+    return copies
+
+
+def _is_file(path: Path) -> bool:
+    mode = file_mode(path)
+    return mode is not None and stat.S_ISREG(mode)

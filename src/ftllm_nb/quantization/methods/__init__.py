@@ -1,0 +1,27 @@
+"""Methods of quantization, one file each: how the scale and the zero point of a group of weights are chosen.
+
+A file's name is the method's name, as `--method` takes it. Its docstring's first line says what it does; it defines
+`rows_kernel(source_kind, bits, group, symmetric, words)`, a kernel that quantizes rows (kernels/quantize_rows.py).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from ftllm_nb.errors import UsageError
+
+DEFAULT = "mse"
+
+
+def methods() -> list[str]:
+    """The names of all methods; nothing is imported."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def method_module(name: str) -> Any:
+    """The module of the method of that name; raises `UsageError` that lists the known ones."""
+    if name not in methods():
+        raise UsageError(f"{name!r} is no method of quantization: use {' or '.join(methods())}.")
+    return importlib.import_module(f"{__name__}.{name}")

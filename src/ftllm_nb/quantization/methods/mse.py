@@ -1,0 +1,66 @@
+"""Least squared error: of scales around that of `rtn`, the one whose rounded weights are nearest to the weights.
+
+Twenty scales from 0.49 to 1.06 times that of `rtn` are tried, the latter first. Steps reach one further down than up:
+numbers of 4 bits try each scale with both signs, so that the longer side is that of the larger weights. With zero
+points, those beside the nearest one are tried as well.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.memory import bits_float
+from ftllm_nb.kernels.pack_integers import largest_bits
+from ftllm_nb.kernels.quantize_rows import as_half, bounds, nearest, rows_walker, squared_error
+
+TRIED = 20
+"""Scales that are tried."""
+LARGEST, APART = np.float32(1.06), np.float32(0.03)
+"""The largest of them and their distance, in scales of `rtn`, which are the third."""
+FEW_STEPS = 16
+"""With so many steps, a side that is longer by one and the neighbours of a zero point are worth a try."""
+
+
+@numba.njit
+def _choose(floats, size, middle, symmetric):
+    low, high = np.float32(0.0), bits_float(largest_bits(floats, size))
+    steps, widest = 2 * middle, np.float32(middle - 0.5)
+    if not symmetric:
+        low, high = bounds(floats, size)
+        widest = np.float32(steps - 1)
+    base = (high - low) / widest
+    scale, zero = as_half(base), middle
+    if scale == 0 or scale > np.float32(65504.0):
+        return scale, zero
+    if not symmetric:
+        zero = min(max(np.int64(nearest(-low / scale)), 0), steps - 1)
+    first, best = zero, squared_error(floats, size, scale, zero, steps)
+    around = 1 if steps <= FEW_STEPS and not symmetric else 0
+    signs = 2 if steps <= FEW_STEPS and symmetric else 1
+    for number in range(TRIED):
+        positive = as_half(base * (LARGEST - np.float32(number) * APART))
+        if positive == 0 or positive > np.float32(65504.0):
+            continue
+        for sign in range(signs):
+            tried = -positive if sign else positive
+            for beside in range(max(first - around, 0), min(first + around, steps - 1) + 1):
+                error = squared_error(floats, size, tried, beside, steps)
+                if error < best:
+                    best, scale, zero = error, tried, beside
+    return scale, zero
+
+
+@functools.cache
+def rows_kernel(source_kind: int, bits: int, group: int, symmetric: bool, words: bool) -> Kernel:
+    """See methods/__init__.py."""
+    walk = rows_walker(_choose, source_kind, bits, group, symmetric, words)
+
+    @kernel(variant=f"{source_kind}_{bits}_{group}_{int(symmetric)}_{int(words)}")
+    def least_squared_error(row, step, worker):
+        walk(row, worker)
+
+    return least_squared_error

@@ -1,0 +1,195 @@
+"""The folder that a run writes beside OUT: nothing in it loads before it is whole, and a later run can go on with it.
+
+While a run writes, OUT.partial holds the files with tensors, without the configuration that would make them a model,
+and a journal: a line that says what is being made, then one for each tensor that is done, with checksums of what was
+written. A killed run leaves that; `resume` believes no line whose checksums the files do not bear out. In the end the
+other files are written, the index last, the journal is deleted, and the folder is renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.files import reason
+from ftllm_nb.checkpoint.folder import INDEX_FILE
+from ftllm_nb.errors import OutputError, UsageError
+from ftllm_nb.quantization.shards import Layout
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system: two runs into one folder are the user's matter
+    fcntl = None  # type: ignore[assignment]
+
+SUFFIX, REPLACED = ".partial", ".replaced"
+"""What the folder is called beside OUT while it is written; what a replaced OUT is called for a moment."""
+JOURNAL = "quantize.journal"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_CHECKED_AT_ONCE = 16 << 20
+
+
+class NoRoomError(OutputError):
+    """The disk became full."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the system at writing there into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise NoRoomError(
+                f"{path.parent} has no room left ({reason(error)}): free some, or name another place with -o."
+            ) from None
+        raise OutputError(f"{path} cannot be written: {reason(error)}.") from None
+
+
+class PartialFolder:
+    """OUT.partial, locked against other runs; `open` it, `write` tensors in order, then `complete` or `discard`."""
+
+    def __init__(self, out: Path, layout: Layout, identity: str) -> None:
+        self.out = out
+        self.path = out.with_name(out.name + SUFFIX)
+        self.done: set[str] = set()
+        self._layout = layout
+        self._identity = identity
+        self._places = {name: (shard.name, start) for shard in layout.shards for name, start in shard.starts.items()}
+        self._sums: dict[str, int] = {}
+        self._files: dict[str, IO[bytes]] = {}
+        self._journal: IO[bytes] | None = None
+
+    def open(self, resume: bool) -> None:
+        """Begin, or go on where a run with the same `identity` stopped: `done` is what needs not be made again.
+
+        Raises `UsageError` where another run is at work there, or where what was begun is something else.
+        """
+        with writing(self.path):
+            self.path.mkdir(exist_ok=True)
+            self._journal = open(self.path / JOURNAL, "a+b", buffering=0)
+            self._lock()
+        try:
+            with writing(self.path):
+                lines = (self.path / JOURNAL).read_bytes().split(b"\n")[:-1]  # without its end, it was being written
+                if resume and lines:
+                    self._go_on(lines)
+                else:
+                    self._begin()
+        except OutputError:
+            self.discard()
+            raise
+
+    def _lock(self) -> None:
+        if fcntl is None or self._journal is None:
+            return
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise UsageError(f"another run is writing {self.path}: wait for its end, or name another -o.") from None
+
+    def _begin(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name != JOURNAL:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        assert self._journal is not None
+        self._journal.truncate(0)
+        self._note({"identity": self._identity})
+        for shard in self._layout.shards:
+            self._open_file(shard.name, "w+b").write(shard.header)
+
+    def _go_on(self, lines: list[bytes]) -> None:
+        first, *others = (json.loads(line) for line in lines)
+        if first != {"identity": self._identity}:
+            self.close()
+            raise UsageError(
+                f"{self.path} was begun from another model or with other flags: repeat those, or leave --resume out to "
+                "begin anew."
+            )
+        for shard in self._layout.shards:
+            file = self._open_file(shard.name, "r+b" if (self.path / shard.name).is_file() else "w+b")
+            file.seek(0)
+            file.write(shard.header)
+        for line in others:
+            if all(self._holds(name, size, total) for name, (size, total) in line["sums"].items()):
+                self.done.add(line["tensor"])
+
+    def _holds(self, name: str, size: int, expected: int) -> bool:
+        """Whether the bytes of an output have that checksum."""
+        shard, start = self._places[name]
+        file, total = self._files[shard], 0
+        file.seek(start)
+        while size > 0:
+            content = file.read(min(size, _CHECKED_AT_ONCE))
+            if not content:
+                return False
+            total, size = zlib.crc32(content, total), size - len(content)
+        return total == expected
+
+    def _open_file(self, name: str, mode: str) -> IO[bytes]:
+        self._files[name] = open(self.path / name, mode, buffering=0)
+        return self._files[name]
+
+    def _note(self, line: Mapping[str, Any]) -> None:
+        assert self._journal is not None
+        self._journal.write(json.dumps(line).encode() + b"\n")
+
+    def write(self, output: str, offset: int, content: NDArray[Any]) -> None:
+        """Write bytes into an output tensor; those of one tensor come in order."""
+        shard, start = self._places[output]
+        file, rest = self._files[shard], np.ascontiguousarray(content).reshape(-1).view(np.uint8).data
+        self._sums[output] = zlib.crc32(rest, self._sums.get(output, 0))
+        with writing(self.path):
+            file.seek(start + offset)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+    def finish(self, tensor: str, outputs: Mapping[str, int]) -> None:
+        """Note that a tensor of the model is done: its outputs' names and sizes."""
+        sums = {name: (size, self._sums.pop(name, 0)) for name, size in outputs.items()}
+        with writing(self.path):
+            self._note({"tensor": tensor, "sums": sums})
+        self.done.add(tensor)
+
+    def complete(self, copies: Mapping[str, Path], texts: Mapping[str, str], replace: bool) -> None:
+        """Write the other files, the index last, and rename the folder to OUT, which `replace` allows to exist."""
+        with writing(self.path):
+            for name, source in copies.items():
+                shutil.copyfile(source, self.path / name)
+            index = {} if self._layout.index is None else {INDEX_FILE: self._layout.index}
+            for name, text in {**texts, **index}.items():
+                (self.path / name).write_text(text, encoding="utf-8")
+            for shard in self._layout.shards:
+                os.fsync(self._files[shard.name].fileno())
+            (self.path / JOURNAL).unlink()
+            self.close()
+            replaced = self.out.with_name(self.out.name + REPLACED)
+            if replace and self.out.exists():
+                self.out.rename(replaced)
+            self.path.rename(self.out)
+            if replace and replaced.exists():
+                shutil.rmtree(replaced)
+
+    def discard(self) -> None:
+        """Delete what was written."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close the files and let other runs in."""
+        for file in (*self._files.values(), self._journal):
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
+        self._files.clear()
+        self._journal = None

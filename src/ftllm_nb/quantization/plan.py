@@ -1,0 +1,101 @@
+"""Which tensor of a model becomes what: from --dtype, --dtype_config and what the model's operators do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftllm_nb.checkpoint import Checkpoint, TensorInfo
+from ftllm_nb.engine.weight_types import Rule, embedding_weights
+from ftllm_nb.errors import CheckpointError, UsageError
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.ops.linear import Linear
+from ftllm_nb.quant import weight_formats
+from ftllm_nb.quant.base import weight_format
+from ftllm_nb.quant.integers import IntegerFormat
+from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+
+AUTO = "auto"
+"""The type that a tensor is stored in: what a rule names for a matrix that is to stay as it is."""
+
+
+def integer_types() -> list[str]:
+    """The names that --dtype may have."""
+    return [name for name in weight_formats() if name.startswith("int")]
+
+
+def integer_format(name: str) -> IntegerFormat:
+    """The format of whole numbers of that name; raises `UsageError` that lists the known ones."""
+    format = weight_format(name) if name in weight_formats() else None
+    if not isinstance(format, IntegerFormat):
+        raise UsageError(f"{name!r} is no type of quantized weights: use {', '.join(integer_types())}.")
+    return format
+
+
+def plan_tensors(
+    checkpoint: Checkpoint,
+    graph: CheckedGraph,
+    dtype: str,
+    rules: Sequence[Rule],
+    format: OutputFormat,
+    *,
+    symmetric: bool = True,
+) -> list[PlannedTensor]:
+    """Every tensor of the checkpoint, in its order.
+
+    Matrices that only Linears read are quantized, but for the one that makes logits, which a rule has to name, and
+    embeddings. Where groups do not divide the columns, the largest smaller groups do that divide them, or whole rows.
+    Raises `UsageError` where a type is none, or nothing is quantized.
+    """
+    integer_format(dtype)
+    linear, named_only = _linear_weights(graph), {value.name for value in embedding_weights(graph)}
+    planned = []
+    for info in checkpoint.tensors.values():
+        chosen = AUTO if info.name in named_only else dtype
+        for rule in rules:
+            if rule.pattern.search(info.name):
+                chosen = rule.dtype
+        planned.append(_planned(info, chosen, info.name in linear, format, symmetric))
+    if not any(tensor.scheme for tensor in planned):
+        raise UsageError("nothing is left to quantize: the model has no matrix that these types are for.")
+    return planned
+
+
+def refuse_quantized(checkpoint: Checkpoint) -> None:
+    """Raise `CheckpointError` for a model that is quantized already: rounding twice loses more than once."""
+    method = checkpoint.config.get("quantization_config")
+    if method is not None:
+        kind = method.get("quant_method") if isinstance(method, dict) else None
+        raise CheckpointError(
+            f"{checkpoint.path} is quantized already{f' ({kind})' if isinstance(kind, str) else ''}: name the float "
+            "model that it was made from."
+        )
+
+
+def _linear_weights(graph: CheckedGraph) -> set[str]:
+    """The names of the matrices that Linears read as their weight, and nothing else reads."""
+    read_by: dict[str, set[bool]] = {}
+    for node in graph.nodes:
+        for parameter, value in node.inputs.items():
+            if value.kind == "weight":
+                read_by.setdefault(value.name, set()).add(node.operator is Linear and parameter == "weight")
+    return {name for name, kinds in read_by.items() if kinds == {True}}
+
+
+def _planned(info: TensorInfo, dtype: str, is_linear: bool, format: OutputFormat, symmetric: bool) -> PlannedTensor:
+    scheme, note = None, ""
+    if is_linear and dtype not in (AUTO, info.dtype):
+        wanted, columns = integer_format(dtype), info.shape[1]
+        group = _fitting_group(wanted.group, columns)
+        if group != wanted.group:
+            note = f"{columns} columns are no multiple of {wanted.group}"
+        if info.name.endswith(".weight"):
+            scheme = format.scheme(wanted.bits, group, symmetric)
+        else:
+            note = "a quantized tensor's name must end in .weight"
+    return PlannedTensor(info.name, info.shape, info.dtype, info.nbytes, is_linear, scheme, note)
+
+
+def _fitting_group(group: int, columns: int) -> int:
+    """The largest size of groups up to `group` that divides the columns; 0, the whole row, where none does."""
+    known = {integer_format(name).group for name in integer_types()}
+    return max((size for size in known if 0 < size <= group and columns % size == 0), default=0)

@@ -1,0 +1,61 @@
+"""Rows of a matrix as whole numbers: a method's kernel on all threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.errors import StepStopped
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.quantize_rows import number_bytes, padded_columns
+from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
+from ftllm_nb.quant.floats import SOURCE_KINDS
+from ftllm_nb.quantization.methods import method_module
+
+
+@dataclass(frozen=True)
+class QuantizedRows:
+    """Some rows of a matrix. `numbers`: uint8 [rows, bytes], packed words or signed bytes as the scheme's layout says.
+
+    `scales`: float16 [rows, groups]. `zero_points`: uint8 [rows, groups], half the range added; None if symmetric.
+    """
+
+    numbers: NDArray[np.uint8]
+    scales: NDArray[np.float16]
+    zero_points: NDArray[np.uint8] | None
+
+
+def rows_kernel(method: str, source: str, scheme: WeightScheme) -> Kernel:
+    """The kernel of a method for matrices stored as `source`: float32, float16 or bfloat16."""
+    kernel: Kernel = method_module(method).rows_kernel(
+        SOURCE_KINDS[source], scheme.bits, scheme.group, scheme.symmetric, scheme.layout == PACK_QUANTIZED
+    )
+    return kernel
+
+
+def quantize_rows(kernel: Kernel, source: NDArray[Any], scheme: WeightScheme, pool: ThreadPool) -> QuantizedRows:
+    """Quantize float rows [count, columns], bfloat16 as its bits, C-contiguous.
+
+    Raises `ValueError`, "holds …", where a number is not finite or too large; `StepStopped` when stopped.
+    """
+    count, columns = source.shape
+    padded = padded_columns(columns, scheme.group)
+    groups = padded // (scheme.group or padded)
+    numbers = np.empty((count, number_bytes(columns, scheme.bits, scheme.layout == PACK_QUANTIZED)), np.uint8)
+    scales = np.empty((count, groups), np.float16)
+    zero_points = None if scheme.symmetric else np.empty((count, groups), np.uint8)
+    fault = np.zeros(1, np.int64)
+    addresses = (source.ctypes.data, numbers.ctypes.data, scales.ctypes.data,
+                 0 if zero_points is None else zero_points.ctypes.data)  # fmt: skip
+    row = np.zeros((1, ROW_FIELDS), np.int64)
+    row[0, :8] = (kernel.address, *addresses, count, columns, fault.ctypes.data)
+    if not pool.run(row, np.zeros(STEP_FIELDS, np.int64)):
+        raise StepStopped
+    if fault[0]:
+        raise ValueError(f"holds numbers that are not finite, or too large for {scheme.name}")
+    return QuantizedRows(numbers, scales, zero_points)

@@ -1,0 +1,162 @@
+"""Making a quantized copy of a model: tensor by tensor, some rows at a time, so that memory holds little of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.checkpoint.files import list_folder, reason
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.errors import CheckpointError, OutputError, UsageError
+from ftllm_nb.kernels.compile import Kernel, prepare
+from ftllm_nb.kernels.quantize_rows import scratch_bytes
+from ftllm_nb.quantization.formats.base import PlannedTensor
+from ftllm_nb.quantization.job import CONFIG, QuantizeJob
+from ftllm_nb.quantization.partial import PartialFolder
+from ftllm_nb.quantization.rows import QuantizedRows, quantize_rows
+
+Progress = Callable[[str, int, int], None]
+
+BYTES_AT_ONCE = 16 << 20
+"""Stored bytes of the rows that are in memory."""
+ROWS_MULTIPLE = 16
+"""Rows that are made at once are a multiple of this, but at a tensor's end: words and blocks are whole."""
+_EXPONENTS = {"float32": ("<u4", 0x7F800000), "float16": ("<u2", 0x7C00), "bfloat16": ("<u2", 0x7F80)}
+"""The bits that are all set where a float is no finite number."""
+
+
+class KeptError(CheckpointError):
+    """The model cannot be read any further; OUT.partial keeps what was done."""
+
+
+def quantize(
+    job: QuantizeJob, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None
+) -> None:
+    """Make the folder `out`; `progress` is told ("quantize", stored bytes done, all).
+
+    Where Ctrl-C, a kill or a disk that cannot be read stops it, OUT.partial stays, with which `resume` goes on; any
+    other error deletes that as well.
+    """
+    check_place(out, job.checkpoint.path, replace)
+    folder = PartialFolder(out, job.layout, job.identity())
+    check_room(folder.path, job.needed_bytes)
+    kernels = job.kernels()
+    prepare(kernels.values(), progress)
+    scratch = max(scratch_bytes(tensor.shape[1], tensor.scheme.group) for tensor in kernels if tensor.scheme)
+    pool = ThreadPool(threads, scratch)
+    try:
+        folder.open(resume)
+        try:
+            _make_tensors(job, folder, kernels, pool, progress)
+            folder.complete(job.copies, job.texts, replace)
+        except (KeyboardInterrupt, KeptError):
+            if not folder.done:
+                folder.discard()
+            raise
+        except BaseException:
+            folder.discard()
+            raise
+    finally:
+        folder.close()
+        pool.close()
+
+
+def _make_tensors(
+    job: QuantizeJob,
+    folder: PartialFolder,
+    kernels: Mapping[PlannedTensor, Kernel],
+    pool: ThreadPool,
+    progress: Progress | None,
+) -> None:
+    done, total = 0, job.stored_bytes
+    buffer = np.empty(0, np.uint8)
+    for tensor in job.tensors:
+        if tensor.name in folder.done:
+            done += tensor.nbytes
+            continue
+        if progress is not None:
+            progress("quantize", done, total)
+        for first, count, row_bytes in _runs(tensor):
+            if buffer.size < count * row_bytes:
+                buffer = np.empty(count * row_bytes, np.uint8)
+            stored = buffer[: count * row_bytes].reshape(count, row_bytes)
+            _read(job.checkpoint, tensor.name, first * row_bytes, stored, folder)
+            for piece in job.format.pieces(tensor, first, _converted(tensor, stored, kernels.get(tensor), pool)):
+                folder.write(piece.tensor.name, piece.offset, piece.content)
+            done += stored.nbytes
+            if progress is not None:
+                progress("quantize", done, total)
+        folder.finish(tensor.name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
+
+
+def _runs(tensor: PlannedTensor) -> Iterator[tuple[int, int, int]]:
+    """(first row, rows, bytes of a row) of what is in memory at once; a tensor without rows is one row."""
+    if tensor.nbytes == 0:
+        return
+    rows = tensor.shape[0] if tensor.shape else 1
+    row_bytes = tensor.nbytes // rows
+    at_once = max(BYTES_AT_ONCE // row_bytes // ROWS_MULTIPLE, 1) * ROWS_MULTIPLE
+    for first in range(0, rows, at_once):
+        yield first, min(at_once, rows - first), row_bytes
+
+
+def _read(checkpoint: Checkpoint, name: str, start: int, target: NDArray[np.uint8], folder: PartialFolder) -> None:
+    try:
+        checkpoint.read_into(name, start, target)
+    except CheckpointError as error:
+        if not folder.done:
+            raise
+        raise KeptError(f"{str(error).rstrip('.')}; {folder.path} keeps what was done, for --resume.") from None
+
+
+def _converted(
+    tensor: PlannedTensor, stored: NDArray[np.uint8], kernel: Kernel | None, pool: ThreadPool
+) -> QuantizedRows | NDArray[np.uint8]:
+    """The rows as the tensor's scheme has them. Raises `CheckpointError` for numbers that are not finite."""
+    if kernel is not None and tensor.scheme is not None:
+        floats = stored.view(np.float32 if tensor.dtype == "float32" else np.uint16)
+        try:
+            return quantize_rows(kernel, floats, tensor.scheme, pool)
+        except ValueError as error:
+            raise CheckpointError(f'the tensor "{tensor.name}" {error}: its file is damaged.') from None
+    kind, exponent = _EXPONENTS.get(tensor.dtype, ("", 0))
+    if kind and bool(((stored.view(kind) & exponent) == exponent).any()):
+        raise CheckpointError(f'the tensor "{tensor.name}" holds numbers that are not finite: its file is damaged.')
+    return stored
+
+
+def check_place(out: Path, model: Path, replace: bool) -> None:
+    """Raise `UsageError` where `out`, an absolute path, cannot be made, or would replace what it must not."""
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is no folder: make it first, or name another -o.")
+    if not os.path.lexists(out):
+        return
+    if not replace:
+        raise UsageError(f"{out} exists: name another -o, or let --force replace it.")
+    if not out.is_dir() or out.is_symlink():
+        raise UsageError(f"{out} is no folder, which --force would replace: name another -o.")
+    if model.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"{out} holds the model that is to be quantized: name another -o.")
+    names = list_folder(out)
+    if names and CONFIG not in names:
+        raise UsageError(f"{out} is no model's folder, which --force would replace: name another -o.")
+
+
+def check_room(partial: Path, needed: int) -> None:
+    """Raise `OutputError` where the disk has no room for so many bytes; those of an unfinished run count as free."""
+    try:
+        free = shutil.disk_usage(partial.parent).free
+    except OSError as error:
+        raise OutputError(f"{partial.parent} cannot be used: {reason(error)}.") from None
+    kept = sum(file.stat().st_blocks * 512 for file in partial.iterdir()) if partial.is_dir() else 0
+    if needed > free + kept:
+        raise OutputError(
+            f"{partial.parent} has no room: {needed / 1e6:,.1f} MB are needed and {(free + kept) / 1e6:,.1f} MB are "
+            "free; free some, or name another place with -o."
+        )
