@@ -1,17 +1,28 @@
-"""Divergences from their definition, and the walk over texts of unequal lengths."""
+"""Divergences and likelihoods from their definitions, and the walk over passages of unequal lengths."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ftllm_nb.benchmark.fidelity import compare_executors, kl_divergence, summary
+from ftllm_nb.benchmark import fidelity
+from ftllm_nb.benchmark.fidelity import compare, divergence, judge, log_softmax, summary
+from ftllm_nb.benchmark.passages import Passage
+from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import SequenceStep
 
 VOCABULARY = 7
+PASSAGES = [
+    Passage(np.array([1, 2, 3], np.int32)),
+    Passage(np.array([5, 6], np.int32)),
+    Passage(np.array([0, 0, 1, 1, 4, 2, 3], np.int32), first=4),
+    Passage(np.array([2, 2, 0, 6, 5], np.int32), first=2),
+]
 
 
 class TableExecutor:
@@ -21,60 +32,91 @@ class TableExecutor:
     vocab_size = VOCABULARY
     max_positions = 100
 
-    def __init__(self, table: np.ndarray) -> None:
-        self.table = table
-        self.open: list[list[int]] = []
+    def __init__(self, seed: int) -> None:
+        self.table = np.random.default_rng(seed).standard_normal((VOCABULARY, VOCABULARY)).astype(np.float32)
         self.finished: list[list[int]] = []
+        self.rows = 0
 
     def new_sequence(self) -> Any:
-        self.open.append([])
-        return self.open[-1]
+        return []
 
     def free_sequence(self, sequence: list[int]) -> None:
         self.finished.append(sequence)
 
     def run(self, steps: list[SequenceStep]) -> np.ndarray:
-        assert len(steps) <= self.max_step_tokens
+        assert sum(len(step.token_ids) for step in steps) <= self.max_step_tokens
+        rows = []
         for step in steps:
             step.sequence.extend(step.token_ids.tolist())
-        return self.table[[step.token_ids[-1] for step in steps]]
+            rows += step.token_ids.tolist()[len(step.token_ids) - step.wants_logits :]
+        self.rows += len(rows)
+        return self.table[rows]
+
+    def request_stop(self) -> None: ...
+    def clear_stop(self) -> None: ...
+    def close(self) -> None: ...
 
 
-def divergence(base: np.ndarray, other: np.ndarray) -> float:
+@pytest.fixture
+def tables() -> Iterator[tuple[TableExecutor, TableExecutor]]:
+    yield TableExecutor(1), TableExecutor(2)
+
+
+def probabilities(logits: np.ndarray) -> list[float]:
+    """A softmax, a term at a time."""
+    terms = [math.exp(x) for x in logits.tolist()]
+    return [term / sum(terms) for term in terms]
+
+
+def divergence_of(base: np.ndarray, other: np.ndarray) -> float:
     """Σ p · ln(p / q), a term at a time."""
-    p = [math.exp(x) for x in base.tolist()]
-    q = [math.exp(x) for x in other.tolist()]
-    return sum(a / sum(p) * math.log(a / sum(p) / (b / sum(q))) for a, b in zip(p, q, strict=True))
+    return sum(p * math.log(p / q) for p, q in zip(probabilities(base), probabilities(other), strict=True))
+
+
+def judged() -> Iterator[tuple[int, int]]:
+    """(token before, token) of every token that counts."""
+    for passage in PASSAGES:
+        for at in range(passage.first, len(passage.token_ids)):
+            yield int(passage.token_ids[at - 1]), int(passage.token_ids[at])
 
 
 def test_divergence_is_that_of_the_definition() -> None:
-    random = np.random.default_rng(0)
-    base, other = random.standard_normal((2, 5, VOCABULARY)).astype(np.float32)
-    expected = [divergence(*rows) for rows in zip(base, other, strict=True)]
-    np.testing.assert_allclose(kl_divergence(base, other), expected, rtol=1e-9)
-    assert not np.allclose(expected, kl_divergence(other, base)), "which one is the base matters"
+    base, other = np.random.default_rng(0).standard_normal((2, 5, VOCABULARY)).astype(np.float32)
+    expected = [divergence_of(*rows) for rows in zip(base, other, strict=True)]
+    np.testing.assert_allclose(divergence(log_softmax(base), log_softmax(other)), expected, rtol=1e-9)
+    assert not np.allclose(expected, divergence(log_softmax(other), log_softmax(base))), "the base is the first"
 
 
 def test_divergence_takes_logits_that_exponentials_overflow_on() -> None:
-    base = np.array([[1000.0, 0.0]], np.float32)
-    np.testing.assert_array_equal(kl_divergence(base, base), [0])
-    np.testing.assert_allclose(kl_divergence(base, base[:, ::-1]), [1000])
+    base, other = log_softmax(np.array([[[1000.0, 0.0]], [[0.0, 1000.0]]], np.float32))
+    np.testing.assert_array_equal(divergence(base, base), [0])
+    np.testing.assert_allclose(divergence(base, other), [1000])
 
 
-def test_every_token_of_every_text_is_compared_once() -> None:
-    random = np.random.default_rng(1)
-    base = TableExecutor(random.standard_normal((VOCABULARY, VOCABULARY)).astype(np.float32))
-    other = TableExecutor(random.standard_normal((VOCABULARY, VOCABULARY)).astype(np.float32))
-    texts = [[1, 2, 3], [4], [5, 6], [0, 0, 1, 1], [2]]
-    result = compare_executors(base, other, texts)
-    tokens = [token for text in texts for token in text]
-    each = [divergence(base.table[token], other.table[token]) for token in tokens]
-    same = [base.table[token].argmax() == other.table[token].argmax() for token in tokens]
-    assert base.finished == other.finished == texts
-    assert result.positions == len(tokens)
+@pytest.mark.parametrize("rows_at_once", [1, 2, 16])
+def test_every_judged_token_counts_once(
+    tables: tuple[TableExecutor, TableExecutor], monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(fidelity, "ROWS_AT_ONCE", rows_at_once)
+    base, other = tables
+    reported: list[tuple[int, int]] = []
+    with closing(EngineThread(base)) as base_engine, closing(EngineThread(other)) as engine:
+        score, result = compare(base_engine, engine, PASSAGES, lambda done, total: reported.append((done, total)))
+        alone = judge(engine, PASSAGES)
+    each = [divergence_of(base.table[before], other.table[before]) for before, _ in judged()]
+    same = [base.table[before].argmax() == other.table[before].argmax() for before, _ in judged()]
+    surprise = [-math.log(probabilities(other.table[before])[token]) for before, token in judged()]
+    expected = math.exp(sum(surprise) / len(surprise))
+    assert base.finished == [passage.token_ids[:-1].tolist() for passage in PASSAGES]
+    assert base.rows == len(each), "logits of context are not asked for"
+    assert result.positions == score.tokens == len(each)
     assert result.mean == pytest.approx(sum(each) / len(each))
     assert result.largest == pytest.approx(max(each))
     assert result.top_1_agreement == pytest.approx(sum(same) / len(same))
+    assert score.perplexity == pytest.approx(expected) == alone.perplexity
+    assert score.standard_error == pytest.approx(expected * np.std(surprise, ddof=1) / math.sqrt(len(each)))
+    assert score.tokens_per_s > 0
+    assert reported[-1] == (len(each), len(each))
 
 
 def test_percentile() -> None:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.errors import EngineError
 from tests.executors import ENGINES, open_executor
 from tests.golden.golden_logits import golden_logits
 from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
@@ -90,6 +91,28 @@ def test_inner_chunks_give_no_logits(
     assert inner.shape == (0, expected.shape[1])
     assert_close(executor.run([SequenceStep(sequence, token_ids[20:30])])[0], expected[29])
     executor.free_sequence(sequence)
+
+
+def test_logits_of_many_tokens(
+    executor: Executor, token_ids: NDArray[np.int32], expected: NDArray[np.float32]
+) -> None:
+    """Of all tokens of one sequence and the last few of another, then of the rest of the first."""
+    first, second = executor.new_sequence(), executor.new_sequence()
+    logits = executor.run(
+        [SequenceStep(first, token_ids[:20], wants_logits=20), SequenceStep(second, token_ids[:9], wants_logits=3)]
+    )
+    assert_close(logits, np.concatenate([expected[:20], expected[6:9]]))
+    assert_close(executor.run([SequenceStep(first, token_ids[20:45], wants_logits=25)]), expected[20:])
+    for sequence in (first, second):
+        executor.free_sequence(sequence)
+
+
+@pytest.mark.parametrize("count", [-1, 6])
+def test_logits_of_tokens_that_are_not_in_the_step(
+    executor: Executor, token_ids: NDArray[np.int32], count: int
+) -> None:
+    with pytest.raises(EngineError, match="tokens of a step"):
+        executor.run([SequenceStep(executor.new_sequence(), token_ids[:5], wants_logits=count)])
 
 
 def test_several_sequences_in_a_step(

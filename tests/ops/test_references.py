@@ -237,16 +237,20 @@ def test_silu_of_extremes_is_finite() -> None:
     assert output.ravel().tolist() == pytest.approx([0, 0, 0, 1e4, 3e38])
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=5), sizes, seeds)
-def test_split_last_token_states(sequences: list[tuple[int, bool]], features: int, seed: int) -> None:
-    lengths, wanted = zip(*sequences, strict=True)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), min_size=1, max_size=5), sizes, seeds)
+def test_split_last_token_states(sequences: list[tuple[int, int]], features: int, seed: int) -> None:
+    lengths = [length for length, _ in sequences]
+    wanted = tuple(min(sequence) for sequence in sequences)
     x = normal(seed, 1, sum(lengths), features)
     (output,) = (
         OPERATORS["SplitLastTokenStates"]
         .compute(StepContext(wants_logits=wanted), {"input": x, "seqLens": np.int32(lengths)})
         .values()
     )
-    expected = [x[0, sum(lengths[: i + 1]) - 1] for i in range(len(lengths)) if wanted[i]]
+    expected = []
+    for number, count in enumerate(wanted):
+        end = sum(lengths[: number + 1])
+        expected += [x[0, at] for at in range(end - count, end)]
     assert output.shape == (1, len(expected), features)
     assert [list(row) for row in output[0]] == [list(row) for row in expected]
 

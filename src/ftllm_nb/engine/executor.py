@@ -30,12 +30,13 @@ class SequenceStep:
     """What one sequence contributes to a step.
 
     `token_ids`: int32 [n], n ≥ 1, appended to the sequence at positions `sequence.length …`.
-    `wants_logits`: whether the logits of the last of them are wanted (a prefill's inner chunks do not).
+    `wants_logits`: of how many of its last tokens the logits are wanted: 1 where the next token is to be chosen, 0 for
+    a prefill's inner chunks, all where a text is judged. True and False are 1 and 0.
     """
 
     sequence: Any
     token_ids: NDArray[np.int32]
-    wants_logits: bool = True
+    wants_logits: int = 1
 
 
 class Executor(Protocol):
@@ -67,7 +68,7 @@ class Executor(Protocol):
         """Give the sequence's cache back; it must not be used again."""
 
     def run(self, steps: list[SequenceStep]) -> NDArray[np.float32]:
-        """Run one step; float32 logits [number of steps that want them, vocab_size], in the steps' order.
+        """Run one step; float32 logits [number that the steps want, vocab_size], in the steps' order.
 
         The result is overwritten by the next step. Each sequence grows by its tokens. Raises `StepStopped`
         after `request_stop` (the sequences are then as long as before), `ContextLengthError` when a sequence

@@ -16,6 +16,8 @@ def check_steps(steps: list[SequenceStep], vocab_size: int, max_positions: int, 
         raise EngineError("a sequence may be in a step once only.")
     if sum(len(step.token_ids) for step in steps) > max_step_tokens:
         raise EngineError(f"a step may hold at most {max_step_tokens} tokens.")
+    if any(not 0 <= step.wants_logits <= len(step.token_ids) for step in steps):
+        raise EngineError("logits can be had of the tokens of a step alone.")
     for step in steps:
         lowest, highest = int(np.min(step.token_ids)), int(np.max(step.token_ids))
         if lowest < 0 or highest >= vocab_size:

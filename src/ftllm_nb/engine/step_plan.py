@@ -75,9 +75,9 @@ class StepPlan:
             else:
                 for at in range(0, count, tile_tokens):
                     tiles.append((index, first + at, min(tile_tokens, count - at)))
-        self.row_tokens = np.array(
-            [first_tokens[index + 1] - 1 for index, step in enumerate(steps) if step.wants_logits], np.int32
-        )
+        self.row_tokens = np.concatenate(
+            [np.arange(end - step.wants_logits, end) for step, end in zip(steps, first_tokens[1:], strict=True)]
+        ).astype(np.int32)
         self.seq_lens = np.array(counts, np.int32)
         tables = (
             (STEP_SEQUENCES, _table(sequences, SEQUENCE_FIELDS)),

@@ -97,12 +97,12 @@ def _print_line(text: str) -> None:
 class StepContext:
     """What a reference may know about the step beside its arguments.
 
-    `wants_logits`: for each sequence, whether the logits of its last token are wanted.
+    `wants_logits`: for each sequence, of how many of its last tokens the logits are wanted.
     `report`: where `Print` writes.
     `names`: the user's names of the tensors, by parameter; `where`: the user's file and line.
     """
 
-    wants_logits: tuple[bool, ...] = (True,)
+    wants_logits: tuple[int, ...] = (1,)
     report: Callable[[str], None] = _print_line
     names: dict[str, str] = field(default_factory=dict)
     where: str = ""

@@ -11,7 +11,7 @@ from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
 class SplitLastTokenStates(Operator):
-    """The last token of each sequence whose logits are wanted: [1, tokens, n] to [1, rows, n]."""
+    """The last tokens of each sequence whose logits are wanted, one or more or none: [1, tokens, n] to [1, rows, n]."""
 
     parameters = (
         Parameter("input", Kind.INPUT),
@@ -30,8 +30,8 @@ class SplitLastTokenStates(Operator):
 
     @staticmethod
     def reference(step: StepContext, input: Array, seqLens: Array) -> Array:
-        last = np.cumsum(seqLens) - 1
-        return input[:, last[list(step.wants_logits)]]
+        ends = zip(np.cumsum(seqLens), step.wants_logits, strict=True)
+        return input[:, np.concatenate([np.arange(end - count, end) for end, count in ends])]
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:

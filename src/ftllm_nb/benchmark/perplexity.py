@@ -1,0 +1,230 @@
+"""A text's perplexity by one model in several weight formats, and how far each is from a base: measuring it all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from ftllm_nb.benchmark.fidelity import Fidelity, Score, compare, judge
+from ftllm_nb.benchmark.passages import Passage, chosen_windows, read_text, windows
+from ftllm_nb.benchmark.speed_test import time_steps
+from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.engine.engine_thread import EngineThread
+from ftllm_nb.engine.executor import Executor
+from ftllm_nb.engine_options import EngineOptions, require_one_of
+from ftllm_nb.errors import UsageError
+from ftllm_nb.loading import LoadedModel, load
+from ftllm_nb.quant import weight_formats
+
+DECODE_PROMPT, DECODE_TOKENS = 16, 32
+"""Tokens that are read, and those generated after them, to time decode."""
+
+Progress = Callable[[str, int, int], None]
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model with its weights in one format: a row of the table. `path` None is the bundled model."""
+
+    name: str
+    path: str | None
+    dtype: str
+    kv_cache_dtype: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure. Of `options`, `dtype` and `kv_cache_dtype` are not looked at: each contender has its own.
+
+    The first contender's tokenizer reads the text, the base's where there is one.
+    """
+
+    contenders: Sequence[Contender]
+    base: Contender | None
+    options: EngineOptions
+    custom: str | None = None
+    revision: str | None = None
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What contenders are judged on. `over`: what it is, for people."""
+
+    passages: list[Passage]
+    over: str
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens are judged."""
+        return sum(passage.num_judged for passage in self.passages)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found of one contender. `fidelity` None: there is no base, or this is it.
+
+    `bits_a_weight` counts all that is in memory: scales, the embedding, norms. `decode_tokens_per_s`: after a prompt
+    of 16 tokens; None where the context holds no more.
+    """
+
+    name: str
+    megabytes: float
+    bits_a_weight: float
+    score: Score
+    fidelity: Fidelity | None
+    decode_tokens_per_s: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The rows, what they were measured over, and the name of the base."""
+
+    over: str
+    base: str | None
+    rows: list[Row]
+
+
+def contenders(path: str | None, dtypes: str, others: Sequence[str], kv_cache_dtype: str) -> list[Contender]:
+    """The rows that `--dtype` (names separated by commas) and `--also` (folders) ask for.
+
+    Raises `UsageError` for names that are no types and for a row that is asked for twice.
+    """
+    names = [name.strip() for name in dtypes.split(",")]
+    for name in names:
+        require_one_of("dtype", name, ("auto", *weight_formats()))
+    rows = [Contender(name, path, name, kv_cache_dtype) for name in names]
+    rows += [Contender(other, other, "auto", kv_cache_dtype) for other in others]
+    twice = next((row.name for at, row in enumerate(rows) if row in rows[:at]), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is asked for twice: name each type and each folder once.")
+    return rows
+
+
+def base_contender(path: str | None, base: str) -> Contender:
+    """What `--base` names: a type of the model's weights, else a folder (./int8 for one that is called as a type)."""
+    if base == "auto" or base in weight_formats():
+        return Contender(base, path, base, "float32")
+    return Contender(base, base, "auto", "float32")
+
+
+def windows_of_text(
+    file: str, window: int | None, stride: int | None, most: int | None
+) -> Callable[[LoadedModel], Material]:
+    """What makes windows of a file's text for a model; at most `most` of them, None for all.
+
+    Raises `UsageError` where the text cannot be read; what it returns, where it does not fit.
+    """
+    text = read_text(file)
+
+    def material(model: LoadedModel) -> Material:
+        token_ids = model.tokenizer.encode_completion(text)
+        size, step = chosen_windows(token_ids, window, stride, model.executor.max_positions, file)
+        passages = windows(token_ids, size, step)[:most]
+        made = Material(passages, "")
+        return Material(passages, f"{made.num_tokens} tokens in {len(passages)} windows of {size}, stride {step}")
+
+    return material
+
+
+def run_perplexity(
+    settings: Settings, material_of: Callable[[LoadedModel], Material], *, progress: Progress, warn: Warn
+) -> Result:
+    """Measure; raises subclasses of `FtllmError`. At most two models are in memory at a time."""
+    base = settings.base
+    found: list[Row] = []
+    material: Material | None = None
+    with ExitStack() as stack:
+        base_engine: EngineThread | None = None
+        if base is not None:
+            model, base_engine = stack.enter_context(opened(settings, base, progress, warn))
+            material = material_of(model)
+            found.append(measure(base, model, base_engine, None, material, progress))
+        for row in settings.contenders:
+            if row == base:
+                continue
+            with opened(settings, row, progress, warn) as (model, engine):
+                material = material or material_of(model)
+                require_fitting(row.name, engine.executor, material, base_engine)
+                found.append(measure(row, model, engine, base_engine, material, progress))
+    assert material is not None
+    return Result(material.over, base.name if base is not None else None, found)
+
+
+@contextmanager
+def opened(
+    settings: Settings, row: Contender, progress: Progress, warn: Warn
+) -> Iterator[tuple[LoadedModel, EngineThread]]:
+    """The model in memory and the thread that runs it."""
+    model = load(
+        row.path,
+        dataclasses.replace(settings.options, dtype=row.dtype, kv_cache_dtype=row.kv_cache_dtype),
+        graph=settings.custom,
+        revision=settings.revision if row.name == row.dtype else None,
+        cache_dir=settings.cache_dir,
+        progress=progress,
+        warn=warn,
+    )
+    with model.checkpoint, closing(EngineThread(model.executor)) as engine:
+        yield model, engine
+
+
+def require_fitting(name: str, executor: Executor, material: Material, base: EngineThread | None) -> None:
+    """Raise `UsageError` where a model has not the vocabulary or the context of the one that the text was made for."""
+    largest = max(int(passage.token_ids.max()) for passage in material.passages)
+    others = None if base is None else base.executor.vocab_size
+    if largest >= executor.vocab_size or others not in (None, executor.vocab_size):
+        raise UsageError(
+            f"{name} has a vocabulary of {executor.vocab_size} tokens, not the one that the text is compared in: only "
+            "models with one tokenizer can be compared."
+        )
+    longest = max(len(passage.token_ids) for passage in material.passages)
+    if longest > executor.max_positions:
+        raise UsageError(f"{name} has a context of {executor.max_positions} tokens, less than the {longest} to read.")
+
+
+def measure(
+    row: Contender,
+    model: LoadedModel,
+    engine: EngineThread,
+    base: EngineThread | None,
+    material: Material,
+    progress: Progress,
+) -> Row:
+    """One row of the table; `base` None: nothing to compare with."""
+    size = size_of(model.graph, model.weight_types)
+
+    def report(done: int, total: int) -> None:
+        progress(row.name, done, total)
+
+    fidelity: Fidelity | None = None
+    if base is None:
+        score = judge(engine, material.passages, report)
+    else:
+        score, fidelity = compare(base, engine, material.passages, report)
+    return Row(
+        name=row.name,
+        megabytes=size.weight_bytes / 1e6,
+        bits_a_weight=8 * size.weight_bytes / size.parameters,
+        score=score,
+        fidelity=fidelity,
+        decode_tokens_per_s=engine.call(decode_tokens_per_s),
+    )
+
+
+def decode_tokens_per_s(executor: Executor) -> float | None:
+    """Of a single sequence, after a short prompt."""
+    if executor.max_positions < DECODE_PROMPT + DECODE_TOKENS:
+        return None
+    token_ids = np.arange(DECODE_PROMPT + DECODE_TOKENS, dtype=np.int32) % executor.vocab_size
+    sequence = executor.new_sequence()
+    try:
+        time_steps(executor, [sequence], token_ids[:DECODE_PROMPT], DECODE_PROMPT)
+        return DECODE_TOKENS / time_steps(executor, [sequence], token_ids[DECODE_PROMPT:], 1)
+    finally:
+        executor.free_sequence(sequence)

@@ -1,0 +1,170 @@
+"""`ftllm-nb perplexity` as a user types it: its numbers, its forms of output, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import ftllm_nb
+from ftllm_nb import llm
+from ftllm_nb.benchmark import perplexity_report
+from ftllm_nb.benchmark.fidelity import Fidelity, Score
+from ftllm_nb.benchmark.perplexity import Result, Row
+from ftllm_nb.cli import main
+from ftllm_nb.errors import UsageError
+
+DEMO = Path(ftllm_nb.__file__).parent / "demo"
+TEXT = "What is 17 + 25? It is 42. Ünïcode, too: 你好. My name is Alice, and what is yours?\n" * 3
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    file = tmp_path / "text.txt"
+    file.write_text(TEXT, encoding="utf-8")
+    return str(file)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    status = main(["perplexity", *arguments])
+    output = capsys.readouterr()
+    assert (status, output.err) == (0, "")
+    return output.out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["perplexity", *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("\n") == 1
+    return output.err
+
+
+def log_probabilities(model: llm.Model, token_ids: list[int]) -> np.ndarray:
+    """Of what comes after the ids, by the prompt's last logits."""
+    logits = model._session.logits(token_ids).astype(np.float64)
+    return logits - np.log(np.exp(logits).sum())
+
+
+def test_numbers_are_those_of_prompts_one_by_one(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """Every judged token's window up to it as a prompt of its own, in NumPy, in windows of 24 tokens begun at 9."""
+    flags = ["--text", text, "--window", "24", "--stride", "9", "--windows", "3", "--json"]
+    result = json.loads(printed(capsys, *flags, "--dtype", "float32,int4g32", "--base", "float32"))
+    with (
+        llm.model("demo", dtype="float32", kv_cache_dtype="float32") as base,
+        llm.model("demo", dtype="int4g32", kv_cache_dtype="float32") as other,
+    ):
+        ids = base.encode(TEXT)
+        surprise, divergences, agreements = [], [], []
+        for begin, first in ((0, 1), (9, 24), (18, 33)):
+            for at in range(first, begin + 24):
+                p, q = (log_probabilities(model, ids[begin:at]) for model in (base, other))
+                surprise.append((-p[ids[at]], -q[ids[at]]))
+                divergences.append(float((np.exp(p) * (p - q)).sum()))
+                agreements.append(p.argmax() == q.argmax())
+    rows = result["rows"]
+    assert result["over"] == f"{len(surprise)} tokens in 3 windows of 24, stride 9" and len(surprise) == 41
+    assert [row["name"] for row in rows] == ["float32", "int4g32"] and rows[0]["fidelity"] is None
+    for row, mean in zip(rows, np.mean(surprise, axis=0), strict=True):
+        assert row["score"]["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
+    assert rows[1]["fidelity"] == pytest.approx(
+        {
+            "positions": 41,
+            "mean": np.mean(divergences),
+            "percentile_99": np.percentile(divergences, 99),
+            "largest": max(divergences),
+            "top_1_agreement": np.mean(agreements),
+        },
+        rel=1e-5,
+    )
+
+
+def test_table_and_picture(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.svg"
+    other = tmp_path / "a copy <of it>"
+    shutil.copytree(DEMO, other)
+    flags = ["--text", text, "--dtype", "int8,int8g32", "--also", str(other), "--base", "float32"]
+    table = printed(capsys, *flags, "--svg", str(picture)).splitlines()
+    assert table[0].endswith("KL divergence from float32, in nats")
+    names = [line.split("|")[1].strip() for line in table[2:]]
+    assert names == ["weights", "-" * (len(str(other)) + 2), "float32", "int8", "int8g32", str(other)]
+    assert len({len(line) for line in table[2:]}) == 1, "columns are as wide in every row"
+    labels = [element.text for element in ElementTree.parse(picture).iter() if element.tag.endswith("text")]
+    assert {"int8", "int8g32", str(other)} <= set(labels)
+
+
+def test_a_cache_of_fewer_bits_is_measured_too(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    flags = ["--text", text, "--dtype", "float32", "--base", "float32", "--kv_cache_dtype", "int8", "--json"]
+    base, row = json.loads(printed(capsys, *flags))["rows"]
+    assert base["fidelity"] is None and 0 < row["fidelity"]["mean"] < 0.1
+
+
+def test_without_a_base_perplexity_alone(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    table = printed(capsys, "demo", "--text", text)
+    assert "| auto " in table and "KL" not in table
+
+
+@pytest.mark.parametrize(
+    "content, flags, says",
+    [
+        (b"", [], "is empty"),
+        (b"caf\xe9", [], "not UTF-8"),
+        (b"!", [], "one token long"),
+        (b"short", ["--window", "512"], "less than a window of 512"),
+        (b"short text", ["--window", "1025"], "context of 1024"),
+        (b"some words", ["--window", "2", "--stride", "3"], "stride of 3"),
+        (b"some words", ["--dtype", "int9"], "'int9' is not known: use auto"),
+        (b"some words", ["--dtype", "int8,int8"], "asked for twice"),
+        (b"some words", ["--base", "int9"], "int9: no such folder"),
+        (b"some words", ["--also", "/nowhere"], "/nowhere: no such folder"),
+        (b"some words", ["--svg", "x.svg"], "--base float32"),
+        (b"some words", ["--base", ""], "is empty"),
+    ],
+)
+def test_bad_input(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, flags: list[str], says: str
+) -> None:
+    file = tmp_path / "text"
+    file.write_bytes(content)
+    assert says in refused(capsys, "--text", str(file), *flags)
+
+
+def test_a_picture_that_cannot_be_written(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
+    flags = ["--text", text, "--dtype", "int8", "--base", "float32", "--svg", str(tmp_path)]
+    assert "cannot be written" in refused(capsys, *flags)
+
+
+def test_another_vocabulary(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
+    from tests.golden.small_models import SMALL_MODELS, write_checkpoint
+
+    folder = write_checkpoint(tmp_path / "other", "qwen2_gqa", SMALL_MODELS["qwen2_gqa"])
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(DEMO / name, folder)
+    assert "one tokenizer" in refused(capsys, "--text", text, "--also", str(folder))
+
+
+def row(name: str, megabytes: float, mean: float | None) -> Row:
+    fidelity = None if mean is None else Fidelity(9, mean, mean, mean, 1.0)
+    return Row(name, megabytes, 8.0, Score(9, 3.0, 0.1, 100.0), fidelity, None)
+
+
+@pytest.mark.parametrize("sizes", [(5.0,), (1.0, 1.01), (3.0, 9000.0), (0.004, 0.005)])
+def test_pictures_of_any_sizes(sizes: tuple[float, ...]) -> None:
+    rows = [row("base", 20.0, None), *(row(f"row{at}", size, 10.0**-at) for at, size in enumerate(sizes))]
+    root = ElementTree.fromstring(perplexity_report.as_svg(Result("9 tokens", "base", rows)))
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    points = [element.attrib for element in root if element.tag.endswith("circle")]
+    assert len(points) == len(sizes)
+    assert all(0 < float(point["cx"]) < width and 0 < float(point["cy"]) < height for point in points)
+    order: list[Any] = [float(point["cy"]) for point in points]
+    assert order == sorted(order), "a larger divergence lies higher"
+
+
+def test_nothing_to_draw() -> None:
+    with pytest.raises(UsageError, match="nothing to draw"):
+        perplexity_report.as_svg(Result("9 tokens", "base", [row("base", 20.0, None)]))
