@@ -126,20 +126,19 @@ def write(job: QuantizeJob, args: argparse.Namespace) -> None:
 
     from ftllm_nb.cli.progress_bar import RateBar
     from ftllm_nb.host_cores import default_threads, worker_count
+    from ftllm_nb.quantization.partial import partial_path
     from ftllm_nb.quantization.run import quantize
 
     out = absolute(args.output)
     started = time.monotonic()
-    with RateBar("quantize") as bar:
-        threads = worker_count(args.threads or default_threads(), bar.warn)
-        try:
+    try:
+        with RateBar("quantize") as bar:
+            threads = worker_count(args.threads or default_threads(), bar.warn)
             quantize(job, out, threads, resume=args.resume, replace=args.force, progress=bar.update)
-        except KeyboardInterrupt:
-            partial = out.with_name(out.name + ".partial")
-            if partial.is_dir():
-                bar.draw("")
-                print(f"stopped: {partial} keeps what was done, for --resume.", file=sys.stderr)
-            raise
+    except KeyboardInterrupt:
+        if partial_path(out).is_dir():
+            print(f"stopped: {partial_path(out)} keeps what was done, for --resume.", file=sys.stderr)
+        raise
     size, weights = job.layout.size, job.weights
     print(f"{out}: {size / 1e6:,.1f} MB, {8 * size / weights:.2f} bits a weight ({time.monotonic() - started:.1f} s)")
 

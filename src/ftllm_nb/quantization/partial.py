@@ -55,12 +55,17 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path} cannot be written: {reason(error)}.") from None
 
 
+def partial_path(out: Path) -> Path:
+    """The folder that is written in place of OUT until it is whole."""
+    return out.with_name(out.name + SUFFIX)
+
+
 class PartialFolder:
     """OUT.partial, locked against other runs; `open` it, `write` tensors in order, then `complete` or `discard`."""
 
     def __init__(self, out: Path, layout: Layout, identity: str) -> None:
         self.out = out
-        self.path = out.with_name(out.name + SUFFIX)
+        self.path = partial_path(out)
         self.done: set[str] = set()
         self._layout = layout
         self._identity = identity
