@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.kernels.quantize import quantize
-from ftllm_nb.kernels.step import STEP_TOKEN_IDS, STEP_TOKENS
+from ftllm_nb.memory import aligned_bytes
 from ftllm_nb.ops.quantize import quantize_rows
 from ftllm_nb.quant.base import weight_format
 from ftllm_nb.quant.integers import IntegerFormat
+from tests.kernels.integer_runs import looked_up, packed_product, quantized
 from tests.kernels.kernel_runs import run
 
 FORMATS = ["int8", "int8g32", "int8g64", "int8g128", "int4", "int4g32", "int4g64", "int4g128", "int4g256"]
@@ -29,39 +29,18 @@ def integer_format(name: str) -> IntegerFormat:
 def pack(format: IntegerFormat, weight: np.ndarray) -> tuple[np.ndarray, int]:
     """The packed matrix, and the fault word."""
     rows, columns = weight.shape
-    packed = np.full(format.packed_bytes(rows, columns) + 64, 255, np.uint8)
-    packed = packed[-packed.ctypes.data % 64 :]
+    packed = aligned_bytes(format.packed_bytes(rows, columns))
+    packed[:] = 255
     fault = np.zeros(1, np.int64)
     run(format.pack_kernel("float32"), 0, weight.ctypes.data, packed.ctypes.data, rows, columns, fault.ctypes.data)
     return packed, int(fault[0])
 
 
-def quantized(format: IntegerFormat, x: np.ndarray) -> np.ndarray:
-    """Rows of quantized activations, by the kernel, with room after them as buffers have it."""
-    features = x.shape[1]
-    columns = format.padded_columns(features)
-    row_bytes = -(-format.activations.row_bytes(features) // 64) * 64
-    out = np.zeros((len(x), row_bytes), np.uint8)
-    run(quantize, len(x), x.ctypes.data, 4 * features, x.ctypes.data, 4 * features, out.ctypes.data, row_bytes,
-        features, columns, format.group or columns, format.activations.middle, STEP_TOKENS)  # fmt: skip
-    return out
-
-
 def product(format: IntegerFormat, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """x · wᵀ + bias by the kernels."""
-    rows, columns = weight.shape
     packed, fault = pack(format, weight)
     assert fault == 0
-    values = quantized(format, x)
-    blocks = -(-rows // 16)
-    padded_bias = np.zeros(16 * blocks, np.float32)
-    padded_bias[:rows] = bias
-    out = np.full((len(x), 16 * blocks), np.nan, np.float32)
-    run(format.linear_kernel(), len(x), values.ctypes.data, values.shape[1], format.padded_columns(columns),
-        packed.ctypes.data, format.block_bytes(columns), blocks, padded_bias.ctypes.data, out.ctypes.data,
-        64 * blocks, STEP_TOKENS)  # fmt: skip
-    assert (out[:, rows:] == 0).all(), "rows of padding give zeros"
-    return out[:, :rows]
+    return packed_product(format, x, packed, len(weight), bias)
 
 
 def exact_product(format: IntegerFormat, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -147,9 +126,7 @@ def test_lookups_give_the_rounded_rows(name: str, rows: int, columns: int, seed:
     format = integer_format(name)
     packed, _ = pack(format, weight)
     ids = random.integers(0, rows, 7).astype(np.int32)
-    out = np.full((7, columns), np.nan, np.float32)
-    run(format.embedding_kernel(), 7, packed.ctypes.data, format.block_bytes(columns), format.padded_columns(columns),
-        columns, out.ctypes.data, 4 * columns, STEP_TOKEN_IDS, fields={STEP_TOKEN_IDS: ids.ctypes.data})  # fmt: skip
+    out = looked_up(format, packed, ids, columns)
     np.testing.assert_array_equal(out, format.rounded(weight)[ids])
 
 

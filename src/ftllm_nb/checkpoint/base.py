@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import CheckpointError
+
 SomeCheckpoint = TypeVar("SomeCheckpoint", bound="Checkpoint")
 
 
@@ -20,13 +23,35 @@ class TensorInfo:
     """What a file's header says of a tensor.
 
     `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64",
-    "F8_E4M3"). `nbytes` is the size in the file.
+    "F8_E4M3"). A quantized matrix counts as one tensor, of a type that `integer_type` names. `nbytes` is the size in
+    the file.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
+
+
+def integer_type(bits: int, group: int, scales: str, zero_points: bool) -> str:
+    """The type of a matrix of whole numbers: "int4g128_float16", with zero points "int4g128z_float16".
+
+    `group`: columns that share a scale, 0 for a row; `scales`: their type.
+    """
+    return f"int{bits}" + (f"g{group}" if group else "") + ("z" if zero_points else "") + f"_{scales}"
+
+
+@dataclass(frozen=True)
+class StoredIntegers:
+    """A quantized matrix as its file has it: weight = (number − zero point) · scale.
+
+    `numbers`: int8 [rows, columns], or int32 [rows, words] in which they are packed (compressed_tensors/packing.py).
+    `scales` [rows, groups]: float32, float16, or bfloat16's bits as uint16. `zero_points`: int8 [rows, groups] or None.
+    """
+
+    numbers: NDArray[Any]
+    scales: NDArray[Any]
+    zero_points: NDArray[np.int8] | None
 
 
 class Checkpoint(ABC):
@@ -50,6 +75,8 @@ class Checkpoint(ABC):
         float32 and float16 come as such, bfloat16 as its bits in uint16; integers as themselves, booleans and
         8-bit floats as their bits in uint8. Raises `CheckpointError` for an unknown name, a closed
         checkpoint, a type that no array can hold, and a file that became shorter since it was opened.
+
+        A quantized matrix comes as the float32 that its numbers stand for.
         """
 
     def read_into(self, name: str, start: int, target: NDArray[np.uint8]) -> None:
@@ -60,6 +87,10 @@ class Checkpoint(ABC):
         """
         stored = np.ascontiguousarray(self.read(name)).reshape(-1).view(np.uint8)
         target.reshape(-1)[:] = stored[start : start + target.size]
+
+    def read_integers(self, name: str) -> StoredIntegers:
+        """A quantized matrix as it is stored; `CheckpointError` as for `read`, and where it contradicts itself."""
+        raise CheckpointError(f"{self.path} holds no quantized tensor named {shown(name)}.")
 
     @abstractmethod
     def release(self, name: str) -> None:

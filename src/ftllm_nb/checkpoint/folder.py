@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint
+from ftllm_nb.checkpoint.compressed_tensors.config import read_config
 from ftllm_nb.checkpoint.config import read_json_object, read_optional_json_object
 from ftllm_nb.checkpoint.files import file_mode, list_folder, shown
+from ftllm_nb.checkpoint.quantized import QuantizedCheckpoint
 from ftllm_nb.checkpoint.safetensors import SafetensorsFile
 from ftllm_nb.errors import CheckpointError
 
@@ -107,7 +109,13 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(_not_a_folder(folder))
     if file_mode(folder / "config.json") is None:
         raise CheckpointError(_no_config(folder))
-    return FolderCheckpoint(folder)
+    checkpoint = FolderCheckpoint(folder)
+    try:
+        quantization = read_config(checkpoint.config, str(folder / "config.json"))
+        return checkpoint if quantization is None else QuantizedCheckpoint(checkpoint, quantization)
+    except CheckpointError:
+        checkpoint.close()
+        raise
 
 
 def _not_a_folder(path: Path) -> str:

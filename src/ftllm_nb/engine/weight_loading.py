@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, StepStopped
-from ftllm_nb.graph.ir import Value
 from ftllm_nb.graph.lower import Program, WeightPart
+from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 
 Progress = Callable[[str, int, int], None]
@@ -42,19 +44,40 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
 
 
 def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
-    weight: Value = part.weight
-    source = np.ascontiguousarray(checkpoint.read(weight.name))
-    rows = np.zeros((1, ROW_FIELDS), np.int64)
-    kernel = part.format.pack_kernel(weight.type.dtype)
+    name, dtype = part.weight.name, part.weight.type.dtype
+    arrays, numbers = _sources(checkpoint, name, dtype)
+    source, *others = (array.ctypes.data for array in arrays)
+    shape = (part.weight.type.size(0), part.weight.type.size(1))
     fault = np.zeros(1, np.int64)
-    rows[0, :6] = (kernel.address, source.ctypes.data, part.address, *source.shape, fault.ctypes.data)
+    rows = np.zeros((1, ROW_FIELDS), np.int64)
+    fields = (source, part.address, *shape, fault.ctypes.data, *others, *numbers)
+    rows[0, : 1 + len(fields)] = (part.format.pack_kernel(dtype).address, *fields)
     if not pool.run(rows, np.zeros(STEP_FIELDS, np.int64)):
         raise StepStopped
     if fault[0]:
         raise CheckpointError(
-            f'the tensor "{weight.name}" holds numbers that are not finite, or too large for {part.format.name}: '
+            f'the tensor "{name}" holds {_FAULTS[int(fault[0])]}: its file is damaged.'
+            if is_quantized(dtype)
+            else f'the tensor "{name}" holds numbers that are not finite, or too large for {part.format.name}: '
             "its file is damaged, or it needs --dtype float32."
         )
+
+
+_FAULTS = {
+    BAD_SCALE: "scales that are not finite",
+    BAD_NUMBER: "numbers that do not fit 4 bits",
+}
+
+
+def _sources(checkpoint: Checkpoint, name: str, dtype: str) -> tuple[list[NDArray[Any]], list[int]]:
+    """What the kernel that packs a matrix reads: arrays, and numbers that follow their addresses in its row."""
+    if not is_quantized(dtype):
+        return [np.ascontiguousarray(checkpoint.read(name))], []
+    stored = checkpoint.read_integers(name)
+    half = np.uint8(8 if dtype.startswith("int4") else 128)
+    zero_points = np.empty(0, np.uint8) if stored.zero_points is None else stored.zero_points.view(np.uint8) + half
+    arrays = [np.ascontiguousarray(array) for array in (stored.numbers, stored.scales, zero_points)]
+    return arrays, [int(stored.numbers.dtype == np.int8)]
 
 
 def read_float32(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
+from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.ops.embedding import Embedding
 from ftllm_nb.ops.linear import Linear
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
+from ftllm_nb.quant.stored import format_of_stored
 
 EMBEDDING_DEFAULT = "int8g128"
 """For 4-bit models: errors in logits show at once, and a table's rows are read one a token."""
@@ -36,6 +38,8 @@ class WeightTypes:
     """`dtype`: of all matrices, "auto" is the checkpoint's own. `embedding_dtype`: of the embedding and of the matrix
     that makes logits; "auto" is `dtype`, but 8 bits where that has 4. `rules`: exceptions, later ones win. `atype`
     "bfloat16": products may round the activations that they read to bfloat16.
+
+    Matrices that the checkpoint holds quantized stay as they are, whatever is chosen.
     """
 
     dtype: str = "auto"
@@ -54,6 +58,8 @@ class WeightTypes:
         return lambda weight: self._format(weight, weight in embeddings)
 
     def _format(self, weight: Value, is_embedding: bool) -> WeightFormat:
+        if is_quantized(weight.type.dtype):
+            return format_of_stored(weight.type.dtype)
         chosen = self.dtype
         if is_embedding and self.embedding_dtype != "auto":
             chosen = self.embedding_dtype

@@ -28,7 +28,7 @@ from ftllm_nb.graph.ir import CheckedGraph, LayerCache, Node, Value
 from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
 from ftllm_nb.graph.rope import RopeSettings, rope_settings
-from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, Symbol, TensorType
+from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, Symbol, TensorType, is_quantized
 from ftllm_nb.ops.base import Kind, Parameter
 
 _LENGTH = re.compile("seq|length|position|ctx")
@@ -214,7 +214,7 @@ class _Checker:
             return tied
         if name not in self.weights:
             header = self.tensors[name]
-            if header.dtype not in FLOAT_TYPES:
+            if header.dtype not in FLOAT_TYPES and not is_quantized(header.dtype):
                 raise call.error(
                     f'reads weight "{name}", which the checkpoint stores as {header.dtype}; supported are '
                     f"{', '.join(FLOAT_TYPES)}."

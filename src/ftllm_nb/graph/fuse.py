@@ -25,6 +25,7 @@ from ftllm_nb.ops.rms_norm import RMSNorm
 from ftllm_nb.ops.rotary_attention import RotaryAttention
 from ftllm_nb.ops.silu import Silu
 from ftllm_nb.ops.silu_multiply import SiluMultiply
+from ftllm_nb.quant.base import WeightFormat
 
 
 def fuse(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
@@ -38,10 +39,10 @@ def fuse(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
 def _group_linears(nodes: list[Node], format_of: FormatOf) -> list[Node]:
     """Linears on one value, at the place of the first; their outputs are just ready earlier."""
 
-    def key(node: Node) -> tuple[Value, str]:
-        return node.inputs["input"], format_of(node.inputs["weight"]).name
+    def key(node: Node) -> tuple[Value, WeightFormat]:
+        return node.inputs["input"], format_of(node.inputs["weight"])
 
-    groups: dict[tuple[Value, str], list[Node]] = {}
+    groups: dict[tuple[Value, WeightFormat], list[Node]] = {}
     for node in nodes:
         if node.operator is Linear:
             groups.setdefault(key(node), []).append(node)

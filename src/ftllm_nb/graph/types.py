@@ -12,6 +12,11 @@ from enum import Enum
 FLOAT_TYPES = ("float32", "float16", "bfloat16")
 """Element types that a weight may have in a checkpoint; intermediates are float32."""
 
+
+def is_quantized(dtype: str) -> bool:
+    """Whether a weight's type is one of checkpoint/base.py's for whole numbers with scales: "int4g128_float16"."""
+    return dtype.startswith("int") and "_" in dtype
+
 MARKER = "marker"
 """Element type of the inputs that say something but hold no values: `atype` and `attentionMask`."""
 

@@ -33,7 +33,9 @@ def amx_scratch_bytes(columns: int) -> int:
     return SCRATCH_BYTES + 16 * (columns + STEP_COLUMNS)
 
 
-def amx_linear_by(multiply: Any, bits: int, group: int, with_zeros: int, variant: str) -> Kernel:
+def amx_linear_by(
+    multiply: Any, bits: int, group: int, with_zeros: int, scale_kind: int, variant: str
+) -> Kernel:
     """out = x · wᵀ + bias. `multiply`, which `tiled` made, takes the tokens that fill no tile."""
     few_tokens = linear_chunks(multiply)
     tile_columns = min(group or STEP_COLUMNS, STEP_COLUMNS)
@@ -68,7 +70,7 @@ def amx_linear_by(multiply: Any, bits: int, group: int, with_zeros: int, variant
                 x = argument(row, LINEAR_INPUT) + first * x_stride
                 out = argument(row, LINEAR_OUTPUT) + first * out_stride + block * 64
                 amx_tile(unpacked, w + columns * 2 * bits, x, x_stride, bias, out, out_stride, columns, scratch,
-                         group, with_zeros)  # fmt: skip
+                         bits, group, with_zeros, scale_kind)  # fmt: skip
                 first += TOKENS
             if first < end:
                 x = argument(row, LINEAR_INPUT) + first * x_stride

@@ -14,7 +14,6 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ftllm_nb.kernels.emit import (
-    F16,
     F32,
     I8,
     I16,
@@ -30,8 +29,8 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.half import widen_half
-from ftllm_nb.kernels.integer_tile import MIDDLE
+from ftllm_nb.kernels.integer_tile import MIDDLE, load_scales, zero_products
+from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.simd import V_F32, V_I32
 
 TOKENS = 16
@@ -102,15 +101,20 @@ def unpack_vector(typing_context, source, target, bits):
 
 
 @intrinsic(prefer_literal=True)
-def amx_tile(typing_context, weights, scales, x, x_stride, start, out, out_stride, columns, scratch, group, zeros):
+def amx_tile(
+    typing_context, weights, scales, x, x_stride, start, out, out_stride, columns, scratch,
+    bits, group, with_zeros, scale_kind
+):  # fmt: skip
     """out[t, l] = start[l] + Σ over groups of scales · dot, for 16 tokens and the 16 rows of one block.
 
     Addresses and strides are in bytes. `weights`: unpacked; `scales`: the block's, followed by its zero points where
-    `zeros` is 1; `x`: quantized rows; `start`: float32 [16]. `columns`: with padding to whole groups. `group` (columns
-    of a group, 0 for all) and `zeros` are constants. The tile registers must be configured for min(group, 64) columns.
+    `with_zeros` is 1; `x`: quantized rows; `start`: float32 [16]. `columns`: with padding to whole groups. `bits`,
+    `group` (columns of a group, 0 for all), `with_zeros` and `scale_kind` (a code of matmul_tile.py) are constants. The
+    tile registers must be configured for min(group, 64) columns.
     """
-    tile = _Tile(literal(group), bool(literal(zeros)))
-    signature = types.void(*([types.int64] * 9), group, zeros)
+    constants = (bits, group, with_zeros, scale_kind)
+    tile = _Tile(*map(literal, constants))
+    signature = types.void(*([types.int64] * 9), *constants)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
         tile.emit(builder, *values[:9])
@@ -122,8 +126,9 @@ def amx_tile(typing_context, weights, scales, x, x_stride, start, out, out_strid
 class _Tile:
     """Emits one tile; a call's operands are kept as attributes while it does."""
 
-    def __init__(self, group: int, with_zeros: bool) -> None:
-        self.group, self.with_zeros = group, with_zeros
+    def __init__(self, bits: int, group: int, with_zeros: int, scale_kind: int) -> None:
+        self.bits, self.group, self.with_zeros = bits, group, with_zeros
+        self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
 
     def emit(self, builder: ir.IRBuilder, weights: Any, scales: Any, x: Any, x_stride: Any, start: Any, out: Any,
              out_stride: Any, columns: Any, scratch: Any) -> None:  # fmt: skip
@@ -131,7 +136,7 @@ class _Tile:
         self.weights, self.scales, self.x, self.x_stride = weights, scales, x, x_stride
         self.products = b.add(scratch, _i64(64))
         self.groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
-        self.zeros = b.add(scales, self.times(self.groups, 2 * LANES))
+        self.zeros = b.add(scales, self.times(self.groups, self.scales_size))
         rows = [b.add(x, self.times(x_stride, token)) for token in range(TOKENS)]
         self.value_scales = [b.add(row, columns) for row in rows]
         self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(TOKENS)]
@@ -188,17 +193,16 @@ class _Tile:
         """Totals += scales · dots of a group."""
         b = self.builder
         multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
-        four, row = self.times(group, 4), self.times(group, 2 * LANES)
-        half_floats = ir.VectorType(F16, LANES)
-        scales = widen_half(b, load(b, b.add(self.scales, row), half_floats, 2))
-        zeros = widen_half(b, load(b, b.add(self.zeros, row), half_floats, 2)) if self.with_zeros else None
+        four = self.times(group, 4)
+        scales = load_scales(b, b.add(self.scales, self.times(group, self.scales_size)), self.scale_kind)
+        zeros = b.add(self.zeros, self.times(group, LANES))
         for token, total in enumerate(self.totals):
             dots = load(b, b.add(self.products, _i64(1024 * number + 64 * token)), V_I32, 4)
-            dot = b.sitofp(dots, V_F32)
             scale_place = b.add(self.value_scales[token], four)
-            if zeros is not None:
-                start = b.sitofp(load(b, b.add(scale_place, self.times(self.groups, 4)), I32, 4), F32)
-                dot = b.call(multiply_add, [zeros, splat(b, start), dot])
+            if self.with_zeros:
+                start = load(b, b.add(scale_place, self.times(self.groups, 4)), I32, 4)
+                dots = b.add(dots, zero_products(b, zeros, MIDDLE[self.bits], start, self.group))
+            dot = b.sitofp(dots, V_F32)
             factor = b.fmul(scales, splat(b, load(b, scale_place, F32, 4)))
             b.store(b.call(multiply_add, [dot, factor, b.load(total)]), total)
 

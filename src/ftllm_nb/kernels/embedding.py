@@ -8,9 +8,9 @@ import numba
 import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.integer_tile import MIDDLE, ZERO_UNIT
+from ftllm_nb.kernels.integer_tile import MIDDLE
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
-from ftllm_nb.kernels.memory import load_byte, load_f16, load_i32, store_f32
+from ftllm_nb.kernels.memory import load_byte, load_i32, store_f32
 from ftllm_nb.kernels.step import STEP_TOKENS, argument, field, take_chunk
 
 (EMBEDDING_WEIGHT, EMBEDDING_BLOCK_STRIDE, EMBEDDING_COLUMNS, EMBEDDING_FEATURES, EMBEDDING_OUTPUT,
@@ -53,11 +53,11 @@ def _integer_weight(block, lane, column, bits):
 
 
 @functools.cache
-def integer_embedding_kernel(bits: int, group: int, with_zeros: int) -> Kernel:
+def integer_embedding_kernel(bits: int, group: int, with_zeros: int, scale_kind: int) -> Kernel:
     """out[t] = the integer matrix's row that the t-th id names, times its scales, as float32. A chunk is a token."""
-    middle, unit = MIDDLE[bits], ZERO_UNIT[bits]
+    middle, scale_bytes = MIDDLE[bits], WEIGHT_BYTES[scale_kind]
 
-    @kernel(variant=f"{bits}_{group}_{with_zeros}")
+    @kernel(variant=f"{bits}_{group}_{with_zeros}_{scale_kind}")
     def integer_embedding(row, step, worker):
         features, ids = argument(row, EMBEDDING_FEATURES), field(step, argument(row, EMBEDDING_IDS))
         columns = argument(row, EMBEDDING_COLUMNS)
@@ -68,15 +68,16 @@ def integer_embedding_kernel(bits: int, group: int, with_zeros: int) -> Kernel:
             token_id = load_i32(ids + 4 * token)
             block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
             lane = token_id % 16
-            scales = block + columns * 2 * bits + lane * 2
+            scales = block + columns * 2 * bits
+            zeros = scales + columns // width * 16 * scale_bytes
             target = argument(row, EMBEDDING_OUTPUT) + token * argument(row, EMBEDDING_OUTPUT_STRIDE)
             for first in range(0, features, width):
-                place = scales + first // width * 32
-                scale, zero = load_f16(place), np.float32(middle)
+                place = first // width * 16 + lane
+                scale, zero = load_weight(scales + place * scale_bytes, scale_kind), middle
                 if with_zeros:
-                    zero += load_f16(place + columns // width * 32) / np.float32(unit)
+                    zero = load_byte(zeros + place)
                 for column in range(first, min(first + width, features)):
-                    value = np.float32(_integer_weight(block, lane, column, bits)) - zero
+                    value = np.float32(_integer_weight(block, lane, column, bits) - zero)
                     store_f32(target + 4 * column, value * scale)
             token = take_chunk(worker, num_tokens)
 

@@ -14,19 +14,19 @@ from ftllm_nb.kernels.tiling import PANEL_BLOCKS, linear_by, tiled
 
 
 @functools.cache
-def integer_linear_kernel(bits: int, group: int, with_zeros: int) -> Kernel:
+def integer_linear_kernel(bits: int, group: int, with_zeros: int, scale_kind: int) -> Kernel:
     """out = x · wᵀ + bias on packed integer weights and quantized activations; see integer_tile.py."""
 
     @numba.njit(inline="always")
     def tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, tokens, blocks):
         integer_tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
-                     tokens, blocks, bits, group, with_zeros)  # fmt: skip
+                     tokens, blocks, bits, group, with_zeros, scale_kind)  # fmt: skip
 
     tier = current_tier()
     shapes = ((tier.dot_tokens, tier.dot_blocks), (2, tier.dot_blocks), (1, PANEL_BLOCKS))
-    multiply, variant = tiled(tile, shapes), f"int{bits}_{group}_{with_zeros}"
+    multiply, variant = tiled(tile, shapes), f"int{bits}_{group}_{with_zeros}_{scale_kind}"
     if tier.multiplies_matrices:
-        return amx_linear_by(multiply, bits, group, with_zeros, variant)
+        return amx_linear_by(multiply, bits, group, with_zeros, scale_kind, variant)
     return linear_by(multiply, variant)
 
 

@@ -1,10 +1,11 @@
 """The integer matmul tile: some tokens × some blocks of 16 rows of 4-bit or 8-bit weights, group by group.
 
 A block of weights holds its values, `[columns/4][16][4]` unsigned bytes or two such quads in the halves of a byte,
-then a float16 scale for each group and row, `[groups][16]`, then, for weights with zero points, float16
-`[groups][16]` as `ZERO_UNIT` says. A token's row holds its values as int8 `[columns]`, then float32 `[groups]`
-scales, then int32 `[groups]` starts: minus the format's middle times the sum of the group's values, so that a dot
-product begins where unsigned weights end up right.
+then a scale for each group and row, `[groups][16]` float16, bfloat16 or float32, then, for weights with zero points,
+unsigned bytes `[groups][16]`. A token's row holds its values as int8 `[columns]`, then float32 `[groups]` scales, then
+int32 `[groups]` starts: minus the format's middle times the sum of the group's values, so that a dot product begins
+where unsigned weights end up right. Where weights have zero points the middle is 1, and a dot product begins at its
+row's zero point times the start.
 
 Each output is one chain along the groups, total = fma(float(dot), weight scale · token scale, total), whatever the
 tile's shape; the dot products are exact. So all tiles give equal bits.
@@ -20,7 +21,6 @@ from numba.extending import intrinsic
 
 from ftllm_nb.kernels.dot import V_BYTES, V_I32, emit_dot, subtracted
 from ftllm_nb.kernels.emit import (
-    F16,
     F32,
     I8,
     I16,
@@ -36,13 +36,13 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.half import widen_half
+from ftllm_nb.kernels.matmul_tile import LOADERS, WEIGHT_BYTES
 from ftllm_nb.kernels.simd import V_F32
 
 MIDDLE = {4: 8, 8: 128}
 """What stands for zero in weights without zero points."""
-ZERO_UNIT = {4: 1 / 8, 8: 1 / 128}
-"""Zero points are kept as (zero point − middle) · this: exact in float16, and the start times it is what to add."""
+NARROW_SUMS = 256
+"""Columns whose sum of values fits 16 bits: LLVM then multiplies by it in one instruction."""
 MOST_UNROLLED = 8
 """Groups of at most so many vectors of weights have no inner loop."""
 UNROLLED = 4
@@ -51,22 +51,35 @@ UNROLLED = 4
 SCALES_PREFETCH_BYTES = 256
 """The same for scales, of which there are fewer."""
 
-_V_F16 = ir.VectorType(F16, LANES)
+
+def load_scales(builder: ir.IRBuilder, address: Any, kind: int) -> Any:
+    """The 16 scales of a group, of a type from matmul_tile.py, as float32."""
+    return LOADERS[kind](builder, address)
+
+
+def zero_products(builder: ir.IRBuilder, address: Any, subtracted: int, start: Any, group: int) -> Any:
+    """int32: the 16 zero points of a group at an address, less `subtracted`, times a token's start."""
+    zeros = builder.zext(load(builder, address, ir.VectorType(I8, LANES)), V_I32)
+    zeros = builder.sub(zeros, constant(I32, subtracted))
+    if 0 < group <= NARROW_SUMS:
+        start = builder.sext(builder.trunc(start, I16), I32)
+    return builder.mul(zeros, splat(builder, start))
 
 
 @intrinsic(prefer_literal=True)
 def integer_tile(
     typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
-    tokens, blocks, bits, group, with_zeros
+    tokens, blocks, bits, group, with_zeros, scale_kind
 ):  # fmt: skip
     """out[t, 16·b + l] = start[t, 16·b + l] + Σ over groups of scales · dot, for t < tokens, b < blocks.
 
     Addresses and strides (of a block, or of a token) are in bytes; `start` and `out` are float32, and `start` may be a
     bias with stride 0. `columns`: a multiple of `group`. `tokens`, `blocks`, `bits`, `group` (columns of a group, a
-    multiple of 8, or 0 for all) and `with_zeros` are constants.
+    multiple of 8, or 0 for all), `with_zeros` and `scale_kind` (a code of matmul_tile.py) are constants.
     """
-    tile = _Tile(literal(tokens), literal(blocks), literal(bits), literal(group), bool(literal(with_zeros)))
-    signature = types.void(*([types.int64] * 9), tokens, blocks, bits, group, with_zeros)
+    constants = (tokens, blocks, bits, group, with_zeros, scale_kind)
+    tile = _Tile(*map(literal, constants))
+    signature = types.void(*([types.int64] * 9), *constants)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
         tile.emit(builder, *values[:9])
@@ -78,9 +91,10 @@ def integer_tile(
 class _Tile:
     """Emits one tile; a call's operands are kept as attributes while it does."""
 
-    def __init__(self, tokens: int, blocks: int, bits: int, group: int, with_zeros: bool) -> None:
+    def __init__(self, tokens: int, blocks: int, bits: int, group: int, with_zeros: int, scale_kind: int) -> None:
         self.tokens, self.blocks, self.bits = tokens, blocks, bits
         self.group, self.with_zeros = group, with_zeros
+        self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
         self.quads = 8 // bits
         """Quads of columns in a vector of weights."""
         self.cells = [(token, block) for token in range(tokens) for block in range(blocks)]
@@ -91,7 +105,7 @@ class _Tile:
         groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
         value_bytes = b.mul(columns, _i64(2 * self.bits))
         self.block_stride, self.value_bytes = block_stride, value_bytes
-        self.scale_bytes = self.times(groups, 2 * LANES)
+        self.scale_bytes, self.zero_bytes = self.times(groups, self.scales_size), self.times(groups, LANES)
         self.weights = [b.add(w, self.times(block_stride, block)) for block in range(self.blocks)]
         self.scales = [b.add(row, value_bytes) for row in self.weights]
         self.zeros = [b.add(row, self.scale_bytes) for row in self.scales]
@@ -115,10 +129,12 @@ class _Tile:
         b = self.builder
         four = self.times(group, 4)
         for token in range(self.tokens):
-            first = splat(b, load(b, b.add(self.starts[token], four), I32, 4))
-            if subtracted(self.bits):
-                first = constant(I32, 0)
+            start = load(b, b.add(self.starts[token], four), I32, 4)
+            first = constant(I32, 0) if subtracted(self.bits) else splat(b, start)
             for block in range(self.blocks):
+                if self.with_zeros:
+                    zeros = b.add(self.zeros[block], self.times(group, LANES))
+                    first = zero_products(b, zeros, subtracted(self.bits), start, self.group)
                 b.store(first, self.dots[token, block])
         if isinstance(vectors, int) and vectors <= MOST_UNROLLED:
             for ahead in range(vectors):
@@ -179,20 +195,16 @@ class _Tile:
         """Totals += scales · dots of the group that has been walked."""
         b = self.builder
         multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
-        four, row = self.times(group, 4), self.times(group, 2 * LANES)
+        four, row = self.times(group, 4), self.times(group, self.scales_size)
         if self.tokens == 1:
             self.fetch_ahead(self.scales, row, SCALES_PREFETCH_BYTES, self.scale_bytes)
+            if self.with_zeros:
+                self.fetch_ahead(self.zeros, self.times(group, LANES), SCALES_PREFETCH_BYTES, self.zero_bytes)
         value_scales = [splat(b, load(b, b.add(base, four), F32, 4)) for base in self.value_scales]
         for block in range(self.blocks):
-            scales = widen_half(b, load(b, b.add(self.scales[block], row), _V_F16, 2))
-            zeros = None
-            if self.with_zeros:
-                zeros = widen_half(b, load(b, b.add(self.zeros[block], row), _V_F16, 2))
+            scales = load_scales(b, b.add(self.scales[block], row), self.scale_kind)
             for token in range(self.tokens):
                 dot = b.sitofp(b.load(self.dots[token, block]), V_F32)
-                if zeros is not None:
-                    start = b.sitofp(load(b, b.add(self.starts[token], four), I32, 4), F32)
-                    dot = b.call(multiply_add, [zeros, splat(b, start), dot])
                 factor = b.fmul(scales, value_scales[token])
                 total = self.totals[token, block]
                 b.store(b.call(multiply_add, [dot, factor, b.load(total)]), total)

@@ -36,12 +36,13 @@ FLOAT32, FLOAT16, BFLOAT16, INT8 = 0, 1, 2, 3
 
 WEIGHT_BYTES = {FLOAT32: 4, FLOAT16: 2, BFLOAT16: 2, INT8: 1}
 
-_LOADERS = {
+LOADERS = {
     FLOAT32: lambda builder, address: load(builder, address, V_F32, 4),
     FLOAT16: widen_f16,
     BFLOAT16: widen_bf16,
     INT8: widen_int8,
 }
+"""By type: code for 16 weights at an address, widened to float32."""
 
 
 @intrinsic(prefer_literal=True)
@@ -60,7 +61,7 @@ def matmul_tile(
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
         w, block_stride, x, x_stride, start, start_stride, out, out_stride, count = values[:9]
         multiply_add = function(builder, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
-        load_weights = _LOADERS[weight_kind]
+        load_weights = LOADERS[weight_kind]
         step_bytes = ir.Constant(I64, LANES * WEIGHT_BYTES[weight_kind])
 
         def times(value: ir.Value, factor: int) -> ir.Value:

@@ -47,6 +47,18 @@ def load_byte(builder, address):
     return builder.zext(load(builder, address, I8), I64)
 
 
+@emitted(types.int64, types.int64)
+def load_word(builder, address):
+    """The unsigned 4 bytes at an address, which may be unaligned, widened."""
+    return builder.zext(load(builder, address, I32), I64)
+
+
+@emitted(types.void, types.int64, types.int64)
+def store_byte(builder, address, value):
+    """Write the lowest byte of an integer."""
+    store(builder, builder.trunc(value, I8), address)
+
+
 @emitted(types.void, types.int64, types.int64)
 def store_i32(builder, address, value):
     """Write the low half of an integer."""

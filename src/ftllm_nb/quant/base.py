@@ -24,7 +24,8 @@ BLOCK_ROWS = 16
 class ActivationFormat:
     """How activations are quantized for products with integer weights: int8, a scale for each group of each token.
 
-    `group`: columns of a group, 0 for the whole row. `middle`: what stands for zero in the weights.
+    `group`: columns of a group, 0 for the whole row. `middle`: what stands for zero in the weights, 1 where each group
+    of them has a zero point of its own.
     """
 
     group: int

@@ -1,7 +1,6 @@
-"""The integer formats' common form: 4-bit or 8-bit weights, a float16 scale for each group of each row.
+"""The integer formats' common form: 4-bit or 8-bit weights, a scale for each group of each row.
 
-A group's scale is its largest magnitude divided by half the number of steps (7.5 or 127.5); weights are rounded to
-the nearest step. kernels/integer_tile.py says how a block of 16 rows lies.
+kernels/integer_tile.py says how a block of 16 rows lies.
 """
 
 from __future__ import annotations
@@ -15,33 +14,65 @@ from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.embedding import integer_embedding_kernel
 from ftllm_nb.kernels.integer_matmul import integer_linear_kernel, linear_scratch_bytes
 from ftllm_nb.kernels.integer_tile import MIDDLE
+from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.pack_integers import pack_integers_kernel
 from ftllm_nb.quant.base import BLOCK_ROWS, ActivationFormat, WeightFormat
 from ftllm_nb.quant.floats import SOURCE_KINDS
 
 
 @dataclass(frozen=True)
-class IntegerFormat(WeightFormat):
-    """Weights of `bits` bits in groups of `group` columns; 0 is one group a row. `group` is a multiple of 32."""
+class IntegerLayout(WeightFormat):
+    """Weights of `bits` bits in groups of `group` columns; 0 is one group a row. `group` is a multiple of 32.
+
+    `scales`: their type, "float16", "bfloat16" or "float32"; `zeros`: whether each has a zero point beside it.
+    """
 
     name: str
     bits: int
     group: int
+    scales: str = "float16"
+    zeros: bool = False
 
     @property
     def activations(self) -> ActivationFormat:  # type: ignore[override]
-        return ActivationFormat(self.group, MIDDLE[self.bits])
+        return ActivationFormat(self.group, 1 if self.zeros else MIDDLE[self.bits])
 
     def padded_columns(self, columns: int) -> int:
         return self.activations.columns(columns)
 
-    def _groups(self, columns: int) -> int:
+    def groups(self, columns: int) -> int:
+        """Groups of a row."""
         padded = self.padded_columns(columns)
         return padded // (self.group or padded)
 
     def block_bytes(self, columns: int) -> int:
         values = self.padded_columns(columns) * BLOCK_ROWS * self.bits // 8
-        return values + 2 * BLOCK_ROWS * self._groups(columns)
+        return values + BLOCK_ROWS * self.groups(columns) * (WEIGHT_BYTES[self._scale_kind] + self.zeros)
+
+    @property
+    def _scale_kind(self) -> int:
+        return SOURCE_KINDS[self.scales]
+
+    @property
+    def _constants(self) -> tuple[int, int, int, int]:
+        return self.bits, self.group, int(self.zeros), self._scale_kind
+
+    def linear_kernel(self) -> Kernel:
+        return integer_linear_kernel(*self._constants)
+
+    def linear_scratch_bytes(self, columns: int) -> int:
+        return linear_scratch_bytes(self.padded_columns(columns))
+
+    def embedding_kernel(self) -> Kernel:
+        return integer_embedding_kernel(*self._constants)
+
+
+@dataclass(frozen=True)
+class IntegerFormat(IntegerLayout):
+    """Float weights are rounded to the nearest step of a float16 scale, without zero points.
+
+    A group's scale is its largest magnitude divided by half the number of steps (7.5 or 127.5).
+    """
 
     def pack_scratch_bytes(self, columns: int) -> int:
         return 5 * self.padded_columns(columns)
@@ -49,21 +80,12 @@ class IntegerFormat(WeightFormat):
     def pack_kernel(self, source: str) -> Kernel:
         return pack_integers_kernel(SOURCE_KINDS[source], self.bits, self.group)
 
-    def linear_kernel(self) -> Kernel:
-        return integer_linear_kernel(self.bits, self.group, 0)
-
-    def linear_scratch_bytes(self, columns: int) -> int:
-        return linear_scratch_bytes(self.padded_columns(columns))
-
-    def embedding_kernel(self) -> Kernel:
-        return integer_embedding_kernel(self.bits, self.group, 0)
-
     def encode(self, weights: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
         """Steps [rows, padded columns], −middle … middle − 1, and scales [rows, groups]."""
         rows, columns = weights.shape
         padded = np.zeros((rows, self.padded_columns(columns)), np.float32)
         padded[:, :columns] = weights
-        groups = padded.reshape(rows, self._groups(columns), -1)
+        groups = padded.reshape(rows, self.groups(columns), -1)
         middle = MIDDLE[self.bits]
         scales = (np.abs(groups).max(-1) / np.float32(middle - 0.5)).astype(np.float16)
         with np.errstate(divide="ignore"):
