@@ -177,7 +177,10 @@ class QuantizedCheckpoint(Checkpoint):
 
     def read_into(self, name: str, start: int, target: NDArray[np.uint8]) -> None:
         """See `Checkpoint.read_into`."""
-        (super() if name in self._modules else self._stored).read_into(name, start, target)
+        if name in self._modules:
+            super().read_into(name, start, target)
+        else:
+            self._stored.read_into(name, start, target)
 
     def read_integers(self, name: str) -> StoredIntegers:
         """See `Checkpoint.read_integers`."""
