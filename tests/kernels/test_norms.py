@@ -73,18 +73,23 @@ def test_in_place(tokens: int, size: int, groups: int, gap: int, seed: int) -> N
 
 @settings(max_examples=60, deadline=None)
 @given(
-    tokens=TOKENS, size=SIZES, gaps=st.tuples(GAPS, GAPS, GAPS), alpha=st.sampled_from([1.0, -0.5, 0.37]), seed=SEEDS
+    tokens=TOKENS,
+    size=SIZES,
+    groups=st.sampled_from([1, 1, 2, 5]),
+    gaps=st.tuples(GAPS, GAPS, GAPS),
+    alpha=st.sampled_from([1.0, -0.5, 0.37]),
+    seed=SEEDS,
 )
 def test_the_sum_stays_in_the_input_and_its_norm_is_the_output(
-    tokens: int, size: int, gaps: tuple[int, int, int], alpha: float, seed: int
+    tokens: int, size: int, groups: int, gaps: tuple[int, int, int], alpha: float, seed: int
 ) -> None:
-    random = np.random.default_rng(seed)
-    first = Rows(random.standard_normal((tokens, size), np.float32), gaps[0])
-    added = Rows(random.standard_normal((tokens, size), np.float32), gaps[1])
-    target = Rows.unwritten(tokens, size, gaps[2])
+    random, features = np.random.default_rng(seed), groups * size
+    first = Rows(random.standard_normal((tokens, features), np.float32), gaps[0])
+    added = Rows(random.standard_normal((tokens, features), np.float32), gaps[1])
+    target = Rows.unwritten(tokens, features, gaps[2])
     before, addend, weight = first.values.copy(), added.values.copy(), weight_of(size, random)
-    run(add_rms_norm, tokens, first.address, first.stride, target.address, target.stride, weight.ctypes.data, size, 1,
-        EPS, STEP_TOKENS, added.address, added.stride, alpha)  # fmt: skip
+    run(add_rms_norm, tokens, first.address, first.stride, target.address, target.stride, weight.ctypes.data, size,
+        groups, EPS, STEP_TOKENS, added.address, added.stride, alpha)  # fmt: skip
     exact = before.astype(np.float64) + float(np.float32(alpha)) * addend.astype(np.float64)
     np.testing.assert_allclose(first.values, exact, rtol=1.01 * UNIT, atol=0, err_msg="one rounding")
     assert_normalized(target.values, first.values, weight)

@@ -22,6 +22,8 @@ from ftllm_nb.ops.lowering import CachePlaces
 
 CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32, "int8": INT8}
 """The types that `--kv_cache_dtype` takes."""
+_BLOCKS_AT_ONCE = 4096
+"""Blocks that are made together at most: those of a graph without attention are tiny."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class BlockMemory:
             self._memory, self._slabs = Slabs(), []
 
     def _grow(self) -> list[int]:
-        count = max(1, SLAB_BYTES // self.block_bytes)
+        count = min(_BLOCKS_AT_ONCE, max(1, SLAB_BYTES // self.block_bytes))
         try:
             slab = self._memory.take(count * self.block_bytes)
         except MemoryError as error:

@@ -70,16 +70,18 @@ def rms_norm(row, step, worker):
 
 @kernel()
 def add_rms_norm(row, step, worker):
-    """input += alpha · added, in place, then the RMSNorm of the sum. A chunk is a token."""
-    size = argument(row, NORM_SIZE)
+    """input += alpha · added, in place, then the RMSNorm of the sum's runs. A chunk is a token."""
+    size, groups = argument(row, NORM_SIZE), argument(row, NORM_GROUPS)
     num_tokens = field(step, argument(row, NORM_COUNT))
     token = take_chunk(worker, num_tokens)
     while token >= 0:
         source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
         added = argument(row, NORM_ADDED) + token * argument(row, NORM_ADDED_STRIDE)
         target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
-        add_to(source, added, size, scalar(row, NORM_ALPHA))
-        normalize(source, target, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
+        for group in range(groups):
+            offset = group * size * 4
+            add_to(source + offset, added + offset, size, scalar(row, NORM_ALPHA))
+            normalize(source + offset, target + offset, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
         token = take_chunk(worker, num_tokens)
 
 

@@ -1,0 +1,64 @@
+"""Whatever operators a graph strings together, the compiled engine computes what the references say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from numpy.typing import NDArray
+
+from ftllm_nb.engine import compiled_executor
+from ftllm_nb.engine.compiled_executor import CompiledExecutor
+from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.engine.reference_executor import ReferenceExecutor
+from tests.graph.random_graphs import VOCAB, RandomGraph, random_graphs
+
+IDS = (np.arange(40) * 7 % VOCAB).astype(np.int32)
+# Graphs are short already, and each takes a while: not shrunk.
+examples = settings(
+    max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+
+
+@contextmanager
+def opened(kind: Any, graph: RandomGraph, threads: int = 2) -> Iterator[Executor]:
+    executor = kind(graph.checked(), graph.checkpoint(), kv_cache_dtype="float32", threads=threads)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def logits(executor: Executor) -> NDArray[np.float32]:
+    """Of two prompts in one step, then of a step that decodes one, prefills another and begins a third."""
+    first, second, third = (executor.new_sequence() for _ in range(3))
+    steps = [
+        [SequenceStep(first, IDS[:9]), SequenceStep(second, IDS[3:4])],
+        [SequenceStep(second, IDS[9:10]), SequenceStep(third, IDS[10:11], False), SequenceStep(first, IDS[20:23])],
+        [SequenceStep(each, IDS[at : at + 1]) for at, each in enumerate((third, first, second))],
+    ]
+    return np.concatenate([executor.run(step).copy() for step in steps])
+
+
+@examples
+@given(random_graphs())
+def test_compiled_equals_reference(graph: RandomGraph) -> None:
+    with opened(CompiledExecutor, graph) as compiled, opened(ReferenceExecutor, graph) as reference:
+        expected = logits(reference)
+        np.testing.assert_allclose(logits(compiled), expected, rtol=0, atol=1e-3 * max(1, np.abs(expected).max()))
+
+
+@examples
+@given(random_graphs())
+def test_fusion_changes_no_bit(graph: RandomGraph) -> None:
+    with opened(CompiledExecutor, graph) as compiled:
+        fused = logits(compiled)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_executor, "fuse", lambda checked, format_of: checked)
+        with opened(CompiledExecutor, graph) as compiled:
+            np.testing.assert_array_equal(logits(compiled), fused)

@@ -1,0 +1,294 @@
+"""Random small graphs as a user might write them: any operator in any order, names rewritten, values read twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from tests.memory_checkpoint import MemoryCheckpoint, normal
+
+VOCAB = 19
+HEAD_DIM = 6
+EPS = 0.1
+"""Large, so that what is divided by a norm is well conditioned."""
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+class Flatten(Operator):
+    """[.., heads, dim] as [.., heads · dim]: an operator of the test's own, which has no kernel."""
+
+    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+
+    @staticmethod
+    def infer(input: TensorType) -> TensorType:
+        if input.rank != 4:
+            raise ShapeError("input must have heads")
+        return input.with_shape(*input.shape[:2], input.size(2) * input.size(3))
+
+    @staticmethod
+    def reference(step: StepContext, input: Array) -> Array:
+        return input.reshape(*input.shape[:2], -1)
+
+
+class RandomGraph:
+    """Calls of operators, and the weights that they read. `shapes`: of the data names, after the first two axes."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.arrays: dict[str, NDArray[np.float32]] = {}
+        self.layers = 0
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}({', '.join(f'{k}={v!r}' for k, v in given.items())})" for name, given in self.calls)
+
+    def call(self, operator: str, **arguments: Any) -> None:
+        self.calls.append((operator, arguments))
+
+    def weight(self, *shape: int, near: float = 0.0) -> str:
+        """The name of a new weight; matrices keep the size of what they multiply."""
+        name = f"w{len(self.arrays)}.weight"
+        scale = 1 / math.sqrt(shape[-1]) if len(shape) == 2 else 0.3
+        self.arrays[name] = np.float32(near) + normal(len(self.arrays), *shape, scale=scale)
+        return name
+
+    def with_rank(self, rank: int) -> list[str]:
+        return [name for name, shape in self.shapes.items() if len(shape) == rank - 2]
+
+    def linear(self, source: str, target: str, size: int, bias: bool) -> None:
+        weight = self.weight(size, self.shapes[source][0])
+        self.call("Linear", input=source, weight=weight, bias=self.weight(size) if bias else "none", output=target)
+        self.shapes[target] = (size,)
+
+    def checked(self) -> CheckedGraph:
+        return check_graph(build_graph(self._class(), CONFIG), self.checkpoint().tensors)
+
+    def checkpoint(self) -> MemoryCheckpoint:
+        return MemoryCheckpoint(CONFIG, self.arrays)
+
+    def _class(self) -> type[ComputeGraph]:
+        calls = self.calls
+
+        class Model(ComputeGraph):
+            operators = (Flatten,)
+
+            def build(self) -> None:
+                for name, arguments in calls:
+                    operator = getattr(self, name)
+                    operator(**{key: _argument(self, key, value) for key, value in arguments.items()})
+
+        return Model
+
+
+CONFIG = {"head_dim": HEAD_DIM, "max_position_embeddings": 256, "vocab_size": VOCAB}
+
+
+def _argument(graph: ComputeGraph, parameter: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return (graph.weight if parameter in ("weight", "bias") else graph.data)[value]
+
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+@st.composite
+def random_graphs(draw: Draw, most_calls: int = 14) -> RandomGraph:
+    """Graphs whose logits depend on every value that is still there at the end."""
+    graph = RandomGraph()
+    size = draw(st.sampled_from([1, 6, 12, 18, 24, 33]))
+    graph.call("Embedding", input="inputIds", weight=graph.weight(VOCAB, size), output="a")
+    graph.shapes["a"] = (size,)
+    for _ in range(draw(st.integers(1, most_calls))):
+        draw(st.sampled_from(_STEPS))(graph, draw)
+    _gather(graph, draw)
+    return graph
+
+
+def _name(graph: RandomGraph, draw: Draw, rank: int | None = None) -> str | None:
+    names = sorted(graph.shapes) if rank is None else sorted(graph.with_rank(rank))
+    return draw(st.sampled_from(names)) if names else None
+
+
+def _project(graph: RandomGraph, draw: Draw) -> None:
+    """One to three Linears on one value, as q, k and v or gate and up are."""
+    source = _name(graph, draw, 3)
+    if source is None:
+        return
+    for target in draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)):
+        if source in graph.with_rank(3):
+            graph.linear(source, target, draw(st.sampled_from([6, 12, 18, 5])), draw(st.booleans()))
+
+
+def _norm(graph: RandomGraph, draw: Draw) -> None:
+    source, target = _name(graph, draw), draw(st.sampled_from(NAMES))
+    assert source is not None
+    shape = graph.shapes[source]
+    graph.call("RMSNorm", input=source, weight=graph.weight(shape[-1], near=1.0), eps=EPS, output=target)
+    graph.shapes[target] = shape
+
+
+def _silu(graph: RandomGraph, draw: Draw) -> None:
+    source, target = _name(graph, draw), draw(st.sampled_from(NAMES))
+    assert source is not None
+    graph.call("Silu", input=source, output=target)
+    graph.shapes[target] = graph.shapes[source]
+
+
+def _combine(graph: RandomGraph, draw: Draw) -> None:
+    """AddTo or MulTo, often of what was just made, sometimes of a value with itself."""
+    first = _name(graph, draw)
+    assert first is not None
+    alike = [name for name in sorted(graph.shapes) if graph.shapes[name] == graph.shapes[first]]
+    second = draw(st.sampled_from(alike))
+    if draw(st.booleans()):
+        graph.call("AddTo", input0=first, input1=second, alpha=draw(st.sampled_from([1.0, -0.5, 0.0])))
+        graph.call("Mul", input=first, v=0.5, output=first)
+    else:
+        graph.call("MulTo", input0=first, input1=second)
+
+
+def _residual(graph: RandomGraph, draw: Draw) -> None:
+    """AddTo, then the norm of the sum: the pair that is fused."""
+    first = _name(graph, draw)
+    assert first is not None
+    second = draw(st.sampled_from([name for name in sorted(graph.shapes) if graph.shapes[name] == graph.shapes[first]]))
+    target = draw(st.sampled_from(NAMES))
+    graph.call("AddTo", input0=first, input1=second)
+    weight = graph.weight(graph.shapes[first][-1], near=1.0)
+    graph.call("RMSNorm", input=first, weight=weight, eps=EPS, output=target)
+    graph.shapes[target] = graph.shapes[first]
+
+
+def _gate(graph: RandomGraph, draw: Draw) -> None:
+    """Silu and MulTo: the pair that is fused, or nearly that."""
+    gate = _name(graph, draw)
+    assert gate is not None
+    up = draw(st.sampled_from([name for name in sorted(graph.shapes) if graph.shapes[name] == graph.shapes[gate]]))
+    target = draw(st.sampled_from([gate, *NAMES]))
+    graph.call("Silu", input=gate, output=target)
+    graph.shapes[target] = graph.shapes[gate]
+    if graph.shapes[up] == graph.shapes[target]:
+        graph.call("MulTo", input0=target, input1=up)
+
+
+def _cut(graph: RandomGraph, draw: Draw) -> None:
+    """A slice of the features or of the heads."""
+    source, target = _name(graph, draw), draw(st.sampled_from(NAMES))
+    assert source is not None
+    shape = graph.shapes[source]
+    axis = draw(st.integers(2, 1 + len(shape)))
+    end = draw(st.integers(1, shape[axis - 2]))
+    start = draw(st.integers(0, end - 1))
+    negative = draw(st.booleans())
+    graph.call("Split", input=source, axis=axis - 2 - len(shape) if negative else axis, start=start, end=end,
+               output=target)  # fmt: skip
+    graph.shapes[target] = (*shape[: axis - 2], end - start, *shape[axis - 1 :])
+
+
+def _swiglu(graph: RandomGraph, draw: Draw) -> None:
+    source, target = _name(graph, draw), draw(st.sampled_from(NAMES))
+    assert source is not None
+    shape = graph.shapes[source]
+    if shape[-1] % 2 == 0:
+        graph.call("Swiglu", input=source, output=target)
+        graph.shapes[target] = (*shape[:-1], shape[-1] // 2)
+
+
+def _join(graph: RandomGraph, draw: Draw) -> None:
+    """Cat along the last axis, kept small; or Repeat."""
+    first, target = _name(graph, draw), draw(st.sampled_from(NAMES))
+    assert first is not None
+    shape = graph.shapes[first]
+    if shape[-1] > 30:
+        return
+    if draw(st.booleans()):
+        graph.call("Repeat", input=first, axis=-1, repeatTimes=2, output=target)
+    else:
+        graph.call("Cat", input0=first, input1=first, axis=-1, output=target)
+    graph.shapes[target] = (*shape[:-1], 2 * shape[-1])
+
+
+def _expand(graph: RandomGraph, draw: Draw) -> None:
+    names = [name for name in sorted(graph.with_rank(3)) if graph.shapes[name][0] % HEAD_DIM == 0]
+    if names:
+        name = draw(st.sampled_from(names))
+        graph.call("ExpandHead", input=name, headDim=HEAD_DIM)
+        graph.shapes[name] = (graph.shapes[name][0] // HEAD_DIM, HEAD_DIM)
+
+
+def _rotate(graph: RandomGraph, draw: Draw) -> None:
+    names = [name for name in sorted(graph.with_rank(4)) if graph.shapes[name][1] == HEAD_DIM]
+    if names:
+        _rotation(graph, draw(st.sampled_from(names)), draw(st.sampled_from([1, 3, 6])))
+
+
+def _rotation(graph: RandomGraph, name: str, dim: int) -> None:
+    graph.call("LlamaRotatePosition2D", input=name, positionIds="positionIds", sin="sin", cos="cos", rotaryDim=dim)
+
+
+def _attend(graph: RandomGraph, draw: Draw) -> None:
+    """q, k and v from one value, rotated or not, then attention; at times a name serves twice."""
+    source = _name(graph, draw, 3)
+    if source is None:
+        return
+    kv_heads, group = draw(st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2)]))
+    q, k, v, out = draw(st.permutations(["q", "k", "v", "a"]))
+    if source in (q, k, v):
+        return
+    graph.linear(source, q, kv_heads * group * HEAD_DIM, draw(st.booleans()))
+    graph.linear(source, k, kv_heads * HEAD_DIM, draw(st.booleans()))
+    if draw(st.integers(0, 4)) == 0:
+        v = k
+    else:
+        graph.linear(source, v, kv_heads * HEAD_DIM, draw(st.booleans()))
+    for name in dict.fromkeys((q, k, v)):
+        graph.call("ExpandHead", input=name, headDim=HEAD_DIM)
+        graph.shapes[name] = (graph.shapes[name][0] // HEAD_DIM, HEAD_DIM)
+    for name in (q, k):
+        if draw(st.integers(0, 3)):
+            _rotation(graph, name, draw(st.sampled_from([2, 3, 6])))
+    for name in (q, k):
+        if draw(st.integers(0, 3)) == 0:
+            weight = graph.weight(HEAD_DIM, near=1.0)
+            graph.call("RMSNorm", input=name, weight=weight, eps=EPS, output=name)
+    layer = graph.layers
+    graph.layers += 1
+    original = draw(st.sampled_from([source, q]))
+    graph.call("FusedAttention", q=q, k=f"pastKey.{layer}", v=f"pastValue.{layer}", curk=k, curv=v,
+               original=original, mask="attentionMask", output=out, seqLens="seqLens", scale=0.4)  # fmt: skip
+    graph.shapes[out] = (kv_heads * group * HEAD_DIM,)
+
+
+_STEPS = (
+    _project, _project, _norm, _silu, _combine, _residual, _residual, _gate, _gate, _cut, _swiglu, _join, _expand,
+    _rotate, _attend, _attend,
+)  # fmt: skip
+
+
+def _gather(graph: RandomGraph, draw: Draw) -> None:
+    """Add a projection of every value into one, which makes the logits; before or after the last token is taken."""
+    early = draw(st.booleans())
+    for number, name in enumerate(sorted(graph.shapes)):
+        if len(graph.shapes[name]) == 2:
+            graph.call("Flatten", input=name, output=name)
+            graph.shapes[name] = (math.prod(graph.shapes[name]),)
+        if early:
+            graph.call("SplitLastTokenStates", input=name, seqLens="seqLens", output=name)
+        graph.linear(name, "sum" if number == 0 else "part", VOCAB, draw(st.booleans()))
+        if number:
+            graph.call("AddTo", input0="sum", input1="part")
+    if not early:
+        graph.call("SplitLastTokenStates", input="sum", seqLens="seqLens", output="sum")
+    graph.call("Mul", input="sum", v=1.0, output="logits")
