@@ -183,7 +183,12 @@ def test_prompts_share_a_step_and_decoding_goes_on_beside_them() -> None:
     scheduler.step()
     scheduler.add(new_request([3] * 3, 1))
     scheduler.step()
-    assert executor.step_tokens == [[1], [1, 11], [1, 8, 3]]
+    # A first token is due: the long prompt takes no more than its quarter, so that the step ends soon.
+    assert executor.step_tokens == [[1], [1, 11], [1, 3, 3]]
+    scheduler.add(new_request([4] * 20, 1))
+    scheduler.step()
+    # None is due: the shorter rest goes on first, and the oldest keeps its quarter.
+    assert executor.step_tokens[-1] == [1, 3, 8]
     run_all(scheduler)
     # One token of the decoding request in every step, however long the prompts are.
     assert all(tokens[0] == 1 and sum(tokens) <= 12 for tokens in executor.step_tokens)

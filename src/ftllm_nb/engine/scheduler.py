@@ -176,20 +176,23 @@ class Scheduler:
         return promised + needed <= available
 
     def _shares(self) -> dict[Request, int]:
-        """How many tokens each running request runs next: one where it is decoding. Of what the budget leaves, half
-        is shared evenly by the prompts, the shortest rest first, and the oldest gets what remains."""
+        """How many tokens each running request runs next: one where it is decoding. Of what the budget leaves, a
+        quarter is the oldest prompt's, and the shortest rests go first. Where a prompt ends, so that somebody gets a
+        first token, longer ones do not fill the step up: it ends sooner."""
         shares = dict.fromkeys(self.running, 1)
         left = self._budget - len(shares)
         prompts = [request for request in self.running if request.remaining > 1]
-        evenly = left // 2 if len(prompts) > 1 else 0
-        by_length = sorted(prompts, key=lambda request: request.remaining)
-        for number, request in enumerate(by_length):
-            more = min(evenly // (len(by_length) - number), request.remaining - 1)
-            shares[request] += more
-            evenly -= more
-            left -= more
-        for request in prompts:
-            more = min(left, request.remaining - shares[request])
+        kept = left // 4 if len(prompts) > 1 else 0
+        is_first_token_due = False
+        for request in sorted(prompts, key=lambda each: each.remaining):
+            rest = request.remaining - 1
+            room = left if request is prompts[0] else left - kept
+            if is_first_token_due and rest > room:
+                room = kept if request is prompts[0] else 0
+            if request is prompts[0]:
+                kept = 0
+            more = min(rest, room)
+            is_first_token_due |= more == rest
             shares[request] += more
             left -= more
         return shares

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from ftllm_nb.serving.api_errors import as_api_error
 
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
+_GONE = "the client has gone"
 
 
 class ClientGone(Exception):
@@ -51,48 +52,58 @@ class EventStream(Response):
         self._events = events
         self._ping_seconds = ping_seconds
         self._ended = ended
+        self._last_sent = time.monotonic()
         del self.headers["content-length"]
         self.headers["cache-control"] = "no-cache"
         self.headers["x-accel-buffering"] = "no"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events as an ASGI response."""
+        streaming = asyncio.current_task()
+        assert streaming is not None
         gone = asyncio.ensure_future(until_gone(Request(scope, receive)))
-        next_event: asyncio.Future[Any] | None = None
+        pings = asyncio.ensure_future(self._ping(send))
+        is_over = False
+
+        def stop(_: asyncio.Future[None]) -> None:
+            if not is_over:
+                streaming.cancel(_GONE)
+
+        gone.add_done_callback(stop)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            while not gone.done():
-                if next_event is None:
-                    next_event = asyncio.ensure_future(anext_or_none(self._events))
-                await asyncio.wait({gone, next_event}, timeout=self._ping_seconds, return_when="FIRST_COMPLETED")
-                if not next_event.done():
-                    await send({"type": "http.response.body", "body": PING, "more_body": True})
-                    continue
-                try:
-                    data = next_event.result()
-                    body = DONE if data is None else event(data)
-                except Exception as error:
-                    data, body = None, event(failure_of(scope, error))
-                next_event = None
-                await send({"type": "http.response.body", "body": body, "more_body": data is not None})
-                if data is None:
-                    break
+            try:
+                async for data in self._events:
+                    await self._send(send, event(data))
+                last = DONE
+            except Exception as error:
+                last = event(failure_of(scope, error))
+            pings.cancel()
+            await self._send(send, last, more_body=False)
+        except asyncio.CancelledError as error:
+            if error.args != (_GONE,):
+                raise
         finally:
-            for waiting in (gone, next_event):
-                if waiting is not None:
-                    waiting.cancel()
-                    with suppress(asyncio.CancelledError, Exception):
-                        await waiting
+            is_over = True
+            for helper in (gone, pings):
+                helper.cancel()
+            await asyncio.gather(gone, pings, return_exceptions=True)
             await self._events.aclose()
             # A generator that was never started has nothing to close.
             self._ended()
 
+    async def _send(self, send: Send, body: bytes, more_body: bool = True) -> None:
+        self._last_sent = time.monotonic()
+        await send({"type": "http.response.body", "body": body, "more_body": more_body})
 
-async def anext_or_none(events: AsyncGenerator[Any, None]) -> Any:
-    """The next event, None where there are no more."""
-    async for data in events:
-        return data
-    return None
+    async def _ping(self, send: Send) -> None:
+        """Send a comment whenever nothing else was sent for a while."""
+        while True:
+            left = self._last_sent + self._ping_seconds - time.monotonic()
+            if left > 0:
+                await asyncio.sleep(left)
+            else:
+                await self._send(send, PING)
 
 
 def failure_of(scope: Scope, error: BaseException) -> dict[str, Any]:

@@ -22,6 +22,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 _DISCARDED_BODIES = 8
+_TOO_SLOW = "the client does not take the answer"
 _MORE_REQUESTS = 64
 """How many requests are read beside those that the engine takes, for a sentence to each."""
 
@@ -138,10 +139,20 @@ class _Answer:
         """As ASGI's send; a client that does not read is left alone."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        # What asyncio.wait_for does, without a task of its own for each piece of an answer.
+        task = asyncio.current_task()
+        assert task is not None
+        timer = asyncio.get_running_loop().call_later(self._seconds, task.cancel, _TOO_SLOW)
         try:
-            await asyncio.wait_for(self._send(message), self._seconds)
-        except (asyncio.TimeoutError, OSError):
+            await self._send(message)
+        except OSError:
             raise _Gone from None
+        except asyncio.CancelledError as error:
+            if error.args == (_TOO_SLOW,):
+                raise _Gone from None
+            raise
+        finally:
+            timer.cancel()
 
     async def fail(self, error: ApiError) -> None:
         """An error as the whole response."""
