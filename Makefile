@@ -14,23 +14,26 @@ ARGS ?=
 PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test oracle lowest wheel lint type bench clean
+.PHONY: help chat test webui-test oracle lowest wheel lint type bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 chat: $(VENV)/.package ## talk to the bundled demo model
 	@$(VENV)/bin/ftllm-nb chat $(ARGS)
 
 test: $(VENV)/.dev ## run the tests
-	$(VENV)/bin/python -m pytest -m "not oracle and not slow" $(PYTEST_WORKERS) $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not oracle and not slow and not browser" $(PYTEST_WORKERS) $(ARGS)
+
+webui-test: $(VENV)/.browser ## try the chat page in headless Chromium; screenshots in webui-screenshots/
+	$(VENV)/bin/python -m pytest -m browser $(ARGS) tests/serving/page
 
 oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
 	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(ARGS)
 
 lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
-	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle and not slow" $(PYTEST_WORKERS) $(ARGS)
+	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle and not slow and not browser" $(PYTEST_WORKERS) $(ARGS)
 
 wheel: ## build the wheel, install it alone into a new environment and ask it a question
 	rm -rf $(WHEEL_VENV) dist
@@ -50,7 +53,7 @@ bench: $(VENV)/.package ## measure prefill and decode against the machine's limi
 	$(VENV)/bin/ftllm-nb bench $(ARGS)
 
 clean: ## remove the environments and every cache below this folder
-	rm -rf $(VENV) .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist webui-screenshots .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. The package is installed editable, so what runs is always the code in src/. Stamps depend on
@@ -72,6 +75,11 @@ $(VENV)/.dev: pyproject.toml
 	$(call create_environment,$(PYTHON),$(VENV))
 	$(VENV)/$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.package
+
+$(VENV)/.browser: pyproject.toml
+	$(call create_environment,$(PYTHON),$(VENV))
+	$(VENV)/$(PIP) --editable '.[browser]'
+	@touch $@ $(VENV)/.dev $(VENV)/.package
 
 # torch first and alone: a CPU build that pip is offered locally is then taken, and nothing that follows asks
 # for another one.

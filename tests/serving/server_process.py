@@ -21,9 +21,9 @@ SECONDS_TO_START = 120
 class ServerProcess:
     """`ftllm-nb server` with these arguments on a free port; ended by `with`. `lines`: its stderr so far."""
 
-    def __init__(self, *arguments: str, wait: bool = True) -> None:
+    def __init__(self, *arguments: str, wait: bool = True, command: str = "server") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ftllm_nb.server", "--port", "0", "-t", "2", *arguments],
+            [sys.executable, "-m", f"ftllm_nb.{command}", "--port", "0", "-t", "2", *arguments],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -31,7 +31,7 @@ class ServerProcess:
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url = self._wait_for(r"(http://\S+)/v1 listens")
+        self.url = self._wait_for(r"(http://\S+)/(?:v1)? listens")
         if wait:
             self._wait_for("is ready")
 

@@ -63,7 +63,7 @@ async function send(question, index = conversation.exchanges.length) {
   if (running) return;
   if (settings.mistake) {
     openSettings(true);
-    settings.form.reportValidity();
+    settings.showMistake(settings.mistake);
     return;
   }
   conversation.takeBack(index);

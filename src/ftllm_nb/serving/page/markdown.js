@@ -27,7 +27,7 @@ const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])( +(?=\S)| *$)/;
 const DIVIDER = /^ {0,3}\|?(?: *:?-+:? *\|)* *:?-+:? *\|? *$/;
 
-// [{source, make}]
+// [{source, make, apart}]; `apart`: an empty line is between it and the block before it
 function parse(lines, depth) {
   const blocks = [];
   let at = 0;
@@ -36,6 +36,7 @@ function parse(lines, depth) {
       at += 1;
       continue;
     }
+    const apart = blocks.length > 0 && !lines[at - 1].trim();
     const nested = depth < DEEPEST;
     const read =
       fence(lines, at) ??
@@ -44,7 +45,7 @@ function parse(lines, depth) {
       (nested ? quote(lines, at, depth) ?? list(lines, at, depth) : null) ??
       table(lines, at) ??
       paragraph(lines, at, nested);
-    blocks.push({ source: lines.slice(at, read.end).join("\n"), make: read.make });
+    blocks.push({ source: lines.slice(at, read.end).join("\n"), make: read.make, apart });
     at = read.end;
   }
   return blocks;
@@ -93,8 +94,11 @@ function list(lines, at, depth) {
     const match = ITEM.exec(lines[end]);
     if (!match || match[2].at(-1) !== kind || RULE.test(lines[end])) break;
     const item = listItem(lines, end, match);
-    items.push(item.lines);
-    loose ||= item.lines.some((line, index) => !line.trim() && index > 0 && item.lines.slice(index).some((l) => l.trim()));
+    const task = /^\[([ xX])\] +(?=\S)/.exec(item.lines[0]);
+    if (task) item.lines[0] = item.lines[0].slice(task[0].length);
+    const blocks = parse(item.lines, depth + 1);
+    items.push({ blocks, done: task && task[1] !== " " });
+    loose ||= blocks.some((block) => block.apart);
     let next = item.end;
     while (next < lines.length && !lines[next].trim()) next += 1;
     const another = next < lines.length && ITEM.exec(lines[next]);
@@ -106,7 +110,7 @@ function list(lines, at, depth) {
     end = next;
   }
   const make = () => {
-    const made = element(kind === "." || kind === ")" ? "ol" : "ul", items.map((inside) => itemElement(inside, loose, depth)));
+    const made = element(/\d/.test(first[2]) ? "ol" : "ul", items.map((item) => itemElement(item, loose)));
     if (made.localName === "ol") made.start = parseInt(first[2], 10);
     return made;
   };
@@ -135,20 +139,19 @@ function listItem(lines, at, match) {
   return { lines: inside, end };
 }
 
-function itemElement(lines, loose, depth) {
+// `done`: whether the box before it is ticked; null where there is none
+function itemElement({ blocks, done }, loose) {
   const made = element("li");
-  const task = /^\[([ xX])\] +(?=\S)/.exec(lines[0]);
-  if (task) lines = [lines[0].slice(task[0].length), ...lines.slice(1)];
-  for (const block of parse(lines, depth + 1)) {
+  for (const block of blocks) {
     const child = block.make();
     if (!loose && child.localName === "p") made.append(...child.childNodes);
     else made.append(child);
   }
-  if (task) {
+  if (done !== null) {
     const box = element("input");
     box.type = "checkbox";
     box.disabled = true;
-    box.checked = task[1] !== " ";
+    box.checked = done;
     made.prepend(box, " ");
     made.className = "task";
   }

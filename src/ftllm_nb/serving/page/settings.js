@@ -14,8 +14,12 @@ export class Settings {
       // Forbidden, or what another version kept.
     }
     for (const field of [this.form.elements.system, ...this.numbers]) field.value = kept[field.name] ?? "";
-    this.form.addEventListener("input", () => this.keep());
-    this.form.addEventListener("reset", () => setTimeout(() => this.keep()));
+    const changed = () => {
+      this.keep();
+      this.showMistake("");
+    };
+    this.form.addEventListener("input", changed);
+    this.form.addEventListener("reset", () => setTimeout(changed)); // the fields are emptied after the event
     this.form.addEventListener("submit", (event) => event.preventDefault());
   }
 
@@ -44,7 +48,13 @@ export class Settings {
     if (!wrong) return "";
     const name = wrong.closest("label").firstChild.textContent.trim();
     const kind = wrong.step === "1" ? "a whole number" : "a number";
-    return `${name} must be ${kind} from ${wrong.min} to ${wrong.max}: change it in the settings.`;
+    return `${name} must be ${kind} from ${wrong.min} to ${wrong.max}.`;
+  }
+
+  showMistake(sentence) {
+    const shown = this.form.querySelector("#mistake");
+    shown.textContent = sentence;
+    shown.hidden = !sentence;
   }
 
   keep() {
