@@ -25,6 +25,23 @@ def make(path: Path, header: Any, data: bytes) -> SafetensorsFile:
     return SafetensorsFile(path)
 
 
+def test_parts_are_read_past_the_mapping(tmp_path: Path) -> None:
+    file = make(tmp_path / "a.safetensors", {"a": entry([6], 0, 24), "b": entry([2], 24, 32)}, bytes(range(32)))
+    part = np.zeros((2, 3), np.uint8)
+    file.read_into("a", 4, part)
+    assert part.tolist() == [[4, 5, 6], [7, 8, 9]]
+    file.read_into("b", 0, part)
+    assert part.tolist() == [[24, 25, 26], [27, 28, 29]]
+    with pytest.raises(CheckpointError, match="holds no tensor named 'c'"):
+        file.read_into("c", 0, part)
+    (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="became shorter while it was in use"):
+        file.read_into("b", 2, part)
+    file.close()
+    with pytest.raises(CheckpointError, match="was closed"):
+        file.read_into("a", 0, part)
+
+
 @pytest.mark.parametrize(
     "array_type, name",
     [

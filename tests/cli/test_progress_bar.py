@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from ftllm_nb.cli import progress_bar
-from ftllm_nb.cli.progress_bar import BAR_WIDTH, ProgressBar, bar_line
+from ftllm_nb.cli.progress_bar import BAR_WIDTH, ProgressBar, RateBar, bar_line, duration
 
 
 class Terminal(io.StringIO):
@@ -32,6 +32,26 @@ def test_the_bar_fills_and_vanishes() -> None:
     assert drawings[0] == drawings[-1] == ""
     assert drawings[1].startswith("loading [#") and drawings[1].endswith(" 25%")
     assert drawings[2] == f"compiling [{'#' * BAR_WIDTH}] 100%"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_bytes_are_shown_with_their_rate_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
+    with redirect_stderr(Terminal()) as terminal, RateBar("quantize") as bar:
+        bar.update("compile", 1, 4)
+        now[0] = 1.0
+        bar.update("quantize", 100_000_000, 900_000_000)
+        now[0] = 3.0
+        bar.update("quantize", 300_000_000, 900_000_000)
+    compiling, beginning, line, _ = terminal.getvalue().split("\r\x1b[K")[1:]
+    assert compiling.endswith("25%") and beginning.endswith("11%")
+    assert line.endswith(" 33%  100 MB/s, 6 s left")
+
+
+@pytest.mark.parametrize("seconds, text", [(0.2, "1 s"), (59, "59 s"), (200, "3 min 20 s"), (3900, "1 h 5 min")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.usefixtures("impatient")

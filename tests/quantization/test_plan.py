@@ -1,0 +1,130 @@
+"""Which tensor becomes what, and how the layout's config says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftllm_nb.checkpoint import open_checkpoint
+from ftllm_nb.checkpoint.compressed_tensors import INT_QUANTIZED, WeightScheme, read_config
+from ftllm_nb.errors import CheckpointError, UsageError
+from ftllm_nb.quantization.formats.base import PlannedTensor
+from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+from ftllm_nb.quantization.table import plan_table
+from tests.golden.small_models import SMALL_MODELS, write_checkpoint
+from tests.quantization.test_command import quantize
+
+INT8 = WeightScheme(8, 0, True, INT_QUANTIZED, int8_activations=True)
+
+
+def job_of(folder: Path, model: str, dtype: str, rules: Any = (), **options: Any) -> QuantizeJob:
+    """The job for a small model; `rules` as a --dtype_config file has them."""
+    from ftllm_nb.engine.weight_types import read_rules
+
+    file = folder / "rules.json"
+    file.write_text(json.dumps([{"key": key, "dtype": dtype} for key, dtype in rules]))
+    write_checkpoint(folder / "model", model, SMALL_MODELS[model], "bfloat16")
+    with open_checkpoint(folder / "model") as checkpoint:
+        return QuantizeJob(checkpoint, QuantizeOptions(dtype, "rtn", rules=read_rules(file), **options))
+
+
+def by_name(job: QuantizeJob) -> dict[str, PlannedTensor]:
+    return {tensor.name: tensor for tensor in job.tensors}
+
+
+def test_matrices_of_linears_are_quantized_and_nothing_else(tmp_path: Path) -> None:
+    tensors = by_name(job_of(tmp_path, "llama_biases", "int4g32"))
+    quantized = {name for name, tensor in tensors.items() if tensor.scheme is not None}
+    assert quantized == {name for name in tensors if name.endswith("_proj.weight")}
+    assert {tensors[name].scheme for name in quantized} == {WeightScheme(4, 32)}
+
+
+@pytest.mark.parametrize(
+    "dtype, scheme, layout",
+    [
+        ("int8", INT8, "int-quantized"),
+        ("int8g32", WeightScheme(8, 32), "pack-quantized"),
+        ("int4", WeightScheme(4, 0), "pack-quantized"),
+        ("int4g32", WeightScheme(4, 32), "pack-quantized"),
+    ],
+)
+def test_config_of_one_type(tmp_path: Path, dtype: str, scheme: WeightScheme, layout: str) -> None:
+    job = job_of(tmp_path, "llama_mha", dtype)
+    config = json.loads(job.texts["config.json"])
+    assert config["quantization_config"]["format"] == layout
+    assert config["quantization_config"]["ignore"] == ["lm_head"]
+    (group,) = config["quantization_config"]["config_groups"].values()
+    assert group["targets"] == ["Linear"]
+    read = read_config(config, "config.json")
+    assert read is not None and read.scheme_of("model.layers.1.mlp.down_proj") == scheme
+
+
+def test_rules_rule_a_tensor_at_a_time(tmp_path: Path) -> None:
+    rules = [("mlp", "int8"), (r"layers\.1.*down_proj", "auto"), ("lm_head", "int8g32"), ("embed", "int4"),
+             ("q_proj", "bfloat16")]  # fmt: skip
+    job = job_of(tmp_path, "llama_mha", "int4g32", rules)
+    tensors = by_name(job)
+    layer = "model.layers.{}.{}.weight"
+    assert tensors[layer.format(0, "mlp.down_proj")].scheme == INT8
+    assert tensors[layer.format(1, "mlp.down_proj")].scheme is None
+    assert tensors[layer.format(1, "self_attn.k_proj")].scheme == WeightScheme(4, 32)
+    assert tensors[layer.format(1, "self_attn.q_proj")].scheme is None
+    assert tensors["lm_head.weight"].scheme == WeightScheme(8, 32)
+    assert tensors["model.embed_tokens.weight"].scheme is None  # a table of tokens is no Linear
+    read = read_config(json.loads(job.texts["config.json"]), "config.json")
+    assert read is not None
+    for name, tensor in tensors.items():
+        if tensor.is_linear:
+            assert read.scheme_of(name.removesuffix(".weight")) == tensor.scheme, name
+
+
+def test_groups_that_do_not_divide_the_columns_become_smaller_ones(tmp_path: Path) -> None:
+    tensors = by_name(job_of(tmp_path, "llama_mha", "int4g128"))  # 64 and 96 columns
+    up, down = (tensors[f"model.layers.0.mlp.{name}_proj.weight"] for name in ("up", "down"))
+    assert (up.scheme, up.note) == (WeightScheme(4, 64), "64 columns are no multiple of 128")
+    assert (down.scheme, down.note) == (WeightScheme(4, 32), "96 columns are no multiple of 128")
+    odd = by_name(job_of(tmp_path, "qwen2_odd_sizes", "int8g64"))
+    assert odd["model.layers.0.mlp.up_proj.weight"].scheme == INT8
+
+
+def test_tied_embeddings_stay(tmp_path: Path) -> None:
+    job = job_of(tmp_path, "qwen2_tied", "int4g32", [("embed", "int8")])
+    assert by_name(job)["model.embed_tokens.weight"].scheme is None
+    assert json.loads(job.texts["config.json"])["quantization_config"]["ignore"] == ["lm_head"]
+
+
+def test_asymmetric_numbers_of_8_bits_are_packed(tmp_path: Path) -> None:
+    job = job_of(tmp_path, "llama_mha", "int8", symmetric=False)
+    assert by_name(job)["model.layers.0.mlp.up_proj.weight"].scheme == WeightScheme(8, 0, symmetric=False)
+    assert "int8 asymmetric" in plan_table(job.tensors, job.format)
+
+
+def test_the_table_adds_up_and_says_why(tmp_path: Path) -> None:
+    job = job_of(tmp_path, "llama_mha", "int4g128")
+    header, _, *rows, total = plan_table(job.tensors, job.format).splitlines()
+    assert [cell.strip() for cell in header.split("|")[1:7]] == ["tensor", "shape", "from", "to", "MB", "bits a weight"]
+    assert len(rows) == len(job.tensors) and len({len(row) for row in (header, *rows, total)}) == 1
+    sizes = [float(row.split("|")[5]) for row in (*rows, total)]
+    assert sum(sizes[:-1]) == pytest.approx(sizes[-1], abs=0.001 * len(rows))
+    assert any("96 columns are no multiple of 128" in row for row in rows)
+
+
+def test_what_cannot_be_planned(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing is left to quantize"):
+        job_of(tmp_path, "llama_mha", "int8", [("proj", "auto")])
+    with pytest.raises(UsageError, match="'float32' is no type of quantized weights"):
+        job_of(tmp_path, "llama_mha", "int8", [("up_proj", "float32")])
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": {"quant_method": "gptq"}}))
+    with open_checkpoint(tmp_path / "model") as checkpoint, pytest.raises(CheckpointError, match=r"already \(gptq\)"):
+        QuantizeJob(checkpoint, QuantizeOptions("int8", "rtn"))
+
+
+def test_rules_that_match_nothing_are_told(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "model", "llama_mha", SMALL_MODELS["llama_mha"])
+    (tmp_path / "rules.json").write_text('[{"key": "mpl", "dtype": "int8"}]')
+    done = quantize(tmp_path / "model", "--dry-run", "--dtype-config", tmp_path / "rules.json")
+    assert done.returncode == 0 and '{"key": "mpl", "dtype": "int8"} is found' in done.stderr
