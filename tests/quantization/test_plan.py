@@ -10,7 +10,7 @@ import pytest
 
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import INT_QUANTIZED, WeightScheme, read_config
-from ftllm_nb.errors import CheckpointError, UsageError
+from ftllm_nb.errors import UsageError
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
 from ftllm_nb.quantization.table import plan_table
@@ -117,10 +117,6 @@ def test_what_cannot_be_planned(tmp_path: Path) -> None:
         job_of(tmp_path, "llama_mha", "int8", [("proj", "auto")])
     with pytest.raises(UsageError, match="'float32' is no type of quantized weights"):
         job_of(tmp_path, "llama_mha", "int8", [("up_proj", "float32")])
-    file = tmp_path / "model" / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": {"quant_method": "gptq"}}))
-    with open_checkpoint(tmp_path / "model") as checkpoint, pytest.raises(CheckpointError, match=r"already \(gptq\)"):
-        QuantizeJob(checkpoint, QuantizeOptions("int8", "rtn"))
 
 
 def test_rules_that_match_nothing_are_told(tmp_path: Path) -> None:
