@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import statistics
 import subprocess
@@ -19,7 +20,7 @@ from ftllm_nb.engine import threads
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import EngineError
 from ftllm_nb.kernels.compile import kernel
-from ftllm_nb.kernels.memory import load_i64, store_i64
+from ftllm_nb.kernels.memory import load_i64, read_counter, store_i64
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, WORKER_INDEX, argument, field, take_chunk
 
 CHUNKS = 1000
@@ -28,15 +29,23 @@ can_pin = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this 
 
 @kernel()
 def count_chunks(row, step, worker):  # type: ignore[no-untyped-def]
-    """Adds 1 at each chunk's place and notes who did it, after `argument 2` turns of doing nothing."""
+    """Adds 1 at each chunk's place and notes who did it, after `argument 2` turns of some 10 ns."""
     chunk = take_chunk(worker, CHUNKS)
     while chunk >= 0:
         place = argument(row, 0) + 8 * chunk
         for _ in range(argument(row, 2)):
-            store_i64(place, load_i64(place))
+            read_counter()  # not to be optimized away
         store_i64(place, load_i64(place) + 1)
         store_i64(argument(row, 1) + 8 * chunk, field(worker, WORKER_INDEX))
         chunk = take_chunk(worker, CHUNKS)
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """Workers that wait for each other hold no lock of the interpreter, and nothing else would end the test."""
+    faulthandler.dump_traceback_later(120, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 class Work:
@@ -82,6 +91,168 @@ def test_workers_that_parked_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (work.counts == 20).all()
 
 
+@pytest.mark.parametrize("workers", [2, 5])
+def test_no_wake_up_is_lost_in_many_thousand_rounds(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """Workers give up at once and park while walks are published: each walk meets them on their way somewhere."""
+    monkeypatch.setattr(threads, "PATIENCE_TURNS", 1)
+    work, rounds = Work(), 4000
+    with opened(workers) as pool:
+        for _ in range(rounds):
+            assert work.run(pool)
+    assert (work.counts == rounds).all()
+
+
+def test_workers_that_are_slow_to_start_miss_no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = ThreadPool._work
+
+    def late(pool: ThreadPool, *arguments: int) -> None:
+        time.sleep(0.05)
+        begin(pool, *arguments)
+
+    monkeypatch.setattr(ThreadPool, "_work", late)
+    work = Work(operations=3)
+    with opened(3) as pool:
+        assert work.run(pool)
+    assert (work.counts == 3).all()
+
+
+@pytest.mark.parametrize("patience", [1, 1 << 40])
+@pytest.mark.parametrize("name", ["publish", "lead"])
+@pytest.mark.parametrize("before", [True, False])
+def test_ctrl_c_at_any_time_leaves_the_workers_alive(
+    monkeypatch: pytest.MonkeyPatch, patience: int, name: str, before: bool
+) -> None:
+    """Just before or just after a walk is published or led, with workers that parked or that spin."""
+    monkeypatch.setattr(threads, "PATIENCE_TURNS", patience)
+    call = getattr(threads, name)
+
+    def interrupted(*arguments: int) -> int:
+        monkeypatch.setattr(threads, name, call)
+        if not before:
+            call(*arguments)
+        raise KeyboardInterrupt
+
+    work = Work(operations=3)
+    with opened(3) as pool:
+        assert work.run(pool)
+        time.sleep(0.01)
+        monkeypatch.setattr(threads, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            work.run(pool)
+        was_published = not (name == "publish" and before)
+        assert (work.counts == (6 if was_published else 3)).all(), "a walk is run whole, or not at all"
+        assert work.run(pool)
+    assert (work.counts == (9 if was_published else 6)).all()
+
+
+def test_a_stop_is_heard_within_a_chunk() -> None:
+    """Work of seconds ends as soon as the chunks at work do, and the rest of it is left."""
+    work = Work(operations=1000, turns=1000)
+    with opened(2) as pool:
+        timer = threading.Timer(0.05, pool.request_stop)
+        timer.start()
+        started = time.perf_counter()
+        assert not work.run(pool)
+        seconds = time.perf_counter() - started
+        timer.join()
+        pool.clear_stop()
+        assert 0 < work.counts.sum() < 1000 * CHUNKS
+        assert seconds < 0.5
+        assert Work().run(pool)
+
+
+def test_idle_workers_use_no_cpu() -> None:
+    with opened(4) as pool:
+        assert Work().run(pool)
+        time.sleep(0.1)
+        before = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - before < 0.05
+
+
+def test_two_pools_run_at_once_from_two_threads() -> None:
+    works = [Work(operations=30) for _ in range(2)]
+    with opened(3) as first, opened(2) as second:
+        callers = [
+            threading.Thread(target=lambda pool=pool, work=work: [work.run(pool) for _ in range(20)])
+            for pool, work in zip((first, second), works, strict=True)
+        ]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    assert all((work.counts == 600).all() for work in works)
+
+
+LIVE_POOLS = """
+import sys, threading, time
+import numpy as np
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
+from tests.engine.test_threads import Work
+
+pools = [ThreadPool(4) for _ in range(3)]
+works = [Work(operations=400) for _ in pools]
+for pool, work in zip(pools, works):
+    assert work.run(pool)
+
+def walk():
+    while True:
+        works[0].run(pools[0])
+
+if "busy" in sys.argv:
+    threading.Thread(target=walk, daemon=True).start()
+    time.sleep(0.1)
+print("end")
+"""
+
+
+@pytest.mark.parametrize("state", ["idle", "busy"])
+def test_the_interpreter_ends_with_live_pools(state: str) -> None:
+    """Also while a daemon thread walks."""
+    done = subprocess.run([sys.executable, "-c", LIVE_POOLS, state], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+
+
+FORKED = """
+import os, threading, time
+from ftllm_nb.engine.threads import ThreadPool
+from tests.engine.test_threads import Work
+
+pool, work = ThreadPool(3), Work(operations=5)
+assert work.run(pool)
+
+def child_status(depth):
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    before = work.counts.sum()
+    right = work.run(pool) and work.run(pool) and work.counts.sum() == before + 10_000
+    right = right and (depth == 0 or child_status(depth - 1) == 0)
+    pool.close()
+    os._exit(0 if right else 1)
+
+print(child_status(2), work.run(pool), int(work.counts.min()), int(work.counts.max()))
+
+stop = threading.Event()
+busy = Work(operations=50)
+walker = threading.Thread(target=lambda: [busy.run(pool) for _ in iter(stop.is_set, True)])
+walker.start()
+print([child_status(0) for _ in range(10)], flush=True)
+stop.set()
+walker.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_after_a_fork_child_and_parent_go_on() -> None:
+    """Children of children as well, and children that are born while another thread is in a walk."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == f"0 True 10 10\n{[0] * 10}\n", done.stderr
+
+
 @can_pin
 def test_pinned_workers_stay_on_their_cores_and_the_caller_is_free_again() -> None:
     before = os.sched_getaffinity(0)
@@ -97,7 +268,7 @@ def test_pinned_workers_stay_on_their_cores_and_the_caller_is_free_again() -> No
 def test_the_caller_is_on_the_first_core_during_a_walk() -> None:
     seen: list[set[int]] = []
     caller = threading.get_native_id()
-    work = Work(operations=50, turns=2000)
+    work = Work(operations=50, turns=3)
     with opened(2, pin=True) as pool:
         watcher = threading.Thread(target=lambda: seen.extend(os.sched_getaffinity(caller) for _ in _until(finished)))
         finished = threading.Event()
@@ -155,7 +326,7 @@ def test_a_busy_neighbour_slows_in_proportion() -> None:
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         pytest.skip("one core")
-    work = Work(operations=200, turns=300)
+    work = Work(operations=200, turns=3)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

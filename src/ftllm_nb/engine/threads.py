@@ -31,6 +31,7 @@ from ftllm_nb.kernels.step import (
 from ftllm_nb.kernels.walk import (
     CONTROL_ARRIVED,
     CONTROL_GENERATION,
+    CONTROL_LED,
     CONTROL_PROGRAM,
     CONTROL_SEQUENCE,
     CONTROL_STOP,
@@ -76,19 +77,20 @@ class ThreadPool:
         self._parking = threading.Lock()
         self._parked: set[int] = set()
         self._wake = [threading.Semaphore(0) for _ in range(self.num_workers)]
+        # Read here, not by the threads: one that is slow to start must still run a walk published meanwhile.
+        seen = int(self._words[CONTROL_SEQUENCE // 8])
         self._threads = [
-            threading.Thread(target=self._work, args=(index,), name=f"ftllm-nb-{index}", daemon=True)
+            threading.Thread(target=self._work, args=(index, seen), name=f"ftllm-nb-{index}", daemon=True)
             for index in range(1, self.num_workers)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _work(self, index: int) -> None:
+    def _work(self, index: int, seen: int) -> None:
         if self._cpus is not None:
             _move_to({self._cpus[index]})
         control = self._control.ctypes.data
         context = int(self._contexts[index].ctypes.data)
-        seen = int(self._words[CONTROL_SEQUENCE // 8])
         while True:
             seen = follow(control, context, index, self.num_workers, seen, PATIENCE_TURNS)
             if seen < 0:
@@ -121,8 +123,22 @@ class ThreadPool:
         at = CONTROL_PROGRAM // 8
         self._words[at : at + 4] = (rows.ctypes.data, len(rows), step.ctypes.data, 0)
         with self._on_own_core():
-            self._publish()
-            return bool(lead(self._control.ctypes.data, int(self._contexts[0].ctypes.data), self.num_workers))
+            try:
+                self._publish()
+                return self._lead()
+            except BaseException:
+                self._lead_if_published()
+                raise
+
+    def _lead(self) -> bool:
+        return bool(lead(self._control.ctypes.data, int(self._contexts[0].ctypes.data), self.num_workers))
+
+    def _lead_if_published(self) -> None:
+        """Ctrl-C came between publishing and leading: the others are at work in the caller's memory, and wait."""
+        if self._words[CONTROL_SEQUENCE // 8] != self._words[CONTROL_LED // 8]:
+            for wake in self._wake:
+                wake.release()  # one that parked may not have been woken; another one looks once more and parks
+            self._lead()
 
     @contextmanager
     def _on_own_core(self) -> Iterator[None]:

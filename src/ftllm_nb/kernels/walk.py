@@ -35,6 +35,8 @@ CONTROL_STOP = 3 * LINE
 """Not 0: somebody wants the walk to end early."""
 CONTROL_PROGRAM = 4 * LINE
 """Four words: address of the rows, their number, address of the step's header, whether to shut down."""
+CONTROL_LED = CONTROL_PROGRAM + 32
+"""Number of the walk that worker 0 runs, or ran last."""
 CONTROL_COUNTERS = 5 * LINE
 """Two sets of chunk counters, one line a worker each: consecutive operations use them in turn."""
 
@@ -102,6 +104,7 @@ def publish(control, workers):
 @kernel(arguments=("int64", "int64", "int64"), result="int64")
 def lead(control, worker, workers):
     """Run the published walk as worker 0; 1 when it ran to its end, 0 when it was stopped."""
+    store_i64(control + CONTROL_LED, atomic_load(control + CONTROL_SEQUENCE))
     return _walk(control, worker, 0, workers)
 
 
