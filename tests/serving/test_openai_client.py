@@ -75,6 +75,16 @@ def test_a_stream_is_the_answer_in_pieces(client: openai.OpenAI) -> None:
     assert chunks[-1].model_extra["timings"]["predicted_n"] == chunks[-1].usage.completion_tokens
 
 
+def test_usage_may_come_with_every_piece(client: openai.OpenAI) -> None:
+    options: Any = {"include_usage": True, "continuous_usage_stats": True}
+    messages: Any = [{"role": "user", "content": "Count from 3 to 9."}]
+    stream = client.chat.completions.create(model="demo", messages=messages, stream=True, stream_options=options)
+    counts = [chunk.usage.completion_tokens for chunk in stream if chunk.usage]
+    assert counts == sorted(counts) and len(set(counts)) > 5 and counts[0] <= 1
+    whole = client.chat.completions.create(model="demo", messages=messages)
+    assert whole.usage and counts[-1] == whole.usage.completion_tokens
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_stop_strings_end_the_text_before_them(client: openai.OpenAI, stream: bool) -> None:
     whole = ask(client, "Count from 3 to 9.")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.serving.server_process import ServerProcess
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
+
+    from tests.serving.server_process import ServerProcess
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = (
@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def webui() -> Iterator[ServerProcess]:
+    from tests.serving.server_process import ServerProcess
+
     with ServerProcess("demo", "--title", "Ask the demo", command="webui") as server:
         yield server
 
