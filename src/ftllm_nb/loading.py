@@ -101,7 +101,8 @@ def load(
             checked.generation_config,
             chat_template=chat_template,
         )
-        for sentence in (*checked.notes, *unread_warning(checked.unread_tensors)):
+        kept = weight_types.kept_quantized(checked.weights.values())
+        for sentence in (*checked.notes, *unread_warning(checked.unread_tensors), *kept):
             warn(sentence)
         if not tokenizer.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from ftllm_nb.benchmark.model_facts import fit, free_memory, model_facts, model_rows
+from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.cli import main
 from ftllm_nb.loading import model_folder
+from tests.quantized_folders import quantize_folder
 
 DEMO = model_folder("demo")
 
@@ -29,6 +31,20 @@ def test_the_bundled_model() -> None:
     # Keys and values of 1024 positions, in 6 layers with 2 heads of 64.
     assert facts.cache_bytes["float32"] == 1024 * layers * 2 * keys * 4
     assert facts.cache_bytes["float16"] == facts.cache_bytes["float32"] // 2
+
+
+def test_a_model_that_is_quantized_already(tmp_path: Path) -> None:
+    """Its own types alone: what --dtype names is for the few other matrices."""
+    schemes = {"Linear": WeightScheme(4, 64, symmetric=False), "re:.*down_proj": WeightScheme(8)}
+    quantize_folder(DEMO, tmp_path / "quantized", schemes, scales="bfloat16")
+    whole, facts = model_facts(DEMO), model_facts(tmp_path / "quantized")
+    assert facts.parameters == whole.parameters
+    assert list(facts.weight_bytes) == ["auto"] and facts.weight_bytes["auto"] < whole.weight_bytes["auto"] / 2
+    named = ["int4g64 with zero points, bfloat16 scales", "int8, bfloat16 scales", "bfloat16"]
+    assert facts.stored_types == named and whole.stored_types == ["bfloat16"]
+    rows = model_rows(facts, 10**9)
+    assert ("matrices", "; ".join(named)) in rows
+    assert [text.split("  ")[0] for name, text in rows if name == "weights"] == ["auto (int4g64)"]
 
 
 def test_what_fits() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.kv_cache import CACHE_KINDS, plan_block
-from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.kernels.attention import BLOCK_POSITIONS
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import weight_formats
@@ -20,7 +21,8 @@ FREE_SHARE = 0.9
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """`weight_bytes`: by the type that `--dtype` names, "auto" for the folder's own, which `stored_dtype` names.
+    """`weight_bytes`: by the type that `--dtype` names, "auto" for the folder's own, which `stored_dtype` names; for a
+    model that is quantized already its own alone. `stored_types`: of its matrices, the most frequent first.
     `cache_bytes`: of a full context, by the type that `--kv_cache_dtype` names.
     """
 
@@ -30,6 +32,7 @@ class ModelFacts:
     context: int
     vocabulary: int
     stored_dtype: str
+    stored_types: list[str]
     weight_bytes: dict[str, int]
     cache_bytes: dict[str, int]
 
@@ -38,7 +41,8 @@ def model_facts(folder: Path, custom: str | None = None) -> ModelFacts:
     """The facts of a model folder; reads headers and no weights. Raises subclasses of `FtllmError`."""
     with open_checkpoint(folder) as checkpoint:
         graph = describe(checkpoint, custom)
-        stored = size_of(graph, WeightTypes())
+        stored, weights = size_of(graph, WeightTypes()), graph.weights.values()
+        dtypes = [] if any(is_quantized(weight.type.dtype) for weight in weights) else weight_formats()
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,
@@ -46,8 +50,9 @@ def model_facts(folder: Path, custom: str | None = None) -> ModelFacts:
             context=graph.max_positions,
             vocabulary=graph.vocab_size,
             stored_dtype=stored.dtype,
+            stored_types=stored_types(weights),
             weight_bytes={
-                dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *weight_formats())
+                dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *dtypes)
             },
             cache_bytes={kind: cache_size(graph, kind) for kind in CACHE_KINDS},
         )
@@ -90,6 +95,7 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
     rows = [
         ("architecture", f"{facts.architecture}, {facts.layers} layers, vocabulary {facts.vocabulary}"),
         ("parameters", _count(facts.parameters)),
+        ("matrices", "; ".join(facts.stored_types)),
         ("context", f"{facts.context} tokens"),
         ("full KV cache", f"{shown_bytes(cache)} as {cache_kind}, {others}"),
         ("free memory", "unknown" if free is None else shown_bytes(free)),

@@ -71,6 +71,16 @@ class WeightTypes:
         format = weight_format(weight.type.dtype if chosen == "auto" else chosen)
         return format.rounding_activations() if self.atype == "bfloat16" else format
 
+    def kept_quantized(self, weights: Iterable[Value]) -> list[str]:
+        """A sentence where types are chosen that matrices which are quantized already do not get; [] elsewhere."""
+        stored = [weight for weight in weights if is_quantized(weight.type.dtype)]
+        if not stored or (self.dtype == self.embedding_dtype == "auto" and not self.rules):
+            return []
+        return [
+            f"{len(stored)} matrices of the model are quantized already and stay so "
+            f"({', '.join(stored_types(stored))}): the chosen weight types are for the others."
+        ]
+
     def unused_rules(self, names: Iterable[str]) -> list[str]:
         """The rules that match none of the names, as the user wrote them."""
         names = list(names)
@@ -88,6 +98,14 @@ def embedding_weights(graph: CheckedGraph) -> set[Value]:
         for node in graph.nodes
         if node.operator is Embedding or (node.operator is Linear and graph.logits in node.outputs.values())
     }
+
+
+def stored_types(weights: Iterable[Value]) -> list[str]:
+    """The types of matrices in their files, as people read them, most frequent first."""
+    counts = Counter(weight.type.dtype for weight in weights if weight.type.rank == 2)
+    return [
+        format_of_stored(dtype).description if is_quantized(dtype) else dtype for dtype, _ in counts.most_common()
+    ]
 
 
 def main_format(weights: Iterable[Value], format_of: FormatOf) -> str:

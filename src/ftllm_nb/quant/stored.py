@@ -23,6 +23,11 @@ _TYPE = re.compile(r"(?P<name>int(?P<bits>4|8)(?:g(?P<group>\d+))?)(?P<zeros>z?)
 class StoredFormat(IntegerLayout):
     """The numbers, scales and zero points of the checkpoint."""
 
+    @property
+    def description(self) -> str:
+        """As people read it: "int4g32 with zero points, bfloat16 scales"."""
+        return f"{self.name}{' with zero points' if self.zeros else ''}, {self.scales} scales"
+
     def pack_scratch_bytes(self, columns: int) -> int:
         return 0
 
