@@ -82,6 +82,8 @@ def fetch_model(
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
+    if not endpoint.startswith(("http://", "https://")):
+        raise HubError(f"HF_ENDPOINT is {endpoint!r}: the hub's address is expected, as https://huggingface.co.")
     if constants.HF_HUB_OFFLINE:
         return _cached(name, revision, cache_dir, "HF_HUB_OFFLINE forbids to ask the hub")
     if not sys.stderr.isatty():

@@ -130,7 +130,7 @@ def test_no_model(file: Path) -> None:
 @pytest.mark.parametrize("value", ["3", "None", "Model()"])
 def test_model_that_is_no_class(file: Path, value: str) -> None:
     said = sentence(file, MODEL.replace("__model__ = Model", f"__model__ = {value}"))
-    assert said.startswith("__model__ must be a class, but it is ")
+    assert said.startswith("__model__ must be a class that derives from ComputeGraph, but it is ")
 
 
 def test_model_of_another_class(file: Path) -> None:
@@ -174,8 +174,15 @@ def test_build_that_raises(file: Path, line: str, expected: str) -> None:
 
 def test_class_without_build(file: Path) -> None:
     text = "from ftllm.llm import ComputeGraph\nclass Model(ComputeGraph): pass\n__model__ = Model"
-    with pytest.raises(GraphError, match=r"the class Model has no build\(self\)"):
+    with pytest.raises(GraphError, match=r"the class Model has no build\(self\)\."):
         build_graph(load(file, text), {})
+    misspelt = MODEL.replace("build", "biuld")
+    assert sentence(file, misspelt) == '5: the class Model has no build(self): is "biuld" meant to be it?'
+
+
+def test_a_forgotten_import(file: Path) -> None:
+    said = sentence(file, MODEL.replace("from ftllm.llm", "from ftllm.llm import ComputeGraph as Other #"))
+    assert said.startswith("4: the file raised NameError") and "begin the file with from ftllm.llm import" in said
 
 
 def test_no_file(tmp_path: Path) -> None:

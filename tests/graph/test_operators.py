@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ftllm_nb.ops
+from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -78,8 +79,11 @@ def test_unknown_names() -> None:
     graph = ComputeGraph()
     assert not hasattr(graph, "Softmax")
     assert not hasattr(graph, "wieght")
-    with pytest.raises(AttributeError, match="'ComputeGraph' object has no attribute 'wieght'"):
-        graph.wieght  # noqa: B018
+    for name, nearest in (("wieght", "weight"), ("rms_norm", "RMSNorm"), ("confg", "config")):
+        with pytest.raises(GraphError, match=f'there is no self.{name}; did you mean "{nearest}"'):
+            getattr(graph, name)
+    with pytest.raises(AttributeError, match="'ComputeGraph' object has no attribute 'zzz'"):
+        graph.zzz  # noqa: B018
 
 
 class Square(Operator):

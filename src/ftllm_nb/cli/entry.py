@@ -122,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FtllmError as error:
         return report(str(error), STATUS_BAD_INPUT, debug)
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # the shell's prompt does not follow the ^C that the terminal shows
         return STATUS_INTERRUPTED
     except BrokenPipeError:
         # The reader left, as `| head -1` does: nobody is there to be told, and nothing went wrong.

@@ -52,7 +52,9 @@ def user_error(
         name = str(error.args[0])
         return graph_error(f'config.json has no entry "{name}"{did_you_mean(name, config)}', file, line)
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return graph_error(f"{what} raised {reason.rstrip('.')}.", file, line)
+    forgotten = isinstance(error, NameError) and error.name == ComputeGraph.__name__
+    remedy = ": begin the file with from ftllm.llm import ComputeGraph" if forgotten else ""
+    return graph_error(f"{what} raised {reason.rstrip('.')}{remedy}.", file, line)
 
 
 def _file_of(graph_class: type[ComputeGraph]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any, ClassVar
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.nearest import nearest_names
 from ftllm_nb.graph.operators import Operators, recording_method
 from ftllm_nb.graph.references import DataReference, WeightReference
 from ftllm_nb.ops.base import Operator
@@ -43,7 +45,12 @@ class ComputeGraph(Operators):
 
     def build(self) -> None:
         """Describe the model: call the operators in order, the last of them writing `data["logits"]`."""
-        raise GraphError(f"the class {type(self).__name__} has no build(self).")
+        methods = {name: value.__code__ for name, value in vars(type(self)).items() if inspect.isfunction(value)}
+        problem = f"the class {type(self).__name__} has no build(self)"
+        for name in nearest_names("build", methods, count=1):
+            code = methods[name]
+            raise GraphError(f'{problem}: is "{name}" meant to be it?', code.co_filename, code.co_firstlineno)
+        raise GraphError(f"{problem}.")
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """The tensors that a checkpoint of this config holds, name to shape; {} where a class does not say.

@@ -75,7 +75,7 @@ def _graph_class_of(module: ModuleType, path: Path) -> type[ComputeGraph]:
         raise graph_error(f"no __model__: end the file with __model__ = {example}.", file, None)
     found = module.__model__
     if not inspect.isclass(found):
-        raise graph_error(f"__model__ must be a class, but it is {found!r}.", file, None)
+        raise graph_error(f"__model__ must be a class that derives from ComputeGraph, but it is {found!r}.", file, None)
     if not issubclass(found, ComputeGraph):
         raise graph_error(f"__model__ = {found.__name__} does not derive from ComputeGraph.", file, None)
     return found

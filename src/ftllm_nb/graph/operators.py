@@ -12,12 +12,14 @@ from typing import Any
 import ftllm_nb.ops
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call, bind
-from ftllm_nb.graph.nearest import did_you_mean
+from ftllm_nb.graph.nearest import did_you_mean, nearest_names
 from ftllm_nb.graph.source import caller_location
 from ftllm_nb.ops.base import Operator
 
 _MOST_OPERATORS = 200_000
 """Far above any model; a loop over a damaged config ends here and not when memory does."""
+GIVEN = ("weight", "data", "config", "tokenizer_config", "generation_config")
+"""What a build() finds on `self` besides operators."""
 
 
 @functools.cache
@@ -58,9 +60,11 @@ class Operators:
     calls: list[Call]
 
     def __getattr__(self, name: str) -> Any:
-        if not name[:1].isupper():
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         known = [known for known in dir(type(self)) if known[:1].isupper()]
+        if not name[:1].isupper():
+            if name.startswith("_") or not nearest_names(name, known := [*known, *GIVEN]):
+                raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+            raise UnknownOperatorError(f'there is no self.{name}{did_you_mean(name, known)}', *caller_location())
         raise UnknownOperatorError(
             f'there is no operator "{name}"{did_you_mean(name, known)}', *caller_location()
         )

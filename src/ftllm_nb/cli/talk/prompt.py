@@ -130,7 +130,9 @@ class CommandCompleter(Completer):
         if known is None:
             return
         if known.takes_file:
-            yield from self._paths.get_completions(Document(argument), complete_event)
+            for path in self._paths.get_completions(Document(argument), complete_event):
+                slash = "/" if path.display_text.endswith("/") else ""
+                yield Completion(path.text + slash, path.start_position, display=path.display)
         elif known.complete is not None:
             for each in known.complete(self._repl, argument):
                 yield Completion(each, -len(argument))
