@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ftllm_nb import llm
 from ftllm_nb.checkpoint.random import RandomCheckpoint
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.reference_executor import ReferenceExecutor
@@ -140,3 +141,17 @@ def test_telechat_assigns_the_config_and_takes_key_value_apart() -> None:
     _, expected = logits(Qwen2Model, SplitTeleChat(checkpoint))  # type: ignore[arg-type]
     assert np.ptp(ours) > 1e-3
     np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_an_operator_of_the_file_s_own_is_the_same_by_kernel_and_by_definition() -> None:
+    answers = []
+    for graph, engine in ((None, "compiled"), ("custom_operator.py", "compiled"), ("custom_operator.py", "reference")):
+        file = None if graph is None else EXAMPLES / graph
+        with llm.model(
+            "demo", graph=file, dtype="float32", kv_cache_dtype="float32", engine=engine, threads=1
+        ) as model:
+            own = {node.operator.name for node in model.loaded.graph.nodes}
+            assert ("Gate" in own) == (graph is not None)
+            answers.append(model.response_logits("What is 17 + 25?"))
+    for answer in answers[1:]:
+        np.testing.assert_allclose(answer, answers[0], atol=1e-4)

@@ -207,13 +207,7 @@ class ReferenceExecutor:
                 for parameter in node.operator.parameters
                 if parameter.name in node.inputs
             }
-            try:
-                results = node.evaluate(context, arguments)
-            except Exception as error:
-                sentence = node.call.failure("reference", error)
-                if sentence is None:
-                    raise
-                raise sentence from error
+            results = node.evaluate(context, arguments)
             values.update((value, results[name]) for name, value in node.outputs.items())
             for value in node.inputs.values():
                 readers[value] -= 1

@@ -30,13 +30,18 @@ class Call:
         """The user's file and line, as far as they are known."""
         return f"{self.file}:{self.line}" if self.line is not None else self.file or "the graph"
 
+    @property
+    def is_users_own(self) -> bool:
+        """Whether the operator is one of a user's file, and none of this package's."""
+        return not self.operator.__module__.startswith("ftllm_nb.")
+
     def error(self, message: str) -> GraphError:
         """An error that names the operator, its index in the graph (from 0) and the user's line."""
         return graph_error(f"{self.operator.name} (operator {self.index}) {message}", self.file, self.line)
 
     def failure(self, method: str, error: Exception) -> GraphError | None:
         """The sentence for what a method of a user's own operator raised; None for errors and operators of ours."""
-        if isinstance(error, FtllmError) or self.operator.__module__.startswith("ftllm_nb."):
+        if isinstance(error, FtllmError) or not self.is_users_own:
             return None
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return self.error(f"cannot be computed: its {method}() raised {reason.rstrip('.')}.")

@@ -11,6 +11,7 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.nearest import nearest_names
 from ftllm_nb.graph.operators import Operators, recording_method
 from ftllm_nb.graph.references import DataReference, WeightReference
+from ftllm_nb.graph.source import caller_location
 from ftllm_nb.ops.base import Operator
 
 
@@ -27,7 +28,16 @@ class ComputeGraph(Operators):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for operator in vars(cls).get("operators", ()):
+        own = vars(cls).get("operators", ())
+        are_operators = isinstance(own, (tuple, list)) and all(
+            inspect.isclass(each) and issubclass(each, Operator) for each in own
+        )
+        if not are_operators:
+            raise GraphError(
+                f"{cls.__name__}.operators must be a tuple of subclasses of Operator, as (Gate,), not {own!r}.",
+                *caller_location(),
+            )
+        for operator in own:
             setattr(cls, operator.name, recording_method(operator))
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.rope import RopeSettings
-from ftllm_nb.graph.types import TensorType
+from ftllm_nb.graph.types import TensorType, format_shape
 from ftllm_nb.ops.base import Array, Operator, StepContext
 from ftllm_nb.quant.base import WeightFormat
 
@@ -60,7 +60,28 @@ class Node:
             for parameter in self.operator.parameters
             if parameter.is_read and parameter.name not in inputs
         }
-        return self.operator.compute(here, {**missing, **inputs, **self.attributes})
+        try:
+            results = self.operator.compute(here, {**missing, **inputs, **self.attributes})
+        except Exception as error:
+            sentence = self.call.failure("reference", error)
+            if sentence is None:
+                raise
+            raise sentence from error
+        if self.call.is_users_own:
+            self._require_inferred_shapes(results)
+        return results
+
+    def _require_inferred_shapes(self, results: dict[str, Array]) -> None:
+        for name, array in results.items():
+            expected = self.outputs[name].type.shape
+            fits = len(array.shape) == len(expected) and all(
+                not isinstance(want, int) or size == want for size, want in zip(array.shape, expected, strict=True)
+            )
+            if not fits:
+                raise self.call.error(
+                    f"cannot be computed: its reference() returned {list(array.shape)} for {name}, "
+                    f"where its infer() says {format_shape(expected)}."
+                )
 
     def __repr__(self) -> str:
         return f"{self.operator.name} (operator {self.call.index})"

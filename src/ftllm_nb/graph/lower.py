@@ -132,10 +132,20 @@ class _Lowering:
                     if value.kind == "data":
                         self.place(value)
             else:
-                node.operator.lower(node, self)
+                self._lower(node)
         self._end_table()
         self.place(self.graph.logits)
         return self.program
+
+    def _lower(self, node: Node) -> None:
+        assert node.operator.lower is not None
+        try:
+            node.operator.lower(node, self)
+        except Exception as error:
+            sentence = node.call.failure("lower", error)
+            if sentence is None:
+                raise
+            raise sentence from error
 
     def add(self, kernel: Kernel, *arguments: int | float) -> None:
         """Append a row; the kernel's address is filled in when it is compiled."""

@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -65,9 +66,12 @@ class Operators:
             if name.startswith("_") or not nearest_names(name, known := [*known, *GIVEN]):
                 raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
             raise UnknownOperatorError(f'there is no self.{name}{did_you_mean(name, known)}', *caller_location())
-        raise UnknownOperatorError(
-            f'there is no operator "{name}"{did_you_mean(name, known)}', *caller_location()
-        )
+        here = getattr(sys.modules.get(type(self).__module__), name, None)
+        if inspect.isclass(here) and issubclass(here, Operator):
+            remedy = f": name it in the class, operators = ({name},)."
+        else:
+            remedy = did_you_mean(name, known)
+        raise UnknownOperatorError(f'there is no operator "{name}"{remedy}', *caller_location())
 
 
 def recording_method(operator: type[Operator]) -> Callable[..., None]:

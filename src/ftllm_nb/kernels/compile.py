@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ftllm_nb.errors import GraphError
 from ftllm_nb.kernels import cache
 from ftllm_nb.kernels.sources import source_digest
 
@@ -95,6 +96,7 @@ class Kernel:
     def _compile(self) -> int:
         from numba import types
         from numba.core.ccallback import CFunc
+        from numba.core.errors import NumbaError
 
         from ftllm_nb.kernels.tiers import current_tier
 
@@ -106,7 +108,12 @@ class Kernel:
         function.__qualname__ = self.name.replace(".", "_")
         signature = getattr(types, self.result)(*(getattr(types, name) for name in self.arguments))
         compiled = CFunc(function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
-        compiled.compile()
+        try:
+            compiled.compile()
+        except NumbaError as error:
+            if self.name.startswith("ftllm_nb."):
+                raise
+            raise does_not_compile(self, error) from error
         library = compiled._library
         _LIBRARIES.append(library)
         _, _, (object_code, bitcode) = library.serialize_using_object_code()
@@ -123,6 +130,16 @@ class Kernel:
         compiled = CFunc(self.function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
         compiled.compile()
         return str(compiled._library.get_asm_str())
+
+
+def does_not_compile(kernel: Kernel, error: Exception) -> GraphError:
+    """The sentence for a user's kernel that Numba refuses: the first lines of what it says, and at which line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Failed in nopython", "During:", "File "))]
+    reason = " ".join(said[:2]).rstrip(".:")
+    code, place = kernel.function.__code__, getattr(error, "loc", None)
+    line = place.line if place is not None and place.filename == code.co_filename else code.co_firstlineno
+    return GraphError(f"the kernel {kernel.function.__name__} does not compile: {reason}.", code.co_filename, line)
 
 
 @functools.cache

@@ -144,7 +144,11 @@ class Operator:
     @classmethod
     def infer_outputs(cls, arguments: dict[str, Any]) -> dict[str, TensorType]:
         """The types of what it writes, by parameter; raises `ShapeError`."""
-        return dict(zip(cls.written(), _as_tuple(cls.infer(**arguments)), strict=True))
+        types = _as_tuple(cls.infer(**arguments))
+        names = cls.written()
+        if len(types) != len(names) or not all(isinstance(each, TensorType) for each in types):
+            raise ShapeError(f"infer() must return a TensorType for each of {', '.join(names)}, and returned {types}")
+        return dict(zip(names, types, strict=True))
 
     @classmethod
     def compute(cls, step: StepContext, arguments: dict[str, Any]) -> dict[str, Array]:
