@@ -17,7 +17,7 @@ from ftllm_nb.graph.operators import all_operators, public_operators
 from ftllm_nb.graph.stub import STUB_PATH, stub_text
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
-from tests.graph.small_graphs import CONFIG, TENSORS, begin, end
+from tests.graph.small_graphs import CONFIG, HIDDEN, TENSORS, begin, end
 
 FASTLLM = {
     "AddTo": "input0, input1, alpha=1.0",
@@ -110,6 +110,7 @@ def test_a_class_may_bring_operators_of_its_own() -> None:
             end(self)
 
     node = check_graph(build_graph(Model, CONFIG), TENSORS).nodes[1]
-    result = node.evaluate(StepContext(), {"input": np.float32([[[2, 3]]])})
-    assert result["output"].tolist() == [[[4, 9]]]
+    values = np.arange(HIDDEN, dtype=np.float32)[None, None]
+    result = node.evaluate(StepContext(), {"input": values})
+    np.testing.assert_array_equal(result["output"], values**2)
     assert not hasattr(ComputeGraph(), "Square")

@@ -62,6 +62,6 @@ class Operators:
     def Split(self, input: DataReference, axis: int, start: int, end: int, output: DataReference) -> None:
         """The elements start … end − 1 of an axis; a negative axis counts from the last."""
     def SplitLastTokenStates(self, input: DataReference, seqLens: DataReference, output: DataReference) -> None:
-        """The last token of each sequence whose logits are wanted: [1, tokens, n] to [1, rows, n]."""
+        """The last tokens of each sequence whose logits are wanted, one or more or none: [1, tokens, n] to [1, rows, n]."""
     def Swiglu(self, input: DataReference, output: DataReference) -> None:
         """silu(first half) · second half of the last axis: [.., 2 n] to [.., n]."""
