@@ -18,6 +18,7 @@ from ftllm_nb import __version__
 from ftllm_nb.serving.event_stream import to_json
 from ftllm_nb.serving.protocol import Sampling
 from ftllm_nb.serving.service import Service
+from ftllm_nb.tokenizer import Tokenizer
 
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "html": "text/html"}
 HEADERS = {
@@ -47,7 +48,14 @@ def add_chat_page(app: FastAPI, service: Service, title: str) -> None:
 
     @app.get("/page/about", include_in_schema=False)
     async def about() -> Response:
-        return Response(to_json(_about(service)), headers=HEADERS, media_type="application/json")
+        found = await service.in_thread(lambda: _about(service))
+        return Response(to_json(found), headers=HEADERS, media_type="application/json")
+
+
+def _begins_thinking(tokenizer: Tokenizer) -> bool:
+    """Whether prompts end inside of a thinking block, so that answers begin there."""
+    prompt = tokenizer.render_chat([{"role": "user", "content": "?"}], add_generation_prompt=True)
+    return prompt.rstrip().endswith("<think>")
 
 
 def _add_file(app: FastAPI, path: str, content: bytes, media_type: str) -> None:
@@ -72,4 +80,5 @@ def _about(service: Service) -> dict[str, Any]:
         "weights": model.weight_dtype,
         "context": model.engine.max_context,
         "defaults": defaults,
+        "begins_thinking": _begins_thinking(model.tokenizer),
     }

@@ -215,6 +215,14 @@ def test_thinking_is_folded(page: Page) -> None:
     assert answers(page) == ["The answer."]
     page.get_by_text("Thinking").click()
     page.get_by_text("First this.").wait_for()
+    page.unroute(ENDPOINT)
+    page.route("**/page/about", lambda route: route.fulfill(json={**route.fetch().json(), "begins_thinking": True}))
+    page.reload()
+    page.get_by_role("status").get_by_text("bfloat16").wait_for()
+    page.route(ENDPOINT, answer_with("Hm.\n</think>\n\nYes."))
+    ask(page, "Think at once.")
+    wait_until_answered(page)
+    assert answers(page) == ["The answer.", "Yes."]
 
 
 def test_input_of_several_lines_and_of_input_methods(page: Page) -> None:

@@ -2,7 +2,7 @@
 
 const KEY = "conversation";
 
-/** exchanges: [{question, answer, error, stopped, counts}]; `error` is a sentence. */
+/** exchanges: [{question, answer, inside, error, stopped, running, counts}]; `error` is a sentence. */
 export class Conversation {
   constructor() {
     this.exchanges = [];
@@ -22,9 +22,9 @@ export class Conversation {
     return this.exchanges.at(-1);
   }
 
-  /** Append a question; its answer is still to come. */
-  ask(question) {
-    this.exchanges.push({ question, answer: "", error: "", stopped: false, running: true, counts: null });
+  /** Append a question; its answer is still to come, and begins inside of a thinking block or not. */
+  ask(question, inside) {
+    this.exchanges.push({ question, answer: "", inside, error: "", stopped: false, running: true, counts: null });
     return this.last;
   }
 

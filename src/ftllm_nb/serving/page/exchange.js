@@ -30,8 +30,8 @@ export class ExchangeView {
 
   /** Show what the exchange holds now. */
   update() {
-    const { answer, error, running, stopped } = this.exchange;
-    const { thought, text } = thinking(answer);
+    const { answer, inside, error, running, stopped } = this.exchange;
+    const { thought, text } = thinking(inside ? `<think>${answer}` : answer);
     this.thought.hidden = !thought;
     if (thought) showMarkdown(this.thought.lastChild, thought);
     showMarkdown(this.text, text);

@@ -67,7 +67,7 @@ async function send(question, index = conversation.exchanges.length) {
     return;
   }
   conversation.takeBack(index);
-  const exchange = conversation.ask(question);
+  const exchange = conversation.ask(question, Boolean(model?.begins_thinking));
   render();
   const view = views.at(-1);
   running = new AbortController();
