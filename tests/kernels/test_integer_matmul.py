@@ -75,6 +75,19 @@ def test_products_are_those_of_the_integers(name: str, tokens: int, rows: int, c
     assert np.max(np.abs(got - expected)) < 1e-6 * (columns + 8)
 
 
+@pytest.mark.parametrize("name", ["int8", "int8g32", "int4g32", "int4g256"])
+def test_long_rows_and_many_tokens_give_the_bits_of_one_token(name: str) -> None:
+    random = np.random.default_rng(5)
+    x, weight = (random.standard_normal((count, 2210), np.float32) for count in (150, 81))
+    bias = random.standard_normal(len(weight)).astype(np.float32)
+    format = integer_format(name)
+    packed, _ = pack(format, weight)
+    got = packed_product(format, x, packed, len(weight), bias)
+    assert np.max(np.abs(got - exact_product(format, x, weight, bias))) < 1e-6 * 2218
+    for token in (0, 127, 128, 143, 149):
+        np.testing.assert_array_equal(got[[token]], packed_product(format, x[[token]], packed, len(weight), bias))
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=15, deadline=None)
 @given(tokens=st.sampled_from([1, 4, 17]), columns=st.sampled_from(COLUMNS), seed=st.integers(0, 9))

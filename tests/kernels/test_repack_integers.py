@@ -117,10 +117,10 @@ def test_products_at_the_ends_of_the_ranges(dtype: str, step: int, zero_point: i
 def test_a_token_gives_the_same_bits_in_any_company(dtype: str) -> None:
     format = format_of_stored(dtype)
     random = np.random.default_rng(3)
-    matrix = drawn(format, 90, 512, 3)
+    matrix = drawn(format, 90, 1536, 3)
     scales = to_stored_type(random.random(matrix.scales.shape, np.float32), format.scales)
     packed, _ = repacked(format, QuantizedMatrix(matrix.steps, scales, matrix.zero_points), packs=True)
-    x, bias = random.standard_normal((300, 512), np.float32), random.standard_normal(90).astype(np.float32)
+    x, bias = random.standard_normal((300, 1536), np.float32), random.standard_normal(90).astype(np.float32)
     together = packed_product(format, x, packed, 90, bias)
     for count in (1, 2, 3, 6, 7, 15, 16, 17, 33, 255):
         few = packed_product(format, np.ascontiguousarray(x[-count:]), packed, 90, bias)

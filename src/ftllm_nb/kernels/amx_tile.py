@@ -7,6 +7,8 @@ the same.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -38,11 +40,10 @@ TOKENS = 16
 STEP_COLUMNS = 64
 """Most columns that one multiplication takes."""
 AT_ONCE = 4
-"""Groups whose products are under way together."""
+"""Groups that are under way together: see `_Tile`."""
 SCRATCH_BYTES = 64 + AT_ONCE * 1024
 """Of the tile: its configuration, then a place for each product."""
 
-_DOTS = range(AT_ONCE)
 _VALUES, _WEIGHTS = (4, 5), (6, 7)
 """Numbers of the tile registers."""
 _V_BYTES = ir.VectorType(I8, 4 * LANES)
@@ -102,81 +103,111 @@ def unpack_vector(typing_context, source, target, bits):
 
 @intrinsic(prefer_literal=True)
 def amx_tile(
-    typing_context, weights, scales, x, x_stride, start, out, out_stride, columns, scratch,
-    bits, group, with_zeros, scale_kind
+    typing_context, weights, scales, zeros, x, x_scales, x_stride, start, start_stride, out, out_stride, columns,
+    all_groups, scratch, bits, group, with_zeros, scale_kind,
 ):  # fmt: skip
-    """out[t, l] = start[l] + Σ over groups of scales · dot, for 16 tokens and the 16 rows of one block.
+    """out[t, l] = start[t, l] + Σ over groups of scales · dot, for 16 tokens and the 16 rows of one block.
 
-    Addresses and strides are in bytes. `weights`: unpacked; `scales`: the block's, followed by its zero points where
-    `with_zeros` is 1; `x`: quantized rows; `start`: float32 [16]. `columns`: with padding to whole groups. `bits`,
-    `group` (columns of a group, 0 for all), `with_zeros` and `scale_kind` (a code of matmul_tile.py) are constants. The
-    tile registers must be configured for min(group, 64) columns.
+    Some neighbouring groups of a row are done, `columns` in all, of which the addresses (and strides, in bytes) are
+    given: `weights`, unpacked; the block's `scales`, and `zeros` where `with_zeros` is 1; `x`: quantized values of the
+    first token, and `x_scales`, followed, `all_groups` further on, by starts. `start` and `out` are float32, and may be
+    the same. `bits`, `group` (columns of a group, 0 for all), `with_zeros` and `scale_kind` (a code of matmul_tile.py)
+    are constants. The tile registers must be configured for min(group, 64) columns.
     """
     constants = (bits, group, with_zeros, scale_kind)
     tile = _Tile(*map(literal, constants))
-    signature = types.void(*([types.int64] * 9), *constants)
+    signature = types.void(*([types.int64] * 13), *constants)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        tile.emit(builder, *values[:9])
+        tile.emit(builder, *values[:13])
         return context.get_dummy_value()
 
     return signature, generate
 
 
 class _Tile:
-    """Emits one tile; a call's operands are kept as attributes while it does."""
+    """Emits one tile; a call's operands are kept as attributes while it does.
+
+    What a tile register holds reaches vectors through memory only, and takes long: a product is begun three groups
+    before its dots are added to the totals, and stored two groups before. The instructions of the three stand between
+    each other, so that all of the core is busy. (While tile registers are in use, a core of Sapphire Rapids does one
+    vector instruction of 512 bits a cycle instead of two: 16 tokens of a group cost 48 cycles for their conversions,
+    factors and sums, and 16 in the tile unit.)
+    """
 
     def __init__(self, bits: int, group: int, with_zeros: int, scale_kind: int) -> None:
         self.bits, self.group, self.with_zeros = bits, group, with_zeros
         self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
 
-    def emit(self, builder: ir.IRBuilder, weights: Any, scales: Any, x: Any, x_stride: Any, start: Any, out: Any,
-             out_stride: Any, columns: Any, scratch: Any) -> None:  # fmt: skip
+    def emit(self, builder: ir.IRBuilder, weights: Any, scales: Any, zeros: Any, x: Any, x_scales: Any, x_stride: Any,
+             start: Any, start_stride: Any, out: Any, out_stride: Any, columns: Any, all_groups: Any,
+             scratch: Any) -> None:  # fmt: skip
         self.builder = b = builder
-        self.weights, self.scales, self.x, self.x_stride = weights, scales, x, x_stride
+        self.weights, self.scales, self.zeros, self.x, self.x_stride = weights, scales, zeros, x, x_stride
         self.products = b.add(scratch, _i64(64))
         self.groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
-        self.zeros = b.add(scales, self.times(self.groups, self.scales_size))
-        rows = [b.add(x, self.times(x_stride, token)) for token in range(TOKENS)]
-        self.value_scales = [b.add(row, columns) for row in rows]
+        self.value_scales = [b.add(x_scales, self.times(x_stride, token)) for token in range(TOKENS)]
+        self.starts_offset = self.times(all_groups, 4)
         self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(TOKENS)]
-        first = load(b, start, V_F32, 4)
-        for total in self.totals:
-            b.store(first, total)
+        for token, total in enumerate(self.totals):
+            b.store(load(b, b.add(start, self.times(start_stride, token)), V_F32, 4), total)
         if self.group:
-            whole = b.and_(self.groups, _i64(-AT_ONCE))
-            with cgutils.for_range_slice(b, _i64(0), whole, _i64(AT_ONCE)) as (at, _):
-                self.emit_groups([b.add(at, _i64(number)) for number in range(AT_ONCE)])
-            with cgutils.for_range_slice(b, whole, self.groups, _i64(1)) as (at, _):
-                self.emit_groups([at])
+            self.emit_groups()
         else:
             self.tile("zero", 0)
             steps = b.udiv(b.add(columns, _i64(STEP_COLUMNS - 1)), _i64(STEP_COLUMNS))
             with cgutils.for_range(b, steps) as loop:
-                self.multiply(0, self.times(loop.index, STEP_COLUMNS))
+                for instruction in self.multiply(0, self.times(loop.index, STEP_COLUMNS)):
+                    instruction()
             self.store_dots(0)
-            self.add_group(0, _i64(0))
+            for addition in self.additions(_i64(0), self.products):
+                addition()
         for token, total in enumerate(self.totals):
             store(b, b.load(total), b.add(out, self.times(out_stride, token)), 4)
 
-    def emit_groups(self, groups: list[Any]) -> None:
-        for number, group in enumerate(groups):
-            self.tile("zero", number)
-            begin = self.times(group, self.group)
-            for at in range(0, self.group, STEP_COLUMNS):
-                self.multiply(number, self.builder.add(begin, _i64(at)))
+    def emit_groups(self) -> None:
+        b = self.builder
+        for number in range(AT_ONCE - 1):
+            for instruction in self.product(number, _i64(number)):
+                instruction()
+        for number in range(AT_ONCE - 2):
             self.store_dots(number)
-        for number, group in enumerate(groups):
-            self.add_group(number, group)
+        whole = b.and_(self.groups, _i64(-AT_ONCE))
+        with cgutils.for_range_slice(b, _i64(0), whole, _i64(AT_ONCE)) as (at, _):
+            for number in range(AT_ONCE):
+                group = b.add(at, _i64(number))
+                begun = (number + AT_ONCE - 1) % AT_ONCE
+                self.store_dots((number + AT_ONCE - 2) % AT_ONCE)
+                interleave(
+                    self.product(begun, b.add(group, _i64(AT_ONCE - 1))),
+                    self.additions(group, b.add(self.products, _i64(1024 * number))),
+                )
+        self.store_dots(AT_ONCE - 2)
+        with cgutils.for_range_slice(b, whole, self.groups, _i64(1)) as (group, _):
+            for addition in self.additions(group, b.add(self.products, self.times(b.sub(group, whole), 1024))):
+                addition()
 
-    def multiply(self, number: int, column: Any) -> None:
-        """Add the products of the columns from `column` on to dot register `number`."""
+    def product(self, number: int, group: Any) -> list[Callable[[], None]]:
+        """Instructions that make dot register `number` the products of a group, or of the last one if there is none."""
+        b = self.builder
+        last = b.sub(self.groups, _i64(1))
+        begin = self.times(b.select(b.icmp_signed("<", group, last), group, last), self.group)
+        instructions: list[Callable[[], None]] = [lambda: self.tile("zero", number)]
+        for at in range(0, self.group, STEP_COLUMNS):
+            instructions += self.multiply(number, b.add(begin, _i64(at)))
+        return instructions
+
+    def multiply(self, number: int, column: Any) -> list[Callable[[], None]]:
+        """Instructions that add the products of the columns from `column` on to dot register `number`."""
         b = self.builder
         values, weights = _VALUES[number % 2], _WEIGHTS[number % 2]
-        self.tile("loadd64", values, b.add(self.x, column), self.x_stride)
-        self.tile("loadd64", weights, b.add(self.weights, self.times(column, LANES)), _i64(64))
+        place = b.add(self.weights, self.times(column, LANES))
         name = "llvm.x86.tdpbssd"
-        b.call(function(b, name, ir.VoidType(), I8, I8, I8), [_i8(number), _i8(values), _i8(weights)])
+        return [
+            lambda: self.tile("loadd64", values, b.add(self.x, column), self.x_stride),
+            lambda: self.tile("loadd64", weights, place, _i64(64)),
+            lambda: b.call(function(b, name, ir.VoidType(), I8, I8, I8), [_i8(number), _i8(values), _i8(weights)]),
+        ]
 
     def store_dots(self, number: int) -> None:
         self.tile("stored64", number, self.builder.add(self.products, _i64(1024 * number)), _i64(64))
@@ -189,25 +220,39 @@ class _Tile:
         kinds = [argument.type for argument in arguments]
         b.call(function(b, f"llvm.x86.tile{what}", ir.VoidType(), *kinds), arguments)
 
-    def add_group(self, number: int, group: Any) -> None:
-        """Totals += scales · dots of a group."""
+    def additions(self, group: Any, dots: Any) -> list[Callable[[], None]]:
+        """Instructions of each token: totals += scales · the group's dots, which lie at `dots`."""
         b = self.builder
         multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
         four = self.times(group, 4)
         scales = load_scales(b, b.add(self.scales, self.times(group, self.scales_size)), self.scale_kind)
         zeros = b.add(self.zeros, self.times(group, LANES))
-        for token, total in enumerate(self.totals):
-            dots = load(b, b.add(self.products, _i64(1024 * number + 64 * token)), V_I32, 4)
+
+        def add(token: int) -> None:
+            total = self.totals[token]
+            dot = load(b, b.add(dots, _i64(64 * token)), V_I32, 4)
             scale_place = b.add(self.value_scales[token], four)
             if self.with_zeros:
-                start = load(b, b.add(scale_place, self.times(self.groups, 4)), I32, 4)
-                dots = b.add(dots, zero_products(b, zeros, MIDDLE[self.bits], start, self.group))
-            dot = b.sitofp(dots, V_F32)
+                start = load(b, b.add(scale_place, self.starts_offset), I32, 4)
+                dot = b.add(dot, zero_products(b, zeros, MIDDLE[self.bits], start, self.group))
             factor = b.fmul(scales, splat(b, load(b, scale_place, F32, 4)))
-            b.store(b.call(multiply_add, [dot, factor, b.load(total)]), total)
+            b.store(b.call(multiply_add, [b.sitofp(dot, V_F32), factor, b.load(total)]), total)
+
+        return [functools.partial(add, token) for token in range(TOKENS)]
 
     def times(self, value: Any, factor: int) -> Any:
         return self.builder.mul(value, _i64(factor))
+
+
+def interleave(few: Sequence[Callable[[], None]], many: Sequence[Callable[[], None]]) -> None:
+    """Emit two lists of instructions, each in its order, the first spread over the second."""
+    done = 0
+    for number, instruction in enumerate(few, start=1):
+        instruction()
+        end = len(many) * number // len(few)
+        for other in many[done:end]:
+            other()
+        done = end
 
 
 def _i64(value: int) -> ir.Constant:
