@@ -16,8 +16,11 @@ _HUGE_PAGE = 2 << 20
 
 
 def aligned_bytes(size: int) -> NDArray[np.uint8]:
-    """`size` zero bytes that begin at a multiple of 64; pages that nobody writes cost no memory."""
-    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    """`size` zero bytes that begin at a multiple of 64; pages that nobody writes cost no memory. Raises MemoryError."""
+    try:
+        memory = np.zeros(size + ALIGNMENT, np.uint8)
+    except ValueError as error:  # more than any address can name
+        raise MemoryError(str(error)) from error
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size]
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -15,6 +11,7 @@ from ftllm_nb.engine import compiled_executor
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.reference_executor import ReferenceExecutor
+from tests.engine.two_engines import opened
 from tests.graph.random_graphs import VOCAB, RandomGraph, random_graphs
 
 IDS = (np.arange(40) * 7 % VOCAB).astype(np.int32)
@@ -23,15 +20,6 @@ examples = settings(
     max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
-
-
-@contextmanager
-def opened(kind: Any, graph: RandomGraph, threads: int = 2) -> Iterator[Executor]:
-    executor = kind(graph.checked(), graph.checkpoint(), kv_cache_dtype="float32", threads=threads)
-    try:
-        yield executor
-    finally:
-        executor.close()
 
 
 def logits(executor: Executor) -> NDArray[np.float32]:
@@ -48,17 +36,20 @@ def logits(executor: Executor) -> NDArray[np.float32]:
 @examples
 @given(random_graphs())
 def test_compiled_equals_reference(graph: RandomGraph) -> None:
-    with opened(CompiledExecutor, graph) as compiled, opened(ReferenceExecutor, graph) as reference:
-        expected = logits(reference)
+    checked, checkpoint = graph.checked(), graph.checkpoint()
+    with opened(CompiledExecutor, checked, checkpoint) as compiled:
+        with opened(ReferenceExecutor, checked, checkpoint) as reference:
+            expected = logits(reference)
         np.testing.assert_allclose(logits(compiled), expected, rtol=0, atol=1e-3 * max(1, np.abs(expected).max()))
 
 
 @examples
 @given(random_graphs())
 def test_fusion_changes_no_bit(graph: RandomGraph) -> None:
-    with opened(CompiledExecutor, graph) as compiled:
+    checked, checkpoint = graph.checked(), graph.checkpoint()
+    with opened(CompiledExecutor, checked, checkpoint) as compiled:
         fused = logits(compiled)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled_executor, "fuse", lambda checked, format_of: checked)
-        with opened(CompiledExecutor, graph) as compiled:
+        with opened(CompiledExecutor, checked, checkpoint) as compiled:
             np.testing.assert_array_equal(logits(compiled), fused)

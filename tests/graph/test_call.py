@@ -135,9 +135,14 @@ def string_for_number(self: ComputeGraph) -> None:
     self.RMSNorm(self.data["x"], self.weight["w"], "1e-6", self.data["y"])  # wrong
 
 
-@wrong('RMSNorm (operator 0) takes a finite number for "eps", but got nan.')
+@wrong('RMSNorm (operator 0) takes a finite float32 for "eps", but got nan.')
 def nan(self: ComputeGraph) -> None:
     self.RMSNorm(self.data["x"], self.weight["w"], float("nan"), self.data["y"])  # wrong
+
+
+@wrong('AddTo (operator 0) takes a finite float32 for "alpha", but got 1e+39.')
+def beyond_float32(self: ComputeGraph) -> None:
+    self.AddTo(self.data["x"], self.data["y"], 1e39)  # wrong
 
 
 @wrong('ExpandHead (operator 0) takes a whole number for "headDim", but got 6.5.')

@@ -81,7 +81,7 @@ def arguments_of(parameter: Parameter) -> st.SearchStrategy[object]:
     if parameter.kind is Kind.INT:
         return st.integers() | names.map(ConfigReference)
     if parameter.kind is Kind.FLOAT:
-        return st.floats(allow_nan=False, allow_infinity=False) | names.map(ConfigReference)
+        return st.floats(allow_nan=False, allow_infinity=False, width=32) | names.map(ConfigReference)
     if parameter.kind is Kind.WEIGHT:
         return weights
     if parameter.kind is Kind.OPTIONAL_WEIGHT:

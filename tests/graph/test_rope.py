@@ -127,6 +127,12 @@ def test_dim(entries: dict[str, Any], dim: int) -> None:
         ({"rope_scaling": {**LLAMA3, "low_freq_factor": 0}}, "low_freq_factor must be a positive number"),
         ({"rope_theta": -1}, "rope_theta must be a positive number, but it is -1"),
         ({"rope_theta": math.inf}, "rope_theta must be a positive number, but it is inf"),
+        ({"rope_theta": 10**400}, "rope_theta must be a number from 1e-20 to 1e+20, but it is 1000000000"),
+        ({"rope_theta": 1e-300}, "rope_theta must be a number from 1e-20 to 1e+20, but it is 1e-300"),
+        (
+            {"rope_scaling": {**LLAMA3, "low_freq_factor": 4.0, "high_freq_factor": 4.0}},
+            "high_freq_factor must be larger than its low_freq_factor, but they are 4 and 4",
+        ),
         ({"head_dim": 1}, "rotates 1 numbers of each head"),
         ({"hidden_size": None}, 'assign config["head_dim"] in build()'),
         ({"num_attention_heads": 0}, "num_attention_heads must be a positive number, but it is 0"),

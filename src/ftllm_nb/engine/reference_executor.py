@@ -116,7 +116,7 @@ class ReferenceExecutor:
             checkpoint.release(name)
             if progress is not None:
                 progress("load", done + 1, len(graph.weights))
-        self._tables: tuple[Floats, Floats] | None = None
+        self._tables = _rope_tables(graph)
 
     def new_sequence(self, blocks: Sequence[int] = ()) -> ReferenceSequence:
         """A sequence that begins with copies of these full blocks, or an empty one."""
@@ -233,11 +233,21 @@ class ReferenceExecutor:
             "attentionMask": _MARKER,
             "atype": _MARKER,
         }
-        if self.graph.rope is not None:
-            if self._tables is None:
-                self._tables = self.graph.rope.tables(self.max_positions)
+        if self._tables is not None:
             arrays["sin"], arrays["cos"] = self._tables
         return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
+
+
+def _rope_tables(graph: CheckedGraph) -> tuple[Floats, Floats] | None:
+    if graph.rope is None:
+        return None
+    try:
+        return graph.rope.tables(graph.max_positions)
+    except MemoryError:
+        raise EngineError(
+            f"no memory for sin and cos of {graph.max_positions} positions; lower max_position_embeddings in "
+            "config.json."
+        ) from None
 
 
 def _cached_values(graph: CheckedGraph) -> list[Value]:

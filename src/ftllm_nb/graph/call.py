@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ftllm_nb.errors import FtllmError, GraphError
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, Reference, WeightReference
@@ -13,6 +13,7 @@ from ftllm_nb.ops.base import Kind, Operator, Parameter
 
 _DATA_KINDS = (Kind.INPUT, Kind.INPLACE, Kind.OUTPUT, Kind.CACHE)
 _WEIGHT_KINDS = (Kind.WEIGHT, Kind.OPTIONAL_WEIGHT)
+_LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,20 @@ def _convert_number(call: Call, parameter: Parameter, argument: object) -> Argum
     kind = parameter.kind.value
     if isinstance(argument, bool) or not isinstance(argument, numbers.Real):
         raise call.error(f'takes a {kind} for "{parameter.name}", but got {_describe(argument)}.')
+    if not is_float32(argument):
+        raise call.error(f'takes a finite float32 for "{parameter.name}", but got {argument!r}.')
     number = float(argument)
-    if not math.isfinite(number):
-        raise call.error(f'takes a finite number for "{parameter.name}", but got {number}.')
     if parameter.kind is Kind.FLOAT:
         return number
     # `hidden_size / num_heads` is a float in Python; it means a whole number wherever it is one.
     if not number.is_integer():
         raise call.error(f'takes a {kind} for "{parameter.name}", but got {number}.')
     return int(argument) if isinstance(argument, numbers.Integral) else int(number)
+
+
+def is_float32(number: Any) -> bool:
+    """Whether a number is finite as a float32, which is what kernels compute with."""
+    return bool(abs(number) <= _LARGEST_FLOAT32)
 
 
 def _article(kind: Kind) -> str:

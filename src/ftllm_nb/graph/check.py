@@ -7,12 +7,13 @@ tensors with their shapes, and what was expected.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.call import Call, graph_error
+from ftllm_nb.graph.call import Call, graph_error, is_float32
 from ftllm_nb.graph.checkpoint_names import check_declared_shapes, missing_weight, unread_tensors
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.inputs import (
@@ -33,6 +34,8 @@ from ftllm_nb.ops.base import Kind, Parameter
 
 _LENGTH = re.compile("seq|length|position|ctx")
 """Names of config entries that may be the longest sequence."""
+_MOST_FEATURES = 2**31 - 1
+"""Numbers that one token may have in a tensor: far more than any model, and sizes in bytes still fit into an int64."""
 
 
 class TensorHeader(Protocol):
@@ -113,6 +116,10 @@ class _Checker:
         for name, type in types.items():
             reference = call.arguments[name]
             assert isinstance(reference, DataReference)
+            if type.dtype != "float32":
+                raise call.error(f'writes data "{reference.name}" {type}, but what operators write is float32.')
+            if math.prod(size for size in type.shape if isinstance(size, int)) > _MOST_FEATURES:
+                raise call.error(f'writes data "{reference.name}" {type}, which is larger than any memory.')
             value = Value(reference.name, type, "data", node)
             node.outputs[name] = self.data[reference.name] = value
         self.nodes.append(node)
@@ -153,6 +160,8 @@ class _Checker:
             raise call.error(
                 f'takes "{parameter.name}" from config["{argument.name}"], which is no number but {number!r}.'
             )
+        if not is_float32(number):
+            raise call.error(f'takes "{parameter.name}" from config["{argument.name}"], no float32 but {number}.')
         if parameter.kind is Kind.FLOAT:
             return float(number)
         if not float(number).is_integer():
@@ -165,6 +174,10 @@ class _Checker:
         if isinstance(argument, WeightReference):
             return self._weight(call, parameter, argument.name)
         if isinstance(argument, DataReference):
+            if parameter.only is not None and argument.name != parameter.only:
+                raise call.error(
+                    f'takes only data["{parameter.only}"] as "{parameter.name}", but got data "{argument.name}".'
+                )
             return self._data(call, parameter, argument.name)
         return None
 
@@ -221,9 +234,14 @@ class _Checker:
                 )
             self.weights[name] = Value(name, TensorType(tuple(header.shape), header.dtype), "weight")
         value = self.weights[name]
-        if parameter.embeds:
+        if 0 in value.type.shape:
+            raise call.error(f'reads weight "{name}" {value.type}, which holds no number.')
+        if parameter.embeds and DataReference("inputIds") in call.arguments.values():
             self._check_embedding(call, parameter, value)
             self.embeddings.append(value)
+        elif parameter.embeds and value.type.rank:
+            # A table of positions: the context ends where it does.
+            self.max_positions = min(self.max_positions, value.type.size(0))
         return value
 
     def _check_embedding(self, call: Call, parameter: Parameter, value: Value) -> None:
@@ -275,8 +293,10 @@ class _Checker:
             value = Value(name, TensorType((Symbol.CACHED, *row.shape[2:])), "input")
             self.inputs[name] = node.inputs[parameter.name] = value
             found.append(value)
-        if found:
+        if len(found) == 2:
             self._add_layer(call, found)
+        elif found:
+            raise call.error("must take two caches, first that of a layer's keys, then that of its values.")
 
     def _add_layer(self, call: Call, found: list[Value]) -> None:
         key, value = found

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.rope import RopeSettings
 from ftllm_nb.graph.types import TensorType, format_shape
@@ -60,6 +62,8 @@ class Node:
             for parameter in self.operator.parameters
             if parameter.is_read and parameter.name not in inputs
         }
+        if self.call.is_users_own:
+            inputs = {name: _read_only(given) for name, given in inputs.items()}
         try:
             results = self.operator.compute(here, {**missing, **inputs, **self.attributes})
         except Exception as error:
@@ -85,6 +89,15 @@ class Node:
 
     def __repr__(self) -> str:
         return f"{self.operator.name} (operator {self.call.index})"
+
+
+def _read_only(given: Any) -> Any:
+    """A view that cannot be written; caches as they are."""
+    if not isinstance(given, np.ndarray):
+        return given
+    view = given.view()
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True)

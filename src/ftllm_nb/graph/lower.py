@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError, GraphError
+from ftllm_nb.graph.inputs import is_cache
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
 from ftllm_nb.graph.storage import plan_storage, rows_symbol
 from ftllm_nb.graph.types import Symbol, format_shape
@@ -131,6 +132,12 @@ class _Lowering:
                 for value in (*node.inputs.values(), *node.outputs.values()):
                     if value.kind == "data":
                         self.place(value)
+                    elif is_cache(value.name) and value.kind == "input":
+                        raise self._error(
+                            f'takes the cache "{value.name}", but has no kernel; use --engine reference for this graph.'
+                        )
+                    elif value.kind == "input" and value.name in ("sin", "cos"):
+                        self.rope_table(value)
             else:
                 self._lower(node)
         self._end_table()

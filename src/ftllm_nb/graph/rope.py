@@ -28,6 +28,8 @@ _NEEDS = {
     _LLAMA3: ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 _ROWS_AT_ONCE = 4096
+_SMALLEST, _LARGEST = 1e-20, 1e20
+"""Angles of all positions are finite float32 within these."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,11 @@ class RopeSettings:
         return (self.dim + 1) // 2
 
     def tables(self, positions: int) -> tuple[Floats, Floats]:
-        """sin and cos of the first `positions` positions, float32 [positions, angles] each."""
-        sin = np.empty((positions, self.angles), np.float32)
+        """sin and cos of the first `positions` positions, float32 [positions, angles] each. Raises MemoryError."""
+        try:
+            sin = np.empty((positions, self.angles), np.float32)
+        except ValueError as error:  # more than any address can name
+            raise MemoryError(str(error)) from error
         cos = np.empty_like(sin)
         for first in range(0, positions, _ROWS_AT_ONCE):
             rows = slice(first, min(first + _ROWS_AT_ONCE, positions))
@@ -116,6 +121,11 @@ def rope_settings(config: Mapping[str, Any]) -> RopeSettings:
     base_name = "rope_base" if "rope_base" in config else "rope_theta"
     base = _positive(lookup, base_name, "") if lookup.get(base_name) is not None else 10000.0
     partial = _positive(lookup, "partial_rotary_factor", "") if lookup.get("partial_rotary_factor") else 1.0
+    if kind == _LLAMA3 and numbers["high_freq_factor"] <= numbers["low_freq_factor"]:
+        raise GraphError(
+            f"config.json's high_freq_factor must be larger than its low_freq_factor, but they are "
+            f"{numbers['high_freq_factor']:g} and {numbers['low_freq_factor']:g}."
+        )
     dim = int(head_dim(config) * partial)
     if dim < 2 or (kind == _DYNAMIC and dim < 4):
         raise GraphError(f"config.json rotates {dim} numbers of each head, which is too few.")
@@ -149,4 +159,8 @@ def _positive(source: Mapping[str, Any], name: str, why: str) -> float:
     number = source.get(name)
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 < number < math.inf:
         raise GraphError(f"config.json's {name} must be a positive number{why}, but it is {number!r}.")
+    if not _SMALLEST <= number <= _LARGEST:
+        raise GraphError(
+            f"config.json's {name} must be a number from {_SMALLEST:g} to {_LARGEST:g}{why}, but it is {number!r:.30}."
+        )
     return float(number)

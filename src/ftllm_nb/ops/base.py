@@ -53,15 +53,18 @@ class Parameter:
 
     `default`: the constant taken when a call leaves it out.
     `holds`: for a cache, the input whose rows are appended to it.
+    `only`: the one name that may be given here, of an input whose content kernels know.
     `sizes`: for a weight, the config's entries that its axes must equal where the config has them.
-    `embeds`: this weight is a token embedding; `may_be_embedding`: where the operator writes `logits` and the
-    checkpoint lacks this weight, the token embedding is meant (tied embeddings).
+    `embeds`: this weight is a token embedding where the operator reads `inputIds`, else a table of positions;
+    `may_be_embedding`: where the operator writes `logits` and the checkpoint lacks this weight, the token embedding
+    is meant (tied embeddings).
     """
 
     name: str
     kind: Kind
     default: int | float | None = None
     holds: str | None = None
+    only: str | None = None
     sizes: tuple[str, ...] = ()
     embeds: bool = False
     may_be_embedding: bool = False

@@ -17,7 +17,7 @@ class LlamaRotatePosition2D(Operator):
 
     parameters = (
         Parameter("input", Kind.INPLACE),
-        Parameter("positionIds", Kind.INPUT),
+        Parameter("positionIds", Kind.INPUT, only="positionIds"),
         Parameter("sin", Kind.INPUT),
         Parameter("cos", Kind.INPUT),
         Parameter("rotaryDim", Kind.INT),

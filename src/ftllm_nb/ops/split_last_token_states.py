@@ -22,7 +22,7 @@ class SplitLastTokenStates(Operator):
     @staticmethod
     def infer(input: TensorType, seqLens: TensorType) -> TensorType:
         require_activation(input, "input")
-        if input.shape[1] != Symbol.TOKENS:
+        if input.shape[:2] != (1, Symbol.TOKENS):
             raise ShapeError("input must begin with [1, tokens]")
         if seqLens.shape != (Symbol.SEQUENCES,):
             raise ShapeError('seqLens must be data["seqLens"]')
