@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -115,3 +116,8 @@ def test_a_limit_that_drifted_is_told_with_both_measurements() -> None:
     assert report().drifts() == []
     (sentence,) = report(read_after=0.35).drifts()
     assert sentence.endswith("read bandwidth 0.29 GB/s before, 0.35 after.")
+
+
+def test_a_peak_that_another_unit_may_pass_is_said_to_be_one() -> None:
+    assert "1000.0 GOP/s int8, which AMX may pass" in as_table(replace(report(), tier="amx"))
+    assert "which AMX may pass" not in as_table(replace(report(), tier="avx2"))

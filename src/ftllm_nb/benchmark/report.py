@@ -109,10 +109,12 @@ def as_table(report: Report) -> str:
             )
         )
     dot = "none" if limits.dot_gop_per_s is None else f"{limits.dot_gop_per_s:.1f} GOP/s"
+    # The peak is that of vectors.
+    above = ", which AMX may pass" if report.tier == "amx" else ""
     heading = [
         f"{report.cpu}, tier {report.tier}, threads {limits.threads}",
         f"limits: read {limits.read_gb_per_s:.1f} GB/s over {limits.read_bytes / 2**20:.2f} MiB, "
-        f"fma {limits.fma_gflop_per_s:.1f} GFLOP/s float32, dot {dot} int8",
+        f"fma {limits.fma_gflop_per_s:.1f} GFLOP/s float32, dot {dot} int8{above}",
         "",
     ]
     return "\n".join([*heading, *_aligned(rows)])

@@ -89,7 +89,7 @@ def machine_rows(chosen_threads: int | None) -> list[tuple[str, str]]:
         bar.update("measure", 1, 1)
     dot = "none: this tier has no dot-product instruction"
     if limits.dot_gop_per_s is not None:
-        dot = f"{limits.dot_gop_per_s:.0f} GOP/s"
+        dot = f"{limits.dot_gop_per_s:.0f} GOP/s, of vectors"
     quota = cpu_quota()
     within = "" if quota is None else f", within a quota of {quota:g} cores"
     settings = config_file()
