@@ -152,6 +152,6 @@ def test_the_command_serves_page_and_api_until_it_is_told_to_end() -> None:
         answer = httpx.post(f"{url}{CHAT}", json=question).json()
         assert answer["choices"][0]["message"]["content"] == "42"
         assert any("give it an --api_key" in line for line in server.lines), "public, and no key: a warning"
-        assert {line["path"] for line in server.log} == {"/", "/page/about", CHAT}
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
+        assert {line["path"] for line in server.log} == {"/", "/page/about", CHAT}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(MISSING)}"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def webui() -> Iterator[ServerProcess]:
     from tests.serving.server_process import ServerProcess
 
@@ -45,7 +46,7 @@ def webui() -> Iterator[ServerProcess]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def launch() -> Iterator[Callable[..., Browser]]:
     """Starts a browser with more arguments, on a profile of its own."""
     from playwright.sync_api import sync_playwright
@@ -54,7 +55,7 @@ def launch() -> Iterator[Callable[..., Browser]]:
         yield lambda *more: playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS.split(), *more])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     browser = launch()
     yield browser
@@ -112,6 +113,17 @@ def wait_for_text(page: Page, text: str = " ") -> None:
 def answers(page: Page) -> list[str]:
     """The texts of all answers."""
     return [text.strip() for text in page.locator(".answer > .markdown").all_inner_texts()]
+
+
+def answer_lines(server: ServerProcess, number: int) -> list[dict[str, Any]]:
+    """The log's lines of answers, when there are at least so many."""
+    deadline = time.monotonic() + 5
+    while True:
+        lines = [line for line in server.log if "finish_reason" in line]
+        if len(lines) >= number:
+            return lines
+        assert time.monotonic() < deadline, f"{number} answers are not in the log: {server.lines}"
+        time.sleep(0.02)
 
 
 def answer_at_length(route: Route) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.serving.page.conftest import (
     answer_at_length,
+    answer_lines,
     answer_with,
     answers,
     ask,
@@ -61,6 +62,8 @@ def test_an_answer_streams_with_its_counts(page: Page) -> None:
 
 @pytest.mark.parametrize("how", ["button", "Escape", "new conversation"])
 def test_stop_ends_the_answer_at_the_server(page: Page, webui: ServerProcess, how: str) -> None:
+    webui.wait_until_idle()
+    before = len(answer_lines(webui, 0))
     page.route(ENDPOINT, answer_at_length)
     ask(page, "Tell me a story.")
     wait_for_text(page)
@@ -72,7 +75,7 @@ def test_stop_ends_the_answer_at_the_server(page: Page, webui: ServerProcess, ho
         page.get_by_label("New conversation").click()
     wait_until_answered(page)
     webui.wait_until_idle(2)
-    assert [line["finish_reason"] for line in webui.log if "finish_reason" in line][-1] == "cancelled"
+    assert answer_lines(webui, before + 1)[-1]["finish_reason"] == "cancelled"
     if how == "new conversation":
         assert answers(page) == []
         return
@@ -92,11 +95,12 @@ def test_retry_edit_and_undo(page: Page, webui: ServerProcess) -> None:
     before = answers(page)
     assert before[0] == "42" and len(before) == len(questions)
 
+    webui.wait_until_idle()
+    logged = len(answer_lines(webui, len(questions)))
     page.get_by_role("button", name="Retry").click()
     wait_until_answered(page)
     assert answers(page) == before
-    webui.wait_until_idle()
-    last = [line for line in webui.log if line["path"].endswith("completions")][-1]
+    last = answer_lines(webui, logged + 1)[-1]
     assert last["cached_tokens"] > 0.5 * last["prompt_tokens"], "what the model has read is read again"
 
     page.get_by_role("button", name="Undo").click()
@@ -245,8 +249,7 @@ def test_a_key_is_asked_for_by_the_browser(browser: Any, new_user: Callable[...,
         ask(page, SUM)
         wait_until_answered(page)
         assert answers(page) == ["42"]
-        chats = [line for line in server.log if line["path"].endswith("completions")]
-        assert [line["client"] for line in chats] == ["key 1"]
+        assert [line["client"] for line in answer_lines(server, 1)] == ["key 1"]
         stranger = browser.new_context(http_credentials={"username": "anybody", "password": "open"})
         assert stranger.new_page().goto(server.url).status == 401
         stranger.close()
