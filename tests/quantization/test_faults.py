@@ -162,6 +162,36 @@ def test_a_small_disk(model: Path, tmp_path: Path, hindrance: str) -> None:
     assert expected in sentence(stderr)  # one line: `ls` found nothing
 
 
+def test_a_read_only_place(model: Path, tmp_path: Path) -> None:
+    process = hindered("slow=0", model, "-o", tmp_path / "out", *FLAGS, wrapper=on_a_small_disk(tmp_path, "1m,ro"))
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert sentence(stderr) == f"{tmp_path}/out.partial cannot be written: Read-only file system."
+
+
+def test_what_only_has_the_name_of_unfinished_work_is_left_alone(
+    model: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    partial.mkdir()
+    (partial / "thesis.txt").write_text("years")
+    for flags in (FLAGS, (*FLAGS, "--resume")):
+        refused = quantize(model, "-o", out, *flags)
+        assert refused.returncode == 2 and "is something else: name another -o" in sentence(refused.stderr)
+    assert contents(partial) == {"thesis.txt": b"years"} and not out.exists()
+    (tmp_path / "elsewhere").mkdir()
+    shutil.rmtree(partial)
+    partial.symlink_to(tmp_path / "elsewhere")
+    assert quantize(model, "-o", out, *FLAGS).returncode == 2
+    partial.unlink()
+    partial.mkdir()  # what a kill at the very beginning leaves
+    assert quantize(model, "-o", out, *FLAGS, "--resume").returncode == 0
+    (tmp_path / "out.replaced").mkdir()
+    refused = quantize(model, "-o", out, *FLAGS, "--force")
+    assert refused.returncode == 2 and "exists: rename that first" in sentence(refused.stderr)
+    assert contents(out) == whole
+
+
 @pytest.mark.parametrize("name", ["layers.1.mlp.up_proj", "norm", "embed_tokens"])
 def test_weights_that_are_no_numbers(model: Path, tmp_path: Path, name: str) -> None:
     name = f"model.{name}.weight"

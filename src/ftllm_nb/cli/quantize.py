@@ -139,7 +139,7 @@ def write(job: QuantizeJob, args: argparse.Namespace) -> None:
         if partial_path(out).is_dir():
             print(f"stopped: {partial_path(out)} keeps what was done, for --resume.", file=sys.stderr)
         raise
-    size, weights = job.layout.size, job.weights
+    size, weights = sum(shard.size for shard in job.layout.shards), job.weights
     print(f"{out}: {size / 1e6:,.1f} MB, {8 * size / weights:.2f} bits a weight ({time.monotonic() - started:.1f} s)")
 
 

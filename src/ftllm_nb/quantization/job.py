@@ -16,9 +16,9 @@ from pathlib import Path
 from ftllm_nb import __version__
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
-from ftllm_nb.checkpoint.files import file_mode, list_folder
+from ftllm_nb.checkpoint.files import file_mode, list_folder, reason
 from ftllm_nb.engine.weight_types import Rule
-from ftllm_nb.errors import UsageError
+from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.loading import describe
 from ftllm_nb.quantization.formats import output_format
@@ -34,6 +34,8 @@ COPIED = (
     "chat_template*", "*.jinja", "LICENSE*", "NOTICE*",
 )  # fmt: skip
 """Files of a model's folder that go into the new one as they are."""
+DISK_BLOCK = 4096
+"""Bytes; what most file systems give out at once."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,15 @@ class QuantizeJob:
     @cached_property
     def texts(self) -> dict[str, str]:
         """Files that are written anew."""
-        return {CONFIG: json.dumps(self.format.config(self._config, self.tensors), indent=2, ensure_ascii=False) + "\n"}
+        return {CONFIG: json.dumps(self.format.config(self._config, self.tensors), indent=2) + "\n"}
 
     @property
     def needed_bytes(self) -> int:
-        """What the new folder takes on the disk."""
-        copies = sum(source.stat().st_size for source in self.copies.values())
-        return self.layout.size + copies + sum(len(text.encode()) for text in self.texts.values())
+        """What the new folder takes on the disk, files rounded up to its blocks."""
+        sizes = [shard.size for shard in self.layout.shards]
+        sizes += [source.stat().st_size for source in self.copies.values()]
+        sizes += [len(text) for text in (*self.texts.values(), self.layout.index or "")]
+        return sum(-(-size // DISK_BLOCK) * DISK_BLOCK for size in sizes)
 
     def kernels(self) -> dict[PlannedTensor, Kernel]:
         """The kernel that quantizes each tensor."""
@@ -144,6 +148,11 @@ def _copied_files(model: Path, custom: str | PathLike[str] | None) -> dict[str, 
         while name in copies or name == CONFIG:
             name = f"custom_{name}"
         copies[name] = path
+    for path in copies.values():
+        try:
+            open(path, "rb").close()
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
     return copies
 
 

@@ -3,7 +3,7 @@
 While a run writes, OUT.partial holds the files with tensors, without the configuration that would make them a model,
 and a journal: a line that says what is being made, then one for each tensor that is done, with checksums of what was
 written. A killed run leaves that; `resume` believes no line whose checksums the files do not bear out. In the end the
-other files are written, the index last, the journal is deleted, and the folder is renamed.
+configuration is written, the index last, the folder is renamed, and the journal is deleted.
 """
 
 from __future__ import annotations
@@ -60,8 +60,24 @@ def partial_path(out: Path) -> Path:
     return out.with_name(out.name + SUFFIX)
 
 
+def replaced_path(out: Path) -> Path:
+    """The folder that OUT becomes for the moment in which another takes its name."""
+    return out.with_name(out.name + REPLACED)
+
+
+def _complete_lines(journal: bytes) -> list[dict[str, Any]]:
+    """The lines up to the first that is not whole."""
+    lines = []
+    for line in journal.split(b"\n")[:-1]:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
 class PartialFolder:
-    """OUT.partial, locked against other runs; `open` it, `write` tensors in order, then `complete` or `discard`."""
+    """OUT.partial, locked against other runs: `open` it, `write` tensors, then `complete` or `discard` it."""
 
     def __init__(self, out: Path, layout: Layout, identity: str) -> None:
         self.out = out
@@ -77,22 +93,31 @@ class PartialFolder:
     def open(self, resume: bool) -> None:
         """Begin, or go on where a run with the same `identity` stopped: `done` is what needs not be made again.
 
-        Raises `UsageError` where another run is at work there, or where what was begun is something else.
+        Raises `UsageError` where another run is at work there, or where what lies there is something else.
         """
         with writing(self.path):
+            self._require_own()
             self.path.mkdir(exist_ok=True)
             self._journal = open(self.path / JOURNAL, "a+b", buffering=0)
             self._lock()
+            lines = _complete_lines((self.path / JOURNAL).read_bytes())
+            if resume and lines:
+                self._go_on(lines)
+                return
         try:
             with writing(self.path):
-                lines = (self.path / JOURNAL).read_bytes().split(b"\n")[:-1]  # without its end, it was being written
-                if resume and lines:
-                    self._go_on(lines)
-                else:
-                    self._begin()
+                self._begin()
         except OutputError:
             self.discard()
             raise
+
+    def _require_own(self) -> None:
+        """Whatever else has this name is not to be written into, let alone deleted."""
+        if not os.path.lexists(self.path):
+            return
+        names = os.listdir(self.path) if self.path.is_dir() and not self.path.is_symlink() else ["no folder"]
+        if names and JOURNAL not in names:
+            raise UsageError(f"{self.path}, where the work would be done, is something else: name another -o.")
 
     def _lock(self) -> None:
         if fcntl is None or self._journal is None:
@@ -113,8 +138,8 @@ class PartialFolder:
         for shard in self._layout.shards:
             self._open_file(shard.name, "w+b").write(shard.header)
 
-    def _go_on(self, lines: list[bytes]) -> None:
-        first, *others = (json.loads(line) for line in lines)
+    def _go_on(self, lines: list[dict[str, Any]]) -> None:
+        first, *others = lines
         if first != {"identity": self._identity}:
             self.close()
             raise UsageError(
@@ -166,22 +191,25 @@ class PartialFolder:
             self._note({"tensor": tensor, "sums": sums})
         self.done.add(tensor)
 
-    def complete(self, copies: Mapping[str, Path], texts: Mapping[str, str], replace: bool) -> None:
-        """Write the other files, the index last, and rename the folder to OUT, which `replace` allows to exist."""
+    def copy(self, files: Mapping[str, Path]) -> None:
+        """Put files, by their names here, beside the tensors."""
         with writing(self.path):
-            for name, source in copies.items():
+            for name, source in files.items():
                 shutil.copyfile(source, self.path / name)
+
+    def complete(self, texts: Mapping[str, str], replace: bool) -> None:
+        """Write the configuration, the index last, and rename the folder to OUT, which `replace` allows to exist."""
+        with writing(self.path):
             index = {} if self._layout.index is None else {INDEX_FILE: self._layout.index}
             for name, text in {**texts, **index}.items():
                 (self.path / name).write_text(text, encoding="utf-8")
             for shard in self._layout.shards:
                 os.fsync(self._files[shard.name].fileno())
-            (self.path / JOURNAL).unlink()
-            self.close()
-            replaced = self.out.with_name(self.out.name + REPLACED)
+            replaced = replaced_path(self.out)
             if replace and self.out.exists():
                 self.out.rename(replaced)
             self.path.rename(self.out)
+            (self.out / JOURNAL).unlink()
             if replace and replaced.exists():
                 shutil.rmtree(replaced)
 

@@ -18,7 +18,7 @@ from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.quantize_rows import scratch_bytes
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.job import CONFIG, QuantizeJob
-from ftllm_nb.quantization.partial import PartialFolder
+from ftllm_nb.quantization.partial import PartialFolder, replaced_path
 from ftllm_nb.quantization.rows import QuantizedRows, quantize_rows
 
 Progress = Callable[[str, int, int], None]
@@ -53,8 +53,9 @@ def quantize(
     try:
         folder.open(resume)
         try:
+            folder.copy(job.copies)
             _make_tensors(job, folder, kernels, pool, progress)
-            folder.complete(job.copies, job.texts, replace)
+            folder.complete(job.texts, replace)
         except (KeyboardInterrupt, KeptError):
             if not folder.done:
                 folder.discard()
@@ -143,6 +144,8 @@ def check_place(out: Path, model: Path, replace: bool) -> None:
         raise UsageError(f"{out} is no folder, which --force would replace: name another -o.")
     if model.resolve().is_relative_to(out.resolve()):
         raise UsageError(f"{out} holds the model that is to be quantized: name another -o.")
+    if os.path.lexists(replaced_path(out)):
+        raise UsageError(f"{replaced_path(out)}, what {out} would be called for a moment, exists: rename that first.")
     names = list_folder(out)
     if names and CONFIG not in names:
         raise UsageError(f"{out} is no model's folder, which --force would replace: name another -o.")
@@ -154,9 +157,14 @@ def check_room(partial: Path, needed: int) -> None:
         free = shutil.disk_usage(partial.parent).free
     except OSError as error:
         raise OutputError(f"{partial.parent} cannot be used: {reason(error)}.") from None
-    kept = sum(file.stat().st_blocks * 512 for file in partial.iterdir()) if partial.is_dir() else 0
+    kept = sum(_taken(file) for file in partial.iterdir()) if partial.is_dir() else 0
     if needed > free + kept:
         raise OutputError(
             f"{partial.parent} has no room: {needed / 1e6:,.1f} MB are needed and {(free + kept) / 1e6:,.1f} MB are "
             "free; free some, or name another place with -o."
         )
+
+
+def _taken(file: Path) -> int:
+    """Bytes that a file takes on the disk, 0 where the system does not say."""
+    return 512 * getattr(file.stat(), "st_blocks", 0)

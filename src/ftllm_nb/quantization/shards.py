@@ -34,11 +34,6 @@ class Layout:
     shards: tuple[Shard, ...]
     index: str | None
 
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(shard.size for shard in self.shards) + len((self.index or "").encode())
-
 
 def lay_out(groups: Sequence[Sequence[OutputTensor]], largest: int) -> Layout:
     """Files of at most `largest` bytes of tensors, but that a group, which stays together, may need more."""
