@@ -292,3 +292,6 @@ def _gather(graph: RandomGraph, draw: Draw) -> None:
     if not early:
         graph.call("SplitLastTokenStates", input="sum", seqLens="seqLens", output="sum")
     graph.call("Mul", input="sum", v=1.0, output="logits")
+    if draw(st.booleans()):  # what comes after the logits must leave them alone
+        graph.call("Silu", input="sum", output="p")
+        graph.call("AddTo", input0="sum", input1="p")

@@ -1,0 +1,203 @@
+"""From a graph to a program: segments and labels, memory for weights and vectors, what the engine has to know."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ftllm_nb.engine.kv_cache import plan_block
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.fuse import fuse
+from ftllm_nb.graph.ir import Node, Value
+from ftllm_nb.graph.lower import Program, lower
+from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.elementwise import rms_norm, silu
+from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
+from ftllm_nb.ops.lowering import Lowering
+from ftllm_nb.quant.base import WeightFormat, weight_format
+from tests.graph.small_graphs import CONFIG, HIDDEN, TENSORS, VOCAB, Build, attend, begin, check, end, project
+
+MAX_TOKENS = 8
+TIED = {**CONFIG, "tie_word_embeddings": True}
+
+
+def as_float32(weight: Value) -> WeightFormat:
+    return weight_format("float32")
+
+
+def lowered(build: Build, config: dict[str, object] = CONFIG, tensors: dict[str, object] = TENSORS) -> Program:
+    graph = fuse(check(build, config, tensors), as_float32)  # type: ignore[arg-type]
+    layout = plan_block(graph.caches, "float32")
+    places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
+    return lower(graph, as_float32, places, MAX_TOKENS)
+
+
+def tables(program: Program) -> list[np.ndarray]:
+    return [segment for segment in program.segments if isinstance(segment, np.ndarray)]
+
+
+def kernels(program: Program) -> list[str]:
+    return [program.kernels[row[0]].name.split(".")[-1] for table in tables(program) for row in table]
+
+
+def printing(self: ComputeGraph) -> None:
+    begin(self)
+    self.Print(self.data["x"])
+    self.Silu(self.data["x"], self.data["y"])
+    self.RMSNorm(self.data["y"], self.weight["norm.weight"], 1e-5, self.data["y"])
+    self.Print(self.data["y"])
+    self.Print(self.weight["norm.weight"])
+    end(self, "y")
+
+
+def test_host_steps_cut_the_program() -> None:
+    program = lowered(printing)
+    kinds = [len(segment) if isinstance(segment, np.ndarray) else segment.operator.name for segment in program.segments]
+    assert kinds == [1, "Print", 2, "Print", "Print", 2]
+    assert [len(labels) for labels in program.labels] == [1, 0, 2, 0, 0, 2]
+    assert [label.operator for labels in program.labels for label in labels] == [
+        "Embedding", "Silu", "RMSNorm", "SplitLastTokenStates", "Linear",
+    ]  # fmt: skip
+
+
+def test_a_graph_that_ends_on_the_host() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        end(self)
+        self.Add(self.data["logits"], 1.0, self.data["logits"])
+
+    program = lowered(build)
+    assert isinstance(program.segments[-1], Node) and len(program.segments) == 2
+    written = program.segments[-1].outputs["output"]
+    assert written in program.places, "the engine reads the logits there"
+
+
+def test_rows_hold_what_kernels_need() -> None:
+    program = lowered(printing)
+    norm = next(row for table in tables(program) for row in table if program.kernels[row[0]] is rms_norm)
+    read, read_stride, write, write_stride, weight, size, groups, eps, count = norm[1:10]
+    assert (size, groups, count) == (HIDDEN, 1, STEP_TOKENS)
+    assert np.int32(eps).view(np.float32) == np.float32(1e-5)
+    assert read_stride == write_stride == 4 * 32, "24 features, padded to whole vectors"
+    arena = program.arena.ctypes.data
+    for address in (read, write):
+        assert arena <= address and address + MAX_TOKENS * read_stride <= arena + len(program.arena)
+    (vector,) = program.vectors
+    assert vector.target.ctypes.data == weight and vector.target.shape == (HIDDEN,)
+    last = tables(program)[-1][-1]
+    assert program.labels[-1][-1].operator == "Linear" and last[10] == STEP_ROWS
+
+
+def test_link_writes_the_kernels_addresses() -> None:
+    program = lowered(printing)
+    prepare(program.kernels)
+    before = [table[:, 1:].copy() for table in tables(program)]
+    names = kernels(program)
+    program.link()
+    assert "silu" in names and silu.address in [row[0] for table in tables(program) for row in table]
+    assert all(np.array_equal(table[:, 1:], rest) for table, rest in zip(tables(program), before, strict=True))
+
+
+def test_weights_lie_in_memory_of_their_own() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        for name in ("q", "k", "v"):
+            self.Linear(self.data["x"], self.weight[name][".weight"], self.weight[name][".bias"], self.data[name])
+        end(self)
+
+    program = lowered(build)
+    spans = sorted(
+        (part.address, part.address + part.format.packed_bytes(*part.weight.type.shape)) for part in program.weights
+    )
+    assert len(spans) == 5 and all(address % 64 == 0 for address, _ in spans)
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
+    names = [part.weight.name for part in program.weights]
+    group = names.index("q.weight")
+    assert names[group : group + 3] == ["q.weight", "k.weight", "v.weight"], "packed one after the other"
+    (biases,) = (vector for vector in program.vectors if vector.weight.name == "v.bias")
+    linear = next(row for table in tables(program) for row in table if program.kernels[row[0]].name.count("linear"))
+    assert biases.target.ctypes.data == linear[7] + 4 * (32 + 16), "behind the padded zeros of q and k"
+
+
+def test_tied_embeddings_are_stored_once() -> None:
+    tensors = {name: header for name, header in TENSORS.items() if name != "head.weight"}
+    program = lowered(lambda self: (begin(self), end(self))[0], TIED, tensors)  # type: ignore[func-returns-value]
+    assert [part.weight.name for part in program.weights] == ["embed.weight"]
+    assert sum(memory.nbytes for memory in program.memory) < program.arena.nbytes + 2 * 4 * VOCAB * 32
+
+
+def test_a_weight_that_two_operators_read_is_stored_once() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        for _ in range(3):
+            self.Linear(self.data["x"], self.weight["o.weight"], None, self.data["x"])
+            self.RMSNorm(self.data["x"], self.weight["norm.weight"], 1e-5, self.data["x"])
+        end(self)
+
+    program = lowered(build)
+    assert [part.weight.name for part in program.weights] == ["embed.weight", "o.weight", "head.weight"]
+    assert [part.weight.name for part in program.vectors] == ["norm.weight"]
+
+
+def attending(self: ComputeGraph) -> None:
+    begin(self)
+    for name in ("q", "k", "v"):
+        project(self, name)
+    attend(self)
+    self.Linear(self.data["y"], self.weight["o.weight"], None, self.data["x"])
+    end(self)
+
+
+def test_what_the_engine_has_to_know() -> None:
+    program = lowered(attending)
+    assert program.needs.tile_tokens < 1 << 30 and program.needs.partial_floats > 0
+    assert program.needs.id_rows == {"inputIds": VOCAB}
+    assert program.tables == {}, "nothing is rotated"
+    layers = {label.operator: label.layer for labels in program.labels for label in labels}
+    assert layers["FusedAttention"] == 0 and layers["Embedding"] is None
+
+
+def cat_of_batches(self: ComputeGraph) -> None:
+    begin(self)
+    self.Cat(self.data["x"], self.data["x"], 0, self.data["y"])
+    end(self)
+
+
+def own_tables(self: ComputeGraph) -> None:
+    data = self.data
+    begin(self)
+    project(self, "q")
+    self.Split(data["sin"], 1, 0, 2, data["s"])
+    self.LlamaRotatePosition2D(data["q"], data["positionIds"], data["s"], data["cos"], 2)
+    end(self)
+
+
+def product_of_a_weight(self: ComputeGraph) -> None:
+    begin(self)
+    self.Mul(self.weight["norm.weight"], 2.0, self.data["w"])
+    end(self)
+
+
+@pytest.mark.parametrize("build", [cat_of_batches, own_tables, product_of_a_weight])
+def test_what_only_the_reference_engine_runs(build: Callable[[ComputeGraph], None]) -> None:
+    with pytest.raises(GraphError, match=r"test_lower\.py:\d+: .*--engine reference") as raised:
+        lowered(build)
+    assert str(raised.value).endswith(".")
+
+
+def test_a_row_holds_so_many_arguments_and_no_more() -> None:
+    graph = check(printing)
+    node = graph.nodes[2]
+
+    class Wide(node.operator):  # type: ignore[name-defined,misc]
+        @classmethod
+        def lower(cls, node: object, lowering: Lowering) -> None:
+            lowering.add(silu, *range(ROW_FIELDS))
+
+    graph.nodes[2] = Node(Wide, node.inputs, node.outputs, node.attributes, node.call)
+    with pytest.raises(Exception, match=f"a row holds {ROW_FIELDS - 1}"):
+        lower(graph, as_float32, {}, MAX_TOKENS)

@@ -1,0 +1,151 @@
+"""Activations in the form that weights want: made once for each form, right before they are read, or by their maker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.fuse import fuse
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.quantize_inputs import quantize_inputs
+from ftllm_nb.quant.base import WeightFormat, weight_format
+from tests.graph.small_graphs import HIDDEN, TENSORS, Build, Header, begin, check, end
+
+MORE = {name + ".weight": Header((HIDDEN, HIDDEN), "bfloat16") for name in ("gate", "up", "down")}
+Formats = Callable[[Value], WeightFormat]
+
+
+def formats(**by_name: str) -> Formats:
+    """Formats by the first part of a weight's name; `other`: of all others."""
+    return lambda weight: weight_format(by_name.get(weight.name.split(".")[0], by_name["other"]))
+
+
+def converted(build: Build, format_of: Formats) -> CheckedGraph:
+    return quantize_inputs(fuse(check(build, tensors={**TENSORS, **MORE}), format_of), format_of)
+
+
+def operators(graph: CheckedGraph) -> list[str]:
+    return [node.operator.name for node in graph.nodes]
+
+
+def nodes_of(graph: CheckedGraph, operator: str) -> list[Node]:
+    return [node for node in graph.nodes if node.operator.name == operator]
+
+
+def linear(graph: ComputeGraph, source: str, weight: str, target: str) -> None:
+    graph.Linear(graph.data[source], graph.weight[f"{weight}.weight"], None, graph.data[target])
+
+
+def feed_forward(self: ComputeGraph) -> None:
+    begin(self)
+    self.RMSNorm(self.data["x"], self.weight["norm.weight"], 1e-5, self.data["n"])
+    linear(self, "n", "gate", "gate")
+    linear(self, "n", "up", "up")
+    self.Silu(self.data["gate"], self.data["gate"])
+    self.MulTo(self.data["gate"], self.data["up"])
+    linear(self, "gate", "down", "y")
+    self.AddTo(self.data["x"], self.data["y"])
+    end(self)
+
+
+def test_float_weights_read_values_as_they_are() -> None:
+    assert operators(converted(feed_forward, formats(other="float32"))) == [
+        "Embedding", "RMSNorm", "LinearGroup", "SiluMultiply", "Linear", "AddTo", "SplitLastTokenStates", "Linear",
+    ]  # fmt: skip
+
+
+def test_makers_quantize_where_nothing_else_reads_the_value() -> None:
+    graph = converted(feed_forward, formats(other="int8"))
+    assert operators(graph) == [
+        "Embedding", "RMSNormQuantize", "LinearGroup", "SiluMultiplyQuantize", "Linear", "AddTo",
+        "SplitLastTokenStates", "Quantize", "Linear",
+    ]  # fmt: skip
+    (norm,) = nodes_of(graph, "RMSNormQuantize")
+    assert norm.attributes == {"eps": 1e-5, "columns": 32, "group": 32, "middle": 128}
+    (group,) = nodes_of(graph, "LinearGroup")
+    assert group.inputs["input"] is norm.outputs["output"]
+    assert norm.outputs["output"].type.size(-1) == 32 // 4 + 2, "int8 values, then a scale and a start"
+
+
+def read_twice(self: ComputeGraph) -> None:
+    begin(self)
+    self.RMSNorm(self.data["x"], self.weight["norm.weight"], 1e-5, self.data["n"])
+    linear(self, "n", "gate", "y")
+    self.AddTo(self.data["x"], self.data["n"])
+    linear(self, "n", "up", "z")
+    self.AddTo(self.data["x"], self.data["y"])
+    self.AddTo(self.data["x"], self.data["z"])
+    end(self)
+
+
+def test_a_value_that_others_read_is_kept_and_converted_once() -> None:
+    """Also where the products are apart, since their weights have different formats of the same activations."""
+    graph = converted(read_twice, formats(gate="int8", up="int8", other="float32"))
+    assert operators(graph)[:4] == ["Embedding", "RMSNorm", "Quantize", "LinearGroup"]
+    assert len(nodes_of(graph, "Quantize")) == 1
+
+
+def test_each_form_is_made_for_itself() -> None:
+    graph = converted(read_twice, formats(gate="int8", up="int4g32", other="float32"))
+    quantizers = nodes_of(graph, "Quantize")
+    assert [node.attributes["middle"] for node in quantizers] == [128, 8]
+    order = operators(graph)
+    assert order[order.index("Quantize") + 1] == "Linear", "right before its reader"
+    first, second, _ = nodes_of(graph, "Linear")
+    assert first.inputs["input"] is quantizers[0].outputs["output"]
+    assert second.inputs["input"] is quantizers[1].outputs["output"]
+    assert quantizers[0].inputs["input"] is quantizers[1].inputs["input"]
+
+
+def test_one_of_two_readers_is_no_product_with_integers() -> None:
+    graph = converted(feed_forward, formats(gate="int8", other="float32"))
+    assert operators(graph)[1:5] == ["RMSNorm", "Quantize", "Linear", "Linear"]
+    quantized, plain, *_ = nodes_of(graph, "Linear")
+    assert quantized.inputs["input"].name == "n for products" and plain.inputs["input"].name == "n"
+
+
+def test_a_sum_is_quantized_as_its_norm_and_stays_a_sum() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        linear(self, "x", "gate", "y")
+        self.AddTo(self.data["x"], self.data["y"])
+        self.RMSNorm(self.data["x"], self.weight["norm.weight"], 1e-5, self.data["n"])
+        linear(self, "n", "up", "y")
+        self.AddTo(self.data["x"], self.data["y"])
+        end(self)
+
+    graph = converted(build, formats(other="int8"))
+    assert operators(graph)[3:6] == ["AddRMSNormQuantize", "Linear", "AddTo"]
+    (norm,) = nodes_of(graph, "AddRMSNormQuantize")
+    (add,) = nodes_of(graph, "AddTo")
+    assert add.inputs["input0"] is norm.outputs["input0"]
+
+
+def test_the_sum_itself_is_not_what_is_quantized_with_the_norm() -> None:
+    """The product reads the sum, not its norm: the two must not be taken for each other."""
+
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        linear(self, "x", "gate", "y")
+        self.AddTo(self.data["x"], self.data["y"])
+        self.RMSNorm(self.data["x"], self.weight["norm.weight"], 1e-5, self.data["n"])
+        linear(self, "x", "up", "x")
+        self.AddTo(self.data["x"], self.data["n"])
+        end(self)
+
+    graph = converted(build, formats(other="int8"))
+    assert operators(graph)[3:6] == ["AddRMSNorm", "Quantize", "Linear"]
+    (norm,) = nodes_of(graph, "AddRMSNorm")
+    assert nodes_of(graph, "Quantize")[1].inputs["input"] is norm.outputs["input0"]
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16", "int8", "int8g32", "int4", "int4g32", "int4g128"])
+def test_readers_read_what_their_format_says(name: str) -> None:
+    graph = converted(feed_forward, formats(other=name))
+    wanted = weight_format(name).activations
+    for node in graph.nodes:
+        if node.operator.name in ("Linear", "LinearGroup"):
+            size = node.inputs["input"].type.size(-1)
+            assert size == (HIDDEN if wanted is None else wanted.row_bytes(HIDDEN) // 4)
