@@ -6,6 +6,8 @@ import asyncio
 import base64
 import re
 import signal
+import subprocess
+import sys
 from importlib.resources import files
 from itertools import product
 
@@ -139,6 +141,15 @@ def test_text_can_be_read_in_light_and_in_dark() -> None:
     for theme, (text, paper) in product(themes, pairs):
         dark, light = sorted((luminance(theme[text]), luminance(theme[paper])))
         assert (light + 0.05) / (dark + 0.05) >= 4.5, f"{text} {theme[text]} on {paper} {theme[paper]}"
+
+
+@pytest.mark.parametrize("command", ["webui", "server"])
+def test_a_missing_package_is_named_with_its_extra(command: str) -> None:
+    program = "import sys; sys.modules['uvicorn'] = None; from ftllm_nb.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", program, command, "demo"], capture_output=True, text=True)
+    assert done.returncode == 2
+    wanted = f"error: the {command} needs the package uvicorn: install it with pip install 'ftllm-nb[{command}]'.\n"
+    assert done.stderr.endswith(wanted)
 
 
 def test_the_command_serves_page_and_api_until_it_is_told_to_end() -> None:

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(MISSING)}"))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def webui() -> Iterator[ServerProcess]:
     from tests.serving.server_process import ServerProcess
 
@@ -46,16 +46,16 @@ def webui() -> Iterator[ServerProcess]:
         yield server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[..., Browser]]:
-    """Starts a browser with more arguments, on a profile of its own."""
+    """Starts a browser with more arguments, on a profile of its own. While it is there, no other event loop can run."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         yield lambda *more: playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS.split(), *more])
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     browser = launch()
     yield browser
