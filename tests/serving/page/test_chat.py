@@ -179,6 +179,18 @@ def test_errors_are_sentences_and_nothing_is_lost(page: Page) -> None:
     assert answers(page) == ["42"] and error.count() == 0
 
 
+def test_a_retry_that_fails_can_be_undone(page: Page) -> None:
+    ask(page, SUM)
+    wait_until_answered(page)
+    page.route(ENDPOINT, lambda route: route.abort())
+    for _ in range(2):
+        page.get_by_role("button", name="Retry").click()
+        page.get_by_role("alert").locator("visible=true").wait_for()
+        assert answers(page) == [""]
+    page.get_by_role("button", name="Undo").click()
+    assert answers(page) == ["42"]
+
+
 def test_a_question_without_an_answer_is_left_out(page: Page) -> None:
     page.route(ENDPOINT, lambda route: route.abort())
     ask(page, "lost")

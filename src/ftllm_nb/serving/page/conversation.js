@@ -2,19 +2,20 @@
 
 const KEY = "conversation";
 
-/** exchanges: [{question, answer, inside, error, stopped, running, counts}]; `error` is a sentence. */
+/** exchanges: [{question, answer, inside, replaced, error, stopped, running, counts}]; `error` is a sentence. */
 export class Conversation {
   constructor() {
     this.exchanges = [];
     try {
       const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
-      if (Array.isArray(kept)) this.exchanges = kept.filter((exchange) => typeof exchange?.question === "string");
+      if (Array.isArray(kept)) this.exchanges = kept.filter((one) => isText(one?.question) && isText(one?.answer));
     } catch {
       // What another version kept, or storage that the browser forbids.
     }
     for (const exchange of this.exchanges) {
       exchange.stopped ||= exchange.running;
       exchange.running = false;
+      exchange.replaced ??= [];
     }
   }
 
@@ -22,15 +23,23 @@ export class Conversation {
     return this.exchanges.at(-1);
   }
 
-  /** Append a question; its answer is still to come, and begins inside of a thinking block or not. */
-  ask(question, inside) {
-    this.exchanges.push({ question, answer: "", inside, error: "", stopped: false, running: true, counts: null });
+  /** Ask in place of the exchange at `index` and all after it; the answer begins inside of a thinking block or not. */
+  ask(question, index, inside) {
+    const replaced = this.exchanges.splice(index).flatMap((taken) => (failed(taken) ? taken.replaced : [taken]));
+    this.exchanges.push({ question, answer: "", inside, replaced, error: "", stopped: false, running: true, counts: null });
     return this.last;
   }
 
-  /** Take back the exchange at `index` and all after it; the question, or "" where there was none. */
-  takeBack(index) {
-    return this.exchanges.splice(index)[0]?.question ?? "";
+  /** Take back the last exchange; its question. One that failed gives back what it was to replace. */
+  undo() {
+    const { question, replaced } = this.exchanges.pop();
+    this.exchanges.push(...replaced);
+    return question;
+  }
+
+  forget() {
+    this.exchanges = [];
+    this.keep();
   }
 
   /** The messages that ask the last question. Questions that got no answer are left out: templates want turns. */
@@ -44,6 +53,12 @@ export class Conversation {
     return messages;
   }
 
+  /** The last answer has ended: what it replaced is given up, unless nothing came in its place. */
+  end() {
+    if (this.last && !failed(this.last)) this.last.replaced = [];
+    this.keep();
+  }
+
   keep() {
     try {
       sessionStorage.setItem(KEY, JSON.stringify(this.exchanges));
@@ -51,4 +66,12 @@ export class Conversation {
       // Full or forbidden: the conversation goes on, and a reload loses it.
     }
   }
+}
+
+function isText(value) {
+  return typeof value === "string";
+}
+
+function failed(exchange) {
+  return Boolean(exchange.error) && !exchange.answer;
 }

@@ -47,7 +47,7 @@ function render() {
     retry: () => send(exchange.question, index),
     edit: (text) => send(text, index),
     undo: () => {
-      setQuestion(conversation.takeBack(index));
+      setQuestion(conversation.undo());
       conversation.keep();
       render();
     },
@@ -58,7 +58,7 @@ function render() {
   scrollToEnd();
 }
 
-/** Ask, after taking back the exchange at `index` and all after it. */
+/** Ask, in place of the exchange at `index` and all after it. */
 async function send(question, index = conversation.exchanges.length) {
   if (running) return;
   if (settings.mistake) {
@@ -66,8 +66,7 @@ async function send(question, index = conversation.exchanges.length) {
     settings.showMistake(settings.mistake);
     return;
   }
-  conversation.takeBack(index);
-  const exchange = conversation.ask(question, Boolean(model?.begins_thinking));
+  const exchange = conversation.ask(question, index, Boolean(model?.begins_thinking));
   render();
   const view = views.at(-1);
   running = new AbortController();
@@ -93,9 +92,9 @@ async function send(question, index = conversation.exchanges.length) {
     cancelAnimationFrame(frame);
     exchange.running = false;
     running = null;
+    conversation.end();
     draw();
     showRunning();
-    conversation.keep();
   }
 }
 
@@ -186,8 +185,7 @@ document.addEventListener("keydown", (event) => {
 $("stop").addEventListener("click", stop);
 $("new").addEventListener("click", () => {
   stop();
-  conversation.takeBack(0);
-  conversation.keep();
+  conversation.forget();
   render();
   $("question").focus();
 });
