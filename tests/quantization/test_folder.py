@@ -32,9 +32,16 @@ def files_of(folder: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-@pytest.mark.parametrize("stored", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(
-    "dtype, flags", [("int4g32", ()), ("int4g32", ("--asymmetric",)), ("int8", ()), ("int8g64", ("--method", "rtn"))]
+    "stored, dtype, flags",
+    [
+        ("float32", "int4g32", ()),
+        ("float16", "int4g32", ()),
+        ("bfloat16", "int4g32", ()),
+        ("bfloat16", "int4g32", ("--asymmetric",)),
+        ("bfloat16", "int8", ()),
+        ("bfloat16", "int8g64", ("--method", "rtn")),
+    ],
 )
 def test_numbers_scales_and_zero_points(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str, dtype: str, flags: tuple[str, ...]
