@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight, store_weight
+from ftllm_nb.kernels.matmul_tile import FLOAT16, WEIGHT_BYTES, load_weight, store_weight
+from ftllm_nb.kernels.memory import store_i64
 from ftllm_nb.kernels.step import argument, take_chunk
 
 PACK_SOURCE, PACK_TARGET, PACK_ROWS, PACK_COLUMNS, PACK_FAULT = range(5)
 """Arguments of a row: source [rows, columns]; target, blocks of 16 rows; the address of an int64 that kernels set to
-1 where they meet a weight that the format cannot hold (float formats hold all)."""
+1 where they meet a weight that the format cannot hold."""
 
 _COLUMNS_AT_ONCE = 64
+_FLOAT16_LIMIT = 65520.0
+"""What is not below this becomes infinite as float16."""
 
 
 @functools.cache
@@ -20,9 +23,10 @@ def pack_kernel(source_kind: int, target_kind: int) -> Kernel:
     """Pack a row-major matrix into blocks of 16 rows, `[rows/16][columns][16]`; rows that are missing are zero.
 
     A chunk is a block, so that the worker that will read a block in a matmul is the first to touch its memory.
-    Narrowing rounds to nearest even.
+    Narrowing rounds to nearest even; the fault word is set where a wider type's number is none in float16.
     """
     source_bytes, target_bytes = WEIGHT_BYTES[source_kind], WEIGHT_BYTES[target_kind]
+    may_overflow = target_kind == FLOAT16 and source_kind != FLOAT16
 
     @kernel(variant=f"{source_kind}_{target_kind}")
     def pack(row, step, worker):
@@ -40,7 +44,10 @@ def pack_kernel(source_kind: int, target_kind: int) -> Kernel:
                     if lane < present:
                         at = source + ((block * 16 + lane) * columns + first) * source_bytes
                         for _ in range(last - first):
-                            store_weight(place, load_weight(at, source_kind), target_kind)
+                            weight = load_weight(at, source_kind)
+                            if may_overflow and not abs(weight) < _FLOAT16_LIMIT:
+                                store_i64(argument(row, PACK_FAULT), 1)
+                            store_weight(place, weight, target_kind)
                             at += source_bytes
                             place += 16 * target_bytes
                     else:

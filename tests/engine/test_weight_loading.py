@@ -1,0 +1,136 @@
+"""Loading a folder: what memory it takes, which pages it gives back, and how a damaged tensor is reported."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ftllm_nb.engine.compiled_executor import CompiledExecutor
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.errors import CheckpointError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.models import graph_class
+from tests.golden.small_models import SMALL_MODELS, tensor_shapes
+from tests.memory_checkpoint import MemoryCheckpoint, normal
+
+TIED = SMALL_MODELS["qwen2_tied"]
+
+
+def checkpoint_of(config: dict[str, Any], **changed: Any) -> MemoryCheckpoint:
+    arrays = {name: normal(seed, *shape) for seed, (name, shape) in enumerate(tensor_shapes(config).items())}
+    return MemoryCheckpoint(config, {**arrays, **changed})
+
+
+def described(checkpoint: MemoryCheckpoint) -> CheckedGraph:
+    return check_graph(build_graph(graph_class(checkpoint.config), checkpoint.config), checkpoint.tensors)
+
+
+def test_each_tensor_is_read_once_and_given_back() -> None:
+    """Tied embeddings as well, which two operators read."""
+    checkpoint = checkpoint_of(TIED)
+    seen: list[tuple[str, int, int]] = []
+    executor = CompiledExecutor(
+        described(checkpoint), checkpoint, progress=lambda *step: seen.append(step), threads=2
+    )
+    executor.close()
+    assert sorted(checkpoint.reads) == sorted(checkpoint.released) == sorted(checkpoint.tensors)
+    matrices = sum(info.nbytes for info in checkpoint.tensors.values() if len(info.shape) == 2)
+    loaded = [(done, total) for what, done, total in seen if what == "load"]
+    assert loaded[-1] == (matrices, matrices) and loaded == sorted(loaded)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4g32"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 65520.0])
+def test_numbers_that_a_format_cannot_hold_are_reported_with_their_tensor(dtype: str, value: float) -> None:
+    name = "model.layers.1.mlp.down_proj.weight"
+    damaged = normal(1, *tensor_shapes(TIED)[name])
+    damaged[3, 5] = value
+    checkpoint = checkpoint_of(TIED, **{name: damaged})
+    graph, types = described(checkpoint), WeightTypes(dtype)
+    if dtype == "float32" or (np.isfinite(value) and dtype != "float16"):
+        CompiledExecutor(graph, checkpoint, weight_types=types).close()
+        return
+    with pytest.raises(CheckpointError, match=f'"{name}" holds numbers that are not finite, or too large for {dtype}'):
+        CompiledExecutor(graph, checkpoint, weight_types=types)
+
+
+def test_two_models_in_one_process() -> None:
+    """They share kernels and nothing else: each gives what it gives alone."""
+    configs = [TIED, SMALL_MODELS["llama_mha"]]
+    checkpoints = [checkpoint_of(config) for config in configs]
+    ids = np.arange(3, 40, dtype=np.int32)
+    alone = []
+    for checkpoint in checkpoints:
+        executor = CompiledExecutor(described(checkpoint), checkpoint, threads=2)
+        alone.append(executor.run([SequenceStep(executor.new_sequence(), ids)]).copy())
+        executor.close()
+    executors = [CompiledExecutor(described(checkpoint), checkpoint, threads=2) for checkpoint in checkpoints]
+    sequences = [executor.new_sequence() for executor in executors]
+    for begin, end in ((0, 20), (20, 37)):
+        together = [
+            executor.run([SequenceStep(sequence, ids[begin:end])]).copy()
+            for executor, sequence in zip(executors, sequences, strict=True)
+        ]
+    for executor, found, expected in zip(executors, together, alone, strict=True):
+        np.testing.assert_array_equal(found, expected)
+        executor.close()
+
+
+LARGE = {
+    **TIED, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_key_value_heads": 16,
+    "vocab_size": 16_000, "num_hidden_layers": 7, "max_position_embeddings": 256,
+}  # fmt: skip
+PEAK = """
+import sys
+from tests.executors import open_executor
+from pathlib import Path
+
+with open_executor("compiled", Path(sys.argv[1]), dtype=sys.argv[2], threads=2) as executor:
+    packed = sum(part.format.packed_bytes(*part.weight.type.shape) for part in executor._program.weights)
+with open("/proc/self/status") as status:
+    peak = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+print(packed, peak)
+"""
+
+
+@pytest.fixture(scope="module")
+def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """270 MB of bfloat16, of which 32 are the largest tensor."""
+    folder = tmp_path_factory.mktemp("large")
+    (folder / "config.json").write_text(json.dumps({**LARGE, "torch_dtype": "bfloat16"}))
+    header, end = {}, 0
+    for name, shape in tensor_shapes(LARGE).items():
+        size = 2 * int(np.prod(shape))
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    values = (normal(0, 1 << 20, scale=0.02).view(np.uint32) >> np.uint32(16)).astype(np.uint16).tobytes()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for begin in range(0, end, len(values)):
+            file.write(values[: end - begin])
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell the peak")
+@pytest.mark.parametrize("dtype", ["auto", "int4g32"])
+def test_the_peak_of_memory_is_that_of_the_packed_weights(large_folder: Path, dtype: str) -> None:
+    """And of the largest tensor, and 300 MB; with the file's pages kept, or tied embeddings twice, it would be more."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(large_folder), dtype], capture_output=True, text=True, check=True
+    )
+    packed, peak = map(int, done.stdout.split())
+    largest = 2 * LARGE["vocab_size"] * LARGE["hidden_size"]
+    print(f"{dtype}: {packed / 1e6:.0f} MB of packed weights, {peak / 1e6:.0f} MB at most")
+    assert packed < 1.1 * {"auto": 1, "int4g32": 0.35}[dtype] * (large_folder / "model.safetensors").stat().st_size
+    assert peak < packed + largest + 300e6
