@@ -98,8 +98,8 @@ class CompiledExecutor:
         """Forget the tokens from `length` on."""
         if not 0 <= length <= sequence.length:
             raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}.")
-        sequence.length = length
         self._blocks.release(sequence, length)
+        sequence.length = length
 
     def free_sequence(self, sequence: CachedSequence) -> None:
         """Give the sequence's blocks back."""
