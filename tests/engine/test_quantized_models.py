@@ -33,7 +33,7 @@ MIXES: dict[str, dict[str, WeightScheme]] = {
     "int4 groups": {"Linear": ASYMMETRIC},
     "int8 rows": {"Linear": ROWS},
     # q, k and v, and gate and up, are then read side by side in different formats; o is not quantized.
-    "all kinds": {"re:.*[qv]_proj": ASYMMETRIC, "re:.*up_proj": WeightScheme(4, 128), "Linear": ROWS},
+    "all kinds": {"re:.*([qv]|up)_proj": ASYMMETRIC, "Linear": ROWS},
 }
 
 

@@ -16,8 +16,7 @@ from tests.kernels.integer_runs import looked_up, packed_product
 from tests.kernels.kernel_runs import run
 from tests.quantized_folders import dequantized
 
-TYPES = ["int4g32z_bfloat16", "int4g256z_float16", "int4z_float32", "int8g64z_float32", "int8z_bfloat16",
-         "int4g128_bfloat16", "int8_float32"]  # fmt: skip
+TYPES = ["int4g32z_bfloat16", "int4z_float32", "int8g256z_float16", "int8z_bfloat16", "int8_float32"]
 each_type = pytest.mark.parametrize("dtype", TYPES)
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 TOKENS = [1, 2, 3, 6, 15, 16, 17, 33, 97]

@@ -1,0 +1,41 @@
+"""Committed folders of the compressed-tensors package: its dequantized weights, and transformers' logits on them."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftllm_nb.checkpoint import open_checkpoint
+from ftllm_nb.engine.executor import SequenceStep
+from tests.engine.test_quantized_models import divergences
+from tests.executors import open_executor
+from tests.golden.compressed_folders import FOLDER
+
+FOLDERS = sorted(FOLDER.iterdir())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_weights_are_the_packages_bit_for_bit(folder: Path) -> None:
+    with np.load(folder / "expected.npz") as expected, open_checkpoint(folder) as checkpoint:
+        names = expected["names"].tolist()
+        assert set(names) == {name for name, info in checkpoint.tensors.items() if info.dtype.startswith("int")}
+        for name, checksum in zip(names, expected["checksums"].tolist(), strict=True):
+            assert zlib.crc32(checkpoint.read(name).tobytes()) == checksum, name
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_logits_are_those_of_transformers(folder: Path) -> None:
+    """To 1e-4 on the references; the compiled engine rounds activations to int8."""
+    with np.load(folder / "expected.npz") as archive:
+        tokens, expected = archive["tokens"], archive["logits"]
+    found = {}
+    for engine in ("reference", "compiled"):
+        with open_executor(engine, folder) as executor:
+            sequence = executor.new_sequence()
+            steps = ([SequenceStep(sequence, token)] for token in np.split(tokens, len(tokens)))
+            found[engine] = np.concatenate([executor.run(step).copy() for step in steps])
+    np.testing.assert_allclose(found["reference"], expected, rtol=0, atol=1e-4)
+    assert divergences(expected, found["compiled"]).mean() < 5e-3
