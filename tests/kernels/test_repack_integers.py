@@ -126,6 +126,19 @@ def test_a_token_gives_the_same_bits_in_any_company(dtype: str) -> None:
         np.testing.assert_array_equal(few, together[-count:])
 
 
+def test_groups_that_are_no_power_of_two() -> None:
+    """Of more columns than are gone through at once, which they do not divide."""
+    format, columns = format_of_stored("int4g96z_float16"), 96 * 13
+    matrix = drawn(format, 70, columns, 1)
+    matrix = QuantizedMatrix(matrix.steps, np.ones_like(matrix.scales), matrix.zero_points)
+    packed, _ = repacked(format, matrix, packs=True)
+    for tokens in (1, 40):
+        x = whole_activations(format, tokens, columns, 1)
+        expected = x.astype(np.int64) @ dequantized(matrix).astype(np.int64).T
+        got = packed_product(format, x, packed, 70, np.zeros(70, np.float32))
+        np.testing.assert_array_equal(got.astype(np.int64), expected)
+
+
 @each_type
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_scale_that_is_no_number_is_a_fault(dtype: str, value: float) -> None:

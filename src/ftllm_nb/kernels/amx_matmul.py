@@ -6,7 +6,16 @@ from typing import Any
 
 import numba
 
-from ftllm_nb.kernels.amx_tile import SCRATCH_BYTES, STEP_COLUMNS, TOKENS, amx_tile, configure, release, unpack_vector
+from ftllm_nb.kernels.amx_tile import (
+    SCRATCH_BYTES,
+    STEP_COLUMNS,
+    TOKENS,
+    amx_tile,
+    configure,
+    release,
+    step_columns,
+    unpack_vector,
+)
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.memory import fetch_line
@@ -31,8 +40,8 @@ _PANEL_BLOCKS = 4
 _RANGE_TOKENS = 128
 """Tokens of a chunk, a multiple of 16: they share the unpacking of weights."""
 _SLAB_COLUMNS = 1024
-"""Columns, whole groups, that all of a chunk goes through before the next ones: so many of a tile of tokens and of a
-block of weights stay in the first cache together."""
+"""About so many columns, whole groups, all of a chunk goes through before the next ones: so many of a tile of tokens
+and of a block of weights stay in the first cache together."""
 
 
 def amx_scratch_bytes(columns: int) -> int:
@@ -45,7 +54,8 @@ def amx_linear_by(
 ) -> Kernel:
     """out = x · wᵀ + bias. `multiply`, which `tiled` made, takes the tokens that fill no tile."""
     few_tokens = linear_chunks(multiply)
-    tile_columns = min(group or STEP_COLUMNS, STEP_COLUMNS)
+    tile_columns = step_columns(group)
+    slab_columns = max(1, _SLAB_COLUMNS // group) * group if group else 0
     spread_out, scales_size = 8 // bits, 16 * WEIGHT_BYTES[scale_kind]
 
     @numba.njit
@@ -70,7 +80,7 @@ def amx_linear_by(
         zeros = scales + groups * scales_size
         x = argument(row, LINEAR_INPUT) + first * x_stride
         out = argument(row, LINEAR_OUTPUT) + first * out_stride + first_block * 64
-        slab = _SLAB_COLUMNS if group else columns
+        slab = min(slab_columns, columns) if group else columns
         stride = 16 * (slab + STEP_COLUMNS)
         for begin in range(0, columns, slab):
             size = min(slab, columns - begin)

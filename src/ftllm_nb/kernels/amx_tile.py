@@ -49,6 +49,11 @@ _VALUES, _WEIGHTS = (4, 5), (6, 7)
 _V_BYTES = ir.VectorType(I8, 4 * LANES)
 
 
+def step_columns(group: int) -> int:
+    """Columns of each multiplication for groups of so many columns, a multiple of 32, or 0 for all."""
+    return STEP_COLUMNS if group % STEP_COLUMNS == 0 else STEP_COLUMNS // 2
+
+
 @emitted(types.void, types.int64, types.int64)
 def configure(builder, scratch, columns):
     """Shape the tile registers for multiplications of 32 or 64 `columns`."""
@@ -112,7 +117,7 @@ def amx_tile(
     given: `weights`, unpacked; the block's `scales`, and `zeros` where `with_zeros` is 1; `x`: quantized values of the
     first token, and `x_scales`, followed, `all_groups` further on, by starts. `start` and `out` are float32, and may be
     the same. `bits`, `group` (columns of a group, 0 for all), `with_zeros` and `scale_kind` (a code of matmul_tile.py)
-    are constants. The tile registers must be configured for min(group, 64) columns.
+    are constants. The tile registers must be configured for `step_columns(group)` columns.
     """
     constants = (bits, group, with_zeros, scale_kind)
     tile = _Tile(*map(literal, constants))
@@ -193,7 +198,7 @@ class _Tile:
         last = b.sub(self.groups, _i64(1))
         begin = self.times(b.select(b.icmp_signed("<", group, last), group, last), self.group)
         instructions: list[Callable[[], None]] = [lambda: self.tile("zero", number)]
-        for at in range(0, self.group, STEP_COLUMNS):
+        for at in range(0, self.group, step_columns(self.group)):
             instructions += self.multiply(number, b.add(begin, _i64(at)))
         return instructions
 
