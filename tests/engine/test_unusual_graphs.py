@@ -85,6 +85,18 @@ def test_heads_of_any_number_and_size(shape: tuple[int, ...], kv_cache_dtype: st
     assert_alike(build, arrays, {"head_dim": max(2, dim)}, (), long, kv_cache_dtype, within)
 
 
+@pytest.mark.parametrize("activation", ["gelu", "gelu_pytorch_tanh"])
+def test_gelu(activation: str) -> None:
+    """In place; the two forms differ by more than the engines may."""
+
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        self.Gelu(self.data["x"], self.data["x"])
+        end(self)
+
+    assert_alike(build, tensors(), {"hidden_act": activation})
+
+
 def positions(self: ComputeGraph) -> None:
     begin(self)
     self.Embedding(self.data["positionIds"], self.weight["positions.weight"], self.data["p"])

@@ -28,6 +28,7 @@ FASTLLM = {
     "FusedAttention": (
         "q, k, v, curk, curv, original, mask, output, seqLens, scale, maskType=0, unitLen=128"
     ),
+    "Gelu": "input, output",
     "Linear": "input, weight, bias, output",
     "LlamaRotatePosition2D": "input, positionIds, sin, cos, rotaryDim",
     "MulTo": "input0, input1",

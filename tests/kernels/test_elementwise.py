@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.elementwise import add_scaled, copy_runs, gather_rows, multiply, silu, silu_multiply
+from ftllm_nb.kernels.elementwise import (
+    add_scaled,
+    copy_runs,
+    gather_rows,
+    gelu,
+    gelu_tanh,
+    multiply,
+    silu,
+    silu_multiply,
+)
 from ftllm_nb.kernels.step import STEP_ROW_TOKENS, STEP_ROWS, STEP_TOKENS
 from tests.kernels.kernel_runs import UNIT, Doubles, Floats, Rows, run
 
@@ -66,6 +77,37 @@ def test_silu_multiply(tokens: int, size: int, gaps: tuple[int, int, int], seed:
     assert (np.abs(got - expected) <= bound).all()
 
 
+def gelu_in_double(x: Floats) -> Doubles:
+    return np.array([0.5 * value * math.erfc(-value / math.sqrt(2)) for value in x.ravel().tolist()]).reshape(x.shape)
+
+
+@few
+@shapes
+def test_gelu(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    """erfc is within 1.2e-7 of itself; its exponent x² / 2 is rounded, which costs as much again for each unit."""
+    first = drawn(tokens, size, seed)[0] / 10
+    got, expected = combined(gelu, first, first, gaps), gelu_in_double(first)
+    bound = np.abs(expected) * (6e-7 + 2 * UNIT * first.astype(np.float64) ** 2) + 1e-36
+    assert (np.abs(got - expected) <= bound).all()
+
+
+@few
+@shapes
+def test_gelu_with_tanh(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first = drawn(tokens, size, seed)[0] / 10
+    x = first.astype(np.float64)
+    exponent = np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)
+    expected = x / (1 + np.exp(-exponent))
+    bound = np.abs(expected) * UNIT * (SILU_ROUNDINGS + 4 * np.abs(exponent)) + SILU_LOST
+    assert (np.abs(combined(gelu_tanh, first, first, gaps) - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("kernel", [gelu, gelu_tanh])
+def test_gelu_far_out(kernel: Kernel) -> None:
+    x = np.float32([[-3e38, -1e4, -40, -0.0, 0.0, 40, 1e4, 3e38]])
+    np.testing.assert_array_equal(combined(kernel, x, x, (0, 0, 0)), [[0, 0, 0, 0, 0, 40, 1e4, np.float32(3e38)]])
+
+
 @few
 @shapes
 def test_a_scaled_sum_is_rounded_once(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
@@ -85,7 +127,7 @@ def test_a_product_is_the_nearest_float(tokens: int, size: int, gaps: tuple[int,
     np.testing.assert_array_equal(combined(multiply, first, second, gaps), exact.astype(np.float32))
 
 
-@pytest.mark.parametrize("kernel", [silu, silu_multiply, add_scaled, multiply])
+@pytest.mark.parametrize("kernel", [silu, gelu, gelu_tanh, silu_multiply, add_scaled, multiply])
 def test_what_is_no_number_stays_none_and_moves_no_neighbour(kernel: Kernel) -> None:
     first, second = np.full((2, 21), 3, np.float32), np.full((2, 21), 2, np.float32)
     clean = combined(kernel, first, second, (0, 0, 0))

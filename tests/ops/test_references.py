@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.reference_executor import ReferenceCache
-from ftllm_nb.errors import EngineError
+from ftllm_nb.errors import EngineError, GraphError
 from ftllm_nb.graph.operators import public_operators
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
 from ftllm_nb.ops.base import StepContext
@@ -229,6 +229,35 @@ def test_silu_and_swiglu(numbers: list[float]) -> None:
     assert compute("Silu", input=x)[0, 0] == pytest.approx([silu(v) for v in numbers], rel=1e-5, abs=1e-30)
     expected = [silu(gate) * up for gate, up in zip(numbers[:half], numbers[half:], strict=True)]
     assert compute("Swiglu", input=x)[0, 0] == pytest.approx(expected, rel=1e-5, abs=1e-30)
+
+
+@pytest.mark.parametrize(
+    ("config", "is_tanh"),
+    [
+        ({}, False),
+        ({"hidden_act": "gelu"}, False),
+        ({"hidden_act": "gelu_new"}, True),
+        ({"hidden_act": "gelu_pytorch_tanh"}, True),
+        ({"hidden_act": "gelu", "hidden_activation": "gelu_pytorch_tanh"}, True),
+        ({"hidden_act": "gelu", "hidden_activation": None, "model_type": "gemma"}, True),
+        ({"hidden_act": "gelu", "hidden_activation": None, "model_type": "bert"}, False),
+        ({"hidden_activation": "gelu", "model_type": "gemma2"}, False),
+    ],
+)
+def test_gelu(config: dict[str, Any], is_tanh: bool) -> None:
+    numbers = [-8.0, -3.0, -1.0, -0.1, 0.0, 0.5, 2.0, 9.0]
+    if is_tanh:
+        inner = [math.sqrt(2 / math.pi) * (x + 0.044715 * x**3) for x in numbers]
+        expected = [0.5 * x * (1 + math.tanh(u)) for x, u in zip(numbers, inner, strict=True)]
+    else:
+        expected = [0.5 * x * math.erfc(-x / math.sqrt(2)) for x in numbers]
+    output = compute("Gelu", StepContext(config=config), input=np.float32([[numbers]]))
+    assert output[0, 0] == pytest.approx(expected, rel=1e-6, abs=1e-7)
+
+
+def test_gelu_of_a_config_that_names_another_activation() -> None:
+    with pytest.raises(GraphError, match="activation is 'silu': known are gelu"):
+        compute("Gelu", StepContext(config={"hidden_act": "silu"}), input=np.float32([[[1]]]))
 
 
 def test_silu_of_extremes_is_finite() -> None:

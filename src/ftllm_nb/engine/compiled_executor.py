@@ -112,7 +112,7 @@ class CompiledExecutor:
             self._blocks.reserve(step.sequence, step.sequence.length + len(step.token_ids))
         needs = self._program.needs
         plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
-        context = StepContext(wants_logits=tuple(step.wants_logits for step in steps))
+        context = StepContext(tuple(step.wants_logits for step in steps), config=self._graph.config)
         for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
                 self._evaluate(segment, plan, context)

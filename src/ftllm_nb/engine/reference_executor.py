@@ -196,7 +196,7 @@ class ReferenceExecutor:
 
     def _evaluate(self, steps: list[SequenceStep]) -> Floats:
         """Walk the nodes in order; a value is dropped after its last reader."""
-        context = StepContext(wants_logits=tuple(step.wants_logits for step in steps))
+        context = StepContext(tuple(step.wants_logits for step in steps), config=self.graph.config)
         values: dict[Value, Any] = {**self._weights, **self._inputs(steps)}
         readers = Counter(value for node in self.graph.nodes for value in node.inputs.values())
         for node in self.graph.nodes:

@@ -108,6 +108,7 @@ class _Lowering:
         max_tokens: int,
     ) -> None:
         self.graph = graph
+        self.config = graph.config
         self.format_of = format_of
         self.caches = caches
         self.spans = plan_storage(graph, max_tokens)

@@ -39,6 +39,10 @@ class Operators:
         [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0: causal, 2: a
         token sees all that is cached. The layer is the first integer in the cache's name; unitLen: a hint.
         """
+    def Gelu(self, input: DataReference, output: DataReference) -> None:
+        """input · Φ(input), with Φ the normal distribution; the config's hidden_activation, else its hidden_act, says in
+        which form. `output` may be `input`.
+        """
     def Linear(self, input: DataReference, weight: WeightReference, bias: WeightReference | None, output: DataReference) -> None:
         """input · weightᵀ + bias: `weight` is [out features, in features], `bias` [out features] or absent."""
     def LlamaRotatePosition2D(self, input: DataReference, positionIds: DataReference, sin: DataReference, cos: DataReference, rotaryDim: int) -> None:

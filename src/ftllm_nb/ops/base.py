@@ -9,7 +9,7 @@ there is one, a tuple if there are several, None if there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Protocol
@@ -101,12 +101,13 @@ class StepContext:
     """What a reference may know about the step beside its arguments.
 
     `wants_logits`: for each sequence, of how many of its last tokens the logits are wanted.
-    `report`: where `Print` writes.
+    `report`: where `Print` writes. `config`: the model's, as build() left it.
     `names`: the user's names of the tensors, by parameter; `where`: the user's file and line.
     """
 
     wants_logits: tuple[int, ...] = (1,)
     report: Callable[[str], None] = _print_line
+    config: Mapping[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     where: str = ""
 

@@ -77,6 +77,10 @@ class CachePlaces:
 class Lowering(Protocol):
     """Memory and rows for one program."""
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The model's config, as build() left it."""
+
     def add(self, kernel: Kernel, *arguments: int | float) -> None:
         """Append a row: addresses and sizes as int, scalars as float."""
 

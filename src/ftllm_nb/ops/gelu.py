@@ -1,0 +1,63 @@
+"""Gelu: the Gaussian error linear unit (Hendrycks and Gimpel, 2016), exact or in its tanh form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.kernels import elementwise
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
+
+_EXACT = ("gelu", "gelu_python")
+_TANH = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate")
+"""The names that transformers has for the two forms."""
+
+
+class Gelu(Operator):
+    """input · Φ(input), with Φ the normal distribution; the config's hidden_activation, else its hidden_act, says in
+    which form. `output` may be `input`."""
+
+    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+
+    @staticmethod
+    def infer(input: TensorType) -> TensorType:
+        require_activation(input, "input")
+        return input
+
+    @staticmethod
+    def reference(step: StepContext, input: Array) -> Array:
+        if is_tanh_form(step.config):
+            inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input.astype(np.float64) ** 3)
+            return np.asarray(0.5 * input * (1 + np.tanh(inner)))
+        return np.asarray(0.5 * input * np.vectorize(math.erfc, otypes=[float])(-input / math.sqrt(2)))
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        source = node.inputs["input"]
+        kernel = elementwise.gelu_tanh if is_tanh_form(lowering.config) else elementwise.gelu
+        lower_each(lowering, kernel, source, source, node.outputs["output"])
+
+
+def is_tanh_form(config: Mapping[str, Any]) -> bool:
+    """Whether the config names the tanh form; a config that names none means the exact one.
+
+    Gemma's first configs say "gelu" and mean the tanh form, as transformers takes them. Raises `GraphError` for other
+    activations.
+    """
+    named = config.get("hidden_activation")
+    if named is None:
+        if str(config.get("model_type", "")).startswith("gemma"):
+            return True
+        named = config.get("hidden_act", "gelu")
+    known = (*_EXACT, *_TANH)
+    if named not in known:
+        raise GraphError(
+            f"the graph has a Gelu, but config.json's activation is {named!r}: known are {', '.join(known)}."
+        )
+    return named in _TANH
