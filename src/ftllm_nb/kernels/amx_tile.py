@@ -28,6 +28,7 @@ from ftllm_nb.kernels.emit import (
     literal,
     load,
     pointer,
+    prefetch,
     splat,
     store,
 )
@@ -156,6 +157,9 @@ class _Tile:
         self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(TOKENS)]
         for token, total in enumerate(self.totals):
             b.store(load(b, b.add(start, self.times(start_stride, token)), V_F32, 4), total)
+        # Lines that are not there when the totals are stored would hold up the products that are stored after them.
+        for token in range(TOKENS):
+            prefetch(b, b.add(out, self.times(out_stride, token)), to_write=True)
         if self.group:
             self.emit_groups()
         else:

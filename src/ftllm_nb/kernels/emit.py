@@ -96,8 +96,8 @@ def function(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.T
     return ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Ask for the cache line at an int64 address, which need not be valid; it will be read once."""
+def prefetch(builder: ir.IRBuilder, address: ir.Value, to_write: bool = False) -> None:
+    """Ask for the cache line at an int64 address, which need not be valid; it will be read once, or written."""
     place = pointer(builder, address, I8)
     fetch = function(builder, "llvm.prefetch.p0", ir.VoidType(), place.type, I32, I32, I32)
-    builder.call(fetch, [place, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+    builder.call(fetch, [place, ir.Constant(I32, int(to_write)), ir.Constant(I32, 3), ir.Constant(I32, 1)])
