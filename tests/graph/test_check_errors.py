@@ -392,6 +392,14 @@ def test_tensors_larger_than_any_memory() -> None:
     assert "which is larger than any memory" in error_of(build)
 
 
+def test_a_norm_whose_eps_is_negative() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        self.RMSNorm(self.data["x"], self.weight["norm.weight"], -1e-6, self.data["x"])  # wrong
+
+    assert "eps must be at least 0, but it is -1e-06" in error_of(build)
+
+
 def test_the_last_tokens_of_two_batches() -> None:
     def build(self: ComputeGraph) -> None:
         begin(self)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.rope import rope_settings
+from ftllm_nb.graph.rope import RopeTables, rope_settings
 
 CONFIG = {"hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 32}
 LLAMA3 = {
@@ -98,6 +98,20 @@ def test_llama3() -> None:
 def test_tables_do_not_depend_on_how_many_positions_are_asked_for() -> None:
     settings = rope_settings(CONFIG)
     np.testing.assert_array_equal(settings.tables(9000)[1][:4100], settings.tables(4100)[1])
+
+
+def test_rows_are_made_as_far_as_they_are_needed() -> None:
+    """Of a context of a hundred million positions, too: what nobody needs takes no memory."""
+    settings = rope_settings(CONFIG)
+    tables = RopeTables(settings, 10**8)
+    for positions in (1, 40, 5000, 9000, 100):
+        tables.fill(positions)
+        sin, cos = settings.tables(positions)
+        np.testing.assert_array_equal(tables.sin[:positions], sin)
+        np.testing.assert_array_equal(tables.cos[:positions], cos)
+    small = RopeTables(settings, 50)
+    small.fill(50)
+    np.testing.assert_array_equal(small.cos, settings.tables(50)[1])
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ class CompiledExecutor:
         check_steps(steps, self._known_ids, self.max_positions, self.max_step_tokens)
         for step in steps:
             self._blocks.reserve(step.sequence, step.sequence.length + len(step.token_ids))
+        if self._program.tables is not None:
+            self._program.tables.fill(max(step.sequence.length + len(step.token_ids) for step in steps))
         needs = self._program.needs
         plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
         context = StepContext(tuple(step.wants_logits for step in steps), config=self._graph.config)
@@ -179,7 +181,8 @@ class CompiledExecutor:
             "inputIds": plan.token_ids[None],
             "positionIds": plan.positions[None],
             "seqLens": plan.seq_lens,
-            **self._program.tables,
+            "sin": getattr(self._program.tables, "sin", None),
+            "cos": getattr(self._program.tables, "cos", None),
         }.get(value.name, np.empty(0, np.float32))
 
     def _view(self, value: Value, plan: StepPlan) -> Floats:

@@ -23,7 +23,9 @@ from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
+from ftllm_nb.ops.llama_rotate_position_2d import LlamaRotatePosition2D
 
 Floats = NDArray[np.float32]
 
@@ -234,20 +236,26 @@ class ReferenceExecutor:
             "atype": _MARKER,
         }
         if self._tables is not None:
-            arrays["sin"], arrays["cos"] = self._tables
+            self._tables.fill(1 + max(int(each[-1]) for each in positions))
+            arrays["sin"], arrays["cos"] = self._tables.sin, self._tables.cos
         return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
 
 
-def _rope_tables(graph: CheckedGraph) -> tuple[Floats, Floats] | None:
+def _rope_tables(graph: CheckedGraph) -> RopeTables | None:
     if graph.rope is None:
         return None
     try:
-        return graph.rope.tables(graph.max_positions)
+        tables = RopeTables(graph.rope, graph.max_positions)
     except MemoryError:
         raise EngineError(
             f"no memory for sin and cos of {graph.max_positions} positions; lower max_position_embeddings in "
             "config.json."
         ) from None
+    inputs = {graph.inputs.get(name) for name in ("sin", "cos")}
+    others = (node for node in graph.nodes if node.operator is not LlamaRotatePosition2D)
+    if any(not inputs.isdisjoint(node.inputs.values()) for node in others):  # who knows which rows they read
+        tables.fill(graph.max_positions)
+    return tables
 
 
 def _cached_values(graph: CheckedGraph) -> list[Value]:

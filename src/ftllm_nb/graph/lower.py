@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ftllm_nb.errors import EngineError, GraphError
 from ftllm_nb.graph.inputs import is_cache
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
+from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.graph.storage import plan_storage, rows_symbol
 from ftllm_nb.graph.types import Symbol, format_shape
 from ftllm_nb.kernels.compile import Kernel
@@ -66,7 +67,8 @@ class Needs:
 class Program:
     """A lowered graph. `segments`: int64 [rows, ROW_FIELDS] tables, and nodes to evaluate on the host.
 
-    `labels`: of each segment's rows. `memory` keeps alive what the rows point to.
+    `labels`: of each segment's rows. `tables`: to be filled as far as a step's positions go. `memory` keeps alive what
+    the rows point to.
     """
 
     segments: list[NDArray[np.int64] | Node]
@@ -76,7 +78,7 @@ class Program:
     weights: list[WeightPart]
     vectors: list[VectorPart]
     needs: Needs
-    tables: dict[str, NDArray[np.float32]]
+    tables: RopeTables | None
     memory: list[NDArray[np.uint8]]
     arena: NDArray[np.uint8]
 
@@ -120,7 +122,7 @@ class _Lowering:
         self.node: Node | None = None
         self.packed: dict[tuple[Value, ...], PackedWeight] = {}
         self.loaded_vectors: dict[tuple[Value | int, ...], int] = {}
-        self.program = Program([], [], [], {}, [], [], Needs(), {}, self.memory, self.arena)
+        self.program = Program([], [], [], {}, [], [], Needs(), None, self.memory, self.arena)
 
     def run(self) -> Program:
         """Lower node by node."""
@@ -139,6 +141,8 @@ class _Lowering:
                         )
                     elif value.kind == "input" and value.name in ("sin", "cos"):
                         self.rope_table(value)
+                        assert self.program.tables is not None
+                        self.program.tables.fill(self.graph.max_positions)  # who knows which rows are read
             else:
                 self._lower(node)
         self._end_table()
@@ -222,20 +226,19 @@ class _Lowering:
 
     def rope_table(self, tensor: Value) -> int:
         """The table `sin` or `cos`, made when it is first asked for."""
-        tables = self.program.tables
         rope = self.graph.rope
         if tensor.kind != "input" or rope is None:
             raise self._error(f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.')
-        if not tables:
+        if self.program.tables is None:
             positions = self.graph.max_positions
             try:
-                tables["sin"], tables["cos"] = rope.tables(positions)
+                self.program.tables = RopeTables(rope, positions)
             except MemoryError:
                 raise self._error(
                     f"takes sin and cos of {positions} positions, for which there is no memory; lower "
                     "max_position_embeddings in config.json."
                 ) from None
-        return int(tables[tensor.name].ctypes.data)
+        return int(getattr(self.program.tables, tensor.name).ctypes.data)
 
     def limit_ids(self, tensor: Value, rows: int) -> None:
         """Remember the smallest table that an input's values index."""

@@ -48,20 +48,11 @@ class RopeSettings:
 
     def tables(self, positions: int) -> tuple[Floats, Floats]:
         """sin and cos of the first `positions` positions, float32 [positions, angles] each. Raises MemoryError."""
-        try:
-            sin = np.empty((positions, self.angles), np.float32)
-        except ValueError as error:  # more than any address can name
-            raise MemoryError(str(error)) from error
-        cos = np.empty_like(sin)
-        for first in range(0, positions, _ROWS_AT_ONCE):
-            rows = slice(first, min(first + _ROWS_AT_ONCE, positions))
-            position = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
-            angle = position * self._frequencies(rows)
-            np.sin(angle, out=sin[rows])
-            np.cos(angle, out=cos[rows])
-        return sin, cos
+        tables = RopeTables(self, positions)
+        tables.fill(positions)
+        return tables.sin, tables.cos
 
-    def _frequencies(self, rows: slice) -> Floats:
+    def frequencies(self, rows: slice) -> Floats:
         """Radians a position: float32 [angles], or [rows, angles] where they depend on the position."""
         if self.kind == _LINEAR:
             return inverse_frequencies(self.base, self.dim) / np.float32(self.numbers["factor"])
@@ -90,6 +81,32 @@ class RopeSettings:
         between = (1 - smooth) * frequencies / factor + smooth * frequencies
         scaled = np.where(wavelengths > original / low, frequencies / factor, between)
         return np.asarray(np.where(wavelengths < original / high, frequencies, scaled), np.float32)
+
+
+class RopeTables:
+    """The inputs `sin` and `cos`: float32 [positions, angles] each, made as far as they are needed.
+
+    Rows that nobody needed take no memory: most contexts stay far below what a model allows. Raises MemoryError.
+    """
+
+    def __init__(self, settings: RopeSettings, positions: int) -> None:
+        self._settings = settings
+        self._filled = 0
+        try:
+            self.sin = np.empty((positions, settings.angles), np.float32)
+        except ValueError as error:  # more than any address can name
+            raise MemoryError(str(error)) from error
+        self.cos = np.empty_like(self.sin)
+
+    def fill(self, positions: int) -> None:
+        """Make the rows below `positions` right, if they are not yet."""
+        while self._filled < positions:
+            rows = slice(self._filled, min(self._filled + _ROWS_AT_ONCE, len(self.sin)))
+            position = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+            angle = position * self._settings.frequencies(rows)
+            np.sin(angle, out=self.sin[rows])
+            np.cos(angle, out=self.cos[rows])
+            self._filled = rows.stop
 
 
 def inverse_frequencies(base: float | Floats, dim: int) -> Floats:

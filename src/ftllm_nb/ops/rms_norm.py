@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftllm_nb.graph.types import TensorType
+from ftllm_nb.graph.types import ShapeError, TensorType
 from ftllm_nb.kernels.elementwise import rms_norm
 from ftllm_nb.ops.base import (
     Array,
@@ -31,6 +31,8 @@ class RMSNorm(Operator):
     @staticmethod
     def infer(input: TensorType, weight: TensorType, eps: float) -> TensorType:
         require_activation(input, "input")
+        if eps < 0:
+            raise ShapeError(f"eps must be at least 0, but it is {eps:g}")
         require_vector(weight, "weight", input.size(-1))
         return input
 
