@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
+import pexpect
 import pytest
 
 from ftllm_nb.cli import build_parser, main
@@ -31,6 +34,7 @@ def test_bash_completes_commands_flags_and_values() -> None:
     assert completed("ftllm-nb", "chat", "--engine", "") == ["compiled", "reference"]
     assert completed("ftllm-nb", "bench", "--n_g") == ["--n_gen"]
     assert completed("ftllm-nb", "completion", "z") == ["zsh"]
+    assert completed("ftllm-nb", "run", "--temp") == ["--temperature"]
     # Nothing is offered for a free value, so that bash completes file names.
     assert completed("ftllm-nb", "chat", "--custom", "x") == []
 
@@ -52,6 +56,31 @@ def test_shells_that_are_installed_accept_their_script(shell: str) -> None:
         pytest.skip(f"{shell} is not installed")
     script = {"zsh": zsh, "fish": fish}[shell](PARSER)
     subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
+    lines = ["ftllm-nb ch", "ftllm-nb chat --temp", "ftllm-nb run --engine ", "ftllm-nb chat -t "]
+    asked = "; echo; ".join(f"complete -C {shlex.quote(line)}" for line in lines)
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    command = ["fish", "-c", f"{fish(PARSER)}\n{asked}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
+    offered = [[line.split("\t")[0] for line in part.splitlines()] for part in done.stdout.split("\n\n")]
+    assert offered == [["chat"], ["--temperature"], ["compiled", "reference"], []]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_commands_flags_and_values(tmp_path: Path) -> None:
+    script = tmp_path / "completion.zsh"
+    script.write_text(f"autoload -U compinit; compinit -u -D\n{zsh(PARSER)}\n")
+    shell = pexpect.spawn("zsh", ["-f", "-i"], encoding="utf-8", timeout=30, env={**os.environ, "TERM": "dumb"})
+    shell.send(f"source {script}; echo rea''dy\r")
+    shell.expect("ready\r\n")
+    for typed, completed_as in (("ch", "chat "), ("chat --temp", "--temperature "), ("run --engine c", "compiled ")):
+        shell.send(f"ftllm-nb {typed}\t")
+        shell.expect_exact(completed_as)
+        shell.send("\x15")
+    shell.close(force=True)
 
 
 def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:

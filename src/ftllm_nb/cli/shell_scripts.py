@@ -49,15 +49,19 @@ def positional_choices(command: argparse.ArgumentParser) -> tuple[str, ...]:
     )
 
 
-def names(parser: CommandParser) -> dict[str, argparse.ArgumentParser]:
-    """Commands by name."""
-    return dict(parser.commands)
+def spellings(parser: CommandParser) -> dict[str, list[str]]:
+    """By each command's name, what it may be called: the name, then its aliases."""
+    known = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return {
+        name: [name, *(alias for alias, each in known.items() if each is command and alias != name)]
+        for name, command in parser.commands.items()
+    }
 
 
 def bash(parser: CommandParser) -> str:
     """The script for bash."""
     cases = []
-    for name, command in names(parser).items():
+    for name, command in parser.commands.items():
         words = " ".join(spelling for flag in flags(command) for spelling in flag.spellings)
         values = "".join(
             f"        {'|'.join(flag.spellings)}) {bash_words(flag.choices)}return ;;\n"
@@ -66,7 +70,7 @@ def bash(parser: CommandParser) -> str:
         )
         positional = " ".join(positional_choices(command))
         cases.append(
-            f"    {name})\n      case \"$before\" in\n{values}      esac\n"
+            f"    {'|'.join(spellings(parser)[name])})\n      case \"$before\" in\n{values}      esac\n"
             f"      if [[ $word == -* ]]; then COMPREPLY=($(compgen -W '{words}' -- \"$word\"))\n"
             f"      else COMPREPLY=($(compgen -W '{positional}' -- \"$word\")); fi ;;\n"
         )
@@ -75,7 +79,7 @@ def bash(parser: CommandParser) -> str:
         '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"\n'
         "  COMPREPLY=()\n"
         "  if ((COMP_CWORD == 1)); then\n"
-        f"    COMPREPLY=($(compgen -W '{' '.join(names(parser))} --help --version' -- \"$word\")); return\n  fi\n"
+        f"    COMPREPLY=($(compgen -W '{' '.join(parser.commands)} --help --version' -- \"$word\")); return\n  fi\n"
         f'  case "${{COMP_WORDS[1]}}" in\n{"".join(cases)}  esac\n}}\n'
         f"complete -o default -F _ftllm_nb {PROGRAM}"
     )
@@ -89,7 +93,7 @@ def bash_words(words: tuple[str, ...]) -> str:
 def zsh(parser: CommandParser) -> str:
     """The script for zsh."""
     cases = []
-    for name, command in names(parser).items():
+    for name, command in parser.commands.items():
         specifications = []
         for flag in flags(command):
             value = ""
@@ -99,14 +103,15 @@ def zsh(parser: CommandParser) -> str:
             specifications += [f"'{spelling}[{flag.help}]{value}'" for spelling in flag.spellings]
         words = positional_choices(command)
         specifications.append(f"'*:argument:({' '.join(words)})'" if words else "'*:model:_files'")
-        cases.append(f"    {name}) _arguments {' '.join(specifications)} ;;\n")
-    described = " ".join(f"'{name}:{first_words(summary(command))}'" for name, command in names(parser).items())
+        cases.append(f"    {'|'.join(spellings(parser)[name])}) _arguments {' '.join(specifications)} ;;\n")
+    described = " ".join(f"'{name}:{first_words(summary(command))}'" for name, command in parser.commands.items())
     return (
         f"#compdef {PROGRAM}\n_ftllm_nb() {{\n"
         f"  if ((CURRENT == 2)); then\n    local -a commands=({described})\n"
         "    _describe command commands; return\n  fi\n"
         "  local name=$words[2]\n  shift words; ((CURRENT--))\n"
         f"  case $name in\n{''.join(cases)}  esac\n}}\n"
+        "(( $+functions[compdef] )) || { autoload -U compinit; compinit }\n"
         f"compdef _ftllm_nb {PROGRAM}"
     )
 
@@ -114,17 +119,19 @@ def zsh(parser: CommandParser) -> str:
 def fish(parser: CommandParser) -> str:
     """The script for fish."""
     lines = [f"# completion of {PROGRAM} in fish"]
-    for name, command in names(parser).items():
+    for name, command in parser.commands.items():
         lines.append(
             f"complete -c {PROGRAM} -n __fish_use_subcommand -f -a {name} -d '{first_words(summary(command))}'"
         )
-        condition = f"-n '__fish_seen_subcommand_from {name}'"
+        condition = f"-n '__fish_seen_subcommand_from {' '.join(spellings(parser)[name])}'"
         words = positional_choices(command)
         if words:
             lines.append(f"complete -c {PROGRAM} {condition} -f -a '{' '.join(words)}'")
         for flag in flags(command):
             spelt = " ".join(f"-l {each[2:]}" if each.startswith("--") else f"-s {each[1:]}" for each in flag.spellings)
-            value = f" -x -a '{' '.join(flag.choices)}'" if flag.choices else " -r" if flag.takes_value else ""
+            value = ""
+            if flag.takes_value:
+                value = f" -x -a '{' '.join(flag.choices)}'" if flag.choices else " -r" if flag.takes_path else " -x"
             lines.append(f"complete -c {PROGRAM} {condition} {spelt}{value} -d '{flag.help}'")
     return "\n".join(lines)
 
