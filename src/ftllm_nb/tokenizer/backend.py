@@ -21,6 +21,10 @@ class Backend(Protocol):
     named_tokens: dict[str, str]
     """The tokens that play a role, such as "eos_token", by role."""
 
+    cuts_at_added_tokens: bool
+    """Whether what stands between added tokens is encoded by itself, so that ids before one never depend on what
+    follows it."""
+
     unknown_id: int | None
     """The id for characters that the vocabulary can spell neither by tokens nor by bytes."""
 

@@ -21,6 +21,7 @@ from ftllm_nb.tokenizer.chat_template import (
 from ftllm_nb.tokenizer.control_tokens import template_control_spans
 from ftllm_nb.tokenizer.end_tokens import end_token_ids
 from ftllm_nb.tokenizer.formats import tokenizer_formats
+from ftllm_nb.tokenizer.known_beginning import KnownBeginning
 from ftllm_nb.tokenizer.messages import checked_messages, plain_data, text_content, without_surrogates
 from ftllm_nb.tokenizer.prompt_pieces import PromptPieces
 from ftllm_nb.tokenizer.settings import read_settings
@@ -99,6 +100,7 @@ class Tokenizer:
     def prompt_pieces(self, pieces: PromptPieces | None) -> None:
         self._prompt_pieces = pieces
         self._control: _ControlTokens | None = None
+        self._known = KnownBeginning()
 
     @property
     def has_chat_format(self) -> bool:
@@ -241,13 +243,19 @@ class Tokenizer:
         control = self._control_tokens()
         control_ids = frozenset(control.ids.values())
         if len(spans) == sum(1 for _ in control.pattern.finditer(text)):
-            ids = self._backend.encode(text, add_special_tokens=False)
+            if self._backend.cuts_at_added_tokens:
+                ids = self._known.encode(text, spans, self._encode_all, control_ids - {self._backend.unknown_id})
+            else:
+                ids = self._encode_all(text)
             # The normalizer or the vocabulary may find control tokens in other spellings than the plain one.
             unknown_id = self._backend.unknown_id
             expected = iter([span.token_id for span in spans])
             if all(one in expected for one in ids if one in control_ids and one != unknown_id):
                 return ids
         return self._backend.encode_with_control(text, spans, control_ids)
+
+    def _encode_all(self, text: str) -> list[int]:
+        return self._backend.encode(text, add_special_tokens=False)
 
     def _control_tokens(self) -> _ControlTokens:
         """The tokens that a message's text must not become.

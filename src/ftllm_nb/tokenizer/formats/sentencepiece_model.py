@@ -135,6 +135,7 @@ class SentencePieceBackend:
         self._rules = rules
         self._pieces = [text for text, _ in pieces]
         self._id_of = {text: token_id for token_id, (text, _) in enumerate(pieces)}
+        self.cuts_at_added_tokens = False  # symbols of the vocabulary are found in the same pass as its pieces
         self.unknown_id = library.unk_id() if library.unk_id() >= 0 else None
         self._settings = settings
         self.named_tokens = self._default_names() | {

@@ -72,6 +72,7 @@ class TokenizerJsonBackend:
             token_id: _from_library(token) for token_id, token in library.get_added_tokens_decoder().items()
         }
         self.named_tokens = {role: token.content for role, token in settings.named.items()}
+        self.cuts_at_added_tokens = True
         self.unknown_id = _unknown_id(library)
         # Not the number of tokens: a vocabulary may leave ids out.
         self.vocab_size = max(library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
