@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def test_profile_accounts_for_the_whole_step(tmp_path: Path, capsys: pytest.Capt
     linear = next(share for share in decode["by_operator"] if share["name"] == "Linear 768 × 256 int8")
     assert linear["rate"].endswith("GB/s")
     assert linear["limit"].endswith("of read")
+    attention = next(share for share in prefill["by_operator"] if share["name"] == "RotaryAttention")
+    config = json.loads((files("ftllm_nb") / "demo" / "config.json").read_text())
+    operations = 2 * 2 * config["hidden_size"] * config["num_hidden_layers"] * sum(range(1, 21))
+    rate, unit = attention["rate"].split()
+    assert unit == "GFLOP/s" and float(rate) == pytest.approx(operations / attention["seconds"] / 1e9, rel=0.2, abs=0.1)
+    assert attention["limit"].endswith("of fma")
     assert len(ElementTree.parse(picture).getroot()) > len(prefill["by_operator"])
 
 

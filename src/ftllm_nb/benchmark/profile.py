@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftllm_nb.benchmark.limits import MachineLimits, measure_limits
-from ftllm_nb.benchmark.speed_test import SpeedTest
+from ftllm_nb.benchmark.speed_test import DECODE_PROMPT_TOKENS, SpeedTest
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import Executor, SequenceStep
@@ -57,7 +57,7 @@ def profile_test(
     """Profile one step of a test: a decode step, or the prefill of at most `max_step_tokens` tokens."""
     random = np.random.default_rng(seed)
     tokens = 1 if test.is_decode else min(test.tokens, executor.max_step_tokens)
-    depth = test.depth + (16 if test.is_decode else 0)
+    depth = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0)
     sequences = [executor.new_sequence() for _ in range(test.batch)]
     for sequence in sequences:
         for begin in range(0, depth, executor.max_step_tokens):
@@ -140,6 +140,14 @@ def _operator_share(
     seconds = sum(each for _, each in rows)
     share = Share(name, len(rows), seconds, seconds / whole)
     label = rows[0][0]
+    if label.attended:
+        # A multiplication and an addition for each feature of each earlier position and of the token's own.
+        before, each = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0), tokens // test.batch
+        positions = test.batch * (each * before + each * (each + 1) // 2)
+        layers = len({label.layer for label, _ in rows})
+        rate = 2 * label.attended * positions * layers / seconds / 1e9
+        of_limit = f"{rate / limits.fma_gflop_per_s:.1%} of fma"
+        return dataclasses.replace(share, rate=f"{rate:.1f} GFLOP/s", limit=of_limit)
     if not label.operator.startswith("Linear"):
         return share
     sizes = [(weight.type.size(0), weight.type.size(1)) for weight in label.weights]

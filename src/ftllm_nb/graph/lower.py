@@ -46,11 +46,15 @@ class VectorPart:
 
 @dataclass(frozen=True)
 class RowLabel:
-    """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all)."""
+    """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all).
+
+    `attended`: of attention, the features of all query heads and of their results.
+    """
 
     operator: str
     weights: tuple[Value, ...]
     layer: int | None
+    attended: int = 0
 
 
 @dataclass
@@ -286,4 +290,6 @@ def _label(node: Node) -> RowLabel:
     numbers = (re.search(r"(?<![A-Za-z0-9])\d+", value.name) for value in values)
     layer = next((int(number[0]) for number in numbers if number is not None), None)
     matrices = tuple(value for value in values if value.kind == "weight" and value.type.rank == 2)
-    return RowLabel(node.operator.name, matrices, layer)
+    query, value = node.inputs.get("q"), node.inputs.get("curv")
+    attended = 0 if query is None or value is None else query.type.size(2) * (query.type.size(3) + value.type.size(3))
+    return RowLabel(node.operator.name, matrices, layer, attended)
