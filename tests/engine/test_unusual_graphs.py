@@ -15,6 +15,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from tests.engine.two_engines import IDS, KINDS, VOCAB, assert_alike, checked_graph, opened
+from tests.graph.random_graphs import Flatten
 from tests.graph.small_graphs import Build
 from tests.memory_checkpoint import MemoryCheckpoint, normal
 
@@ -83,6 +84,35 @@ def test_heads_of_any_number_and_size(shape: tuple[int, ...], kv_cache_dtype: st
     within = {"float32": 2e-5, "float16": 2e-4, "int8": 5e-3}[kv_cache_dtype]
     arrays = tensors(o=output, **projections)
     assert_alike(build, arrays, {"head_dim": max(2, dim)}, (), long, kv_cache_dtype, within)
+
+
+def test_parts_are_put_together_without_the_host() -> None:
+    """Along the features and along the heads, of tokens and of last tokens; sums and products with constants."""
+
+    def build(self: ComputeGraph) -> None:
+        data = self.data
+        begin(self)
+        self.Split(data["x"], -1, 8, HIDDEN, data["a"])
+        self.Cat(data["a"], data["x"], 2, data["x"])
+        self.ExpandHead(data["x"], 4)
+        self.Repeat(data["x"], 2, 3, data["x"])
+        self.Split(data["x"], 2, 3, 9, data["y"])
+        self.Repeat(data["y"], -1, 2, data["y"])
+        self.Cat(data["y"], data["y"], -2, data["y"])
+        self.Mul(data["y"], 0.5, data["y"])
+        self.SplitLastTokenStates(data["y"], data["seqLens"], data["y"])
+        self.Add(data["y"], -1.5, data["y"])
+        self.Split(data["y"], 2, 5, 6, data["y"])
+        self.Repeat(data["y"], 0, 1, data["y"])
+        self.Flatten(data["y"], data["y"])
+        self.Linear(data["y"], self.weight["wide.weight"], None, data["logits"])
+
+    arrays = tensors(**{"wide.weight": normal(4, VOCAB, 8)})
+    assert_alike(build, arrays, operators=(Flatten,))
+    checkpoint = MemoryCheckpoint({"max_positions": 64}, arrays)
+    with opened(CompiledExecutor, checked_graph(build, checkpoint, (Flatten,)), checkpoint) as executor:
+        segments = executor._program.segments  # type: ignore[attr-defined]
+        assert [isinstance(segment, np.ndarray) for segment in segments] == [True, False, True]
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_pytorch_tanh"])

@@ -207,17 +207,34 @@ def _swiglu(graph: RandomGraph, draw: Draw) -> None:
 
 
 def _join(graph: RandomGraph, draw: Draw) -> None:
-    """Cat along the last axis, kept small; or Repeat."""
+    """Cat or Repeat along the features or the heads, kept small; Add and Mul."""
     first, target = _name(graph, draw), draw(st.sampled_from(NAMES))
     assert first is not None
     shape = graph.shapes[first]
-    if shape[-1] > 30:
+    which = draw(st.sampled_from(["Add", "Mul", "Cat", "Repeat"]))
+    if which in ("Add", "Mul"):
+        graph.call(which, input=first, v=draw(st.sampled_from([0.75, -1.0])), output=target)
+        graph.shapes[target] = shape
         return
-    if draw(st.booleans()):
-        graph.call("Repeat", input=first, axis=-1, repeatTimes=2, output=target)
+    axis = draw(st.integers(2, 1 + len(shape)))
+    before, after = shape[: axis - 2], shape[axis - 1 :]
+    alike = [
+        name for name, other in sorted(graph.shapes.items())
+        if len(other) == len(shape) and other[: axis - 2] == before and other[axis - 1 :] == after
+    ]  # fmt: skip
+    size = shape[axis - 2]
+    if which == "Repeat":
+        times = draw(st.integers(1, 3))
+        graph.call("Repeat", input=first, axis=axis - 2 - len(shape), repeatTimes=times, output=target)
+        size *= times
     else:
-        graph.call("Cat", input0=first, input1=first, axis=-1, output=target)
-    graph.shapes[target] = (*shape[:-1], 2 * shape[-1])
+        second = draw(st.sampled_from(alike))
+        size += graph.shapes[second][axis - 2]
+        graph.call("Cat", input0=first, input1=second, axis=axis, output=target)
+    graph.shapes[target] = (*before, size, *after)
+    if size > 4 and math.prod(graph.shapes[target]) > 100:  # cut it back
+        graph.call("Split", input=target, axis=axis, start=1, end=4, output=target)
+        graph.shapes[target] = (*before, 3, *after)
 
 
 def _expand(graph: RandomGraph, draw: Draw) -> None:
@@ -272,8 +289,8 @@ def _attend(graph: RandomGraph, draw: Draw) -> None:
 
 
 _STEPS = (
-    _project, _project, _norm, _silu, _combine, _residual, _residual, _gate, _gate, _cut, _swiglu, _join, _expand,
-    _rotate, _attend, _attend,
+    _project, _project, _norm, _silu, _combine, _residual, _residual, _gate, _gate, _cut, _swiglu, _join, _join,
+    _expand, _rotate, _attend, _attend,
 )  # fmt: skip
 
 

@@ -10,16 +10,31 @@ import pytest
 
 from ftllm_nb.engine.kv_cache import plan_block
 from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.fuse import fuse
-from ftllm_nb.graph.ir import Node, Value
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.lower import Program, lower
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.elementwise import rms_norm, silu
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.ops.lowering import Lowering
 from ftllm_nb.quant.base import WeightFormat, weight_format
-from tests.graph.small_graphs import CONFIG, HIDDEN, TENSORS, VOCAB, Build, attend, begin, check, end, project
+from tests.graph.small_graphs import (
+    CONFIG,
+    HIDDEN,
+    TENSORS,
+    VOCAB,
+    Build,
+    attend,
+    begin,
+    check,
+    end,
+    graph_class,
+    project,
+)
+from tests.graph.test_operators import Square
 
 MAX_TOKENS = 8
 TIED = {**CONFIG, "tie_word_embeddings": True}
@@ -30,7 +45,11 @@ def as_float32(weight: Value) -> WeightFormat:
 
 
 def lowered(build: Build, config: dict[str, object] = CONFIG, tensors: dict[str, object] = TENSORS) -> Program:
-    graph = fuse(check(build, config, tensors), as_float32)  # type: ignore[arg-type]
+    return lowered_graph(check(build, config, tensors))  # type: ignore[arg-type]
+
+
+def lowered_graph(checked: CheckedGraph) -> Program:
+    graph = fuse(checked, as_float32)
     layout = plan_block(graph.caches, "float32")
     places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
     return lower(graph, as_float32, places, MAX_TOKENS)
@@ -68,9 +87,10 @@ def test_a_graph_that_ends_on_the_host() -> None:
     def build(self: ComputeGraph) -> None:
         begin(self)
         end(self)
-        self.Add(self.data["logits"], 1.0, self.data["logits"])
+        self.Square(self.data["logits"], self.data["logits"])
 
-    program = lowered(build)
+    model = type("Model", (graph_class(build),), {"operators": (Square,)})
+    program = lowered_graph(check_graph(build_graph(model, CONFIG), TENSORS))
     assert isinstance(program.segments[-1], Node) and len(program.segments) == 2
     written = program.segments[-1].outputs["output"]
     assert written in program.places, "the engine reads the logits there"

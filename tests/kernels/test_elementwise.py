@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.elementwise import (
+    add_constant,
     add_scaled,
     copy_runs,
     gather_rows,
     gelu,
     gelu_tanh,
     multiply,
+    scale,
     silu,
     silu_multiply,
 )
@@ -117,6 +119,14 @@ def test_a_scaled_sum_is_rounded_once(tokens: int, size: int, gaps: tuple[int, i
     np.testing.assert_allclose(
         combined(add_scaled, first, second, gaps, alpha), exact, rtol=UNIT * (1 + 2.0**-20), atol=0
     )
+
+
+@few
+@shapes
+def test_sums_and_products_with_a_constant(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first = drawn(tokens, size, seed)[0]
+    for kernel, expected in ((add_constant, first + np.float32(0.37)), (scale, first * np.float32(0.37))):
+        np.testing.assert_array_equal(combined(kernel, first, first, gaps, 0.37), expected)
 
 
 @few

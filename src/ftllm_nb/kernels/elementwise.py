@@ -165,6 +165,16 @@ def _multiply(a, b, alpha):
     return a * b
 
 
+@numba.njit(inline="always")
+def _add_constant(a, b, alpha):
+    return a + alpha
+
+
+@numba.njit(inline="always")
+def _scale(a, b, alpha):
+    return a * alpha
+
+
 silu = _each("silu", _silu)
 """first · sigmoid(first)"""
 gelu = _each("gelu", _gelu)
@@ -177,6 +187,10 @@ add_scaled = _each("add_scaled", _add_scaled)
 """first + alpha · second"""
 multiply = _each("multiply", _multiply)
 """first · second"""
+add_constant = _each("add_constant", _add_constant)
+"""first + alpha"""
+scale = _each("scale", _scale)
+"""first · alpha"""
 
 
 @kernel()

@@ -14,6 +14,7 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_axis,
 )
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_runs
 
 
 class Cat(Operator):
@@ -43,3 +44,11 @@ class Cat(Operator):
     @staticmethod
     def reference(step: StepContext, input0: Array, input1: Array, axis: int) -> Array:
         return np.concatenate([input0, input1], axis)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        first, second, target = node.inputs["input0"], node.inputs["input1"], node.outputs["output"]
+        axis = int(node.attributes["axis"]) % target.type.rank
+        lowering.place(target)  # refuses a second batch
+        lower_runs(lowering, first, target, axis)
+        lower_runs(lowering, second, target, axis, target_start=first.type.size(axis))

@@ -6,12 +6,14 @@ a host step that evaluates its NumPy reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.elementwise import copy_runs
 from ftllm_nb.quant.base import WeightFormat
 
 
@@ -127,8 +129,26 @@ def lower_each(
     lowering: Lowering, kernel: Kernel, first: Tensor, second: Tensor, target: Tensor, alpha: float = 1.0
 ) -> None:
     """A row of one of the kernels in kernels/elementwise.py that combine two tensors feature by feature."""
-    a, b, out = lowering.place(first), lowering.place(second), lowering.place(target)
+    out, a, b = lowering.place(target), lowering.place(first), lowering.place(second)
     lowering.add(
         kernel, a.address, a.stride, b.address, b.stride, out.address, out.stride, features(target),
         lowering.count(first), alpha,
+    )  # fmt: skip
+
+
+def lower_runs(
+    lowering: Lowering, source: Tensor, target: Tensor, axis: int, start: int = 0, target_start: int = 0
+) -> None:
+    """A row that copies a part of an axis to a part of the same axis of another tensor.
+
+    What is copied begins at `start` and `target_start`, and ends with whichever tensor ends first.
+    """
+    read, written = lowering.place(source), lowering.place(target)
+    inner = math.prod(target.type.size(at) for at in range(axis + 1, target.type.rank))
+    outer = math.prod(target.type.size(at) for at in range(2, axis))
+    size = min(source.type.size(axis) - start, target.type.size(axis) - target_start) * inner
+    lowering.add(
+        copy_runs, read.address + 4 * start * inner, read.stride, 4 * source.type.size(axis) * inner,
+        written.address + 4 * target_start * inner, written.stride, 4 * target.type.size(axis) * inner, size, outer,
+        lowering.count(source),
     )  # fmt: skip

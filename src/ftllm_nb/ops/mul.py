@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
+from ftllm_nb.kernels.elementwise import scale
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_floats
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
 class Mul(Operator):
@@ -25,3 +27,8 @@ class Mul(Operator):
     @staticmethod
     def reference(step: StepContext, input: Array, v: float) -> Array:
         return np.asarray(input * np.float32(v))
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        source, target = node.inputs["input"], node.outputs["output"]
+        lower_each(lowering, scale, source, source, target, float(node.attributes["v"]))

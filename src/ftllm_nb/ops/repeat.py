@@ -14,6 +14,7 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_axis,
 )
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_runs
 
 
 class Repeat(Operator):
@@ -37,3 +38,13 @@ class Repeat(Operator):
     @staticmethod
     def reference(step: StepContext, input: Array, axis: int, repeatTimes: int) -> Array:
         return np.concatenate([input] * repeatTimes, axis)
+
+    @classmethod
+    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        source, target = node.inputs["input"], node.outputs["output"]
+        axis = int(node.attributes["axis"]) % target.type.rank
+        lowering.place(target)  # refuses more batches
+        if axis == 0:  # once: a copy
+            axis = 2
+        for start in range(0, target.type.size(axis), source.type.size(axis)):
+            lower_runs(lowering, source, target, axis, target_start=start)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.elementwise import copy_runs
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_axis
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_runs
 
 
 class Split(Operator):
@@ -39,15 +36,7 @@ class Split(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         source, target = node.inputs["input"], node.outputs["output"]
-        shape, axis = source.type.shape, int(node.attributes["axis"]) % source.type.rank
-        first, last = int(node.attributes["start"]), int(node.attributes["end"])
-        inner = math.prod(source.type.size(at) for at in range(max(axis, 2) + 1, len(shape)))
-        size = source.type.size(axis)
+        axis, start = int(node.attributes["axis"]) % source.type.rank, int(node.attributes["start"])
         if axis == 0:  # only the whole first axis passes the shape rule: a copy
-            inner, first, last, size = 1, 0, features(source), features(source)
-        read, written = lowering.place(source), lowering.place(target)
-        lowering.add(
-            copy_runs, read.address + first * inner * 4, read.stride, size * inner * 4, written.address,
-            written.stride, (last - first) * inner * 4, (last - first) * inner,
-            features(source) // (size * inner), lowering.count(source),
-        )  # fmt: skip
+            axis, start = 2, 0
+        lower_runs(lowering, source, target, axis, start)
