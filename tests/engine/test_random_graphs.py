@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ftllm_nb.engine import compiled_executor
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.reference_executor import ReferenceExecutor
+from ftllm_nb.engine.weight_types import WeightTypes
 from tests.engine.two_engines import opened
 from tests.graph.random_graphs import VOCAB, RandomGraph, random_graphs
 
@@ -53,3 +55,29 @@ def test_fusion_changes_no_bit(graph: RandomGraph) -> None:
         patch.setattr(compiled_executor, "fuse", lambda checked, format_of: checked)
         with opened(CompiledExecutor, checked, checkpoint) as compiled:
             np.testing.assert_array_equal(logits(compiled), fused)
+
+
+@settings(examples, max_examples=30)
+@given(
+    random_graphs(),
+    st.sampled_from(["float32", "bfloat16", "int8", "int4g32", "int4g128"]),
+    st.sampled_from(["float32", "float16", "int8"]),
+)
+def test_the_same_bits_on_any_workers_and_in_any_chunks(graph: RandomGraph, dtype: str, kv_cache_dtype: str) -> None:
+    """Beside another sequence, which grows in each step."""
+    checked, checkpoint = graph.checked(), graph.checkpoint()
+    types = WeightTypes(dtype, embedding_dtype=dtype)
+    results = []
+    for threads, chunks in ((1, [30]), (3, [1] * 30), (2, [7, 16, 1, 6])):
+        executor = CompiledExecutor(
+            checked, checkpoint, weight_types=types, kv_cache_dtype=kv_cache_dtype, threads=threads
+        )
+        sequence, other, begin = executor.new_sequence(), executor.new_sequence(), 0
+        for count in chunks:
+            steps = [SequenceStep(other, IDS[:2], False), SequenceStep(sequence, IDS[begin : begin + count])]
+            found = executor.run(steps).copy()
+            begin += count
+        executor.close()
+        results.append(found)
+    for found in results[1:]:
+        np.testing.assert_array_equal(found, results[0])
