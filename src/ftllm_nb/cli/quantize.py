@@ -1,8 +1,8 @@
 """Write a copy of a model with weights of 8 or 4 bits, which ftllm-nb, transformers and vLLM load.
 
 The matrices of the model's Linear layers are quantized; embeddings, the matrix that makes logits and vectors stay as
-they are. The folder appears when it is whole. Where Ctrl-C or a kill stops the work, OUT.partial stays beside it, with
-which --resume goes on; after any other error nothing stays.
+they are. The folder appears when it is whole. Where Ctrl-C, a kill or a disk that cannot be read stops the work,
+OUT.partial stays beside it, with which --resume goes on; after any other error nothing stays.
 """
 
 from __future__ import annotations
