@@ -57,7 +57,7 @@ def test_fusion_changes_no_bit(graph: RandomGraph) -> None:
             np.testing.assert_array_equal(logits(compiled), fused)
 
 
-@settings(examples, max_examples=30)
+@settings(examples, max_examples=15)
 @given(
     random_graphs(),
     st.sampled_from(["float32", "bfloat16", "int8", "int4g32", "int4g128"]),

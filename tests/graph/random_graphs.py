@@ -308,7 +308,11 @@ def _gather(graph: RandomGraph, draw: Draw) -> None:
             graph.call("AddTo", input0="sum", input1="part")
     if not early:
         graph.call("SplitLastTokenStates", input="sum", seqLens="seqLens", output="sum")
-    graph.call("Mul", input="sum", v=1.0, output="logits")
+    if draw(st.booleans()):
+        graph.call("RMSNorm", input="sum", weight=graph.weight(VOCAB, near=1.0), eps=EPS, output="logits")
+    else:
+        graph.call("Mul", input="sum", v=1.0, output="logits")
     if draw(st.booleans()):  # what comes after the logits must leave them alone
         graph.call("Silu", input="sum", output="p")
         graph.call("AddTo", input0="sum", input1="p")
+        graph.call("Linear", input="logits", weight=graph.weight(5, VOCAB), bias="none", output="q")

@@ -141,6 +141,18 @@ def test_the_sum_itself_is_not_what_is_quantized_with_the_norm() -> None:
     assert nodes_of(graph, "Quantize")[1].inputs["input"] is norm.outputs["input0"]
 
 
+def test_logits_stay_numbers_though_only_a_product_reads_them() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        self.SplitLastTokenStates(self.data["x"], self.data["seqLens"], self.data["last"])
+        self.RMSNorm(self.data["last"], self.weight["norm.weight"], 1e-5, self.data["logits"])
+        linear(self, "logits", "gate", "y")
+
+    graph = converted(build, formats(other="int8"))
+    assert operators(graph) == ["Embedding", "SplitLastTokenStates", "RMSNorm", "Quantize", "Linear"]
+    assert graph.logits in nodes_of(graph, "RMSNorm")[0].outputs.values()
+
+
 @pytest.mark.parametrize("name", ["float32", "float16", "bfloat16", "int8", "int8g32", "int4", "int4g32", "int4g128"])
 def test_readers_read_what_their_format_says(name: str) -> None:
     graph = converted(feed_forward, formats(other=name))

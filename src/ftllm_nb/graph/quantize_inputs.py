@@ -49,7 +49,7 @@ def quantize_inputs(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
             nodes.append(made)
         read = {**node.inputs, "input": quantized[source, wanted]}
         nodes.append(Node(node.operator, read, node.outputs, node.attributes, node.call))
-    return dataclasses.replace(graph, nodes=_join_makers(nodes))
+    return dataclasses.replace(graph, nodes=_join_makers(nodes, graph.logits))
 
 
 def _activations(node: Node, format_of: FormatOf) -> ActivationFormat | SplitFormat | None:
@@ -77,8 +77,8 @@ def _convert(reader: Node, source: Value, wanted: ActivationFormat | SplitFormat
     return Node(operator, {"input": source}, outputs, attributes, reader.call)
 
 
-def _join_makers(nodes: list[Node]) -> list[Node]:
-    """Let the makers of values convert them where the float values serve for nothing else."""
+def _join_makers(nodes: list[Node], logits: Value) -> list[Node]:
+    """Let the makers of values convert them where the float values serve for nothing else, not even as logits."""
     readers, makers = readers_of(nodes), makers_of(nodes)
     replaced: dict[Node, Node | None] = {}
     for node in nodes:
@@ -87,7 +87,9 @@ def _join_makers(nodes: list[Node]) -> list[Node]:
         source = node.inputs["input"]
         maker = makers.get(source)
         joined = _JOINED.get((maker.operator, node.operator)) if maker is not None else None
-        if maker is None or joined is None or readers[source] != 1 or maker.outputs["output"] is not source:
+        if maker is None or joined is None or maker.outputs["output"] is not source:
+            continue
+        if readers[source] != 1 or source is logits:
             continue
         outputs = {**maker.outputs, "output": node.outputs["output"]}
         replaced[maker] = Node(joined, maker.inputs, outputs, {**maker.attributes, **node.attributes}, maker.call)
