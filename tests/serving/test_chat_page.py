@@ -31,13 +31,18 @@ KEYED = ServerOptions(title="Ask", api_keys=("first", "sésame"))
 def request(options: ServerOptions, method: str, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
     """The answer of a server whose model is still loading."""
 
+    service = Service(options)
+
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(create_application(Service(options)))
+        transport = httpx.ASGITransport(create_application(service))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1616") as client:
             body = {"messages": [{"role": "user", "content": "x"}]} if method == "POST" else None
             return await client.request(method, path, headers=headers, json=body)
 
-    return asyncio.run(ask())
+    try:
+        return asyncio.run(ask())
+    finally:
+        service.close()
 
 
 def basic(password: str) -> dict[str, str]:
