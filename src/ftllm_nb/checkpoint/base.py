@@ -92,6 +92,10 @@ class Checkpoint(ABC):
         """A quantized matrix as it is stored; `CheckpointError` as for `read`, and where it contradicts itself."""
         raise CheckpointError(f"{self.path} holds no quantized tensor named {shown(name)}.")
 
+    def is_packed(self, name: str) -> bool:
+        """Whether the tensor's bytes, which `read_into` gives, are those that the engine keeps in memory."""
+        return False
+
     @abstractmethod
     def release(self, name: str) -> None:
         """Say that the tensor is not needed soon: its pages leave this process's resident memory.

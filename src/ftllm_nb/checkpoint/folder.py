@@ -14,6 +14,7 @@ from ftllm_nb.checkpoint.base import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors.config import read_config
 from ftllm_nb.checkpoint.config import read_json_object, read_optional_json_object
 from ftllm_nb.checkpoint.files import file_mode, list_folder, shown
+from ftllm_nb.checkpoint.packed import PackedCheckpoint, is_packed
 from ftllm_nb.checkpoint.quantized import QuantizedCheckpoint
 from ftllm_nb.checkpoint.safetensors import SafetensorsFile
 from ftllm_nb.errors import CheckpointError
@@ -111,6 +112,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(_no_config(folder))
     checkpoint = FolderCheckpoint(folder)
     try:
+        if is_packed(checkpoint.config):
+            return PackedCheckpoint(checkpoint)
         quantization = read_config(checkpoint.config, str(folder / "config.json"))
         return checkpoint if quantization is None else QuantizedCheckpoint(checkpoint, quantization)
     except CheckpointError:

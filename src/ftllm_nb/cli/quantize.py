@@ -1,8 +1,9 @@
 """Write a copy of a model with weights of 8 or 4 bits, which ftllm-nb, transformers and vLLM load.
 
 The matrices of the model's Linear layers are quantized; embeddings, the matrix that makes logits and vectors stay as
-they are. The folder appears when it is whole. Where Ctrl-C, a kill or a disk that cannot be read stops the work,
-OUT.partial stays beside it, with which --resume goes on; after any other error nothing stays.
+they are (with --format packed, only vectors do). The folder appears when it is whole. Where Ctrl-C, a kill or a disk
+that cannot be read stops the work, OUT.partial stays beside it, with which --resume goes on; after any other error
+nothing stays.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="compressed_tensors",
         metavar="NAME",
-        help="what the folder holds: compressed_tensors, which other programs load, too (default: compressed_tensors)",
+        help="what the folder holds: compressed_tensors, which other programs load, too, or packed, which only "
+        "ftllm-nb loads, and at once (default: compressed_tensors)",
     )
     parser.add_argument(
         "--max_shard_size",

@@ -73,7 +73,7 @@ class CompiledExecutor:
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
         self.max_positions = min(graph.max_positions, needs.id_rows.get("positionIds", graph.max_positions))
         self._host_weights = _host_weights(self._program, checkpoint)
-        prepare([*self._program.kernels, *loading_kernels(self._program)], progress)
+        prepare([*self._program.kernels, *loading_kernels(self._program, checkpoint)], progress)
         self._program.link()
         self._pool = ThreadPool(threads, needs.scratch_bytes, pin)
         try:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.engine.packed_loading import read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, StepStopped
 from ftllm_nb.graph.lower import Program, WeightPart
@@ -20,9 +21,13 @@ from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 Progress = Callable[[str, int, int], None]
 
 
-def loading_kernels(program: Program) -> list[Kernel]:
+def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
     """The kernels that `load_weights` will run."""
-    return [part.format.pack_kernel(part.weight.type.dtype) for part in program.weights]
+    return [
+        part.format.pack_kernel(part.weight.type.dtype)
+        for part in program.weights
+        if not checkpoint.is_packed(part.weight.name)
+    ]
 
 
 def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, progress: Progress | None) -> None:
@@ -35,12 +40,21 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
     for vector in program.vectors:
         vector.target[:] = read_float32(checkpoint, vector.weight.name)
         checkpoint.release(vector.weight.name)
-    for part in program.weights:
-        _pack(part, checkpoint, pool)
-        checkpoint.release(part.weight.name)
-        done += sizes[part.weight.name]
+
+    def report(size: int) -> None:
+        nonlocal done
+        done += size
         if progress is not None:
             progress("load", min(done, total), total)
+
+    packed = [part for part in program.weights if checkpoint.is_packed(part.weight.name)]
+    if packed:
+        read_packed(packed, checkpoint, pool.num_workers, report)
+    for part in program.weights:
+        if not checkpoint.is_packed(part.weight.name):
+            _pack(part, checkpoint, pool)
+            checkpoint.release(part.weight.name)
+            report(sizes[part.weight.name])
 
 
 def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:

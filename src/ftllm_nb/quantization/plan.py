@@ -42,19 +42,22 @@ def plan_tensors(
 ) -> list[PlannedTensor]:
     """Every tensor of the checkpoint, in its order.
 
-    Matrices that only Linears read are quantized, but for the one that makes logits, which a rule has to name, and
-    embeddings. Where groups do not divide the columns, the largest smaller groups do that divide them, or whole rows.
+    Matrices that only Linears read are quantized. The one that makes logits and embeddings become what the form of
+    folder says, or what a rule says of them; embeddings stay as they are in forms that other programs load. Where
+    groups do not divide the columns, the largest smaller groups do that divide them, or whole rows.
     Raises `UsageError` where a type is none, or nothing is quantized.
     """
     integer_format(dtype)
-    linear, named_only = _linear_weights(graph), {value.name for value in embedding_weights(graph)}
+    linear, tables = _linear_weights(graph), {value.name for value in embedding_weights(graph)}
+    table_dtype = format.table_dtype(dtype)
     planned = []
     for info in checkpoint.tensors.values():
-        chosen = AUTO if info.name in named_only else dtype
+        chosen = table_dtype if info.name in tables else dtype
         for rule in rules:
             if rule.pattern.search(info.name):
                 chosen = rule.dtype
-        planned.append(_planned(info, chosen, info.name in linear, format, symmetric))
+        can_be = info.name in linear or (table_dtype != AUTO and info.name in tables)
+        planned.append(_planned(info, chosen, info.name in linear, can_be, format, symmetric))
     if not any(tensor.scheme for tensor in planned):
         raise UsageError("nothing is left to quantize: the model has no matrix that these types are for.")
     return planned
@@ -81,9 +84,12 @@ def _linear_weights(graph: CheckedGraph) -> set[str]:
     return {name for name, kinds in read_by.items() if kinds == {True}}
 
 
-def _planned(info: TensorInfo, dtype: str, is_linear: bool, format: OutputFormat, symmetric: bool) -> PlannedTensor:
+def _planned(
+    info: TensorInfo, dtype: str, is_linear: bool, can_be: bool, format: OutputFormat, symmetric: bool
+) -> PlannedTensor:
+    """`can_be`: whether the tensor can be quantized."""
     scheme, note = None, ""
-    if is_linear and dtype not in (AUTO, info.dtype):
+    if can_be and dtype not in (AUTO, info.dtype):
         wanted, columns = integer_format(dtype), info.shape[1]
         group = _fitting_group(wanted.group, columns)
         if group != wanted.group:

@@ -66,6 +66,10 @@ class OutputFormat(ABC):
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
         """How the rows' numbers are to be laid: see kernels/quantize_rows.py."""
 
+    def table_dtype(self, dtype: str) -> str:
+        """What embeddings and the matrix that makes logits become where others become `dtype`: "auto", as they are."""
+        return "auto"
+
     @abstractmethod
     def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
         """The tensors that stand for a tensor of the model."""

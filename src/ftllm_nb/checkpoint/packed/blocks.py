@@ -1,0 +1,129 @@
+"""Blocks of 16 rows of 4-bit or 8-bit numbers, made of packed words and turned back into floats, in NumPy.
+
+The same blocks as those of kernels/integer_tile.py, where it says how they lie and why. No instruction tier differs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LAYOUT = "rows16"
+"""The name of how blocks lie: another name is another way."""
+BLOCK_ROWS = 16
+COLUMNS_MULTIPLE = 32
+_SCALE_BYTES = 2
+_TYPE = re.compile(r"int(?P<bits>4|8)(?:g(?P<group>[1-9]\d*))?(?P<zeros>z?)_float16")
+"""The types of checkpoint/base.py that blocks may hold."""
+
+
+@dataclass(frozen=True)
+class BlockForm:
+    """Numbers of `bits` bits, a float16 scale for each `group` columns of a row (0: for a row), with a zero point
+    beside it where `zeros`.
+    """
+
+    bits: int
+    group: int
+    zeros: bool
+
+    @classmethod
+    def of(cls, dtype: str) -> BlockForm | None:
+        """The form of a type as checkpoint/base.py writes it ("int4g128_float16"), None for others."""
+        found = _TYPE.fullmatch(dtype)
+        if found is None or int(found["group"] or 0) % COLUMNS_MULTIPLE:
+            return None
+        return cls(int(found["bits"]), int(found["group"] or 0), bool(found["zeros"]))
+
+    def padded_columns(self, columns: int) -> int:
+        """Columns filled up to whole groups."""
+        multiple = self.group or COLUMNS_MULTIPLE
+        return -(-columns // multiple) * multiple
+
+    def groups(self, columns: int) -> int:
+        """Scales of a row."""
+        return self.padded_columns(columns) // self.group if self.group else 1
+
+    def number_bytes(self, columns: int) -> int:
+        """Bytes of the numbers of a block, which come first."""
+        return self.padded_columns(columns) * BLOCK_ROWS * self.bits // 8
+
+    def block_bytes(self, columns: int) -> int:
+        """Bytes of a block."""
+        return self.number_bytes(columns) + BLOCK_ROWS * self.groups(columns) * (_SCALE_BYTES + self.zeros)
+
+    def shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """[blocks, bytes of a block] of a matrix."""
+        return -(-rows // BLOCK_ROWS), self.block_bytes(columns)
+
+    def pack(
+        self,
+        words: NDArray[np.uint8],
+        scales: NDArray[np.float16],
+        zero_points: NDArray[np.uint8] | None,
+        columns: int,
+    ) -> NDArray[np.uint8]:
+        """Blocks, uint8, of rows whose unsigned numbers are packed into words of 4 bytes, the first in the lowest bits.
+
+        `words`: uint8 [rows, bytes]; `scales`, `zero_points`: [rows, groups]. Rows that fill the last block are zeros.
+        """
+        rows = len(words)
+        made = np.zeros(self.shape(rows, columns), np.uint8)
+        numbers = self.number_bytes(columns)
+        quads = made[:, :numbers].view("<u4").reshape(len(made), -1, BLOCK_ROWS)
+        source = words.view("<u4")
+        if self.bits == 4:
+            source = _nibbles_apart(source)
+        by_lane = made[:, numbers : numbers + BLOCK_ROWS * _SCALE_BYTES * scales.shape[1]].view("<f2")
+        by_lane = by_lane.reshape(len(made), -1, BLOCK_ROWS)
+        _lay(source, quads)
+        _lay(scales, by_lane)
+        if zero_points is not None:
+            _lay(zero_points, made[:, -BLOCK_ROWS * scales.shape[1] :].reshape(len(made), -1, BLOCK_ROWS))
+        return made
+
+    def unpack(self, blocks: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
+        """The float32 [rows, columns] that blocks stand for."""
+        padded, groups, numbers = self.padded_columns(columns), self.groups(columns), self.number_bytes(columns)
+        quads = blocks[:, :numbers].reshape(len(blocks), -1, BLOCK_ROWS, 4)
+        if self.bits == 4:
+            quads = np.concatenate([quads & 15, quads >> 4], axis=-1)
+        values = quads.transpose(0, 2, 1, 3).reshape(-1, groups, padded // groups).astype(np.float32)
+        end = numbers + BLOCK_ROWS * groups * _SCALE_BYTES
+        scales = np.ascontiguousarray(blocks[:, numbers:end]).view("<f2")
+        scales = scales.reshape(len(blocks), groups, BLOCK_ROWS).transpose(0, 2, 1).reshape(-1, groups, 1)
+        if self.zeros:
+            zero_points = blocks[:, end:].reshape(len(blocks), groups, BLOCK_ROWS).transpose(0, 2, 1)
+            values -= zero_points.reshape(-1, groups, 1)
+        else:
+            values -= np.float32(1 << (self.bits - 1))
+        values *= scales.astype(np.float32)
+        return values.reshape(len(values), padded)[:rows, :columns]
+
+
+def _lay(rows: NDArray[Any], blocks: NDArray[Any]) -> None:
+    """Copy [rows, n] into [blocks, n or more, 16]."""
+    width = rows.shape[1]
+    whole, rest = divmod(len(rows), BLOCK_ROWS)
+    blocks[:whole, :width] = rows[: whole * BLOCK_ROWS].reshape(whole, BLOCK_ROWS, width).transpose(0, 2, 1)
+    if rest:
+        blocks[whole, :width, :rest] = rows[whole * BLOCK_ROWS :].T
+
+
+def _nibbles_apart(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Words of eight numbers of 4 bits, 0 to 3 put into the lower halves of the bytes and 4 to 7 into the upper."""
+    made = _nibbles_to_bytes(words & np.uint32(0xFFFF))
+    made |= _nibbles_to_bytes(words >> np.uint32(16)) << np.uint32(4)
+    return made
+
+
+def _nibbles_to_bytes(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    words |= words << np.uint32(8)
+    words &= np.uint32(0x00FF00FF)
+    words |= words << np.uint32(4)
+    words &= np.uint32(0x0F0F0F0F)
+    return words

@@ -1,0 +1,86 @@
+"""The header of a folder of packed matrices: config.json's `quantization_config`, in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.checkpoint.packed.blocks import LAYOUT, BlockForm
+from ftllm_nb.errors import CheckpointError
+
+QUANT_METHOD = "ftllm-nb-packed"
+VERSION = 1
+"""Of the header and of what it means; what has another one is refused."""
+_AGAIN = "make it again with ftllm-nb quantize --format packed"
+
+
+@dataclass(frozen=True)
+class PackedMatrix:
+    """A matrix [rows, columns] and its type as checkpoint/base.py writes it, "int4g128_float16"."""
+
+    rows: int
+    columns: int
+    dtype: str
+    form: BlockForm
+
+
+def is_packed(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is that of packed matrices."""
+    quantization = config.get("quantization_config")
+    return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
+
+
+def write_header(matrices: Mapping[str, tuple[tuple[int, int], str]]) -> dict[str, Any]:
+    """The header of matrices: name → (shape, type)."""
+    header = {
+        "quant_method": QUANT_METHOD,
+        "version": VERSION,
+        "layout": LAYOUT,
+        "tensors": {name: {"shape": list(shape), "dtype": dtype} for name, (shape, dtype) in matrices.items()},
+    }
+    return {**header, "checksum": _checksum(header)}
+
+
+def read_header(config: Mapping[str, Any], where: str) -> dict[str, PackedMatrix]:
+    """The matrices by name. `where`, the file's path, begins the sentences of the `CheckpointError`s.
+
+    Raised for another version or layout, for a header that is not what was written, and for entries that are none.
+    """
+    header = config["quantization_config"]
+    if header.get("version") != VERSION:
+        raise CheckpointError(
+            f"{where} is of version {shown(header.get('version'))} of packed models, and this ftllm-nb reads version "
+            f"{VERSION}: {_AGAIN}."
+        )
+    if header.get("layout") != LAYOUT:
+        raise CheckpointError(
+            f"{where} is of packed matrices in the layout {shown(header.get('layout'))}, and the kernels here read "
+            f"{LAYOUT}: {_AGAIN}."
+        )
+    tensors = header.get("tensors")
+    expected = _checksum({name: value for name, value in header.items() if name != "checksum"})
+    if header.get("checksum") != expected or not isinstance(tensors, dict):
+        raise CheckpointError(
+            f"{where} has a quantization_config that does not bear its own checksum out: it was changed, so {_AGAIN}."
+        )
+    return {name: _matrix(entry, f"{where}: the packed tensor {shown(name)}") for name, entry in tensors.items()}
+
+
+def _matrix(entry: Any, where: str) -> PackedMatrix:
+    shape, dtype = (entry.get("shape"), entry.get("dtype")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n < 1 << 40 for n in shape):
+        raise CheckpointError(f"{where} has the shape {shown(shape)}, but [rows, columns] was expected.")
+    form = BlockForm.of(dtype) if isinstance(dtype, str) else None
+    if form is None:
+        raise CheckpointError(f"{where} is of type {shown(dtype)}, which is none of packed matrices.")
+    assert isinstance(dtype, str)
+    return PackedMatrix(shape[0], shape[1], dtype, form)
+
+
+def _checksum(header: Mapping[str, Any]) -> str:
+    """SHA-256 of the header without its checksum, whatever the order of its entries."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""A folder for ftllm-nb alone, its matrices laid out as in memory, so that a start only reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.base import integer_type
+from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
+from ftllm_nb.checkpoint.packed import BlockForm, write_header
+from ftllm_nb.engine.weight_types import EMBEDDING_DEFAULT
+from ftllm_nb.quantization.formats.base import (
+    OutputFormat,
+    OutputTensor,
+    Piece,
+    PlannedTensor,
+    copied,
+    copied_rows,
+)
+from ftllm_nb.quantization.rows import QuantizedRows
+
+
+class Packed(OutputFormat):
+    """Matrices are what the engine makes of float weights that it quantizes while they load, embeddings included."""
+
+    def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
+        return WeightScheme(bits, group, symmetric, PACK_QUANTIZED)
+
+    def table_dtype(self, dtype: str) -> str:
+        return EMBEDDING_DEFAULT if dtype.startswith("int4") else dtype
+
+    def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
+        if tensor.scheme is None:
+            return (copied(tensor),)
+        rows, columns = tensor.shape
+        return (OutputTensor.of(tensor.name, "U8", block_form(tensor.scheme).shape(rows, columns)),)
+
+    def pieces(self, tensor: PlannedTensor, first: int, rows: QuantizedRows | NDArray[Any]) -> Iterator[Piece]:
+        if not isinstance(rows, QuantizedRows):
+            yield copied_rows(tensor, first, rows)
+            return
+        assert tensor.scheme is not None
+        (output,) = self.outputs(tensor)
+        blocks = block_form(tensor.scheme).pack(rows.numbers, rows.scales, rows.zero_points, tensor.shape[1])
+        yield Piece(output, first // 16 * output.shape[1], blocks)
+
+    def config(self, config: dict[str, Any], tensors: Sequence[PlannedTensor]) -> dict[str, Any]:
+        matrices = {
+            tensor.name: ((tensor.shape[0], tensor.shape[1]), packed_type(tensor.scheme))
+            for tensor in tensors
+            if tensor.scheme is not None
+        }
+        return {**config, "quantization_config": write_header(matrices)}
+
+    def notes(self, tensors: Sequence[PlannedTensor]) -> list[str]:
+        return ["only ftllm-nb loads a packed folder: other programs take --format compressed_tensors."]
+
+
+def block_form(scheme: WeightScheme) -> BlockForm:
+    """How the blocks of a scheme's numbers lie."""
+    return BlockForm(scheme.bits, scheme.group, not scheme.symmetric)
+
+
+def packed_type(scheme: WeightScheme) -> str:
+    """The type of a packed matrix."""
+    return integer_type(scheme.bits, scheme.group, "float16", not scheme.symmetric)
+
+
+FORMAT = Packed()
