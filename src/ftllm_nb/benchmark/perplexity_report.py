@@ -93,6 +93,9 @@ def as_svg(result: Result) -> str:
         while any(abs(label_y - other_y) < 13 and abs(x - other_x) < 110 for other_x, other_y in taken):
             label_y += 13
         taken.append((x, label_y))
+        parts.append(
+            f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{x + 8:.1f}" y2="{label_y - 4:.1f}" stroke="#4878a8"/>'
+        )
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#4878a8"/>')
         parts.append(f'<text x="{x + 8:.1f}" y="{label_y:.1f}">{html.escape(row.name)}</text>')
     area = f'width="{WIDTH}" height="{HEIGHT}"'
