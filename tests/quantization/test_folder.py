@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from ftllm_nb.checkpoint.compressed_tensors import unpack, unpack_zero_points
+from ftllm_nb.checkpoint.folder import FolderCheckpoint
 from ftllm_nb.checkpoint.safetensors import SafetensorsFile
 from ftllm_nb.quantization import run
 from ftllm_nb.quantization.formats.base import OutputTensor
@@ -129,3 +130,20 @@ def test_the_file_that_described_the_model_lies_beside(tmp_path: Path) -> None:
     names = {"config.json", "model.safetensors", "chat_template.jinja", "qwen2.py"}
     assert {entry.name for entry in (tmp_path / "out").iterdir()} == names
     assert (tmp_path / "out" / "qwen2.py").read_bytes() == custom.read_bytes()
+
+
+def test_no_more_than_some_rows_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path / "model", "llama_mha", SMALL_MODELS["llama_mha"], "bfloat16")
+    monkeypatch.setattr(run, "BYTES_AT_ONCE", 4096)
+    sizes: list[int] = []
+    read_into = FolderCheckpoint.read_into
+
+    def noted(self: FolderCheckpoint, name: str, start: int, target: np.ndarray) -> None:
+        sizes.append(target.nbytes)
+        read_into(self, name, start, target)
+
+    monkeypatch.setattr(FolderCheckpoint, "read_into", noted)
+    monkeypatch.setattr(FolderCheckpoint, "read", None)
+    assert quantize(tmp_path / "model", "-o", tmp_path / "out", "--dtype", "int8").returncode == 0
+    size = (tmp_path / "model" / "model.safetensors").stat().st_size
+    assert max(sizes) <= 4096 and 0.9 * size < sum(sizes) < size

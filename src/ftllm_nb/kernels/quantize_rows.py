@@ -12,10 +12,10 @@ import numba
 import numpy as np
 from numba.core import types
 
-from ftllm_nb.kernels.emit import F32, I8, emitted, function, store
+from ftllm_nb.kernels.emit import F32, emitted, function
 from ftllm_nb.kernels.half import narrow_half, widen_half
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
-from ftllm_nb.kernels.memory import copy_bytes, load_i64, store_f16, store_f32, store_i32, store_i64
+from ftllm_nb.kernels.memory import copy_bytes, load_i64, store_byte, store_f16, store_f32, store_i32, store_i64
 from ftllm_nb.kernels.pack_integers import INFINITY_BITS, largest_bits, round_run
 from ftllm_nb.kernels.simd import load_vector, max_lanes, round_even, select, spread, sum_lanes
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
@@ -57,11 +57,6 @@ def as_half(builder, value):
 def nearest(builder, value):
     """A float32 rounded to the nearest whole number, ties to even."""
     return builder.call(function(builder, "llvm.rint.f32", F32, F32), [value])
-
-
-@emitted(types.void, types.int64, types.int64)
-def _store_byte(builder, address, value):
-    store(builder, builder.trunc(value, I8), address)
 
 
 @numba.njit
@@ -154,10 +149,10 @@ def rows_walker(choose: Any, source_kind: int, bits: int, group: int, symmetric:
                             scale = np.float32(0.0)
                     store_f16(argument(row, ROWS_SCALES) + 2 * place, scale)
                     if not symmetric:
-                        _store_byte(argument(row, ROWS_ZEROS) + place, zero)
+                        store_byte(argument(row, ROWS_ZEROS) + place, zero)
                     round_run(here, width, scale, zero, 2 * middle, unsigned + number * width)
                 for column in range(columns, (columns + 7) // 8 * 8):
-                    _store_byte(unsigned + column, 0)
+                    store_byte(unsigned + column, 0)
                 _place_row(unsigned, columns, bits, words, argument(row, ROWS_NUMBERS) + at * row_bytes)
             chunk = take_chunk(worker, num_chunks)
 
