@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,6 +127,41 @@ def test_a_step_without_logits(executor: Executor) -> None:
     logits = executor.run([SequenceStep(sequence, IDS[:5], wants_logits=False)])
     assert logits.shape == (0, CONFIG["vocab_size"])
     assert sequence.length == 5
+
+
+def test_steps_that_are_stopped_anywhere_and_run_again_give_the_same_bits() -> None:
+    """As the scheduler does for requests that go away."""
+    checkpoint = checkpoint_of({**CONFIG, "max_position_embeddings": 512})
+    graph = check_graph(build_graph(Qwen2Model, checkpoint.config), checkpoint.tensors)
+    executor = CompiledExecutor(graph, checkpoint, kv_cache_dtype="int8", threads=3)
+    expected = run(executor, (executor.new_sequence(), 0, 150))
+    random, stops, finished = np.random.default_rng(1), 0, threading.Event()
+
+    def disturb() -> None:
+        while not finished.wait(random.uniform(0, 0.002)):
+            executor.request_stop()
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        for _ in range(60):
+            sequence, begin = executor.new_sequence(), 0
+            while begin < 150:
+                end = min(begin + 50, 150)
+                try:
+                    found = run(executor, (sequence, begin, end))
+                    begin = end
+                except StepStopped:
+                    stops += 1
+                    assert sequence.length == begin
+                    executor.clear_stop()
+            np.testing.assert_array_equal(found, expected)
+            executor.free_sequence(sequence)
+    finally:
+        finished.set()
+        disturber.join()
+        executor.close()
+    assert stops > 10
 
 
 def test_a_closed_engine_says_so() -> None:
