@@ -128,6 +128,23 @@ def test_a_shape_may_be_of_32_bits(tmp_path: Path) -> None:
         np.testing.assert_array_equal(checkpoint.read("m.weight"), (four - np.float32(3)) * SCALES[:, None])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_scale_that_is_no_number(tmp_path: Path, value: float) -> None:
+    scales = SCALES.copy()
+    scales[7] = value
+    parts = {"m.weight": STEPS, "m.weight_scale": scales}
+    with open_checkpoint(folder_of(tmp_path, parts, INT8)) as checkpoint:
+        with pytest.raises(CheckpointError, match=r"'m\.weight_scale' holds numbers that are not finite"):
+            checkpoint.read("m.weight")
+
+
+def test_a_byte_that_does_not_fit_4_bits(tmp_path: Path) -> None:
+    parts = {"m.weight": np.full((9, 64), 9, np.int8), "m.weight_scale": SCALES}
+    with open_checkpoint(folder_of(tmp_path, parts, WeightScheme(4, layout=INT_QUANTIZED))) as checkpoint:
+        with pytest.raises(CheckpointError, match="holds 9 … 9, but 4 bits hold -8 … 7"):
+            checkpoint.read("m.weight")
+
+
 @pytest.mark.parametrize(("value", "says"), [(8, "holds 0 … 8, but 4 bits hold -8 … 7"), (-9, "holds -9 … 0")])
 def test_a_zero_point_out_of_range(tmp_path: Path, value: int, says: str) -> None:
     zeros = np.zeros((9, 1), np.int8)

@@ -167,10 +167,14 @@ class QuantizedCheckpoint(Checkpoint):
             return self._stored.read(name)
         stored, (rows, columns) = self.read_integers(name), module.shape
         numbers = unpack(stored.numbers, module.scheme.bits, columns) if module.is_packed else stored.numbers
+        self._check_range(module, WEIGHT, numbers)
+        scales = _as_float32(stored.scales)
+        if not np.isfinite(scales).all():
+            raise self._error(module.name + SCALE, "holds numbers that are not finite: download its file again")
         groups = numbers.astype(np.float32).reshape(rows, module.groups, -1)
         if stored.zero_points is not None:
             groups -= stored.zero_points[..., None]
-        groups *= _as_float32(stored.scales)[..., None]
+        groups *= scales[..., None]
         weight = groups.reshape(rows, columns)
         weight.flags.writeable = False
         return weight
@@ -198,13 +202,16 @@ class QuantizedCheckpoint(Checkpoint):
         stored, bits = self._stored.read(module.name + ZERO_POINT), module.scheme.bits
         if module.is_packed:
             return unpack_zero_points(stored.reshape(-1, module.groups), bits, module.shape[0])
-        half = 1 << (bits - 1)
-        if stored.min() < -half or stored.max() >= half:
-            raise self._error(
-                module.name + ZERO_POINT,
-                f"holds {stored.min()} … {stored.max()}, but {bits} bits hold {-half} … {half - 1}",
-            )
+        self._check_range(module, ZERO_POINT, stored)
         return stored.astype(np.int8).reshape(module.shape[0], module.groups)
+
+    def _check_range(self, module: _Module, ending: str, numbers: NDArray[Any]) -> None:
+        half = 1 << (module.scheme.bits - 1)
+        if numbers.min() < -half or numbers.max() >= half:
+            raise self._error(
+                module.name + ending,
+                f"holds {numbers.min()} … {numbers.max()}, but {module.scheme.bits} bits hold {-half} … {half - 1}",
+            )
 
     def release(self, name: str) -> None:
         """Give back the pages of the tensor, or of all that a quantized matrix consists of."""

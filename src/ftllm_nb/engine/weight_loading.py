@@ -69,18 +69,18 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
     if not pool.run(rows, np.zeros(STEP_FIELDS, np.int64)):
         raise StepStopped
     if fault[0]:
-        raise CheckpointError(
-            f'the tensor "{name}" holds {_FAULTS[int(fault[0])]}: its file is damaged.'
-            if is_quantized(dtype)
-            else f'the tensor "{name}" holds numbers that are not finite, or too large for {part.format.name}: '
-            "its file is damaged, or it needs --dtype float32."
+        raise CheckpointError(f'the tensor "{name}" holds {_fault(part, int(fault[0]))}.')
+
+
+def _fault(part: WeightPart, code: int) -> str:
+    """What is wrong with a matrix, and what to do."""
+    if not is_quantized(part.weight.type.dtype):
+        return (
+            f"numbers that are not finite, or too large for {part.format.name}: its file is damaged, or it needs "
+            "--dtype float32"
         )
-
-
-_FAULTS = {
-    BAD_SCALE: "scales that are not finite",
-    BAD_NUMBER: "numbers that do not fit 4 bits",
-}
+    what = {BAD_SCALE: "scales that are not finite", BAD_NUMBER: "numbers that do not fit 4 bits"}[code]
+    return f"{what}: its file is damaged, so download it again"
 
 
 def _sources(checkpoint: Checkpoint, name: str, dtype: str) -> tuple[list[NDArray[Any]], list[int]]:

@@ -84,6 +84,14 @@ def test_others_configs(weights: dict[str, Any], expected: WeightScheme) -> None
     assert read(group(**weights)).scheme_of("x") == expected
 
 
+def test_what_changes_no_weight_is_passed_over() -> None:
+    dense = {"format": "dense", "global_sparsity": 0.14, "registry_requires_subclass": False, "ignore": []}
+    quantization = changed(sparsity_config=dense, kv_cache_scheme={"num_bits": 8, "type": "float"})
+    attention = {"targets": ["LlamaAttention"], "weights": None, "input_activations": {"num_bits": 8}}
+    quantization["config_groups"] = {"group_1": attention, **quantization["config_groups"]}
+    assert dict(read(quantization).schemes) == {"Linear": INT4}
+
+
 def changed(**entries: Any) -> dict[str, Any]:
     return {**group(), **entries}
 

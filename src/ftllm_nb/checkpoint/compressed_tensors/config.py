@@ -14,6 +14,7 @@ from ftllm_nb.errors import CheckpointError
 QUANT_METHOD = "compressed-tensors"
 MIXED = "mixed-precision"
 """The format of a config whose groups have different ones."""
+DENSE = "dense"
 REGULAR = "re:"
 """What a target or an ignored name begins with that is a regular expression."""
 
@@ -80,7 +81,9 @@ def read_config(config: Mapping[str, Any], where: str) -> QuantizationConfig | N
     if method != QUANT_METHOD:
         raise CheckpointError(f"{where} has the quant_method {shown(method)}; supported is {QUANT_METHOD}.")
     for name in ("transform_config", "sparsity_config"):
-        if quantization.get(name) and quantization[name] != {"format": "dense"}:
+        changes = quantization.get(name)
+        # Writers leave a sparsity_config where nothing is sparse; its format says so.
+        if changes and not (isinstance(changes, dict) and changes.get("format") == DENSE):
             raise CheckpointError(f"{where} has a {name}, which is not supported: use a model without.")
     groups = quantization.get("config_groups")
     if not isinstance(groups, dict):
@@ -91,6 +94,8 @@ def read_config(config: Mapping[str, Any], where: str) -> QuantizationConfig | N
         place = f"{where}.config_groups[{shown(name)}]"
         if not isinstance(entry, dict):
             raise CheckpointError(f"{place} is {shown(entry)}, but an object was expected.")
+        if entry.get("weights") is None:
+            continue  # of activations alone
         scheme = read_scheme(entry, quantization.get("format", ""), place)
         for target in _names(entry.get("targets"), f"{place}.targets"):
             schemes.setdefault(target, scheme)
