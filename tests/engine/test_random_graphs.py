@@ -19,7 +19,7 @@ from tests.graph.random_graphs import VOCAB, RandomGraph, random_graphs
 IDS = (np.arange(40) * 7 % VOCAB).astype(np.int32)
 # Graphs are short already, and each takes a while: not shrunk.
 examples = settings(
-    max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ def test_fusion_changes_no_bit(graph: RandomGraph) -> None:
             np.testing.assert_array_equal(logits(compiled), fused)
 
 
-@settings(examples, max_examples=15)
+@settings(examples, max_examples=10)
 @given(
     random_graphs(),
     st.sampled_from(["float32", "bfloat16", "int8", "int4g32", "int4g128"]),

@@ -256,7 +256,7 @@ def test_gelu(config: dict[str, Any], is_tanh: bool) -> None:
 
 
 def test_gelu_of_a_config_that_names_another_activation() -> None:
-    with pytest.raises(GraphError, match="activation is 'silu': known are gelu"):
+    with pytest.raises(GraphError, match="activation is 'silu': assign one of gelu"):
         compute("Gelu", StepContext(config={"hidden_act": "silu"}), input=np.float32([[[1]]]))
 
 

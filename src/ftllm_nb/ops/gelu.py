@@ -54,10 +54,11 @@ def is_tanh_form(config: Mapping[str, Any]) -> bool:
     if named is None:
         if str(config.get("model_type", "")).startswith("gemma"):
             return True
-        named = config.get("hidden_act", "gelu")
+        named = config.get("hidden_act") or "gelu"
     known = (*_EXACT, *_TANH)
     if named not in known:
         raise GraphError(
-            f"the graph has a Gelu, but config.json's activation is {named!r}: known are {', '.join(known)}."
+            f"the graph has a Gelu, but config.json's activation is {named!r}: assign one of {', '.join(known)} to "
+            'config["hidden_act"] in build().'
         )
     return named in _TANH
