@@ -1,12 +1,16 @@
 """Print how the server holds up: many clients, long prompts beside short ones, shared prefixes.
 
-Usage: python bench/serving.py [--config CONFIG.json] [--dtype int4g32] [-t N] [--soak SECONDS] [--chunk N]
+Usage: python bench/serving.py [--only PART ...] [--config CONFIG.json] [--dtype int4g32] [-t N] [--soak SECONDS]
 
-1. Random weights of --config: tokens/s of 16 requests at once beside `ftllm-nb bench --batch 16` in the same run; the
-   time to first token of a short request alone and beside a 4,000-token prompt; of the second of two requests that
-   share 1,000 tokens.
-2. The demo model: 32 clients that stream answers of uneven length for --soak seconds. Every greedy answer is compared
-   with the one that a single user gets; the server's memory is taken after the first fifth and at the end.
+With random weights of --config
+  throughput    tokens/s of 16 requests at once, in turns with `ftllm-nb bench --batch 16`
+  first_token   time to the first token of short prompts, alone and beside a 4,000-token prefill
+  prefix        the same of the second of two requests that share 1,000 tokens
+  peer          tokens/s of 16 requests at once, in turns with llama-cpp-python's server on the same weights as Q4_0.
+                --peer names the Python where llama-cpp-python[server] and gguf are installed
+With the demo model
+  soak          32 clients that stream answers of uneven length for --soak seconds. Every greedy answer is compared
+                with the one that a single user gets; the server's memory is taken after the first fifth and at the end.
 """
 
 from __future__ import annotations
@@ -16,11 +20,15 @@ import asyncio
 import json
 import random
 import re
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +38,8 @@ QUESTIONS = [f"What is {a} + {b}?" for a in (3, 17, 20) for b in (5, 25)] + [
 ]  # fmt: skip
 
 
+PARTS = ["throughput", "first_token", "prefix", "soak"]
+WITH_PEER = [*PARTS, "peer"]
 TEXT = range(300, 1300)
 """Ids that the demo model's tokenizer spells as words and parts of words."""
 
@@ -77,39 +87,102 @@ async def complete(port: int, ids: list[int], tokens: int) -> tuple[float, float
     return await ask(port, "/v1/completions", body)
 
 
-async def random_model_figures(port: int, batched: float, short_tokens: int) -> None:
-    """The first part's figures. `batched`: tokens/s of `ftllm-nb bench --batch 16`."""
-    await complete(port, prompt(40, 0), 8)
-    started = time.perf_counter()
-    answers = await asyncio.gather(*(complete(port, prompt(16, 100 + number), 200) for number in range(16)))
-    seconds = time.perf_counter() - started
-    rate = sum(tokens for *_, tokens in answers) / seconds
-    print(f"16 requests at once: {rate:.1f} tokens/s, {rate / batched:.2f} of bench --batch 16 ({batched:.1f})")
+async def throughput(port: int, bench: list[str], rounds: int = 3) -> None:
+    """Tokens/s of 16 requests at once, in turns with `ftllm-nb bench --batch 16`, which is the command `bench`."""
+    ratios = []
+    for number in range(rounds):
+        table = subprocess.run([*bench, "--json"], check=True, capture_output=True, text=True).stdout
+        batched = json.loads(table)["results"][-1]["tokens_per_s"]
+        rate = await rate_of_16(port, 128, 99 * number)
+        ratios.append(rate / batched)
+        print(f"16 requests at once: {rate:.1f} tokens/s, bench --batch 16: {batched:.1f}: {ratios[-1]:.2f}")
+    print(f"  median {statistics.median(ratios):.2f}")
 
-    alone = [(await complete(port, prompt(short_tokens, 200 + number), 1))[0] for number in range(7)]
-    beside = []
-    for number in range(7):
-        long = asyncio.ensure_future(complete(port, prompt(4000, 300 + number), 1))
-        await asyncio.sleep(0.3 + 0.1 * number)
-        beside.append((await complete(port, prompt(short_tokens, 400 + number), 1))[0])
-        assert not long.done(), "the long prompt was over too soon"
-        await long
-    ratio = statistics.median(beside) / statistics.median(alone)
-    print(
-        f"time to first token of {short_tokens} tokens: {milliseconds(alone)} alone, "
-        f"{milliseconds(beside)} beside a 4000-token prompt: {ratio:.2f} times"
-    )
 
-    ratios, firsts, seconds_ones = [], [], []
+async def first_token(port: int, lengths: list[int]) -> None:
+    """Time to the first token of short prompts, alone and beside a prefill of 4,000 tokens."""
+    for length in lengths:
+        alone, beside, long_ones = [], [], []
+        for number in range(7):
+            alone.append((await complete(port, prompt(length, 200 + number), 1))[0])
+            long = asyncio.ensure_future(complete(port, prompt(4000, 300 + length + number), 1))
+            await asyncio.sleep(0.3 + 0.1 * number)
+            beside.append((await complete(port, prompt(length, 400 + number), 1))[0])
+            assert not long.done(), "the long prompt was over too soon"
+            long_ones.append((await long)[0])
+        ratio = statistics.median(beside) / statistics.median(alone)
+        print(
+            f"time to first token of {length} tokens: {milliseconds(alone)} alone, {milliseconds(beside)} beside a "
+            f"4000-token prompt: {ratio:.2f} times; the long prompt's own: {milliseconds(long_ones)}"
+        )
+
+
+async def shared_prefix(port: int) -> None:
+    """Time to the first token of the second of two prompts that share 1,000 tokens, by that of the first."""
+    firsts, seconds = [], []
     for number in range(5):
         shared = prompt(1000, 500 + number)
         firsts.append((await complete(port, [*shared, *prompt(10, 1)], 1))[0])
-        seconds_ones.append((await complete(port, [*shared, *prompt(10, 2)], 1))[0])
-        ratios.append(seconds_ones[-1] / firsts[-1])
+        seconds.append((await complete(port, [*shared, *prompt(10, 2)], 1))[0])
+    ratio = statistics.median(second / first for first, second in zip(firsts, seconds, strict=True))
     print(
-        f"a shared prefix of 1000 tokens: {milliseconds(firsts)} first, {milliseconds(seconds_ones)} second: "
-        f"{statistics.median(ratios):.3f}"
+        f"a shared prefix of 1000 tokens: {milliseconds(firsts)} first, {milliseconds(seconds)} second: {ratio:.3f}"
     )
+
+
+async def rate_of_16(port: int, tokens: int, seed: int) -> float:
+    """Tokens/s of 16 streams at once."""
+    started = time.perf_counter()
+    answers = await asyncio.gather(*(complete(port, prompt(16, seed + each), tokens) for each in range(16)))
+    return sum(made for *_, made in answers) / (time.perf_counter() - started)
+
+
+async def beside_peer(port: int, peer_port: int, tokens: int = 64, rounds: int = 3) -> None:
+    """Our server and llama-cpp-python's in turns. The latter's vocabulary is made up: its prompt is a first token."""
+
+    def ask_peer() -> int:
+        body = json.dumps({"prompt": "", "max_tokens": tokens, "temperature": 0}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{peer_port}/v1/completions", body, headers)
+        with urllib.request.urlopen(request, timeout=600) as response:
+            return int(json.load(response)["usage"]["completion_tokens"])
+
+    ratios = []
+    await asyncio.to_thread(ask_peer)
+    for number in range(rounds):
+        ours = await rate_of_16(port, tokens, 50 * number)
+        started = time.perf_counter()
+        with ThreadPoolExecutor(16) as threads:
+            made = await asyncio.gather(
+                *(asyncio.get_running_loop().run_in_executor(threads, ask_peer) for _ in range(16))
+            )
+        peer = sum(made) / (time.perf_counter() - started)
+        ratios.append(ours / peer)
+        print(f"16 requests at once: {ours:.1f} tokens/s, llama-cpp-python's server: {peer:.1f}: {ratios[-1]:.2f}")
+    print(f"  median {statistics.median(ratios):.2f}")
+
+
+def start_peer(arguments: argparse.Namespace, folder: str) -> tuple[subprocess.Popen[str], int]:
+    """llama-cpp-python's server on a random model, and its port."""
+    python, threads = arguments.peer, str(arguments.threads)
+    file = Path(folder) / "model.gguf"
+    write = f"from gguf_model import *; write_gguf({arguments.config!r}, {arguments.dtype!r}, Path({str(file)!r}))"
+    subprocess.run([python, "-c", write], check=True, cwd=Path(__file__).parent)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [python, "-m", "llama_cpp.server", "--model", str(file), "--port", str(port), "--n_ctx", "4096"]
+    command += ["--n_threads", threads, "--n_threads_batch", threads, "--interrupt_requests", "False"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=10).close()
+            return process, port
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.2)
+    process.kill()
+    raise SystemExit("llama-cpp-python's server did not start")
 
 
 def milliseconds(seconds: list[float]) -> str:
@@ -160,7 +233,7 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) << 10
 
 
-def serve_random(config: str, dtype: str, threads: int, port: int, chunk: int) -> None:
+def serve_random(config: str, dtype: str, threads: int, port: int, chunk: int | None) -> None:
     """Serve random weights under the demo model's tokenizer; the child process of this script."""
     from ftllm_nb.benchmark.run import Settings, open_weights
     from ftllm_nb.engine.weight_types import WeightTypes
@@ -177,7 +250,7 @@ def serve_random(config: str, dtype: str, threads: int, port: int, chunk: int) -
         demo.executor.close()
         return LoadedModel(checkpoint, graph, demo.tokenizer, executor, threads, WeightTypes(dtype), "float16")
 
-    options = ServerOptions(port=port, chunked_prefill_size=chunk)
+    options = ServerOptions(port=port) if chunk is None else ServerOptions(port=port, chunked_prefill_size=chunk)
     run_server(options, load_random, lambda sentence: print(sentence, file=sys.stderr, flush=True))
 
 
@@ -198,28 +271,43 @@ def main() -> None:
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
     parser.add_argument("--dtype", default="int4g32", help="weight format (default: int4g32)")
     parser.add_argument("-t", "--threads", type=int, default=2, help="default: 2")
-    parser.add_argument("--soak", type=float, default=300, metavar="SECONDS", help="0: not at all (default: 300)")
-    parser.add_argument("--chunk", type=int, default=128, help="--chunked_prefill_size (default: 128)")
-    parser.add_argument("--short", type=int, default=64, help="tokens of the short prompt (default: 64)")
-    parser.add_argument("--only_soak", action="store_true", help="leave the first part out")
+    parser.add_argument("--soak", type=float, default=300, metavar="SECONDS", help="of the soak (default: 300)")
+    parser.add_argument("--chunk", type=int, default=None, help="--chunked_prefill_size (default: the server's)")
+    parser.add_argument("--short", type=int, nargs="+", default=[16, 64], help="tokens of short prompts")
+    parser.add_argument("--only", nargs="+", choices=WITH_PEER, default=PARTS, metavar="PART", help="see above")
+    parser.add_argument("--peer", metavar="PYTHON", help="for the part peer")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve_random(arguments.config, arguments.dtype, arguments.threads, 0, arguments.chunk)
         return
+    if "peer" in arguments.only and arguments.peer is None:
+        parser.error("the part peer needs --peer PYTHON")
     shared = ["--config", arguments.config, "--dtype", arguments.dtype, "-t", str(arguments.threads)]
-    if not arguments.only_soak:
-        bench = [sys.executable, "-m", "ftllm_nb", "bench", "--random", *shared]
-        bench += ["--batch", "16", "-p", "0", "-n", "128"]
-        table = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
-        batched = float(re.findall(r"([\d.]+) ± ", table)[-1])
-        process, port = start(sys.executable, __file__, "--serve", "--chunk", str(arguments.chunk), *shared)
+    if set(arguments.only) - {"soak"}:
+        chunk = [] if arguments.chunk is None else ["--chunk", str(arguments.chunk)]
+        process, port = start(sys.executable, __file__, "--serve", *chunk, *shared)
         try:
-            asyncio.run(random_model_figures(port, batched, arguments.short))
+            asyncio.run(complete(port, prompt(40, 0), 8))
+            if "throughput" in arguments.only:
+                bench = [sys.executable, "-m", "ftllm_nb", "bench", "--random", *shared]
+                asyncio.run(throughput(port, [*bench, "--batch", "16", "-p", "0", "-n", "128", "-r", "3"]))
+            if "first_token" in arguments.only:
+                asyncio.run(first_token(port, arguments.short))
+            if "prefix" in arguments.only:
+                asyncio.run(shared_prefix(port))
+            if "peer" in arguments.only:
+                with tempfile.TemporaryDirectory() as folder:
+                    peer, peer_port = start_peer(arguments, folder)
+                    try:
+                        asyncio.run(beside_peer(port, peer_port))
+                    finally:
+                        peer.terminate()
+                        peer.wait()
         finally:
             process.terminate()
             process.wait()
-    if arguments.soak:
+    if "soak" in arguments.only:
         process, port = start(
             sys.executable, "-m", "ftllm_nb.server", "demo", "--port", "0", "-t", str(arguments.threads)
         )

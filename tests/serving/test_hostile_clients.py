@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.serving.server_process import ServerProcess
 
@@ -51,11 +52,15 @@ def nonsense(rng: random.Random, depth: int = 0) -> Any:
     return rng.choice([None, rng.choice(numbers), rng.choice(texts), rng.choice(texts), False, rng.choice(numbers)])
 
 
-def test_malformed_requests_are_never_answered_with_500(server: ServerProcess) -> None:
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_malformed_requests_are_never_answered_with_500(server: ServerProcess, count: int) -> None:
     rng = random.Random(8)
     statuses: dict[int, int] = {}
+    memory = 0
     with httpx.Client(base_url=server.url, timeout=60) as http:
-        for _ in range(300):
+        for number in range(count):
+            if number == count // 5:
+                memory = server.memory_bytes()
             path = rng.choice([CHAT, CHAT, "/v1/completions", "/tokenize", "/detokenize"])
             body = {name: nonsense(rng) for name in rng.sample(FIELDS, rng.randrange(6))}
             if rng.random() < 0.7:
@@ -69,6 +74,8 @@ def test_malformed_requests_are_never_answered_with_500(server: ServerProcess) -
             statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
             assert response.status_code in (200, 400, 404), (path, data[:300], response.text)
     assert statuses[200] > 10 and statuses[400] > 100, statuses
+    if count > 1000:
+        assert server.memory_bytes() - memory < 20 << 20
     server.wait_until_idle()
 
 

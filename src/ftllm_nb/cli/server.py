@@ -81,9 +81,9 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--chunked_prefill_size",
         type=whole_number(1, 512),
-        default=256,
         metavar="N",
-        help="most tokens of a step, so that a long prompt does not stall other answers (default: 256)",
+        help="most tokens of a step, so that a long prompt does not stall other answers (default: 64, or --max_batch "
+        "where that is more)",
     )
     group.add_argument(
         "--max_context_length",
@@ -161,9 +161,10 @@ def server_options(args: argparse.Namespace, title: str | None = None) -> Server
     """What the flags ask for; with a title there is a chat page. UsageError for flags that contradict each other."""
     from ftllm_nb.serving.options import ServerOptions
 
-    if args.chunked_prefill_size < args.max_batch:
+    chunk = args.chunked_prefill_size or max(ServerOptions.chunked_prefill_size, args.max_batch)
+    if chunk < args.max_batch:
         raise UsageError(
-            f"--chunked_prefill_size {args.chunked_prefill_size} is less than --max_batch {args.max_batch}: each "
+            f"--chunked_prefill_size {chunk} is less than --max_batch {args.max_batch}: each "
             "answer needs a token of a step."
         )
     keys = args.api_key if args.api_key is not None else [os.environ.get(KEY_VARIABLE, "")]
@@ -178,7 +179,7 @@ def server_options(args: argparse.Namespace, title: str | None = None) -> Server
         cors_origins=tuple(args.cors_origin or ()),
         max_batch=args.max_batch,
         max_queue=args.max_queue,
-        chunked_prefill_size=args.chunked_prefill_size,
+        chunked_prefill_size=chunk,
         max_context_length=args.max_context_length,
         kv_cache_bytes=args.kv_cache_limit,
         request_seconds=args.request_timeout,

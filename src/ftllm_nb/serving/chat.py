@@ -67,7 +67,8 @@ def format_constraints(
     if response_format is None or response_format.type == "text":
         return [None] * number
     if response_format.type == "json_object":
-        return model.grammars.json_schema({"type": "object"}, "response_format", number)
+        schema = response_format.schema_ or response_format.value or {"type": "object"}
+        return model.grammars.json_schema(schema, "response_format", number)
     if response_format.json_schema is None or response_format.json_schema.schema_ is None:
         raise ApiError(400, "json_schema must hold a schema.", param="response_format.json_schema")
     schema = response_format.json_schema.schema_

@@ -43,7 +43,7 @@ class ServerOptions:
     cors_origins: tuple[str, ...] = ()
     max_batch: int = 32
     max_queue: int = 256
-    chunked_prefill_size: int = 256
+    chunked_prefill_size: int = 64
     max_context_length: int | None = None
     kv_cache_bytes: int | None = None
     request_seconds: float = 600.0

@@ -52,12 +52,15 @@ class JsonSchema(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """What the answer's text must be."""
+    """What the answer's text must be. A json_object may have a schema, too: `schema` as llama.cpp's clients send it,
+    `value` as Hugging Face's do."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    value: dict[str, Any] | None = None
 
 
 class Sampling(Body):

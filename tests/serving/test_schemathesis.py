@@ -1,0 +1,38 @@
+"""Requests that schemathesis makes from the OpenAPI document, right and wrong: never status 500, nothing leaked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import hypothesis
+import pytest
+
+from tests.serving.server_process import ServerProcess
+
+schemathesis = pytest.importorskip("schemathesis")
+
+
+@pytest.mark.parametrize("examples", [10, pytest.param(400, marks=pytest.mark.slow)])
+def test_requests_from_the_openapi_document(server: ServerProcess, examples: int) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    statuses: Counter[int] = Counter()
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        for mode in schemathesis.GenerationMode:
+
+            @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+            @hypothesis.settings(
+                max_examples=examples, deadline=None, database=None, derandomize=True,
+                suppress_health_check=list(hypothesis.HealthCheck), phases=[hypothesis.Phase.generate],
+            )  # fmt: skip
+            def ask(case: schemathesis.Case) -> None:
+                if isinstance(case.body, dict):
+                    # An answer as long as the context would only take long.
+                    case.body.setdefault("max_tokens", 2)
+                response = case.call(timeout=60)
+                statuses[response.status_code] += 1
+                assert response.status_code in (200, 307, 400, 404, 405), (case.as_curl_command(), response.text)
+
+            ask()
+    assert statuses[200] > examples and statuses[400] > examples, statuses
+    server.wait_until_idle()
