@@ -41,10 +41,32 @@ def talking(*flags: str, **options: Any) -> Iterator[Any]:
         program.close(force=True)
 
 
+@pytest.fixture(scope="module")
+def sessions() -> Iterator[list[Any]]:
+    """The session that the tests of this file share, when there is one."""
+    shared: list[Any] = []
+    yield shared
+    for program in shared:
+        program.close(force=True)
+
+
 @pytest.fixture
-def terminal() -> Iterator[Any]:
-    with talking() as program:
-        yield program
+def terminal(sessions: list[Any]) -> Any:
+    """A session at its prompt and without turns: the shared one, or a new one where a test has ended it."""
+    for program in sessions:
+        if program.closed:
+            break
+        try:
+            program.setwinsize(24, 200)
+            program.send("\x03/clear\r")
+            program.expect_exact("the conversation is forgotten", timeout=5)
+            program.expect_exact(PROMPT_IS_READY)
+            return program
+        except (pexpect.ExceptionPexpect, OSError):
+            program.close(force=True)
+    sessions[:] = [start()]
+    sessions[0].expect_exact(PROMPT_IS_READY)
+    return sessions[0]
 
 
 def ask(terminal: Any, line: str) -> str:
@@ -62,9 +84,10 @@ def leaves(terminal: Any) -> int:
     return int(terminal.exitstatus)
 
 
-def test_the_banner_names_model_weights_threads_and_the_way_out(terminal: Any) -> None:
-    banner = re.sub(r"\x1b\[.*?[A-Za-z]|\r", "", terminal.before).splitlines()
-    assert re.fullmatch(r"(loading \[.*%)?ftllm-nb [0-9.]+, model demo, float32, \w+, 2 threads", banner[0])
+def test_the_banner_names_model_weights_threads_and_the_way_out() -> None:
+    with talking(SCRIPTED_LOADING="0.6") as terminal:
+        banner = re.sub(r"\x1b\[.*?[A-Za-z]|\r", "", terminal.before).splitlines()
+    assert re.fullmatch(r"loading \[.*%ftllm-nb [0-9.]+, model demo, float32, \w+, 2 threads", banner[0])
     assert all(word in banner[1] for word in ("/help", "Ctrl-C", "/exit", "Ctrl-D"))
 
 

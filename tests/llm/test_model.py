@@ -134,6 +134,11 @@ def test_handles(model: llm.Model) -> None:
         with pytest.raises(UsageError, match="there is no answer with the handle"):
             model.stream_response_handle(used)  # type: ignore[arg-type]
     model.abort_handle(endless)
+    streamed = model.launch_stream_response(LONG, min_length=900)
+    pieces = model.stream_response_handle(streamed)
+    next(pieces)
+    model.abort_handle(streamed)
+    assert len(list(pieces)) < 800
     handle = model.launch_stream_response(QUESTION)
     assert "".join(asyncio.run(collect(model.stream_response_handle_async(handle)))) == ANSWER
 

@@ -59,12 +59,15 @@ class SamplingSettings:
         return not self.do_sample or self.temperature == 0
 
 
-def merge_settings(generation_config: Mapping[str, Any], **explicit: Any) -> SamplingSettings:
+def merge_settings(
+    generation_config: Mapping[str, Any], called: Mapping[str, str] | None = None, /, **explicit: Any
+) -> SamplingSettings:
     """The settings of one answer: `explicit` arguments that are not None, else generation_config.json's.
 
     Someone who names a temperature above 0, a top_k, top_p or min_p wants sampling, so that do_sample is then
     true unless it is given as well. Raises `CheckpointError` for a value in generation_config.json that is
-    out of bounds, `UsageError` for an explicit one.
+    out of bounds, `UsageError` for an explicit one. `called`: what the caller knows settings by, where it has
+    names of its own for them.
     """
     values: dict[str, Any] = {}
     for name, key in _CONFIG_KEYS.items():
@@ -78,6 +81,10 @@ def merge_settings(generation_config: Mapping[str, Any], **explicit: Any) -> Sam
             raise CheckpointError(f"generation_config.json: {key} must be {expected}, not {value!r}.")
         values[name] = value
     given = {name: value for name, value in explicit.items() if value is not None}
+    for name, value in given.items():
+        expected = _CHECKS[name](value)
+        if expected is not None:
+            raise UsageError(f"{(called or {}).get(name, name)} must be {expected}, not {value!r}.")
     values.update(given)
     if "do_sample" not in given and any(name in given for name in _EXPLICIT_ARGUMENTS_THAT_SAMPLE):
         values["do_sample"] = True

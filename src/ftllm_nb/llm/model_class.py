@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ftllm_nb.errors import UsageError
 from ftllm_nb.llm.absent import ABSENT_METHODS, absent
 from ftllm_nb.llm.async_stream import iterate_in_thread
+from ftllm_nb.llm.handles import Handles
 from ftllm_nb.llm.requests import (
     History,
     Query,
@@ -64,8 +64,7 @@ class Model:
         self._session = Session(self._engine)
         self._context = loaded.executor.max_positions
         self._end_ids = loaded.tokenizer.eos_token_ids | end_token_ids(loaded.tokenizer, eos_token)
-        self._handles: dict[int, GenerationTask] = {}
-        self._next_handle = itertools.count()
+        self._handles = Handles()
         self.system_prompt = system_prompt
         self.id = id
 
@@ -187,25 +186,23 @@ class Model:
             stop_token_ids, add_generation_prompt, min_p, seed, enable_thinking,
         ))  # fmt: skip
         self._session.begin(task)
-        handle = next(self._next_handle)
-        self._handles[handle] = task
-        return handle
+        return self._handles.add(task)
 
     def stream_response_handle(self, handle: int) -> Generator[str, None, None]:
         """The text of a launched answer, piece by piece; once only."""
-        task = self._take_handle(handle)
+        task = self._handles.take(handle)
         return self._text(self._session.results(task), task, True)
 
     def stream_response_handle_async(self, handle: int) -> AsyncGenerator[str, None]:
         """As `stream_response_handle`, for `async for`."""
-        task = self._take_handle(handle)
+        task = self._handles.take(handle)
         return iterate_in_thread(
             lambda: self._text(self._session.results(task), task, True), lambda: self._session.cancel(task)
         )
 
     def abort_handle(self, handle: int) -> None:
         """End a launched answer; whoever streams it gets no more. Harmless once it has ended."""
-        if (task := self._handles.get(handle)) is not None:
+        if (task := self._handles.find(handle)) is not None:
             self._session.cancel(task)
 
     def stream_response_async(
@@ -358,20 +355,9 @@ class Model:
 
     def _prepare(self, request: Request) -> GenerationTask:
         """Check a request; its task, which does not run yet."""
-        from ftllm_nb.engine.sampling_settings import merge_settings, token_id_list
+        from ftllm_nb.engine.sampling_settings import token_id_list
 
-        settings = merge_settings(
-            self._loaded.graph.generation_config,
-            max_tokens=request.max_length,
-            min_tokens=request.min_length,
-            do_sample=request.do_sample,
-            top_p=request.top_p,
-            top_k=request.top_k,
-            temperature=request.temperature,
-            repetition_penalty=request.repeat_penalty,
-            min_p=request.min_p,
-            seed=request.seed,
-        )
+        settings = request.settings(self._loaded.graph.generation_config)
         prompt_ids = self.prompt_ids(
             request.query, request.history, request.enable_thinking, request.add_generation_prompt
         )
@@ -392,9 +378,3 @@ class Model:
                     yield piece if one_by_one else text
         if (piece := decoder.finish()) and task.stats.finish_reason != "stopped":
             yield piece if one_by_one else text + piece
-
-    def _take_handle(self, handle: int) -> GenerationTask:
-        task = self._handles.pop(handle, None)
-        if task is None:
-            raise UsageError(f"there is no answer with the handle {handle!r}, or it was streamed before.")
-        return task

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
+    from ftllm_nb.engine.sampling_settings import SamplingSettings
     from ftllm_nb.tokenizer import Tokenizer
 
 Query = str | Sequence[dict[str, Any]]
 """A user's message, or a whole conversation of {"role": …, "content": …}."""
 History = Sequence[tuple[str, str]]
 """(message, answer) of each earlier turn."""
+ARGUMENTS = {"max_tokens": "max_length", "min_tokens": "min_length", "repetition_penalty": "repeat_penalty"}
+"""What fastllm calls settings that have other names in the engine."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,24 @@ class Request:
     min_p: float | None
     seed: int | None
     enable_thinking: bool | None
+
+    def settings(self, generation_config: dict[str, Any]) -> SamplingSettings:
+        """How the answer's tokens are chosen. Raises `UsageError` that names an argument as its caller does."""
+        from ftllm_nb.engine.sampling_settings import merge_settings
+
+        return merge_settings(
+            generation_config,
+            ARGUMENTS,
+            max_tokens=self.max_length,
+            min_tokens=self.min_length,
+            do_sample=self.do_sample,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            temperature=self.temperature,
+            repetition_penalty=self.repeat_penalty,
+            min_p=self.min_p,
+            seed=self.seed,
+        )
 
 
 def conversation(query: Query, history: History | None, system_prompt: str | None) -> list[dict[str, Any]]:

@@ -109,14 +109,20 @@ def find_chat_templates(folder: Path, tokenizer_config: dict[str, Any]) -> dict[
 def given_chat_template(given: str | PathLike[str]) -> ChatTemplate:
     """The template that a caller names: its text, or the path of a file that holds it."""
     if isinstance(given, str) and ("{%" in given or "{{" in given):
-        return ChatTemplate(given, "chat_template")
+        return _sound(ChatTemplate(given, "chat_template"))
     try:
         file = Path(given).expanduser()
     except TypeError:
         raise TokenizerError(f"chat_template must be a template or a file's path, not {shorten(given)}.") from None
     if not file.is_file():
         raise TokenizerError(f"chat_template: {file} is no file, and no template either, which holds {{{{ }}}}.")
-    return ChatTemplate(_read(file), str(file))
+    return _sound(ChatTemplate(_read(file), str(file)))
+
+
+def _sound(template: ChatTemplate) -> ChatTemplate:
+    """The template, if it can be compiled; a folder's own is compiled when it is needed."""
+    template._compile()
+    return template
 
 
 def choose_template(templates: dict[str, ChatTemplate], with_tools: bool) -> ChatTemplate | None:
