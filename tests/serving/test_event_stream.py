@@ -78,6 +78,27 @@ def test_a_client_that_goes_ends_the_stream(begins: bool) -> None:
     assert DONE not in bodies and closed == [True] and len(ended) == 1
 
 
+def test_a_stream_that_nobody_takes_is_not_gone_on_with() -> None:
+    class Gone(Exception):
+        pass
+
+    sent, ended = [], []
+
+    async def events() -> AsyncGenerator[Any, None]:
+        for number in range(9):
+            yield number
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) == 3:
+            raise Gone
+
+    response = EventStream(events(), 5, lambda: ended.append(True))
+    with pytest.raises(Gone):
+        asyncio.run(response({**HTTP, "notes": {}}, never, send))
+    assert len(sent) == 3 and len(ended) == 1
+
+
 def guarded(app: Any, options: ServerOptions, send: Any, requests: int = 1) -> list[int]:
     """The statuses that the guard says, of requests that come together."""
     statuses: list[int] = []

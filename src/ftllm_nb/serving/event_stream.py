@@ -72,14 +72,17 @@ class EventStream(Response):
         gone.add_done_callback(stop)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            try:
-                async for data in self._events:
-                    await self._send(send, event(data))
-                last = DONE
-            except Exception as error:
-                last = event(failure_of(scope, error))
-            pings.cancel()
-            await self._send(send, last, more_body=False)
+            more = True
+            while more:
+                try:
+                    body = event(await anext(self._events))
+                except StopAsyncIteration:
+                    body, more = DONE, False
+                except Exception as error:
+                    body, more = event(failure_of(scope, error)), False
+                if not more:
+                    pings.cancel()
+                await self._send(send, body, more)
         except asyncio.CancelledError as error:
             if error.args != (_GONE,):
                 raise
@@ -92,9 +95,9 @@ class EventStream(Response):
             # A generator that was never started has nothing to close.
             self._ended()
 
-    async def _send(self, send: Send, body: bytes, more_body: bool = True) -> None:
+    async def _send(self, send: Send, body: bytes, more: bool = True) -> None:
         self._last_sent = time.monotonic()
-        await send({"type": "http.response.body", "body": body, "more_body": more_body})
+        await send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _ping(self, send: Send) -> None:
         """Send a comment whenever nothing else was sent for a while."""
