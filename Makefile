@@ -63,12 +63,13 @@ PIP = bin/python -m pip install --quiet --disable-pip-version-check
 define create_environment
 	@$(1) -c 'import sys; sys.exit("Python 3.10 or later is needed, and $(1) is " + sys.version.split()[0] \
 	  + ": choose another with PYTHON=…") if sys.version_info < (3, 10) else None'
-	test -x $(2)/bin/python || $(1) -m venv $(2)
+	@test -x $(2)/bin/python || $(1) -m venv $(2)
 endef
 
 $(VENV)/.package: pyproject.toml
+	@echo "setting up $(VENV) (once, about a minute)"
 	$(call create_environment,$(PYTHON),$(VENV))
-	$(VENV)/$(PIP) --editable .
+	@$(VENV)/$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml

@@ -42,6 +42,8 @@ ANSWER_TOKENS = 256
 IDLE_SECONDS = 10.0
 RANDOM_MODEL = "a random model of 120 million parameters"
 LARGER = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 8, "num_attention_heads": 14}
+FOUR_LAYERS = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 4, "num_attention_heads": 16}
+"""Four layers of the shape of Qwen2.5-3B."""
 
 
 def main() -> None:
@@ -85,11 +87,17 @@ def show_starts(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def show_second_turn(arguments: argparse.Namespace, folder: Path) -> None:
-    """Time to first token of a turn, after a short and after a long history that the cache holds."""
+    """Time to first token of a turn, after a short and after a long history that the cache holds.
+
+    Each new token is compared with the whole history, by as many multiply-adds as keys and values have numbers. Beside
+    a model's weights they are few, but beside those of the demo they are many.
+    """
     length = {"max_position_embeddings": 4096}
-    larger = changed_demo(folder / "long larger", {**LARGER, **length}, {})
-    write_random_weights(larger)
-    for what, model_folder in (("the demo", changed_demo(folder / "long", length, {})), (RANDOM_MODEL, larger)):
+    layers = changed_demo(folder / "long layers", {**FOUR_LAYERS, **length}, {})
+    write_random_weights(layers)
+    for what, model_folder in (
+        ("the demo", changed_demo(folder / "long", length, {})), ("4 layers of Qwen2.5-3B's shape", layers)
+    ):  # fmt: skip
         with llm.model(model_folder, threads=arguments.threads) as model:
             conversation = Conversation(model, settings={"temperature": 0.0, "max_tokens": 4})
             short = [next_turn(conversation, []) for _ in range(1 + arguments.repetitions)][1:]
@@ -99,10 +107,18 @@ def show_second_turn(arguments: argparse.Namespace, folder: Path) -> None:
                 history = [*history, turn]
             long = [next_turn(conversation, history) for _ in range(1 + arguments.repetitions)][1:]
             tokens = history_tokens(conversation, history)
+            more = history_multiply_adds(model.config, tokens)
         show(f"time to first token after one turn, {what}", short, "ms")
         show(f"time to first token after {len(history)} turns of {tokens} tokens, {what}", long, "ms")
         ratio = statistics.median(long) / statistics.median(short)
-        print(f"{ratio:10.2f}  the ratio of the two", flush=True)
+        print(f"{ratio:10.2f}  the ratio of the two; of their multiply-adds {1 + more:.2f}", flush=True)
+
+
+def history_multiply_adds(config: dict[str, Any], tokens: int) -> float:
+    """A token's multiply-adds with so many earlier ones, as a share of those with the weights of the layers."""
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    keys = width // config["num_attention_heads"] * config["num_key_value_heads"]
+    return 2 * tokens * width / (width * (2 * width + 2 * keys + 3 * inner))
 
 
 def history_tokens(conversation: Conversation, history: list[Turn]) -> int:

@@ -241,6 +241,7 @@ def test_a_full_context_offers_to_drop_the_oldest_turns() -> None:
         terminal.send("d" * 40 + "\r")
         terminal.expect_exact("[Y/n] ")
         terminal.send("n\r")
+        terminal.expect_exact("(not asked: the Up key brings the question back)")
         terminal.expect_exact(PROMPT_IS_READY)
         assert "2 turns" in ask(terminal, "/show")
 

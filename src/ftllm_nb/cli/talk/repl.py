@@ -90,6 +90,8 @@ class Repl:
             if self.ask_yes_no(f"The context is full. Drop the oldest {what} and ask again? [Y/n] "):
                 self.conversation.drop_oldest(dropped)
                 self._show(start())
+            else:
+                self.screen.note("not asked: the Up key brings the question back")
 
     def _say_too_long(self, error: ContextLengthError) -> None:
         """A question that even alone does not fit; what was read for it is put away, so that the next one may."""
@@ -125,7 +127,9 @@ class Repl:
         except KeyboardInterrupt:
             conversation.stopped = True
         view.finish()
-        screen.line(" (stopped)" if conversation.stopped else "")
+        if conversation.stopped:
+            screen.write(" (stopped)", "note")
+        screen.line()
         self._say_when_full()
         self.remember()
 

@@ -63,11 +63,11 @@ class Screen:
 
     def note(self, text: str) -> None:
         """What the program has to say, as a line in brackets."""
-        self.line(self._wrapped(f"({text})"), "note")
+        self.line(self.wrapped(f"({text})"), "note")
 
     def error(self, text: str) -> None:
         """What went wrong, as a sentence."""
-        self.line(self._wrapped(f"error: {text}"), "error")
+        self.line(self.wrapped(f"error: {text}"), "error")
 
     def table(self, rows: Sequence[tuple[str, str]]) -> None:
         """Names and what is said of them, in two columns; on a narrow terminal the second one below the first."""
@@ -84,7 +84,7 @@ class Screen:
                 self.write(f"{' ' * indent}{line}\n")
         self.flush()
 
-    def _wrapped(self, text: str) -> str:
+    def wrapped(self, text: str) -> str:
         """The text broken between words where a terminal would break it within one."""
         return textwrap.fill(text, self.columns - 1, break_on_hyphens=False) if self.out.isatty() else text
 

@@ -14,6 +14,6 @@ def run(repl: Repl, argument: str) -> None:
 
     repl.screen.note("measuring for some seconds; Ctrl-C ends it")
     profile = profile_model(repl.conversation.model, max(repl.conversation.context_tokens(), 1))
-    repl.screen.line(f"{profile.seconds * 1e3:.2f} ms a token:")
+    repl.screen.line(f"{profile.seconds * 1e3:.2f} ms a token, by operator and how near to the machine's limits:")
     for line in as_operator_rows(profile, repl.screen.columns):
         repl.screen.line(line)
