@@ -36,6 +36,13 @@ def test_positions_that_are_none() -> None:
     )
 
 
+def test_lengths_are_no_token_ids() -> None:
+    def build(self: ComputeGraph) -> None:
+        self.Embedding(self.data["seqLens"], self.weight["embed.weight"], self.data["x"])  # wrong
+
+    assert 'input must be data["inputIds"] or data["positionIds"]' in error_of(build)
+
+
 def test_tensors_larger_than_any_memory() -> None:
     def build(self: ComputeGraph) -> None:
         begin(self)

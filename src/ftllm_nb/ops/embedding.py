@@ -21,6 +21,8 @@ class Embedding(Operator):
     def infer(input: TensorType, weight: TensorType) -> TensorType:
         if input.dtype != "int32":
             raise ShapeError(f"input must be token ids (inputIds), but it holds {input.dtype}")
+        if input.rank != 2:
+            raise ShapeError('input must be data["inputIds"] or data["positionIds"]')
         if weight.rank != 2:
             raise ShapeError(f"weight must have shape [vocabulary, features], but it has {weight.rank} axes")
         return TensorType((*input.shape, weight.shape[1]))
