@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import openai
+import pydantic
 import pytest
 
 from ftllm_nb import llm
@@ -212,6 +213,28 @@ def test_a_forced_call_follows_the_functions_schema(client: openai.OpenAI, choic
     assert streamed.index == 0 and streamed.function is not None
     assert json.loads(streamed.function.arguments or "") == arguments
     assert deltas[-1].finish_reason == "tool_calls"
+
+
+class Weather(pydantic.BaseModel):
+    """A question about the weather."""
+
+    city: Literal["Paris", "Rome"]
+    days: int = pydantic.Field(ge=1, le=7)
+
+
+def test_the_clients_own_helpers_parse_answers_and_calls(client: openai.OpenAI) -> None:
+    options: Any = {"model": "demo", "messages": SUM, "temperature": 1, "seed": 6, "max_tokens": 100}
+    parsed = client.chat.completions.parse(response_format=Weather, **options)
+    assert isinstance(parsed.choices[0].message.parsed, Weather)
+    tools: Any = [openai.pydantic_function_tool(Weather)]
+    with client.chat.completions.stream(tools=tools, tool_choice="required", **options) as stream:
+        kinds = {event.type for event in stream}
+        (call,) = stream.get_final_completion().choices[0].message.tool_calls or []
+    assert isinstance(call.function.parsed_arguments, Weather)
+    assert "tool_calls.function.arguments.done" in kinds
+    with client.chat.completions.stream(model="demo", messages=SUM, temperature=0) as stream:
+        done = [event.content for event in stream if event.type == "content.done"]
+    assert done == ["42"]
 
 
 def test_tools_that_are_not_called_leave_the_answer_alone(client: openai.OpenAI) -> None:

@@ -134,6 +134,10 @@ class ChatAnswer:
         left = len(self.choices.choices)
         async with aclosing(self._deltas(notes)) as deltas:
             async for index, delta, logprobs, reason in deltas:
+                if reason is not None and (delta or logprobs is not None):
+                    # The end comes in a piece of its own, as OpenAI sends it: its client's helpers wait for that.
+                    yield self._chunk(index, delta, logprobs, None, **extra())
+                    delta, logprobs = {}, None
                 left -= reason is not None
                 last = {} if left or with_usage else {"timings": timings(self.choices.choices)}
                 yield self._chunk(index, delta, logprobs, reason, **extra(), **last)
