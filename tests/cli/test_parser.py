@@ -116,7 +116,7 @@ def test_version(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_two_models_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in (["chat", "one", "-p", "two"], ["chat", "-p", ""], ["chat", "-m", " \t"]):
+    for line in (["chat", "one", "-p", "two"], ["chat", "-p", ""], ["chat", "-m", " \t"], ["chat", "What is 2 + 2?"]):
         assert main(line) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("error: ") and err.count("\n") == 1

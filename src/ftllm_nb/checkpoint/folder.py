@@ -105,7 +105,9 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     folder = Path(os.path.expanduser(path))
     mode = file_mode(folder)
     if mode is None:
-        raise CheckpointError(f"{folder}: no such folder; the path of a Hugging Face model folder is expected.")
+        raise CheckpointError(
+            f"{folder}: no such folder; a model's folder, OWNER/NAME on the Hugging Face hub or demo is expected."
+        )
     if not stat.S_ISDIR(mode):
         raise CheckpointError(_not_a_folder(folder))
     if file_mode(folder / "config.json") is None:

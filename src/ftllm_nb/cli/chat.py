@@ -8,6 +8,7 @@ same conversation, and each answer is printed as plain text with a line end.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -111,7 +112,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def question_of(args: argparse.Namespace) -> str | None:
-    """What -m and --file ask together; None without them."""
+    """What -m and --file ask together; None without them. Raises `UsageError` also for a question that is neither."""
+    path = args.positional_path
+    if path is not None and " " in path.strip() and not os.path.lexists(path):
+        raise UsageError(f"{path!r} is taken for a model's path, and nothing is there: a question goes after -m.")
     if args.message is not None and not args.message.strip():
         raise UsageError("the text of -m is empty: write the question after it.")
     if args.file is None:
