@@ -83,7 +83,7 @@ def test_warnings_go_to_stderr() -> None:
 def test_a_prompt_that_is_too_long_ends_with_a_sentence() -> None:
     status, out, err = chat(text="fine\n" + "x" * 101 + "\nnever\n")
     assert (status, out) == (2, "1 fine\n")
-    assert err == "error: The prompt has 101 tokens, but the context holds 100.\n"
+    assert err == "error: line 2 of the input: The prompt has 101 tokens, but the context holds 100.\n"
 
 
 def test_debug_shows_the_traceback_before_the_sentence() -> None:

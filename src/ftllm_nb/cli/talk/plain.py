@@ -12,7 +12,7 @@ from ftllm_nb.cli.talk.answer_view import without_thinking
 from ftllm_nb.cli.talk.conversation import Conversation
 from ftllm_nb.cli.talk.interrupt import interrupt_stops
 from ftllm_nb.cli.talk.thinking import ThinkingSplitter
-from ftllm_nb.errors import UsageError
+from ftllm_nb.errors import FtllmError, UsageError
 
 MAX_LINE_BYTES = 1 << 24
 """A longer line of input is refused, so that input without line ends cannot fill the memory."""
@@ -67,10 +67,14 @@ class PlainOutput:
 
 
 def answer_lines(output: PlainOutput) -> None:
-    """Answer each line of stdin as one turn of the conversation, until it ends."""
-    for line in read_lines(sys.stdin.buffer):
+    """Answer each line of stdin as one turn of the conversation, until it ends. An error says of which line it is."""
+    for number, line in enumerate(read_lines(sys.stdin.buffer), 1):
         if line.strip():
-            output.answer(line)
+            try:
+                output.answer(line)
+            except FtllmError as error:
+                error.args = (f"line {number} of the input: {error}",)
+                raise
 
 
 def read_lines(stream: BinaryIO) -> Iterator[str]:
