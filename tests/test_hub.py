@@ -111,15 +111,24 @@ def test_a_revision(hub: LocalHub, tmp_path: Path) -> None:
         ("someone/data", "holds no config.json"),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(hub: LocalHub, tmp_path: Path, name: str, says: str) -> None:
+def test_what_cannot_be_used_is_one_sentence(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     hub.add_folder("someone/gated", DEMO)
     hub.gated.add("someone/gated")
     hub.repositories["someone/pickled"] = {"config.json": b"{}", "pytorch_model.bin": b"a"}
     hub.repositories["someone/data"] = {"README.md": b"a"}
-    for command in (("download", name), ("chat", name, "-m", "a")):
-        status, out, err = run(hub, tmp_path, *command)
-        assert (status, out) == (2, "")
-        assert err.startswith("error: ") and says in err and err.count("\n") == 1
+    with pytest.raises(HubError) as error:
+        fetch_model(name, cache_dir=tmp_path)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("command", [("download", "someone/nothing"), ("chat", "someone/nothing", "-m", "a")])
+def test_commands_end_with_that_sentence(hub: LocalHub, tmp_path: Path, command: tuple[str, ...]) -> None:
+    status, out, err = run(hub, tmp_path, *command)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and "no model of that name" in err and err.count("\n") == 1
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
