@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("-p", "--path", default="demo", help="the model (default: the bundled one)")
     parser.add_argument("--dtype", default=FORMATS, help=f"formats (default: {FORMATS})")
     parser.add_argument("--also", action="append", default=[], help="another folder, in the type it has; repeatable")
+    parser.add_argument("--embedding_dtype", default="auto", help="as for chat, of all but the base")
+    parser.add_argument("--dtype_config", help="a file of exceptions, as for chat, of all but the base")
     parser.add_argument("--count", type=int, default=20, help="held-out questions a skill (default: 20)")
     parser.add_argument("--answers", action="store_true", help="judge the tokens of the answers alone")
     parser.add_argument("-t", "--threads", type=int, help="threads (default: as for chat)")
@@ -49,7 +51,11 @@ def main() -> None:
         settings = Settings(
             contenders=contenders(arguments.path, arguments.dtype, arguments.also, "float32"),
             base=base_contender(arguments.path, "float32"),
-            options=EngineOptions(threads=arguments.threads),
+            options=EngineOptions(
+                threads=arguments.threads,
+                embedding_dtype=arguments.embedding_dtype,
+                dtype_config=arguments.dtype_config,
+            ),
         )
         result = run_perplexity(
             settings,

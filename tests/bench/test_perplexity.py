@@ -104,6 +104,13 @@ def test_a_cache_of_fewer_bits_is_measured_too(capsys: pytest.CaptureFixture[str
     assert base["fidelity"] is None and 0 < row["fidelity"]["mean"] < 0.1
 
 
+def test_exceptions_are_not_the_base_s(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    flags = ["--text", text, "--dtype", "float32", "--base", "float32", "--embedding_dtype", "int4", "--json"]
+    base, row = json.loads(printed(capsys, *flags))["rows"]
+    assert base["bits_a_weight"] == 32 and row["bits_a_weight"] < 31
+    assert row["fidelity"]["mean"] > 1e-3
+
+
 def test_without_a_base_perplexity_alone(capsys: pytest.CaptureFixture[str], text: str) -> None:
     table = printed(capsys, "demo", "--text", text)
     assert "| auto " in table and "KL" not in table

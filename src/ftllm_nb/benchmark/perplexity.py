@@ -39,7 +39,8 @@ class Contender:
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure. Of `options`, `dtype` and `kv_cache_dtype` are not looked at: each contender has its own.
+    """What to measure. Of `options`, `dtype` and `kv_cache_dtype` are not looked at: each contender has its own. The
+    base is of one type throughout, whatever `embedding_dtype` and `dtype_config` say.
 
     The first contender's tokenizer reads the text, the base's where there is one.
     """
@@ -136,19 +137,20 @@ def run_perplexity(
     settings: Settings, material_of: Callable[[LoadedModel], Material], *, progress: Progress, warn: Warn
 ) -> Result:
     """Measure; raises subclasses of `FtllmError`. At most two models are in memory at a time."""
-    base = settings.base
+    base, options = settings.base, settings.options
+    plain = dataclasses.replace(options, embedding_dtype="auto", dtype_config=None)
     found: list[Row] = []
     material: Material | None = None
     with ExitStack() as stack:
         base_engine: EngineThread | None = None
         if base is not None:
-            model, base_engine = stack.enter_context(opened(settings, base, progress, warn))
+            model, base_engine = stack.enter_context(opened(settings, base, plain, progress, warn))
             material = material_of(model)
             found.append(measure(base, model, base_engine, None, material, progress))
         for row in settings.contenders:
-            if row == base:
+            if row == base and options == plain:
                 continue
-            with opened(settings, row, progress, warn) as (model, engine):
+            with opened(settings, row, options, progress, warn) as (model, engine):
                 material = material or material_of(model)
                 require_fitting(row.name, engine.executor, material, base_engine)
                 found.append(measure(row, model, engine, base_engine, material, progress))
@@ -158,12 +160,12 @@ def run_perplexity(
 
 @contextmanager
 def opened(
-    settings: Settings, row: Contender, progress: Progress, warn: Warn
+    settings: Settings, row: Contender, options: EngineOptions, progress: Progress, warn: Warn
 ) -> Iterator[tuple[LoadedModel, EngineThread]]:
     """The model in memory and the thread that runs it."""
     model = load(
         row.path,
-        dataclasses.replace(settings.options, dtype=row.dtype, kv_cache_dtype=row.kv_cache_dtype),
+        dataclasses.replace(options, dtype=row.dtype, kv_cache_dtype=row.kv_cache_dtype),
         graph=settings.custom,
         revision=settings.revision if row.name == row.dtype else None,
         cache_dir=settings.cache_dir,
