@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ftllm_nb.benchmark import limits
 from ftllm_nb.benchmark.model_facts import fit, free_memory, model_facts, model_rows
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.cli import main
@@ -89,3 +90,22 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "-p", "/no/such/folder"]) == 2
     assert main(["info", "-p", ""]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_the_machine_and_its_limits_when_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measured(threads: int, read_bytes: int) -> limits.MachineLimits:
+        asked.append(threads)
+        return limits.MachineLimits(threads, read_bytes, read_gb_per_s=12.3, fma_gflop_per_s=4.0, dot_gop_per_s=None)
+
+    monkeypatch.setattr(limits, "measure_limits", measured)
+    assert main(["info", "-t", "1"]) == 0
+    names = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"CPU", "features", "tier", "threads", "free memory", "limits", "kernel cache", "settings"} <= set(names)
+    assert not asked
+    assert main(["info", "-t", "1", "--limits"]) == 0
+    out = capsys.readouterr().out
+    assert "12.3 GB/s over" in out and "4 GFLOP/s" in out and "no dot-product instruction" in out and asked == [1]

@@ -1,8 +1,8 @@
 """Say what ftllm-nb found on this machine and what it chose: CPU, instruction tier, threads, limits, cache.
 
-The limits are measured, which takes some seconds: how fast memory can be read, how many float32 multiply-adds and int8
-dot products the cores can do in a second, on all threads together. With a model, say instead what it is and whether it
-fits into memory, by the type of its weights.
+With --limits, measure as well how fast memory can be read, and how many float32 multiply-adds and int8 dot products the
+cores can do in a second, on all threads together. With a model, say instead what it is and whether it fits into memory,
+by the type of its weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument
 from ftllm_nb.errors import UsageError
 
 GROUP = "Speed"
-EXAMPLES = ("ftllm-nb info", "ftllm-nb info -p Qwen/Qwen2.5-0.5B-Instruct")
+EXAMPLES = ("ftllm-nb info", "ftllm-nb info --limits -t 2", "ftllm-nb info -p Qwen/Qwen2.5-0.5B-Instruct")
 READ_BYTES = 512 << 20
 """Read bandwidth is measured over as much memory as a small model takes."""
 
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cache_argument(parser)
     add_custom_argument(parser)
     add_threads_argument(parser)
+    parser.add_argument(
+        "--limits", action="store_true", help="measure the machine's memory bandwidth and arithmetic (some seconds)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.path
     if path is None and args.custom is not None:
         path = "demo"
-    print_rows(machine_rows(args.threads) if path is None else model_rows(path, args))
+    print_rows(machine_rows(args.threads, args.limits) if path is None else model_rows(path, args))
     return 0
 
 
@@ -65,7 +68,25 @@ def model_rows(path: str, args: argparse.Namespace) -> list[tuple[str, str]]:
     return [("model", str(folder)), *model_facts.model_rows(facts, model_facts.free_memory())]
 
 
-def machine_rows(chosen_threads: int | None) -> list[tuple[str, str]]:
+def limit_rows(threads: int) -> list[tuple[str, str]]:
+    """What the machine can do at most, which takes seconds to measure."""
+    from ftllm_nb.benchmark.limits import measure_limits
+    from ftllm_nb.cli.progress_bar import ProgressBar
+
+    with ProgressBar() as bar:
+        bar.update("measure", 0, 1)
+        limits = measure_limits(threads, READ_BYTES)
+    dot = "none: this tier has no dot-product instruction"
+    if limits.dot_gop_per_s is not None:
+        dot = f"{limits.dot_gop_per_s:.0f} GOP/s, of vectors"
+    return [
+        ("memory read", f"{limits.read_gb_per_s:.1f} GB/s over {READ_BYTES >> 20} MiB"),
+        ("float32 multiply-add", f"{limits.fma_gflop_per_s:.0f} GFLOP/s"),
+        ("int8 dot product", dot),
+    ]
+
+
+def machine_rows(chosen_threads: int | None, with_limits: bool) -> list[tuple[str, str]]:
     """What the machine is and what was chosen."""
     import llvmlite
     import numba
@@ -73,36 +94,29 @@ def machine_rows(chosen_threads: int | None) -> list[tuple[str, str]]:
 
     from ftllm_nb import __version__
     from ftllm_nb.benchmark.cpu_name import cpu_name
-    from ftllm_nb.benchmark.limits import measure_limits
+    from ftllm_nb.benchmark.model_facts import free_memory
     from ftllm_nb.cli.presets import config_file
     from ftllm_nb.cli.progress_bar import ProgressBar
     from ftllm_nb.host_cores import cpu_quota, default_threads, usable_cores, worker_count, worker_cpus
     from ftllm_nb.kernels.cache import cache_summary
-    from ftllm_nb.kernels.tiers import explain_tiers, host_machine
+    from ftllm_nb.kernels.tiers import TIERS, explain_tiers, host_features, host_machine
 
-    with ProgressBar() as bar:
-        threads = worker_count(chosen_threads or default_threads(), bar.warn)
-        cpus = worker_cpus(threads)
-        tiers = explain_tiers()
-        bar.update("measure", 0, 1)
-        limits = measure_limits(threads, READ_BYTES)
-        bar.update("measure", 1, 1)
-    dot = "none: this tier has no dot-product instruction"
-    if limits.dot_gop_per_s is not None:
-        dot = f"{limits.dot_gop_per_s:.0f} GOP/s, of vectors"
+    threads = worker_count(chosen_threads or default_threads(), ProgressBar().warn)
+    cpus, memory = worker_cpus(threads), free_memory()
+    features = host_features() & {name for tier in TIERS for name in tier.required}
     quota = cpu_quota()
     within = "" if quota is None else f", within a quota of {quota:g} cores"
     settings = config_file()
     found = "" if settings is None or settings.is_file() else " (not there)"
     return [
         ("CPU", f"{cpu_name()}, {host_machine()}"),
-        *(("tier" if number == 0 else "", line) for number, line in enumerate(tiers)),
+        ("features", ", ".join(sorted(features)) or "none that kernels ask for"),
+        *(("tier" if number == 0 else "", line) for number, line in enumerate(explain_tiers())),
         ("threads", f"{threads}, of {usable_cores()} usable cores{within}"),
         ("with --pin", "this system lets no program choose its threads' cores" if cpus is None
                        else f"threads stay on CPUs {', '.join(map(str, cpus))}"),
-        ("memory read", f"{limits.read_gb_per_s:.1f} GB/s over {READ_BYTES >> 20} MiB"),
-        ("float32 multiply-add", f"{limits.fma_gflop_per_s:.0f} GFLOP/s"),
-        ("int8 dot product", dot),
+        ("free memory", "not known" if memory is None else f"{memory / 1e9:.2f} GB"),
+        *(limit_rows(threads) if with_limits else [("limits", "not measured: --limits measures them")]),
         ("kernel cache", cache_summary()),
         ("settings", f"{settings or 'none: there is no home folder'}{found}"),
         ("versions", f"ftllm-nb {__version__}, Python {sys.version.split()[0]}, Numba {numba.__version__}, "
