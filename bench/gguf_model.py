@@ -63,6 +63,7 @@ def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_token_types([gguf.TokenType.NORMAL] * config["vocab_size"])
     writer.add_token_merges(["< 0"])
     writer.add_bos_token_id(0)
+    writer.add_add_bos_token(True)
     writer.add_eos_token_id(0)
 
 
