@@ -50,7 +50,7 @@ def test_a_model_is_fetched_by_name_listed_and_found_without_a_connection(hub: L
     assert run(hub, tmp_path, *ASK) == (0, "42\n", "")
     assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
     status, out, err = run(None, tmp_path, "list")
-    assert (status, err) == (0, "") and out.startswith(f"{NAME}  ") and "GB  used 20" in out
+    assert (status, err) == (0, "") and out.startswith(f"{NAME}  ") and " MB  used 20" in out
     assert run(None, tmp_path, *ASK, HF_HUB_OFFLINE="1") == (0, "42\n", "")
     status, out, err = run(None, tmp_path, *ASK)
     assert (status, out) == (0, "42\n")

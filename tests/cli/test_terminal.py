@@ -290,6 +290,18 @@ def test_what_is_typed_during_an_answer_does_not_appear_in_it(terminal: Any) -> 
     terminal.expect_exact("3 next")
 
 
+def test_what_is_typed_while_the_model_loads_is_asked() -> None:
+    program = start(SCRIPTED_LOADING="1")
+    try:
+        program.expect_exact("loading [")
+        program.send("hello\r")
+        program.expect_exact(PROMPT_IS_READY)
+        assert "hello" not in program.before
+        program.expect_exact("1 hello\r\n")
+    finally:
+        program.close(force=True)
+
+
 def test_a_long_prefill_shows_a_bar_and_can_be_stopped(terminal: Any) -> None:
     terminal.send("slow\r")
     terminal.expect_exact("reading [")

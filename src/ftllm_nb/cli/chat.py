@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, load_model
@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Load the model and talk; the exit status."""
     from ftllm_nb.cli.talk.conversation import Conversation
     from ftllm_nb.cli.talk.last_conversation import recall, remember
+    from ftllm_nb.cli.talk.screen import without_echo
 
     saved = recall() if args.go_on else None
     if saved is not None and args.path is None and args.positional_path is None:
@@ -90,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
     is_terminal = question is None and not args.json and sys.stdin.isatty() and sys.stdout.isatty()
     if is_terminal:
         import_ahead()
-    with closing(load_model(args)) as model:
+    with without_echo() if is_terminal else nullcontext():
+        loaded = load_model(args)
+    with closing(loaded) as model:
         conversation = Conversation(model, args.system, given_settings(args), args.enable_thinking)
         if saved is not None:
             saved.restore(conversation)

@@ -30,5 +30,6 @@ def run(args: argparse.Namespace) -> int:
     width = max(len(model.name) for model in models)
     for model in models:
         day = time.strftime("%Y-%m-%d", time.localtime(model.used))
-        print(f"{model.name:{width}}  {model.size / 1e9:8.2f} GB  used {day}")
+        size = f"{model.size / 1e9:8.2f} GB" if model.size >= 1e9 else f"{model.size / 1e6:8.1f} MB"
+        print(f"{model.name:{width}}  {size}  used {day}")
     return 0

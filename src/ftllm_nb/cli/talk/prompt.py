@@ -51,6 +51,7 @@ class Prompt:
         self._session: PromptSession[str] = PromptSession(
             PROMPT,
             multiline=True,
+            enable_suspend=True,
             prompt_continuation=CONTINUATION,
             history=open_history(),
             auto_suggest=AutoSuggestFromHistory(),
