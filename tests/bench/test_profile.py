@@ -44,8 +44,8 @@ def test_profile_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| layer 5" in printed
 
 
-def test_batch_and_depth_are_in_names_and_objects(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SMALL, "--batch", "3", "--depth", "70", "--json"]) == 0
+def test_batch_and_depth_are_in_names_and_objects_also_on_pinned_threads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--batch", "3", "--depth", "70", "--pin", "--json"]) == 0
     results = json.loads(capsys.readouterr().out)["results"]
     assert [result["test"] for result in results] == ["pp20 @ d70", "tg4 @ b3 @ d70"]
     assert [(result["batch"], result["depth"]) for result in results] == [(1, 70), (3, 70)]
