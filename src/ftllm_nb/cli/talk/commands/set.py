@@ -62,7 +62,9 @@ def setting_text(repl: Repl, name: str) -> str:
     """A setting's value, as `/show` shows it."""
     if name in SAMPLING:
         value = repl.conversation.settings.get(name)
-        return models_own(repl, name) if value is None else str(value)
+        if value is None:
+            return models_own(repl, name)
+        return f"{value:g}" if isinstance(value, float) else str(value)
     value = repl.conversation.enable_thinking if name == "enable_thinking" else getattr(repl, name)
     return {True: "on", False: "off", None: "as the chat template does"}[value]
 
