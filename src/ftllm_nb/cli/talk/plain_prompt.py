@@ -17,10 +17,16 @@ class PlainPrompt:
     def read(self) -> str:
         """A line, or the lines between quotes. Raises KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
         try:
-            text = input(PROMPT)
+            text = line_after(PROMPT)
             while is_open(text):
-                text += "\n" + input(CONTINUATION)
+                text += "\n" + line_after(CONTINUATION)
         except (KeyboardInterrupt, EOFError):
             print()
             raise
         return text
+
+
+def line_after(prompt: str) -> str:
+    """A line. The prompt is printed here, since input() would write it to stderr, which may lead elsewhere."""
+    print(prompt, end="", flush=True)
+    return input()

@@ -61,8 +61,9 @@ def questions(prompt: Prompter, screen: Screen) -> Iterator[str]:
 
 def yes(question: str) -> bool:
     """Ask a question; Enter is yes."""
+    print(question, end="", flush=True)  # input() would write it to stderr, which may lead elsewhere
     try:
-        answer = input(question)
+        answer = input()
     except (EOFError, KeyboardInterrupt):
         print()
         return False
