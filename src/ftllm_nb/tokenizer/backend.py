@@ -12,9 +12,6 @@ from ftllm_nb.tokenizer.streaming import StreamDecoder
 class Backend(Protocol):
     """One vocabulary with its segmentation. Texts hold no lone surrogates."""
 
-    vocab_size: int
-    """One more than the largest id."""
-
     added_tokens: dict[int, AddedToken]
     """Tokens matched as a whole, by id."""
 
@@ -27,6 +24,10 @@ class Backend(Protocol):
 
     unknown_id: int | None
     """The id for characters that the vocabulary can spell neither by tokens nor by bytes."""
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token spelled as the vocabulary spells it."""

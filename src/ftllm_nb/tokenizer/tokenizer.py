@@ -85,7 +85,6 @@ class Tokenizer:
         self._templates = templates
         self._config = config
         self._generation_config = generation_config
-        self.vocab_size = backend.vocab_size
         self.special_ids = frozenset(
             token_id for token_id, token in backend.added_tokens.items() if token.special
         )
@@ -101,6 +100,11 @@ class Tokenizer:
         self._prompt_pieces = pieces
         self._control: _ControlTokens | None = None
         self._known = KnownBeginning()
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+        return self._backend.vocab_size
 
     @property
     def has_chat_format(self) -> bool:

@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ FILE_NAME = "tokenizer.json"
 PREFERENCE = 0
 
 
+_IDS_END = 1 << 32
+"""The library's ids are 32-bit."""
 _LLAMA_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 """The tokens that LlamaTokenizer names where the folder does not."""
 
@@ -74,8 +77,12 @@ class TokenizerJsonBackend:
         self.named_tokens = {role: token.content for role, token in settings.named.items()}
         self.cuts_at_added_tokens = True
         self.unknown_id = _unknown_id(library)
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """See Backend. Only when it is asked for: the library takes some tenths of a second to copy a large vocabulary."""
         # Not the number of tokens: a vocabulary may leave ids out.
-        self.vocab_size = max(library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        return max(self._library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def token_to_id(self, token: str) -> int | None:
         """See Backend."""
@@ -84,7 +91,7 @@ class TokenizerJsonBackend:
 
     def id_to_token(self, token_id: int) -> str | None:
         """See Backend."""
-        if not 0 <= token_id < self.vocab_size:
+        if not 0 <= token_id < _IDS_END:
             return None
         token: str | None = self._library.id_to_token(token_id)
         return token
