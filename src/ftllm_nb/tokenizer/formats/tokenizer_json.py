@@ -80,7 +80,7 @@ class TokenizerJsonBackend:
 
     @cached_property
     def vocab_size(self) -> int:
-        """See Backend. Only when it is asked for: the library takes some tenths of a second to copy a large vocabulary."""
+        """See Backend. Only when it is asked for: the library takes tenths of a second to copy a large vocabulary."""
         # Not the number of tokens: a vocabulary may leave ids out.
         return max(self._library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
