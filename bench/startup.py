@@ -4,7 +4,7 @@
     token by the length of the history; the time per token in a session beside that of `ftllm-nb bench`; CPU time at
     the prompt.
 
-Usage: python bench/startup.py [-t THREADS] [--repetitions 5] [--cold 1]
+Usage: python bench/startup.py [-t THREADS] [--repetitions 5] [--cold 1] [--parts starts turns tokens idle]
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def main() -> None:
     parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
     parser.add_argument("--repetitions", type=int, default=5, help="warm starts of each kind (default: 5)")
     parser.add_argument("--cold", type=int, default=1, help="starts with an empty cache (default: 1)")
+    parts = {"starts": show_starts, "turns": show_second_turn, "tokens": show_time_per_token, "idle": show_idle}
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="what to measure (default: all)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        show_starts(arguments, Path(folder))
-        show_second_turn(arguments, Path(folder))
-        show_time_per_token(arguments, Path(folder))
-        show_idle(arguments, Path(folder))
+        for part in arguments.parts:
+            parts[part](arguments, Path(folder))
 
 
 def show_starts(arguments: argparse.Namespace, folder: Path) -> None:
