@@ -322,11 +322,12 @@ def test_what_is_no_program(rows: NDArray[np.int64]) -> None:
 @pytest.mark.slow
 @can_pin
 def test_a_busy_neighbour_slows_in_proportion() -> None:
-    """Another process on one of two cores takes half of it: a walk may take twice as long, and not ten times."""
+    """Another process on one of two cores takes half of it: operations of a prefill's length take twice as long, and
+    not ten times."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         pytest.skip("one core")
-    work = Work(operations=200, turns=3)
+    work = Work(operations=8, turns=100)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
