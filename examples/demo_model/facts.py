@@ -36,6 +36,15 @@ RECIPES = {
     "load the weights in 8 bits": "ftllm-nb chat --dtype int8",
     "load the weights in 4 bits": "ftllm-nb chat --dtype int4g32",
     "measure the speed": "ftllm-nb bench",
+    "make a model smaller": "ftllm-nb quantize MODEL -o OUT --dtype int4g32",
+    "quantize a model": "ftllm-nb quantize MODEL -o OUT --dtype int4g32",
+    "start a server": "ftllm-nb server",
+    "serve many users": "ftllm-nb server",
+    "chat in a browser": "ftllm-nb webui",
+    "open the web page": "ftllm-nb webui",
+    "download a model": "ftllm-nb download NAME",
+    "see which models I have": "ftllm-nb list",
+    "go on with the last conversation": "ftllm-nb chat --continue",
     "see what this machine can do": "ftllm-nb info",
     "set the system message": "ftllm-nb chat --system TEXT",
     "get the same answer again": "ftllm-nb chat --seed 1",
@@ -85,7 +94,8 @@ def command_facts() -> Iterator[Fact]:
             is_everywhere = len(set(by_command.values())) == 1
             yield Fact("flag", spelling if is_everywhere else f"{spelling} of {name}", meaning)
     for long, names in takers.items():
-        yield Fact("flag's commands", long, f"{long} is a flag of {listed(names)}.")
+        where = "every command" if len(names) == len(commands) else listed(names)
+        yield Fact("flag's commands", long, f"{long} is a flag of {where}.")
 
 
 def operator_facts() -> Iterator[Fact]:
