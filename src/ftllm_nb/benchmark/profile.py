@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ftllm_nb.llm import Model
 
 STEPS = 10
-"""Steps whose mean is taken, after one to warm up."""
+"""Steps whose median is taken, after one to warm up: a worker that the system stopped in one of them does not count."""
 OUTSIDE = "outside of layers"
 
 
@@ -63,19 +64,19 @@ def profile_test(
         for begin in range(0, depth, executor.max_step_tokens):
             count = min(executor.max_step_tokens, depth - begin)
             executor.run([SequenceStep(sequence, random.integers(0, executor.vocab_size, count, np.int32))])
-    totals: dict[tuple[int, RowLabel], float] = {}
+    taken: dict[tuple[int, RowLabel], list[float]] = {}
     for number in range(1 + STEPS):
         ids = random.integers(0, executor.vocab_size, tokens, np.int32)
         rows = executor.profile([SequenceStep(sequence, ids) for sequence in sequences])
         for at, (label, seconds) in enumerate(rows):
             if number > 0:
-                totals[at, label] = totals.get((at, label), 0.0) + seconds / STEPS
+                taken.setdefault((at, label), []).append(seconds)
         for sequence in sequences:
             executor.truncate(sequence, depth)
     for sequence in sequences:
         executor.free_sequence(sequence)
-    labels = _within_layers([label for _, label in totals])
-    measured = list(zip(labels, totals.values(), strict=True))
+    labels = _within_layers([label for _, label in taken])
+    measured = list(zip(labels, map(statistics.median, taken.values()), strict=True))
     whole = sum(seconds for _, seconds in measured)
     counted = tokens * test.batch
     operators = [
