@@ -1,7 +1,7 @@
 """llama.cpp by way of llama-cpp-python, as bench/compare.py asks it; the model is written as GGUF first.
 
-On a CPU with AMX it must be built by clang or by GCC 12.4 or later: the header of earlier ones (Debian 12's is 12.2)
-tells the compiler that `ldtilecfg` reads 8 bytes of the 64, the rest is not stored in time, and the first product ends
+On a CPU with AMX it must be built by clang or by a GCC with a right amxtileintrin.h: that of Debian 12's GCC 12.2 tells
+the compiler that `ldtilecfg` reads 8 bytes of the 64, the rest is not stored in time, and the first product ends
 in a segmentation fault. Where there is no other compiler, a copy of amxtileintrin.h in which `_tile_loadconfig` reads
 `*(const char (*)[64])`, in a folder that CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-I…" names, mends it.
 """
