@@ -112,9 +112,9 @@ def test_every_command(tmp_path: Path) -> None:
     assert used == set(commands())
     with evening(tmp_path, "the next evening", "demo", "--continue") as session:
         assert "going on after 2 turns" in session.program.before
-        session.program.send("\x12name")
+        session.program.send("\x1217 +")
         session.program.send("\r\r")
-        assert "Alice" in session.rest("(searched: name)")
+        assert "42" in session.rest("(searched: 17 +)").rpartition("17 + 25?")[2]
 
 
 def slow_model(folder: Path) -> Path:
