@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,9 @@ def test_logits(case: tuple[str, Path], differences: Differences) -> None:
     assert divergence < LARGEST_DIVERGENCE, f"{divergence:.1e}"
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if "zero points" not in name], indirect=True)
+@pytest.mark.parametrize("case", [name for name in CASES if not re.search("zero points|table", name)], indirect=True)
 def test_logits_of_the_model_that_transformers_loads(case: tuple[str, Path]) -> None:
-    """Transformers 5.24 does not load packed zero points. Activations are left as they are in the comparison."""
+    """Transformers 5.24 loads neither packed zero points nor quantized embeddings. Activations are not rounded here."""
     _, folder = case
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for module in model.modules():
