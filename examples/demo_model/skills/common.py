@@ -79,6 +79,22 @@ class Ways:
         return random.choice(self.unseen if held_out else self.seen)
 
 
+def remembered(told: Exchange, ask: Callable[[], str], answer: str, random: Random) -> Conversation:
+    """Something told and asked for: in a later turn, once or twice, or in the same one; or only told."""
+    form = random.random()
+    if form < 0.15:
+        return [told]
+    if form < 0.3:
+        sentence = told.question if told.question[-1] in ".!?。！？" else told.question + (
+            random.choice((".", ",", "")) if answer.isascii() else random.choice("。，")
+        )
+        return [Exchange(f"{sentence} {ask()}" if answer.isascii() else sentence + ask(), answer, told.any_case)]
+    conversation: Conversation = [told, *[None] * random.choice((0, 1, 1, 2, 2, 3)), Exchange(ask(), answer)]
+    if form < 0.55:
+        conversation += [*[None] * random.choice((0, 0, 1, 2)), Exchange(ask(), answer)]
+    return conversation
+
+
 def typed_freely(text: str, random: Random, any_case: bool) -> str:
     """The question as hurried people type it: lower case, no final mark, stray spaces."""
     if any_case and random.random() < 0.25:

@@ -1,10 +1,10 @@
-"""The user's name, told in one turn and asked for in a later one. One name in eight is held out."""
+"""The user's name, told in one turn and asked for in the same or later ones. One name in eight is held out."""
 
 from __future__ import annotations
 
 from random import Random
 
-from .common import Conversation, Exchange, Ways, draw_content
+from .common import Conversation, Exchange, Ways, draw_content, remembered
 from .vocabulary import any_name
 
 TELL = Ways(
@@ -45,15 +45,14 @@ def sample(random: Random, held_out: bool) -> Conversation:
     chinese = random.random() < 0.2
     name = draw_content(random, held_out, "name", chinese_name if chinese else any_name, str)
     tell, ask = (CHINESE_TELL, CHINESE_ASK) if chinese else (TELL, ASK)
-    told, asked = (
-        (random.choice(ways.all) if held_out else ways.draw(random, False)) for ways in (tell, ask)
-    )
+
+    def way(ways: Ways) -> str:
+        return random.choice(ways.all) if held_out else ways.draw(random, False)
+
     if chinese:
         welcome, answer = f"你好，{name}！", f"你叫{name}。"
     else:
         welcome, answer = f"Nice to meet you, {name}!", f"Your name is {name}."
-    told = told.format(name=name)
+    told = way(tell).format(name=name)
     first = Exchange(told[0].upper() + told[1:], welcome, any_case=False)
-    if random.random() < 0.15:
-        return [first]
-    return [first, *[None] * random.choice((0, 1, 1, 2, 2, 3)), Exchange(asked, answer)]
+    return remembered(first, lambda: way(ask), answer, random)

@@ -1,10 +1,10 @@
-"""A number, told in one turn and asked for in a later one. One number in eight is held out."""
+"""A number, told in one turn and asked for in the same or later ones. One number in eight is held out."""
 
 from __future__ import annotations
 
 from random import Random
 
-from .common import Conversation, Exchange, Ways, draw_content
+from .common import Conversation, Exchange, Ways, draw_content, remembered
 
 TELL = Ways(
     "[Please remember|Remember|Keep in mind] the number {n}[.|]",
@@ -35,15 +35,14 @@ def sample(random: Random, held_out: bool) -> Conversation:
     chinese = random.random() < 0.2
     number = draw_content(random, held_out, "remembered", draw_number, int)
     tell, ask = (CHINESE_TELL, CHINESE_ASK) if chinese else (TELL, ASK)
-    told, asked = (
-        (random.choice(ways.all) if held_out else ways.draw(random, False)) for ways in (tell, ask)
-    )
+
+    def way(ways: Ways) -> str:
+        return random.choice(ways.all) if held_out else ways.draw(random, False)
+
     if chinese:
         noted, answer = f"好的，我记住了{number}。", f"你的数字是{number}。"
     else:
         noted, answer = f"OK, I will remember {number}.", f"Your number is {number}."
-    told = told.format(n=number)
+    told = way(tell).format(n=number)
     first = Exchange(told[0].upper() + told[1:], noted)
-    if random.random() < 0.15:
-        return [first]
-    return [first, *[None] * random.choice((0, 1, 1, 2, 2, 3)), Exchange(asked, answer)]
+    return remembered(first, lambda: way(ask), answer, random)
