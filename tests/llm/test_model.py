@@ -172,12 +172,15 @@ def test_asyncio_runs_answers_beside_other_work(model: llm.Model) -> None:
 
     async def main() -> list[str]:
         ticking = asyncio.create_task(tick())
-        answers = await asyncio.gather(*map(ask, range(20, 26)))
+        long, *answers = await asyncio.gather(
+            collect(model.stream_response_async(LONG, min_length=300)), *map(ask, range(20, 26))
+        )
         ticking.cancel()
+        assert len(long) > 100
         return answers
 
     assert asyncio.run(main()) == [str(first + 7) for first in range(20, 26)]
-    assert ticks > 3
+    assert ticks > 10
 
 
 def test_a_cancelled_task_stops_its_answer(model: llm.Model) -> None:
