@@ -19,11 +19,15 @@ SECONDS_TO_START = 120
 
 
 class ServerProcess:
-    """`ftllm-nb server` with these arguments on a free port; ended by `with`. `lines`: its stderr so far."""
+    """`ftllm-nb server` with these arguments on a free port; ended by `with`. `lines`: its stderr so far.
+
+    `command`: another one, or the whole name of a module.
+    """
 
     def __init__(self, *arguments: str, wait: bool = True, command: str = "server") -> None:
+        module = command if "." in command else f"ftllm_nb.{command}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"ftllm_nb.{command}", "--port", "0", "-t", "2", *arguments],
+            [sys.executable, "-m", module, "--port", "0", "-t", "2", *arguments],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

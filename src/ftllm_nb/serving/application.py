@@ -17,12 +17,12 @@ from ftllm_nb.errors import FtllmError
 from ftllm_nb.serving import request_log
 from ftllm_nb.serving.api_errors import ApiError, as_api_error, validation_error
 from ftllm_nb.serving.chat import ChatAnswer, check_characters, plan_chat
-from ftllm_nb.serving.chat_page import add_chat_page
 from ftllm_nb.serving.choices import Choices
 from ftllm_nb.serving.completions import CompletionAnswer, plan_completion
 from ftllm_nb.serving.conversation import template_messages
 from ftllm_nb.serving.event_stream import ClientGone, EventStream, to_json, until_gone
 from ftllm_nb.serving.guard import Guard, client_of
+from ftllm_nb.serving.page.gate import is_of_page
 from ftllm_nb.serving.protocol import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from ftllm_nb.serving.service import Service
 
@@ -99,6 +99,9 @@ def create_application(service: Service) -> ASGIApp:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     if service.options.title is not None:
+        # Gradio takes seconds to import, and a server without a page does not need it.
+        from ftllm_nb.serving.page.mount import add_chat_page
+
         add_chat_page(app, service, service.options.title)
 
     routes = {route.path for route in app.routes if hasattr(route, "path")}
@@ -106,7 +109,8 @@ def create_application(service: Service) -> ASGIApp:
     def done(scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in routes else "other"
         service.metrics.request_done(path, status)
-        request_log.write_line(scope, status, seconds)
+        if service.options.title is None or status >= 400 or not is_of_page(scope["path"]):
+            request_log.write_line(scope, status, seconds)
 
     guarded: ASGIApp = Guard(app, service.options, done)
     if service.options.cors_origins:

@@ -50,6 +50,7 @@ class Model:
         self.generation_config = loaded.graph.generation_config
         self.vocab_size = executor.vocab_size
         self.weight_dtype = loaded.weight_dtype
+        self.threads = loaded.threads
         self.grammars = Grammars(loaded.tokenizer, executor.vocab_size, options.limits)
         spelled = (loaded.tokenizer.token_bytes(token_id) for token_id in range(loaded.tokenizer.vocab_size))
         self.longest_token = max(map(len, spelled), default=1)
@@ -69,6 +70,7 @@ class Service:
         self.options = options
         self.model: Model | None = None
         self.closing = False
+        self._when_closing: list[Callable[[], None]] = []
         self.created = int(time.time())
         self.metrics = Metrics(lambda: None if self.model is None else self.model.engine)
         self._live: set[Choices] = set()
@@ -163,9 +165,18 @@ class Service:
                 self.metrics.answer_done(choice.request, choice.reason or "cancelled")
             notes.update(_notes(choices.choices))
 
+    def when_closing(self, do: Callable[[], None]) -> None:
+        """`do` is called once on the event loop, when no new requests are taken any more."""
+        self._when_closing.append(do)
+
     def close_soon(self) -> None:
         """New requests are refused from now on."""
         self.closing = True
+
+    def end_connections(self) -> None:
+        """Let go of what would stay open although nothing is being answered. Called on the event loop."""
+        while self._when_closing:
+            self._when_closing.pop()()
 
     def end_answers(self) -> None:
         """End what is still being answered, with a sentence."""

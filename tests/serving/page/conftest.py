@@ -1,8 +1,8 @@
-"""The chat page in headless Chromium. Without Chromium or playwright these tests skip and say so."""
+"""The chat page in headless Chromium. Without Chromium, playwright or gradio these tests skip and say so."""
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Route
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.serving.server_process import ServerProcess
 
@@ -23,16 +23,17 @@ ARGUMENTS = (
     "--disable-component-update --disable-sync"
 )
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "webui-screenshots"
+SCRIPTED = "tests.serving.page.scripted_server"
 MISSING = [
     name
-    for name, found in (("chromium", CHROMIUM), ("playwright", find_spec("playwright")))
+    for name, found in (("chromium", CHROMIUM), *((name, find_spec(name)) for name in ("playwright", "gradio")))
     if not found
 ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and "launch" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
             if MISSING:
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(MISSING)}"))
@@ -42,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def webui() -> Iterator[ServerProcess]:
     from tests.serving.server_process import ServerProcess
 
-    with ServerProcess("demo", "--title", "Ask the demo", command="webui") as server:
+    with ServerProcess("demo", "--title", "Ask the *demo*", command=SCRIPTED) as server:
         yield server
 
 
@@ -72,20 +73,19 @@ def new_user(webui: ServerProcess, browser: Browser) -> Iterator[Callable[..., P
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
-        page.on("request", lambda asked: None if asked.url.startswith(url) else complaints.append(asked.url))
+        page.on("request", lambda asked: None if asked.url.startswith((url, "data:")) else complaints.append(asked.url))
         page.goto(url)
-        page.get_by_role("status").get_by_text("bfloat16").wait_for()
+        wait_until_ready(page)
         return page
 
     yield new_user
     for context in contexts:
         context.close()
-    # Chromium itself reports each response that is an error.
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
+    assert complaints == []
 
 
 @pytest.fixture
@@ -93,29 +93,50 @@ def page(new_user: Callable[..., Page]) -> Page:
     return new_user()
 
 
+def wait_until_ready(page: Page) -> None:
+    """Until the page knows the model, and what was kept is there."""
+    page.locator("#model", has_text="bfloat16").wait_for()
+    page.wait_for_timeout(150)
+
+
 def ask(page: Page, question: str) -> None:
     """Send a question."""
     page.get_by_label("Message", exact=True).fill(question)
     page.keyboard.press("Enter")
+    page.get_by_test_id("user").last.wait_for()
 
 
 def wait_until_answered(page: Page) -> None:
     """Until no answer is being made."""
-    page.locator("#send").wait_for()
-    page.locator(".running").wait_for(state="detached")
+    page.locator("#question .submit-button").wait_for()
+    page.locator("#question textarea:enabled").wait_for()
 
 
-def wait_for_text(page: Page, text: str = " ") -> None:
-    """Until an answer holds this text."""
-    page.locator(".answer > .markdown", has_text=text).first.wait_for()
+def answer_to(page: Page, question: str) -> str:
+    """Ask, and wait for the whole answer."""
+    before = page.get_by_test_id("bot").count()
+    ask(page, question)
+    page.get_by_test_id("bot").nth(before).wait_for()
+    wait_until_answered(page)
+    return answers(page)[-1]
 
 
 def answers(page: Page) -> list[str]:
     """The texts of all answers."""
-    return [text.strip() for text in page.locator(".answer > .markdown").all_inner_texts()]
+    return [text.strip() for text in page.get_by_test_id("bot").all_inner_texts()]
 
 
-def answer_lines(server: ServerProcess, number: int) -> list[dict[str, Any]]:
+def press(page: Page, name: str) -> None:
+    """A button of the last message that has it."""
+    page.get_by_role("button", name=name, exact=True).last.click()
+
+
+def requests_to_model(server: ServerProcess) -> list[dict[str, Any]]:
+    """What the model was asked, without what is not given."""
+    return [line["request"] for line in server.log if "request" in line]
+
+
+def wait_for_answers(server: ServerProcess, number: int) -> list[dict[str, Any]]:
     """The log's lines of answers, when there are at least so many."""
     deadline = time.monotonic() + 5
     while True:
@@ -126,19 +147,7 @@ def answer_lines(server: ServerProcess, number: int) -> list[dict[str, Any]]:
         time.sleep(0.02)
 
 
-def answer_at_length(route: Route) -> None:
-    """A handler of requests: the model may not end its answer."""
-    body = {**json.loads(route.request.post_data or ""), "logit_bias": {"0": -100, "2": -100}, "max_tokens": 900}
-    route.continue_(post_data=json.dumps(body))
-
-
-def answer_with(text: str, ending: str = "data: [DONE]\n\n") -> Callable[[Route], None]:
-    """A handler of requests that answers with this text, in pieces of seven characters."""
-    pieces = [text[start : start + 7] for start in range(0, len(text), 7)]
-    events = [{"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in pieces]
-    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + ending
-
-    def handler(route: Route) -> None:
-        route.fulfill(body=body, headers={"content-type": "text/event-stream; charset=utf-8"})
-
-    return handler
+def colour_of(page: Page, selector: str, name: str = "backgroundColor") -> tuple[int, ...]:
+    """A computed colour, red, green and blue."""
+    found = page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{name}")
+    return tuple(map(int, re.findall(r"\d+", found)[:3]))
