@@ -114,7 +114,7 @@ def test_searched_scales_are_never_worse_and_mostly_better(scheme: WeightScheme)
 
     nearest, searched = error("rtn"), error("mse")
     assert (searched <= nearest * (1 + 1e-5)).all()
-    assert searched.sum() < nearest.sum() * (0.95 if scheme.bits == 4 else 1)
+    assert searched.sum() < nearest.sum() * (0.85 if scheme.bits == 4 else 0.97)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])

@@ -65,11 +65,23 @@ def mse(group: Floats, bits: int, symmetric: bool) -> tuple[np.float32, int]:
     if bits == 4 and not symmetric:
         zeros = [each for each in (zero - 1, zero, zero + 1) if 0 <= each < steps]
     candidates = [(scale, zero)]
+    largest, apart = (1.06, 0.03) if bits == 4 else (1.012, 0.004)
     for number in range(20):
-        positive = half(base * (np.float32(1.06) - np.float32(number) * np.float32(0.03)))
+        positive = half(base * (np.float32(largest) - np.float32(number) * np.float32(apart)))
         for tried in (positive, -positive) if bits == 4 and symmetric else (positive,):
             candidates += [(tried, each) for each in zeros if tried != 0]
-    return min(candidates, key=lambda each: error_of(group, *each, steps))
+    scale, zero = min(candidates, key=lambda each: error_of(group, *each, steps))
+    for _ in range(2):
+        scale = min((scale, fitted(group, scale, zero, steps)), key=lambda each: error_of(group, each, zero, steps))
+    return scale, zero
+
+
+def fitted(group: Floats, scale: np.float32, zero: int, steps: int) -> np.float32:
+    """The scale of least squares for the numbers that a scale gives; itself where that is none."""
+    numbers = (rounded_numbers(group, scale, zero, steps) - zero).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = half(lane_sum(group * numbers) / lane_sum(numbers * numbers))
+    return found if np.isfinite(found) and found != 0 else scale
 
 
 METHODS = {"rtn": rtn, "mse": mse}
