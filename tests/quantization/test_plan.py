@@ -53,7 +53,7 @@ def test_matrices_of_linears_are_quantized_and_nothing_else(tmp_path: Path) -> N
 )
 def test_config_of_one_type(tmp_path: Path, dtype: str, scheme: WeightScheme, layout: str) -> None:
     job = job_of(tmp_path, "llama_mha", dtype)
-    config = json.loads(job.texts["config.json"])
+    config = json.loads(job.texts({})["config.json"])
     assert config["quantization_config"]["format"] == layout
     assert config["quantization_config"]["ignore"] == ["lm_head"]
     (group,) = config["quantization_config"]["config_groups"].values()
@@ -74,7 +74,7 @@ def test_rules_rule_a_tensor_at_a_time(tmp_path: Path) -> None:
     assert tensors[layer.format(1, "self_attn.q_proj")].scheme is None
     assert tensors["lm_head.weight"].scheme == WeightScheme(8, 32)
     assert tensors["model.embed_tokens.weight"].scheme is None  # a table of tokens is no Linear
-    read = read_config(json.loads(job.texts["config.json"]), "config.json")
+    read = read_config(json.loads(job.texts({})["config.json"]), "config.json")
     assert read is not None
     for name, tensor in tensors.items():
         if tensor.is_linear:
@@ -93,7 +93,7 @@ def test_groups_that_do_not_divide_the_columns_become_smaller_ones(tmp_path: Pat
 def test_tied_embeddings_stay(tmp_path: Path) -> None:
     job = job_of(tmp_path, "qwen2_tied", "int4g32", [("embed", "int8")])
     assert by_name(job)["model.embed_tokens.weight"].scheme is None
-    assert json.loads(job.texts["config.json"])["quantization_config"]["ignore"] == ["lm_head"]
+    assert json.loads(job.texts({})["config.json"])["quantization_config"]["ignore"] == ["lm_head"]
 
 
 def test_asymmetric_numbers_of_8_bits_are_packed(tmp_path: Path) -> None:

@@ -96,6 +96,12 @@ class Checkpoint(ABC):
         """Whether the tensor's bytes, which `read_into` gives, are those that the engine keeps in memory."""
         return False
 
+    def check_sum(self, name: str, found: int) -> None:
+        """Raise `CheckpointError` where a packed tensor's bytes, of the checksum `found` (checkpoint/checksum.py), are
+        not those that were written.
+        """
+        raise CheckpointError(f"{self.path} holds no packed tensor named {shown(name)}.")
+
     @abstractmethod
     def release(self, name: str) -> None:
         """Say that the tensor is not needed soon: its pages leave this process's resident memory.

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.checkpoint.checksum import MODULUS, checksum
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.lower import WeightPart
 
 BYTES_AT_ONCE = 8 << 20
-"""What a thread reads at a time."""
+"""What a thread reads at a time, a multiple of 8."""
 
 
 def read_packed(
@@ -26,22 +27,28 @@ def read_packed(
 ) -> None:
     """Fill the memory of matrices that the checkpoint holds packed; `progress` is told of bytes that were read.
 
-    Raises `CheckpointError` where a file cannot be read, or holds another number of bytes than the matrix takes.
+    Raises `CheckpointError` where a file cannot be read, or holds another number of bytes than the matrix takes, or
+    others than were written.
     """
     targets = [(part.weight.name, memory_of(part, checkpoint)) for part in parts]
 
-    def read(piece: tuple[str, int, NDArray[np.uint8]]) -> int:
+    sums = dict.fromkeys((name for name, _ in targets), 0)
+
+    def read(piece: tuple[str, int, NDArray[np.uint8]]) -> tuple[str, int, int]:
         name, start, target = piece
         checkpoint.read_into(name, start, target)
-        return target.size
+        return name, target.size, checksum(target, start)
 
     with ThreadPoolExecutor(threads, "ftllm-nb reader") as readers:
         try:
-            for size in readers.map(read, pieces(targets)):
+            for name, size, part in readers.map(read, pieces(targets)):
+                sums[name] = (sums[name] + part) % MODULUS
                 progress(size)
         except BaseException:
             readers.shutdown(wait=False, cancel_futures=True)
             raise
+    for name, found in sums.items():
+        checkpoint.check_sum(name, found)
 
 
 def memory_of(part: WeightPart, checkpoint: Checkpoint) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -98,17 +99,16 @@ class QuantizeJob:
         """Where the new tensors will lie."""
         return lay_out([self.format.outputs(tensor) for tensor in self.tensors], self.options.largest_shard)
 
-    @cached_property
-    def texts(self) -> dict[str, str]:
-        """Files that are written anew."""
-        return {CONFIG: json.dumps(self.format.config(self._config, self.tensors), indent=2) + "\n"}
+    def texts(self, sums: Mapping[str, int]) -> dict[str, str]:
+        """Files that are written anew. `sums`: see `OutputFormat.config`."""
+        return {CONFIG: json.dumps(self.format.config(self._config, self.tensors, sums), indent=2) + "\n"}
 
     @property
     def needed_bytes(self) -> int:
         """What the new folder takes on the disk, files rounded up to its blocks."""
         sizes = [shard.size for shard in self.layout.shards]
         sizes += [source.stat().st_size for source in self.copies.values()]
-        sizes += [len(text) for text in (*self.texts.values(), self.layout.index or "")]
+        sizes += [len(text) for text in (*self.texts({}).values(), self.layout.index or "")]
         return sum(-(-size // DISK_BLOCK) * DISK_BLOCK for size in sizes)
 
     def kernels(self) -> dict[PlannedTensor, Kernel]:
@@ -129,7 +129,7 @@ class QuantizeJob:
             for entry in [os.stat(self.checkpoint.path / name)]
         ]
         shards = [(shard.name, shard.size) for shard in self.layout.shards]
-        facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts)
+        facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts({}))
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

@@ -13,7 +13,6 @@ import errno
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.checksum import MODULUS, checksum
 from ftllm_nb.checkpoint.files import reason
 from ftllm_nb.checkpoint.folder import INDEX_FILE
 from ftllm_nb.errors import OutputError, UsageError
@@ -77,16 +77,20 @@ def _complete_lines(journal: bytes) -> list[dict[str, Any]]:
 
 
 class PartialFolder:
-    """OUT.partial, locked against other runs: `open` it, `write` tensors, then `complete` or `discard` it."""
+    """OUT.partial, locked against other runs: `open` it, `write` tensors, then `complete` or `discard` it.
+
+    `done`: the model's tensors that need not be made (again); `sums`: the checksums of their outputs.
+    """
 
     def __init__(self, out: Path, layout: Layout, identity: str) -> None:
         self.out = out
         self.path = partial_path(out)
         self.done: set[str] = set()
+        self.sums: dict[str, int] = {}
         self._layout = layout
         self._identity = identity
         self._places = {name: (shard.name, start) for shard in layout.shards for name, start in shard.starts.items()}
-        self._sums: dict[str, int] = {}
+        self._unfinished: dict[str, int] = {}
         self._files: dict[str, IO[bytes]] = {}
         self._journal: IO[bytes] | None = None
 
@@ -153,17 +157,18 @@ class PartialFolder:
         for line in others:
             if all(self._holds(name, size, total) for name, (size, total) in line["sums"].items()):
                 self.done.add(line["tensor"])
+                self.sums |= {name: total for name, (_, total) in line["sums"].items()}
 
     def _holds(self, name: str, size: int, expected: int) -> bool:
         """Whether the bytes of an output have that checksum."""
         shard, start = self._places[name]
-        file, total = self._files[shard], 0
+        file, total, at = self._files[shard], 0, 0
         file.seek(start)
-        while size > 0:
-            content = file.read(min(size, _CHECKED_AT_ONCE))
-            if not content:
+        while at < size:
+            content = np.empty(min(size - at, _CHECKED_AT_ONCE), np.uint8)
+            if file.readinto(content.data) < content.size:  # type: ignore[attr-defined]
                 return False
-            total, size = zlib.crc32(content, total), size - len(content)
+            total, at = (total + checksum(content, at)) % MODULUS, at + content.size
         return total == expected
 
     def _open_file(self, name: str, mode: str) -> IO[bytes]:
@@ -177,8 +182,9 @@ class PartialFolder:
     def write(self, output: str, offset: int, content: NDArray[Any]) -> None:
         """Write bytes into an output tensor; those of one tensor come in order."""
         shard, start = self._places[output]
-        file, rest = self._files[shard], np.ascontiguousarray(content).reshape(-1).view(np.uint8).data
-        self._sums[output] = zlib.crc32(rest, self._sums.get(output, 0))
+        file, stored = self._files[shard], np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+        self._unfinished[output] = (self._unfinished.get(output, 0) + checksum(stored, offset)) % MODULUS
+        rest = stored.data
         with writing(self.path):
             file.seek(start + offset)
             while rest:
@@ -186,10 +192,11 @@ class PartialFolder:
 
     def finish(self, tensor: str, outputs: Mapping[str, int]) -> None:
         """Note that a tensor of the model is done: its outputs' names and sizes."""
-        sums = {name: (size, self._sums.pop(name, 0)) for name, size in outputs.items()}
+        sums = {name: (size, self._unfinished.pop(name, 0)) for name, size in outputs.items()}
         with writing(self.path):
             self._note({"tensor": tensor, "sums": sums})
         self.done.add(tensor)
+        self.sums |= {name: total for name, (_, total) in sums.items()}
 
     def copy(self, files: Mapping[str, Path]) -> None:
         """Put files, by their names here, beside the tensors."""

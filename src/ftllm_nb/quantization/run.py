@@ -55,7 +55,7 @@ def quantize(
         try:
             folder.copy(job.copies)
             _make_tensors(job, folder, kernels, pool, progress)
-            folder.complete(job.texts, replace)
+            folder.complete(job.texts(folder.sums), replace)
         except (KeyboardInterrupt, KeptError):
             if not folder.done:
                 folder.discard()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from ftllm_nb import llm
 from ftllm_nb.checkpoint import open_checkpoint
@@ -118,7 +122,7 @@ def unpacked_weights(folder: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "version": (config_changed(set_in("version", value=2)), "version 2 of packed models, .* reads version 1: make it"),
+    "version": (config_changed(set_in("version", value=1)), "version 1 of packed models, .* reads version 2: make it"),
     "no version": (config_changed(lambda header: header.pop("version")), "version None"),
     "layout": (config_changed(set_in("layout", value="rows32")), "in the layout 'rows32', .* read rows16: make it"),
     "shape": (
@@ -131,16 +135,50 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "negative shape": (config_changed(set_in("tensors", MATRIX, "shape", value=[-16, 56])), r"\[rows, columns\]"),
     "three axes": (config_changed(set_in("tensors", MATRIX, "shape", value=[1, 2, 3])), r"\[rows, columns\]"),
     "other type": (config_changed(set_in("tensors", MATRIX, "dtype", value="int4_float16")), "do not belong together"),
+    "no sum": (config_changed(set_in("tensors", MATRIX, "checksum", value="12")), "16 hexadecimal digits"),
     "no type": (config_changed(set_in("tensors", MATRIX, "dtype", value="float13")), "is of type 'float13'"),
     "no entry": (config_changed(set_in("tensors", MATRIX, value=3)), r"\[rows, columns\]"),
     "no tensors": (config_changed(set_in("tensors", value=[])), "its own checksum"),
     "unknown name": (
-        config_changed(set_in("tensors", "ghost", value={"shape": [1, 1], "dtype": "int8_float16"})),
+        config_changed(
+            set_in("tensors", "ghost", value={"shape": [1, 1], "dtype": "int8_float16", "checksum": "0" * 16})
+        ),
         "lacks the tensor 'ghost'",
     ),
     "cut": (cut, "is truncated"),
     "other weights": (unpacked_weights, "do not belong together"),
 }
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("change", ["a bit", "a page of zeros"])
+def test_bytes_that_changed_on_the_disk(packed: Path, tmp_path: Path, engine: str, change: str) -> None:
+    shutil.copytree(packed, tmp_path / "packed")
+    weights = tmp_path / "packed" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    with safe_open(weights, "np") as file:
+        matrix = file.get_tensor(MATRIX).tobytes()
+    place = content.index(matrix) + 16
+    if change == "a bit":
+        content[place] ^= 4
+    else:
+        content[place : place + 512] = bytes(512)
+    weights.write_bytes(content)
+    sentence = f"the bytes of tensor '{MATRIX}' do not bear out .* file is damaged"
+    with pytest.raises(CheckpointError, match=sentence), open_executor(engine, tmp_path / "packed") as executor:
+        logits(executor)
+
+
+def test_a_killed_run_that_goes_on_notes_the_same_checksums(small: Path, packed: Path, tmp_path: Path) -> None:
+    flags = ["quantize", str(small), "-o", str(tmp_path / "out"), "--format", "packed", "--dtype", "int8"]
+    flags += ["--method", "rtn"]
+    driver = Path(__file__).parents[2] / "quantization" / "hindered_run.py"
+    root = Path(__file__).parents[3]
+    killed = subprocess.run([sys.executable, driver, "kill=9", *flags], cwd=root, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert main([*flags, "--resume"]) == 0
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (packed / name).read_bytes()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, TensorInfo
+from ftllm_nb.checkpoint.checksum import checksum
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.checkpoint.packed.header import read_header
 from ftllm_nb.errors import CheckpointError
@@ -41,11 +42,22 @@ class PackedCheckpoint(Checkpoint):
     def read(self, name: str) -> NDArray[Any]:
         """The tensor; a packed matrix as the float32 that its numbers stand for."""
         stored, matrix = self._stored.read(name), self._matrices.get(name)
-        return stored if matrix is None else matrix.form.unpack(stored, matrix.rows, matrix.columns)
+        if matrix is None:
+            return stored
+        self.check_sum(name, checksum(stored))
+        return matrix.form.unpack(stored, matrix.rows, matrix.columns)
 
     def is_packed(self, name: str) -> bool:
         """Whether the header names the tensor."""
         return name in self._matrices
+
+    def check_sum(self, name: str, found: int) -> None:
+        """See `Checkpoint.check_sum`."""
+        if found != self._matrices[name].checksum:
+            raise CheckpointError(
+                f"{self.path}: the bytes of tensor {shown(name)} do not bear out the checksum in config.json: its file "
+                "is damaged, so copy it again, or make it again with ftllm-nb quantize --format packed."
+            )
 
     def read_into(self, name: str, start: int, target: NDArray[np.uint8]) -> None:
         """See `Checkpoint.read_into`; of a packed matrix, bytes of its blocks."""

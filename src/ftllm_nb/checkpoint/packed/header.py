@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,19 +14,23 @@ from ftllm_nb.checkpoint.packed.blocks import LAYOUT, BlockForm
 from ftllm_nb.errors import CheckpointError
 
 QUANT_METHOD = "ftllm-nb-packed"
-VERSION = 1
+VERSION = 2
 """Of the header and of what it means; what has another one is refused."""
+_CHECKSUM = re.compile("[0-9a-f]{16}")
 _AGAIN = "make it again with ftllm-nb quantize --format packed"
 
 
 @dataclass(frozen=True)
 class PackedMatrix:
-    """A matrix [rows, columns] and its type as checkpoint/base.py writes it, "int4g128_float16"."""
+    """A matrix [rows, columns], its type as checkpoint/base.py writes it, "int4g128_float16", and the checksum of its
+    blocks' bytes (checkpoint/checksum.py).
+    """
 
     rows: int
     columns: int
     dtype: str
     form: BlockForm
+    checksum: int
 
 
 def is_packed(config: Mapping[str, Any]) -> bool:
@@ -34,13 +39,16 @@ def is_packed(config: Mapping[str, Any]) -> bool:
     return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
 
 
-def write_header(matrices: Mapping[str, tuple[tuple[int, int], str]]) -> dict[str, Any]:
-    """The header of matrices: name → (shape, type)."""
+def write_header(matrices: Mapping[str, tuple[tuple[int, int], str, int]]) -> dict[str, Any]:
+    """The header of matrices: name → (shape, type, checksum)."""
     header = {
         "quant_method": QUANT_METHOD,
         "version": VERSION,
         "layout": LAYOUT,
-        "tensors": {name: {"shape": list(shape), "dtype": dtype} for name, (shape, dtype) in matrices.items()},
+        "tensors": {
+            name: {"shape": list(shape), "dtype": dtype, "checksum": f"{total:016x}"}
+            for name, (shape, dtype, total) in matrices.items()
+        },
     }
     return {**header, "checksum": _checksum(header)}
 
@@ -71,14 +79,16 @@ def read_header(config: Mapping[str, Any], where: str) -> dict[str, PackedMatrix
 
 
 def _matrix(entry: Any, where: str) -> PackedMatrix:
-    shape, dtype = (entry.get("shape"), entry.get("dtype")) if isinstance(entry, dict) else (None, None)
+    shape, dtype, total = map(entry.get, ("shape", "dtype", "checksum")) if isinstance(entry, dict) else (None,) * 3
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n < 1 << 40 for n in shape):
         raise CheckpointError(f"{where} has the shape {shown(shape)}, but [rows, columns] was expected.")
     form = BlockForm.of(dtype) if isinstance(dtype, str) else None
     if form is None:
         raise CheckpointError(f"{where} is of type {shown(dtype)}, which is none of packed matrices.")
+    if not isinstance(total, str) or _CHECKSUM.fullmatch(total) is None:
+        raise CheckpointError(f"{where} has the checksum {shown(total)}, but 16 hexadecimal digits were expected.")
     assert isinstance(dtype, str)
-    return PackedMatrix(shape[0], shape[1], dtype, form)
+    return PackedMatrix(shape[0], shape[1], dtype, form, int(total, 16))
 
 
 def _checksum(header: Mapping[str, Any]) -> str:

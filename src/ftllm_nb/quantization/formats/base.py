@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +82,12 @@ class OutputFormat(ABC):
         """
 
     @abstractmethod
-    def config(self, config: dict[str, Any], tensors: Sequence[PlannedTensor]) -> dict[str, Any]:
-        """The new folder's config.json, from the model's."""
+    def config(
+        self, config: dict[str, Any], tensors: Sequence[PlannedTensor], sums: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """The new folder's config.json, from the model's. `sums`: checksums of the outputs, by name, all of them or
+        none: the text is as long without.
+        """
 
     def notes(self, tensors: Sequence[PlannedTensor]) -> list[str]:
         """Sentences on where the folder can be used and where not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,9 @@ class CompressedTensors(OutputFormat):
             words = pack_zero_points(signed, tensor.scheme.bits)
             yield Piece(others[1], packed_size(first, tensor.scheme.bits) * words.shape[1] * 4, words)
 
-    def config(self, config: dict[str, Any], tensors: Sequence[PlannedTensor]) -> dict[str, Any]:
+    def config(
+        self, config: dict[str, Any], tensors: Sequence[PlannedTensor], sums: Mapping[str, int]
+    ) -> dict[str, Any]:
         schemes, ignored = targets(tensors)
         return {**config, "quantization_config": write_config(schemes, ignored)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -46,9 +46,11 @@ class Packed(OutputFormat):
         blocks = block_form(tensor.scheme).pack(rows.numbers, rows.scales, rows.zero_points, tensor.shape[1])
         yield Piece(output, first // 16 * output.shape[1], blocks)
 
-    def config(self, config: dict[str, Any], tensors: Sequence[PlannedTensor]) -> dict[str, Any]:
+    def config(
+        self, config: dict[str, Any], tensors: Sequence[PlannedTensor], sums: Mapping[str, int]
+    ) -> dict[str, Any]:
         matrices = {
-            tensor.name: ((tensor.shape[0], tensor.shape[1]), packed_type(tensor.scheme))
+            tensor.name: ((tensor.shape[0], tensor.shape[1]), packed_type(tensor.scheme), sums.get(tensor.name, 0))
             for tensor in tensors
             if tensor.scheme is not None
         }
