@@ -120,10 +120,12 @@ def test_system_prompt_and_settings_reach_the_model(page: Page, webui: ServerPro
     given = {"Temperature": 0.5, "Top p": 0.9, "Top k": 7, "Min p": 0.1, "Repetition penalty": 1.25,
              "Longest answer": 1, "Seed": 11}  # fmt: skip
     for label, value in given.items():
-        page.get_by_label(label).fill(str(value))
+        with page.expect_response("**/run/predict"):
+            page.get_by_label(label).fill(str(value))
     page.wait_for_timeout(300)
     page.reload()
     wait_until_ready(page)
+    page.wait_for_function("() => document.querySelector('[aria-label=Seed]').value === '11'")
     answer_to(page, "Count from 3 to 9.")
     body = requests_to_model(webui)[-1]
     names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_tokens", "seed")
@@ -133,7 +135,7 @@ def test_system_prompt_and_settings_reach_the_model(page: Page, webui: ServerPro
     page.locator("#counts", has_text="ended at the longest length").wait_for()
     page.get_by_label("Toggle Sidebar").click()
     page.get_by_role("button", name="Use the model's own settings").click()
-    page.wait_for_timeout(300)
+    page.wait_for_function("() => document.querySelector('[aria-label=Seed]').value === ''")
     assert answer_to(page, SUM) == "42"
     assert not set(names) & set(requests_to_model(webui)[-1])
 
@@ -188,7 +190,8 @@ def test_each_page_has_its_own_conversation(new_user: Callable[..., Page]) -> No
     page.reload()
     page.get_by_test_id("bot").wait_for()
     assert answers(page) == ["5"], "a reload keeps the conversation"
-    page.get_by_label("Clear").first.click()
+    with page.expect_response("**/run/predict"):
+        page.get_by_label("Clear").first.click()
     page.get_by_test_id("bot").wait_for(state="detached")
     page.wait_for_timeout(300)
     page.reload()
@@ -232,6 +235,7 @@ def test_a_key_is_asked_for_by_the_browser(browser: Browser, new_user: Callable[
         body = {"messages": [{"role": "user", "content": SUM}]}
         asked = httpx.post(f"{server.url}/v1/chat/completions", json=body, headers={"authorization": "Bearer sesame"})
         assert asked.json()["choices"][0]["message"]["content"] == "42"
+        wait_for_answers(server, 2)
         assert {line["path"] for line in server.log if line["status"] < 400} == {"/", "/v1/chat/completions"}
         started = time.monotonic()
         server.signal(signal.SIGTERM)
