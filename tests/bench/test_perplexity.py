@@ -14,10 +14,11 @@ import pytest
 
 import ftllm_nb
 from ftllm_nb import llm
-from ftllm_nb.benchmark import perplexity_report
+from ftllm_nb.benchmark import perplexity, perplexity_report
 from ftllm_nb.benchmark.fidelity import Fidelity, Score
 from ftllm_nb.benchmark.perplexity import Result, Row
 from ftllm_nb.cli import main
+from ftllm_nb.cli import perplexity as perplexity_command
 from ftllm_nb.errors import UsageError
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
@@ -141,9 +142,39 @@ def test_bad_input(
     assert says in refused(capsys, "--text", str(file), *flags)
 
 
-def test_a_picture_that_cannot_be_written(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (("--svg", "{}"), "cannot be written: it is a folder"),
+        (("--svg", "{}/no/picture.svg"), "cannot be written: there is no folder {}/no"),
+        (("--also", "{}/no"), "{}/no: no such folder"),
+        (("--base", "{}"), "{} holds no config.json"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    tmp_path: Path,
+    flags: tuple[str, str],
+    says: str,
+) -> None:
+    monkeypatch.setattr(perplexity, "load", None)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    flag, value = flags
+    assert says.format(folder) in refused(capsys, "--text", text, "--base", "float32", flag, value.format(folder))
+
+
+def test_a_picture_that_cannot_be_written_after_all_costs_no_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(perplexity_command, "check_picture", lambda path: None)
     flags = ["--text", text, "--dtype", "int8", "--base", "float32", "--svg", str(tmp_path)]
-    assert "cannot be written" in refused(capsys, *flags)
+    assert main(["perplexity", *flags]) == 2
+    output = capsys.readouterr()
+    assert "| int8 " in output.out
+    assert output.err == f"error: the picture {tmp_path} cannot be written: Is a directory.\n"
 
 
 def test_another_vocabulary(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:

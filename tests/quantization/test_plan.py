@@ -115,7 +115,7 @@ def test_the_table_adds_up_and_says_why(tmp_path: Path) -> None:
 def test_what_cannot_be_planned(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing is left to quantize"):
         job_of(tmp_path, "llama_mha", "int8", [("proj", "auto")])
-    with pytest.raises(UsageError, match="'float32' is no type of quantized weights"):
+    with pytest.raises(UsageError, match="floats stay bfloat16"):
         job_of(tmp_path, "llama_mha", "int8", [("up_proj", "float32")])
 
 
@@ -124,3 +124,19 @@ def test_rules_that_match_nothing_are_told(tmp_path: Path) -> None:
     (tmp_path / "rules.json").write_text('[{"key": "mpl", "dtype": "int8"}]')
     done = quantize(tmp_path / "model", "--dry-run", "--dtype-config", tmp_path / "rules.json")
     assert done.returncode == 0 and '{"key": "mpl", "dtype": "int8"} is found' in done.stderr
+
+
+def test_rules_that_change_nothing_are_said(tmp_path: Path) -> None:
+    rules = [("nowhere", "int8"), ("norm", "int8"), ("embed", "int8"), ("down_proj", "int8"), ("up_proj", "auto")]
+    job = job_of(tmp_path, "llama_mha", "int4g32", rules)
+    assert job.notes() == [
+        'no weight has a name in which the rule {"key": "nowhere", "dtype": "int8"} is found.',
+        'the rule {"key": "norm", "dtype": "int8"} changes nothing: what it names is not quantized.',
+        'the rule {"key": "embed", "dtype": "int8"} changes nothing: what it names is not quantized.',
+    ]
+
+
+def test_a_rule_for_another_type_of_floats_is_refused(tmp_path: Path) -> None:
+    sentence = r'makes "model.layers.0.mlp.up_proj.weight" float16, but floats stay bfloat16, .* ask for auto'
+    with pytest.raises(UsageError, match=sentence):
+        job_of(tmp_path, "llama_mha", "int4g32", [("up_proj", "float16")])

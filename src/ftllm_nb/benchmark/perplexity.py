@@ -13,11 +13,13 @@ from ftllm_nb.benchmark.fidelity import Fidelity, Score, compare, judge
 from ftllm_nb.benchmark.passages import Passage, chosen_windows, read_text, windows
 from ftllm_nb.benchmark.speed_test import time_steps
 from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EngineOptions, require_one_of
 from ftllm_nb.errors import UsageError
-from ftllm_nb.loading import LoadedModel, load
+from ftllm_nb.hub import is_model_name
+from ftllm_nb.loading import LoadedModel, load, model_folder
 from ftllm_nb.quant import weight_formats
 
 DECODE_PROMPT, DECODE_TOKENS = 16, 32
@@ -138,6 +140,9 @@ def run_perplexity(
 ) -> Result:
     """Measure; raises subclasses of `FtllmError`. At most two models are in memory at a time."""
     base, options = settings.base, settings.options
+    for path in dict.fromkeys(row.path for row in (base, *settings.contenders) if row is not None):
+        if path is None or not is_model_name(path):  # a mistake in the last one would show after hours
+            open_checkpoint(model_folder(path)).close()
     plain = dataclasses.replace(options, embedding_dtype="auto", dtype_config=None)
     found: list[Row] = []
     material: Material | None = None

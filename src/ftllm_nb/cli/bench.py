@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, engine_options
 from ftllm_nb.cli.number_types import whole_number
+from ftllm_nb.cli.picture_file import check_picture, write_picture
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.svg is not None and not args.profile:
         raise UsageError("--svg draws a profile: add --profile.")
+    if args.svg is not None:
+        check_picture(args.svg)
 
     from ftllm_nb.benchmark.run import Settings, run_benchmark
     from ftllm_nb.cli.progress_bar import ProgressBar
@@ -161,7 +164,6 @@ def print_profile(settings: Settings, args: argparse.Namespace) -> int:
     """Measure and print where the time goes; the exit status."""
     import json
     from dataclasses import asdict
-    from pathlib import Path
 
     from ftllm_nb.benchmark.profile import as_svg, as_tables
     from ftllm_nb.benchmark.run import run_profile
@@ -169,10 +171,7 @@ def print_profile(settings: Settings, args: argparse.Namespace) -> int:
 
     with ProgressBar() as bar:
         profiles = run_profile(settings, progress=bar.update, warn=bar.warn)
-    if args.svg is not None:
-        try:
-            Path(args.svg).write_text(as_svg(profiles), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"the picture {args.svg} cannot be written: {error.strerror}.") from None
     print(json.dumps([asdict(profile) for profile in profiles], indent=2) if args.json else as_tables(profiles))
+    if args.svg is not None:
+        write_picture(args.svg, as_svg(profiles))
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
 from ftllm_nb.cli.number_types import whole_number
+from ftllm_nb.cli.picture_file import check_picture, write_picture
 from ftllm_nb.errors import UsageError
 
 GROUP = "Speed"
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--svg draws how far the types are from a base: name one with --base float32.")
     if "" in (args.base, args.text, *args.also):
         raise UsageError("the name after --base, --text or --also is empty.")
+    if args.svg is not None:
+        check_picture(args.svg)
 
     from ftllm_nb.benchmark.perplexity import (
         Settings,
@@ -98,17 +101,12 @@ def run(args: argparse.Namespace) -> int:
     material = windows_of_text(args.text, args.window, args.stride, args.windows)
     with ProgressBar() as bar:
         result = run_perplexity(settings, material, progress=bar.update, warn=bar.warn)
-    if args.svg is not None:
-        from pathlib import Path
-
-        try:
-            Path(args.svg).write_text(as_svg(result), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"the picture {args.svg} cannot be written: {error.strerror}.") from None
     if args.json:
         import json
 
         print(json.dumps(as_json(result), indent=2))
     else:
         print(as_table(result))
+    if args.svg is not None:
+        write_picture(args.svg, as_svg(result))
     return 0

@@ -78,7 +78,7 @@ class WeightTypes:
             return []
         return [
             f"{len(stored)} matrices of the model are quantized already and stay so "
-            f"({', '.join(stored_types(stored))}): the chosen weight types are for the others."
+            f"({'; '.join(stored_types(stored))}): the chosen weight types are for the others."
         ]
 
     def unused_rules(self, names: Iterable[str]) -> list[str]:

@@ -25,7 +25,7 @@ from ftllm_nb.loading import describe
 from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.methods import method_module
-from ftllm_nb.quantization.plan import integer_format, plan_tensors, refuse_quantized
+from ftllm_nb.quantization.plan import integer_format, integer_types, plan_tensors, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 
@@ -89,10 +89,17 @@ class QuantizeJob:
         """Sentences that are worth saying once: rules that match nothing, where the folder cannot be used."""
         names = [tensor.name for tensor in self.tensors]
         unused = [rule.text for rule in self.options.rules if not any(map(rule.pattern.search, names))]
+        idle = [rule.text for rule in self.options.rules if rule.text not in unused and self._is_idle(rule)]
         return [
             *(f"no weight has a name in which the rule {rule} is found." for rule in unused),
+            *(f"the rule {rule} changes nothing: what it names is not quantized." for rule in idle),
             *self.format.notes(self.tensors),
         ]
+
+    def _is_idle(self, rule: Rule) -> bool:
+        """Whether a rule asks for whole numbers where none can be."""
+        named = [tensor for tensor in self.tensors if rule.pattern.search(tensor.name)]
+        return rule.dtype in integer_types() and not any(tensor.scheme for tensor in named)
 
     @cached_property
     def layout(self) -> Layout:

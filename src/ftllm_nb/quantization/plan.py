@@ -90,6 +90,11 @@ def _planned(
     """`can_be`: whether the tensor can be quantized."""
     scheme, note = None, ""
     if can_be and dtype not in (AUTO, info.dtype):
+        if dtype not in integer_types():
+            raise UsageError(
+                f'the dtype_config makes "{info.name}" {dtype}, but floats stay {info.dtype}, as they are stored: ask '
+                f"for {AUTO} or one of {', '.join(integer_types())}."
+            )
         wanted, columns = integer_format(dtype), info.shape[1]
         group = _fitting_group(wanted.group, columns)
         if group != wanted.group:
