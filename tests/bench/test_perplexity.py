@@ -177,6 +177,19 @@ def test_a_picture_that_cannot_be_written_after_all_costs_no_table(
     assert output.err == f"error: the picture {tmp_path} cannot be written: Is a directory.\n"
 
 
+def test_a_quantized_model_has_no_floats_to_be_compared_with(
+    capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path
+) -> None:
+    assert main(["quantize", "demo", "-o", str(tmp_path / "q4"), "--dtype", "int4g32"]) == 0
+    capsys.readouterr()
+    flags = ["-p", str(tmp_path / "q4"), "--text", text, "--json"]
+    assert f"{tmp_path}/q4 is quantized already, so that it has no weights as float32" in refused(
+        capsys, *flags, "--base", "float32"
+    )
+    result = json.loads(printed(capsys, *flags, "--base", "demo"))
+    assert result["rows"][1]["fidelity"]["mean"] > 0
+
+
 def test_another_vocabulary(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
     from tests.golden.small_models import SMALL_MODELS, write_checkpoint
 

@@ -18,6 +18,7 @@ from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EngineOptions, require_one_of
 from ftllm_nb.errors import UsageError
+from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.hub import is_model_name
 from ftllm_nb.loading import LoadedModel, load, model_folder
 from ftllm_nb.quant import weight_formats
@@ -140,9 +141,7 @@ def run_perplexity(
 ) -> Result:
     """Measure; raises subclasses of `FtllmError`. At most two models are in memory at a time."""
     base, options = settings.base, settings.options
-    for path in dict.fromkeys(row.path for row in (base, *settings.contenders) if row is not None):
-        if path is None or not is_model_name(path):  # a mistake in the last one would show after hours
-            open_checkpoint(model_folder(path)).close()
+    check_folders(settings)
     plain = dataclasses.replace(options, embedding_dtype="auto", dtype_config=None)
     found: list[Row] = []
     material: Material | None = None
@@ -161,6 +160,24 @@ def run_perplexity(
                 found.append(measure(row, model, engine, base_engine, material, progress))
     assert material is not None
     return Result(material.over, base.name if base is not None else None, found)
+
+
+def check_folders(settings: Settings) -> None:
+    """Raise what is wrong with folders before anything is measured: a mistake in the last one would show after hours.
+
+    `UsageError` where the base is to be floats of a model that is quantized already: it would be compared with itself.
+    """
+    base = settings.base
+    for row in ([] if base is None else [base]) + list(settings.contenders):
+        if row.path is not None and is_model_name(row.path):
+            continue
+        with open_checkpoint(model_folder(row.path)) as checkpoint:
+            quantized = any(is_quantized(info.dtype) for info in checkpoint.tensors.values())
+            if row is base and row.dtype != "auto" and quantized:
+                raise UsageError(
+                    f"{checkpoint.path} is quantized already, so that it has no weights as {row.dtype} to be compared "
+                    "with: name the folder of the float model after --base."
+                )
 
 
 @contextmanager
