@@ -253,7 +253,7 @@ def test_sigterm_finishes_streams_or_ends_them_in_time(shutdown: str, complete: 
         with httpx.stream("POST", server.url + CHAT, json=body, timeout=30) as response:
             for line in response.iter_lines():
                 lines += [line] if line else []
-                if len(lines) == 12:
+                if line and len(lines) == 12:
                     started = time.monotonic()
                     server.signal(signal.SIGTERM)
         assert server.wait() == 0
