@@ -35,7 +35,8 @@ def test_requests_from_the_openapi_document(server: ServerProcess) -> None:
                     case.body.pop("model", None)
                 response = case.call(timeout=60)
                 statuses[response.status_code] += 1
-                assert response.status_code in (200, 307, 400, 404, 405), (case.as_curl_command(), response.text)
+                # 413: among the wrong bodies are some of several megabytes.
+                assert response.status_code in (200, 307, 400, 404, 405, 413), (case.as_curl_command(), response.text)
 
             # A route without parameters has no wrong requests.
             with suppress(hypothesis.errors.Unsatisfiable):
