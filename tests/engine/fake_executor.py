@@ -92,9 +92,12 @@ class FakeExecutor:
         self.steps.append((token_ids, step.wants_logits))
         if not step.wants_logits:
             return np.empty((0, self.vocab_size), np.float32)
-        logits = np.zeros((1, self.vocab_size), np.float32)
-        logits[0, self.next_token(step.sequence.token_ids)] = 9
-        return logits
+        self.logits = np.zeros((1, self.vocab_size), np.float32)
+        self.logits[0, self.next_token(step.sequence.token_ids)] = 9
+        return self.logits
+
+    def largest(self) -> NDArray[np.int64]:
+        return self.logits.argmax(axis=1)
 
     def request_stop(self) -> None:
         self._stop = True

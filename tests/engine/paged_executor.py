@@ -149,7 +149,11 @@ class PagedExecutor:
             if step.wants_logits:
                 rows.append(logits_of(held))
         self.step_tokens.append([len(step.token_ids) for step in steps])
-        return np.stack(rows) if rows else np.empty((0, VOCAB), np.float32)
+        self.logits = np.stack(rows) if rows else np.empty((0, VOCAB), np.float32)
+        return self.logits
+
+    def largest(self) -> NDArray[np.int64]:
+        return self.logits.argmax(axis=1)
 
     def request_stop(self) -> None:
         self._stop = True

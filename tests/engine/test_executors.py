@@ -36,9 +36,8 @@ class Whim(Operator):
 
     @staticmethod
     def reference(step: StepContext, input: Array) -> Array:
-        if Whim.wish is not None:
-            Whim.wish()
-        return input
+        added = None if Whim.wish is None else Whim.wish()
+        return input if added is None else input + added
 
 
 class Model(Qwen2Model):
@@ -66,6 +65,21 @@ def run(executor: Executor, *steps: tuple[Any, int, int]) -> Any:
 
 def fail() -> None:
     raise ZeroDivisionError("on a whim")
+
+
+def test_the_largest_logit_of_each_row(executor: Executor) -> None:
+    prompt = executor.new_sequence()
+    assert executor.run([SequenceStep(prompt, IDS[:3], 0)]).shape == (0, CONFIG["vocab_size"])
+    assert executor.largest().tolist() == []
+    steps = [SequenceStep(prompt, IDS[3:20], 5), SequenceStep(executor.new_sequence(), IDS[40:50])]
+    logits = executor.run(steps)
+    assert executor.largest().tolist() == logits.argmax(axis=1).tolist() and len(logits) == 6
+    for number in (np.nan, np.inf):
+        wrong = np.zeros(CONFIG["vocab_size"], np.float32)
+        wrong[-1] = number
+        Whim.wish = lambda wrong=wrong: wrong
+        run(executor, (executor.new_sequence(), 0, 2))
+        assert executor.largest().tolist() == [-1]
 
 
 def test_a_step_that_fails_on_the_host_can_be_run_again(executor: Executor) -> None:

@@ -25,26 +25,41 @@ LOGITS = st.lists(st.integers(-8, 8).map(float), min_size=SIZE, max_size=SIZE)
     presence=PENALTIES,
     frequency=PENALTIES,
     bias=st.dictionaries(st.integers(0, SIZE + 2), st.sampled_from([-100.0, -1.5, 3.0, 100.0])),
-    allowed=st.sets(st.integers(0, SIZE - 1), min_size=1),
+    repetition=st.sampled_from([1.0, 1.0, 1.5, 0.5]),
+    allowed=st.none() | st.sets(st.integers(0, SIZE - 1), min_size=1),
 )
 def test_greedy_answers_follow_the_sums(
-    rows: list[list[float]], presence: float, frequency: float, bias: dict[int, float], allowed: set[int]
+    rows: list[list[float]],
+    presence: float,
+    frequency: float,
+    bias: dict[int, float],
+    repetition: float,
+    allowed: set[int] | None,
 ) -> None:
     settings = SamplingSettings(
-        presence_penalty=presence, frequency_penalty=frequency, logit_bias=tuple(bias.items())
+        presence_penalty=presence,
+        frequency_penalty=frequency,
+        repetition_penalty=repetition,
+        logit_bias=tuple(bias.items()),
     )
     sampler = Sampler(settings, [0, 1, 1], SIZE)
     held: Counter[int] = Counter()
+    seen = {0, 1}
     for row in rows:
         logits = np.array(row, np.float32)
+        penalized = [
+            value * repetition ** (1 if value < 0 else -1) if token in seen else value
+            for token, value in enumerate(row)
+        ]
         scores = {
-            token: row[token] - presence * (held[token] > 0) - frequency * held[token] + bias.get(token, 0)
-            for token in sorted(allowed)
+            token: penalized[token] - presence * (held[token] > 0) - frequency * held[token] + bias.get(token, 0)
+            for token in sorted(allowed or range(SIZE))
         }
         expected = max(scores, key=lambda token: scores[token])
-        assert sampler.next_token(logits, np.array(sorted(allowed))) == expected
+        assert sampler.next_token(logits, None if allowed is None else np.array(sorted(allowed))) == expected
         assert logits.tolist() == row, "the executor's logits are left as they are"
         held[expected] += 1
+        seen.add(expected)
 
 
 def test_the_frequency_penalty_counts() -> None:

@@ -18,6 +18,7 @@ from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.lower import Program, lower
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.elementwise import rms_norm, silu
+from ftllm_nb.kernels.peaks import peaks as find_peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.ops.lowering import Lowering
 from ftllm_nb.quant.base import WeightFormat, weight_format
@@ -76,10 +77,10 @@ def printing(self: ComputeGraph) -> None:
 def test_host_steps_cut_the_program() -> None:
     program = lowered(printing)
     kinds = [len(segment) if isinstance(segment, np.ndarray) else segment.operator.name for segment in program.segments]
-    assert kinds == [1, "Print", 2, "Print", "Print", 2]
-    assert [len(labels) for labels in program.labels] == [1, 0, 2, 0, 0, 2]
+    assert kinds == [1, "Print", 2, "Print", "Print", 3]
+    assert [len(labels) for labels in program.labels] == [1, 0, 2, 0, 0, 3]
     assert [label.operator for labels in program.labels for label in labels] == [
-        "Embedding", "Silu", "RMSNorm", "SplitLastTokenStates", "Linear",
+        "Embedding", "Silu", "RMSNorm", "SplitLastTokenStates", "Linear", "Peaks",
     ]  # fmt: skip
 
 
@@ -91,8 +92,9 @@ def test_a_graph_that_ends_on_the_host() -> None:
 
     model = type("Model", (graph_class(build),), {"operators": (Square,)})
     program = lowered_graph(check_graph(build_graph(model, CONFIG), TENSORS))
-    assert isinstance(program.segments[-1], Node) and len(program.segments) == 2
-    written = program.segments[-1].outputs["output"]
+    assert isinstance(program.segments[1], Node) and len(program.segments) == 3
+    assert [label.operator for label in program.labels[2]] == ["Peaks"]
+    written = program.segments[1].outputs["output"]
     assert written in program.places, "the engine reads the logits there"
 
 
@@ -108,8 +110,9 @@ def test_rows_hold_what_kernels_need() -> None:
         assert arena <= address and address + MAX_TOKENS * read_stride <= arena + len(program.arena)
     (vector,) = program.vectors
     assert vector.target.ctypes.data == weight and vector.target.shape == (HIDDEN,)
-    last = tables(program)[-1][-1]
-    assert program.labels[-1][-1].operator == "Linear" and last[10] == STEP_ROWS
+    head, peaks = tables(program)[-1][-2:]
+    assert program.labels[-1][-2].operator == "Linear" and head[10] == STEP_ROWS
+    assert program.kernels[peaks[0]] is find_peaks and peaks[5] == STEP_ROWS
 
 
 def test_link_writes_the_kernels_addresses() -> None:

@@ -30,6 +30,7 @@ from ftllm_nb.graph.storage import rows_symbol
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.attention import BLOCK_POSITIONS
 from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.peaks import RUN
 from ftllm_nb.ops.base import StepContext
 from ftllm_nb.ops.lowering import features
 
@@ -64,6 +65,7 @@ class CompiledExecutor:
         self.vocab_size = graph.vocab_size
         self._graph = graph
         self._noted: list[tuple[RowLabel, float]] | None = None
+        self._logits: Floats = np.empty((0, graph.vocab_size), np.float32)
         layout = plan_block(graph.caches, kv_cache_dtype)
         places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
         format_of = weight_types.formats(graph)
@@ -123,7 +125,17 @@ class CompiledExecutor:
         for step in steps:
             step.sequence.length += len(step.token_ids)
         logits: Floats = self._view(self._graph.logits, plan)[0]
+        self._logits = logits
         return logits
+
+    def largest(self) -> NDArray[np.int64]:
+        """See `Executor.largest`: only the run that holds the largest logit is looked through."""
+        peaks = self._program.peaks[: len(self._logits)]
+        runs = peaks.argmax(axis=1)  # NaN counts as the largest
+        starts = runs * RUN
+        rows = zip(self._logits, starts, strict=True)
+        ids = np.array([start + logits[start : start + RUN].argmax() for logits, start in rows], np.int64)
+        return np.where(np.isnan(peaks[np.arange(len(runs)), runs]), -1, ids)
 
     def profile(self, steps: list[SequenceStep]) -> list[tuple[RowLabel, float]]:
         """Run one step as `run` does; the seconds of each row of the program, host steps left out."""

@@ -76,6 +76,10 @@ class Executor(Protocol):
         `CacheFullError` when the pool has no block left.
         """
 
+    def largest(self) -> NDArray[np.int64]:
+        """The id of the largest logit of each row that the last step gave, the lowest of equals; −1 for a row with NaN
+        or an infinity."""
+
     def request_stop(self) -> None:
         """Ask the running step, if any, to stop soon; callable from any thread and from a signal handler."""
 

@@ -100,7 +100,8 @@ class GenerationTask(Task):
         decode_started = time.perf_counter()
         while True:
             must_go_on = stats.answer_tokens < settings.min_tokens
-            token_id = sampler.next_token(logits, forbidden=self._stop_token_ids if must_go_on else frozenset())
+            forbidden = self._stop_token_ids if must_go_on else frozenset()
+            token_id = sampler.next_token(logits, forbidden=forbidden, largest=int(executor.largest()[0]))
             if token_id in self._stop_token_ids:
                 return FINISHED_BY_STOP_TOKEN
             self.emit(token_id)

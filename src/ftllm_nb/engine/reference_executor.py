@@ -169,7 +169,12 @@ class ReferenceExecutor:
             raise
         for step in steps:
             self._keep_blocks(step.sequence, step.sequence.length + len(step.token_ids))
+        self._logits = logits
         return logits
+
+    def largest(self) -> NDArray[np.int64]:
+        """See `Executor.largest`."""
+        return np.where(np.isfinite(self._logits).all(axis=1), self._logits.argmax(axis=1), -1)
 
     def _keep_blocks(self, sequence: ReferenceSequence, length: int) -> None:
         """Let the sequence be `length` tokens long, with copies of what was added to its blocks."""

@@ -8,8 +8,6 @@ of those is a bound that at least k logits reach.
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,27 +26,72 @@ class Sampler:
     def __init__(self, settings: SamplingSettings, prompt_ids: Iterable[int], vocab_size: int) -> None:
         self._settings = settings
         self._random = np.random.Generator(np.random.PCG64(settings.seed))
-        self._seen = np.zeros(vocab_size if settings.repetition_penalty != 1 else 0, dtype=np.bool_)
-        if self._seen.size:
-            self._seen[list(prompt_ids)] = True
-        self._counts: Counter[int] = Counter()
+        self._is_touched = np.zeros(vocab_size, np.bool_)
+        """Ids whose logits penalties or biases change."""
+        self._is_seen = np.zeros(vocab_size if settings.repetition_penalty != 1 else 0, np.bool_)
+        if self._is_seen.size:
+            self._is_seen[list(prompt_ids)] = True
+            self._is_touched |= self._is_seen
+        has_counts = settings.presence_penalty != 0 or settings.frequency_penalty != 0
+        self._counts = np.zeros(vocab_size if has_counts else 0, np.float32)
         biases = [(token_id, bias) for token_id, bias in settings.logit_bias if token_id < vocab_size]
-        self._bias_ids = np.array([token_id for token_id, _ in biases], np.intp)
-        self._biases = np.array([bias for _, bias in biases], np.float32)
+        self._biases = np.zeros(vocab_size if biases else 0, np.float32)
+        for token_id, bias in biases:
+            self._biases[token_id] += np.float32(bias)
+            self._is_touched[token_id] = True
 
     def next_token(
         self,
         logits: NDArray[np.float32],
         allowed: NDArray[np.intp] | None = None,
         forbidden: frozenset[int] = frozenset(),
+        largest: int | None = None,
     ) -> int:
         """The next token's id. `logits`: float32 [vocab_size], left as they are; `allowed`: the ids to choose among,
-        ascending, at least one; None for all. `forbidden` ids are not taken.
+        ascending, at least one; None for all. `forbidden` ids are not taken. `largest`: what `Executor.largest` says
+        of the row, None where nobody looked.
 
         Raises `EngineError` when a logit is NaN or infinite, or when every id is forbidden.
         """
-        _require_finite(logits)
-        logits = self._adjusted(logits)
+        if largest is None:
+            largest = int(logits.argmax()) if np.isfinite(logits).all() else -1
+        if largest < 0:
+            raise EngineError(
+                "the model's logits are not finite (NaN or infinity): the weights may be damaged, or the graph "
+                "may compute something else than the model; compare with --engine reference."
+            )
+        if self._settings.is_greedy and allowed is None and not forbidden:
+            chosen = self._greedy(logits, largest)
+        else:
+            chosen = self._choose(logits, allowed, forbidden)
+        if self._is_seen.size:
+            self._is_seen[chosen] = self._is_touched[chosen] = True
+        if self._counts.size:
+            self._counts[chosen] += 1
+            self._is_touched[chosen] = True
+        return chosen
+
+    def _greedy(self, logits: NDArray[np.float32], largest: int) -> int:
+        """The likeliest id, without a look at the logits that nothing changes, where the largest is one of those."""
+        touched = self._touched()
+        if not touched.size:
+            return largest
+        values = self._adjusted(logits, touched)
+        if self._is_touched[largest]:
+            logits = logits.copy()
+            logits[touched] = values
+            return int(logits.argmax())
+        best = int(values.argmax())
+        return min((-values[best], int(touched[best])), (-logits[largest], largest))[1]
+
+    def _choose(
+        self, logits: NDArray[np.float32], allowed: NDArray[np.intp] | None, forbidden: frozenset[int]
+    ) -> int:
+        touched = self._touched()
+        if touched.size:
+            changed = logits.copy()
+            changed[touched] = self._adjusted(logits, touched)
+            logits = changed
         if forbidden:
             logits = _without(logits, forbidden)
         if allowed is not None:
@@ -58,26 +101,27 @@ class Sampler:
         else:
             ids, weights = candidates(logits, self._settings)
             chosen = int(ids[_draw(weights, self._random.random())])
-        token_id = chosen if allowed is None else int(allowed[chosen])
-        if self._seen.size:
-            self._seen[token_id] = True
-        self._counts[token_id] += 1
-        return token_id
+        return chosen if allowed is None else int(allowed[chosen])
 
-    def _adjusted(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The logits with penalties and biases; the same array where there are none."""
-        settings = self._settings
-        if self._seen.size:
-            logits = _penalize(logits, np.flatnonzero(self._seen), settings.repetition_penalty)
-        if self._counts and (settings.presence_penalty or settings.frequency_penalty):
-            ids = np.fromiter(self._counts, np.intp)
-            times = np.fromiter(self._counts.values(), np.float32)
-            logits = logits.copy()
-            logits[ids] -= np.float32(settings.presence_penalty) + np.float32(settings.frequency_penalty) * times
-        if self._bias_ids.size:
-            logits = logits.copy()
-            logits[self._bias_ids] += self._biases
-        return logits
+    def _touched(self) -> NDArray[np.intp]:
+        if not (self._is_seen.size or self._counts.size or self._biases.size):
+            return np.empty(0, np.intp)
+        return np.flatnonzero(self._is_touched)
+
+    def _adjusted(self, logits: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The logits of some ids with penalties and biases."""
+        settings, values = self._settings, logits[ids]
+        if self._is_seen.size:
+            penalty = np.float32(settings.repetition_penalty)
+            penalized = np.where(values < 0, values * penalty, values / penalty)
+            values = np.where(self._is_seen[ids], penalized, values)
+        if self._counts.size:
+            times = self._counts[ids]
+            penalties = np.float32(settings.presence_penalty) + np.float32(settings.frequency_penalty) * times
+            values = np.where(times > 0, values - penalties, values)
+        if self._biases.size:
+            values = values + self._biases[ids]
+        return values
 
 
 def candidates(
@@ -108,16 +152,6 @@ def candidates(
     return ids, weights
 
 
-def _require_finite(logits: NDArray[np.float32]) -> None:
-    # NaN passes through min and max, so that two reductions see every kind of non-finite value.
-    low, high = float(logits.min()), float(logits.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise EngineError(
-            "the model's logits are not finite (NaN or infinity): the weights may be damaged, or the graph "
-            "may compute something else than the model; compare with --engine reference."
-        )
-
-
 def _without(logits: NDArray[np.float32], forbidden: frozenset[int]) -> NDArray[np.float32]:
     ids = [token_id for token_id in forbidden if 0 <= token_id < logits.size]
     if len(ids) == logits.size:
@@ -125,13 +159,6 @@ def _without(logits: NDArray[np.float32], forbidden: frozenset[int]) -> NDArray[
     allowed = logits.copy()
     allowed[ids] = -np.inf
     return allowed
-
-
-def _penalize(logits: NDArray[np.float32], seen_ids: NDArray[np.intp], penalty: float) -> NDArray[np.float32]:
-    penalized = logits.copy()
-    seen = logits[seen_ids]
-    penalized[seen_ids] = np.where(seen < 0, seen * np.float32(penalty), seen / np.float32(penalty))
-    return penalized
 
 
 def _by_likelihood(logits: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.intp]:

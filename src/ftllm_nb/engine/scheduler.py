@@ -118,12 +118,11 @@ class Scheduler:
         finally:
             self.in_step = []
         self.counts.steps += 1
-        row = 0
+        rows = zip(logits, self._executor.largest().tolist(), strict=True)
         for request, step in zip(shares, steps, strict=True):
             self._publish(request, len(step.token_ids))
             if step.wants_logits:
-                self._choose_token(request, logits[row])
-                row += 1
+                self._choose_token(request, *next(rows))
 
     def _admit(self) -> None:
         """Let waiting requests begin, in the queue's order, while there is room for all of their tokens."""
@@ -238,11 +237,11 @@ class Scheduler:
         for number in range(first, full):
             self._executor.pool.publish(blocks[number], keys[number])
 
-    def _choose_token(self, request: Request, logits: NDArray[np.float32]) -> None:
+    def _choose_token(self, request: Request, logits: NDArray[np.float32], largest: int) -> None:
         assert request.sampler is not None
         try:
             allowed = None if request.constraint is None else request.constraint.allowed()
-            token_id = request.sampler.next_token(logits, allowed)
+            token_id = request.sampler.next_token(logits, allowed, largest=largest)
             if request.constraint is not None:
                 request.constraint.accept(token_id)
         except Exception as error:

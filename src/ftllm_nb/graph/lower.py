@@ -21,6 +21,7 @@ from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.graph.storage import plan_storage, rows_symbol
 from ftllm_nb.graph.types import Symbol, format_shape
 from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.peaks import RUN, peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.lowering import CachePlaces, PackedWeight, Place
@@ -72,7 +73,7 @@ class Program:
     """A lowered graph. `segments`: int64 [rows, ROW_FIELDS] tables, and nodes to evaluate on the host.
 
     `labels`: of each segment's rows. `tables`: to be filled as far as a step's positions go. `memory` keeps alive what
-    the rows point to.
+    the rows point to. `peaks`: of each row of logits, the largest of each run; see kernels/peaks.py.
     """
 
     segments: list[NDArray[np.int64] | Node]
@@ -85,6 +86,7 @@ class Program:
     tables: RopeTables | None
     memory: list[NDArray[np.uint8]]
     arena: NDArray[np.uint8]
+    peaks: NDArray[np.float32]
 
     def link(self) -> None:
         """Write the kernels' addresses into the rows; they must be compiled."""
@@ -121,12 +123,14 @@ class _Lowering:
         self.memory: list[NDArray[np.uint8]] = []
         self.slabs = Slabs()
         self.arena = self._allocate(self.spans.size, "activations")
+        runs = -(-graph.vocab_size // RUN)
+        self.peaks = self._allocate(4 * max_tokens * runs, "logits").view(np.float32).reshape(max_tokens, runs)
         self.rows: list[list[int]] = []
         self.labels: list[RowLabel] = []
         self.node: Node | None = None
         self.packed: dict[tuple[Value, ...], PackedWeight] = {}
         self.loaded_vectors: dict[tuple[Value | int, ...], int] = {}
-        self.program = Program([], [], [], {}, [], [], Needs(), None, self.memory, self.arena)
+        self.program = Program([], [], [], {}, [], [], Needs(), None, self.memory, self.arena, self.peaks)
 
     def run(self) -> Program:
         """Lower node by node."""
@@ -149,8 +153,8 @@ class _Lowering:
                         self.program.tables.fill(self.graph.max_positions)  # who knows which rows are read
             else:
                 self._lower(node)
+        self._find_peaks()
         self._end_table()
-        self.place(self.graph.logits)
         return self.program
 
     def _lower(self, node: Node) -> None:
@@ -165,13 +169,23 @@ class _Lowering:
 
     def add(self, kernel: Kernel, *arguments: int | float) -> None:
         """Append a row; the kernel's address is filled in when it is compiled."""
+        assert self.node is not None
+        self._add(_label(self.node), kernel, *arguments)
+
+    def _add(self, label: RowLabel, kernel: Kernel, *arguments: int | float) -> None:
         if len(arguments) >= ROW_FIELDS:
             raise ValueError(f"{kernel} has {len(arguments)} arguments; a row holds {ROW_FIELDS - 1}")
         bits = [_float_bits(value) if isinstance(value, float) else value for value in arguments]
         self.rows.append([len(self.program.kernels), *bits, *[0] * (ROW_FIELDS - 1 - len(bits))])
         self.program.kernels.append(kernel)
-        assert self.node is not None
-        self.labels.append(_label(self.node))
+        self.labels.append(label)
+
+    def _find_peaks(self) -> None:
+        logits = self.place(self.graph.logits)
+        self._add(
+            RowLabel("Peaks", (), None), peaks, logits.address, logits.stride, self.graph.vocab_size,
+            int(self.peaks.ctypes.data), self.count(self.graph.logits),
+        )  # fmt: skip
 
     def _end_table(self) -> None:
         if self.rows:
