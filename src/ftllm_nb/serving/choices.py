@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ftllm_nb.engine.batching import BatchingEngine
 from ftllm_nb.engine.request import CANCELLED, LENGTH, STOP, End, Request, Token
 from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.mailbox import Mailbox
 from ftllm_nb.serving.text_pieces import Piece, TextPieces
 
 
@@ -31,6 +32,8 @@ class Choices:
     """All answers of a request; `events` yields (choice, piece) until each has ended."""
 
     engine: BatchingEngine
+    mailbox: Mailbox
+    """Of the event loop that listens."""
     choices: list[Choice] = field(default_factory=list)
     failure: ApiError | None = None
     """Set by `abort`: what the client is told instead of the rest."""
@@ -38,17 +41,13 @@ class Choices:
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._heard: asyncio.Queue[tuple[Choice | None, Token | End | None]] = asyncio.Queue()
 
     def add(self, make_request: Callable[[Callable[[Token | End], None]], Request], pieces: TextPieces) -> None:
         """One more answer; `make_request` is given the request's listener."""
 
         def listen(event: Token | End) -> None:
-            try:
-                self._loop.call_soon_threadsafe(self._heard.put_nowait, (choice, event))
-            except RuntimeError:
-                pass  # the loop was closed: nobody listens any more
+            self.mailbox.post(self._heard, (choice, event))
 
         choice = Choice(len(self.choices), make_request(listen), pieces)
         self.choices.append(choice)

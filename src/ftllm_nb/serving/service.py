@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any, TypeVar
 
 from ftllm_nb.engine.batching import BatchingEngine
@@ -20,6 +21,7 @@ from ftllm_nb.memory import available_bytes
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.choices import Choice, Choices, timings
 from ftllm_nb.serving.constraints import Grammars
+from ftllm_nb.serving.mailbox import Mailbox
 from ftllm_nb.serving.metrics import Metrics
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.protocol import Sampling
@@ -77,6 +79,10 @@ class Service:
         # Two, so that one long text does not make short ones wait.
         self._workers = ThreadPoolExecutor(2, thread_name_prefix="ftllm-nb text")
 
+    @cached_property
+    def _mailbox(self) -> Mailbox:
+        return Mailbox(asyncio.get_running_loop())
+
     def ready_model(self) -> Model:
         """The model; ApiError 503 while it loads or when the server is closing."""
         if self.closing:
@@ -123,7 +129,7 @@ class Service:
     ) -> Choices:
         """`body.n` choices for each prompt, submitted. Raises what `BatchingEngine.submit` does."""
         model = self.ready_model()
-        choices = Choices(model.engine)
+        choices = Choices(model.engine, self._mailbox)
         for prompt_ids in prompts:
             for number in range(body.n or 1):
                 settings = self.settings(body, max_tokens, number)
