@@ -81,6 +81,28 @@ def test_every_chunk_of_every_operation_is_done_once(workers: int, pin: bool) ->
     assert 0 <= work.workers.min() and work.workers.max() < workers
 
 
+def test_a_worker_that_gets_no_core_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has joined no operation: the others do all of it, and it takes part as soon as it comes."""
+    begin, may_begin = ThreadPool._work, threading.Event()
+
+    def late(pool: ThreadPool, index: int) -> None:
+        if index == 2:
+            may_begin.wait()
+        begin(pool, index)
+
+    monkeypatch.setattr(ThreadPool, "_work", late)
+    work = Work(operations=20, turns=20)
+    with opened(3) as pool:
+        try:
+            assert work.run(pool) and work.run(pool)
+            assert set(work.workers) <= {0, 1}
+        finally:
+            may_begin.set()
+        while 2 not in work.workers:
+            assert work.run(pool)
+    assert len(set(work.counts)) == 1
+
+
 def test_workers_that_parked_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "PATIENCE_TURNS", 1)
     work = Work()
@@ -247,9 +269,7 @@ walker.join()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_after_a_fork_child_and_parent_go_on() -> None:
     """Children of children as well, and children that are born while another thread is in a walk."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=60)
     assert done.stdout == f"0 True 10 10\n{[0] * 10}\n", done.stderr
 
 
@@ -317,6 +337,19 @@ def test_a_closed_pool_says_so_and_closes_again() -> None:
 def test_what_is_no_program(rows: NDArray[np.int64]) -> None:
     with opened(1) as pool, pytest.raises(ValueError, match="a program is a contiguous int64"):
         pool.run(rows, np.zeros(STEP_FIELDS, np.int64))
+
+
+def test_time_stamps_are_noted_of_every_operation_while_asked_for() -> None:
+    work, times = Work(operations=50), np.zeros(52, np.int64)
+    with opened(3) as pool:
+        pool.note_times(times[:51])
+        assert work.run(pool)
+        assert (times[:51] > 0).all() and times[51] == 0
+        assert times[50] > times[0]
+        pool.note_times(None)
+        times[:] = 0
+        assert work.run(pool)
+        assert not times.any()
 
 
 @pytest.mark.slow

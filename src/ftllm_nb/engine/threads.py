@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError
-from ftllm_nb.host_cores import worker_cpus
+from ftllm_nb.host_cores import usable_cores, worker_cpus
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.step import (
     ROW_FIELDS,
@@ -26,24 +26,32 @@ from ftllm_nb.kernels.step import (
     WORKER_INDEX,
     WORKER_SCRATCH,
     WORKER_STOP,
-    WORKER_TIMES,
 )
 from ftllm_nb.kernels.walk import (
-    CONTROL_ARRIVED,
-    CONTROL_GENERATION,
-    CONTROL_LED,
     CONTROL_PROGRAM,
-    CONTROL_SEQUENCE,
+    CONTROL_SHUTDOWN,
+    CONTROL_STATE,
     CONTROL_STOP,
+    CONTROL_TIMES,
+    ENDED,
+    JOINED_SHIFT,
+    NUMBER_SHIFT,
     control_bytes,
     follow,
+    is_walking,
     lead,
     publish,
 )
 from ftllm_nb.memory import aligned_bytes
 
+SPINS_BEFORE_YIELD = 4000
+"""Turns of the spin loop (about 0.2 ms) before a waiting worker offers its core to other threads at each turn.
+
+Another program that computes would keep the core for a time slice, milliseconds, and most waits are far shorter."""
+CROWDED_SPINS_BEFORE_YIELD = 200
+"""The same where there are more workers than cores: whom a worker waits for may need the very core."""
 PATIENCE_TURNS = 3000
-"""Turns of the spin loop (about a millisecond) before a worker without work waits in Python."""
+"""Further turns (about a millisecond) before a worker without work waits in Python."""
 
 
 class ThreadPool:
@@ -58,6 +66,8 @@ class ThreadPool:
         self._cpus = worker_cpus(num_workers) if pin else None
         self._control = aligned_bytes(control_bytes(num_workers))
         self._words = self._control.view(np.int64)
+        self._words[CONTROL_STATE // 8] = ENDED << JOINED_SHIFT
+        self._spins = SPINS_BEFORE_YIELD if num_workers <= usable_cores() else CROWDED_SPINS_BEFORE_YIELD
         self._scratch_stride = (scratch_bytes + 4095) // 4096 * 4096 + 64
         self._scratch = aligned_bytes(self._scratch_stride * num_workers)
         self._contexts = np.zeros((num_workers, max(WORKER_FIELDS, 16)), np.int64)
@@ -77,31 +87,32 @@ class ThreadPool:
         self._parking = threading.Lock()
         self._parked: set[int] = set()
         self._wake = [threading.Semaphore(0) for _ in range(self.num_workers)]
-        # Read here, not by the threads: one that is slow to start must still run a walk published meanwhile.
-        seen = int(self._words[CONTROL_SEQUENCE // 8])
         self._threads = [
-            threading.Thread(target=self._work, args=(index, seen), name=f"ftllm-nb-{index}", daemon=True)
+            threading.Thread(target=self._work, args=(index,), name=f"ftllm-nb-{index}", daemon=True)
             for index in range(1, self.num_workers)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _work(self, index: int, seen: int) -> None:
+    def _work(self, index: int) -> None:
         if self._cpus is not None:
             _move_to({self._cpus[index]})
         control = self._control.ctypes.data
         context = int(self._contexts[index].ctypes.data)
         while True:
-            seen = follow(control, context, index, self.num_workers, seen, PATIENCE_TURNS)
-            if seen < 0:
-                return
-            # Parking looks at the walk's number, and `_publish` changes it and looks at who is parked, both under
-            # one lock: so either this thread sees the new walk or the publisher sees this thread.
+            follow(control, context, index, self.num_workers, self._spins, self._spins + PATIENCE_TURNS)
+            # Parking looks for a walk, and `_publish` begins one and looks at who is parked, both under one lock: so
+            # either this thread sees the walk or the publisher sees this thread.
             with self._parking:
-                if int(self._words[CONTROL_SEQUENCE // 8]) != seen:
+                if self._words[CONTROL_SHUTDOWN // 8]:
+                    return
+                if self._is_walking():
                     continue
                 self._parked.add(index)
             self._wake[index].acquire()
+
+    def _is_walking(self) -> bool:
+        return is_walking(int(self._words[CONTROL_STATE // 8]))
 
     def _publish(self) -> None:
         with self._parking:
@@ -121,7 +132,7 @@ class ThreadPool:
         if self._forked:
             self._revive()
         at = CONTROL_PROGRAM // 8
-        self._words[at : at + 4] = (rows.ctypes.data, len(rows), step.ctypes.data, 0)
+        self._words[at : at + 3] = (rows.ctypes.data, len(rows), step.ctypes.data)
         with self._on_own_core():
             try:
                 self._publish()
@@ -131,14 +142,14 @@ class ThreadPool:
                 raise
 
     def _lead(self) -> bool:
-        return bool(lead(self._control.ctypes.data, int(self._contexts[0].ctypes.data), self.num_workers))
+        context = int(self._contexts[0].ctypes.data)
+        return bool(lead(self._control.ctypes.data, context, self.num_workers, self._spins))
 
     def _lead_if_published(self) -> None:
-        """Ctrl-C came between publishing and leading: the others are at work in the caller's memory, and wait."""
-        if self._words[CONTROL_SEQUENCE // 8] != self._words[CONTROL_LED // 8]:
-            for wake in self._wake:
-                wake.release()  # one that parked may not have been woken; another one looks once more and parks
-            self._lead()
+        """Ctrl-C came between publishing and leading: the others are at work in the caller's memory."""
+        for wake in self._wake:
+            wake.release()  # one that parked may not have been woken; another one looks once more and parks
+        self._lead()
 
     @contextmanager
     def _on_own_core(self) -> Iterator[None]:
@@ -155,14 +166,14 @@ class ThreadPool:
             _move_to(before)
 
     def note_times(self, times: NDArray[np.int64] | None) -> None:
-        """Let worker 0 write time stamps of the walks that follow into int64 [operations + 1], or no longer."""
-        self._contexts[0, WORKER_TIMES] = 0 if times is None else times.ctypes.data
+        """Let time stamps of the walks that follow be written into int64 [operations + 1], or no longer."""
+        self._words[CONTROL_TIMES // 8] = 0 if times is None else times.ctypes.data
 
     def _revive(self) -> None:
         """Start threads in a forked child, where the parent's do not exist."""
         self._forked = False
-        barriers = int(self._words[CONTROL_GENERATION // 8]) // 2
-        self._words[CONTROL_ARRIVED // 8] = barriers * self.num_workers
+        number = (int(self._words[CONTROL_STATE // 8]) >> NUMBER_SHIFT) + 1
+        self._words[CONTROL_STATE // 8] = number << NUMBER_SHIFT | ENDED << JOINED_SHIFT
         self._start_threads()
 
     def request_stop(self) -> None:
@@ -180,8 +191,10 @@ class ThreadPool:
         self._closed = True
         if self._forked:
             return
-        self._words[CONTROL_PROGRAM // 8 + 3] = 1
-        self._publish()
+        with self._parking:
+            self._words[CONTROL_SHUTDOWN // 8] = 1
+        for wake in self._wake:
+            wake.release()
         for thread in self._threads:
             thread.join()
 

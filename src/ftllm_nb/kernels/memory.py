@@ -135,6 +135,13 @@ def atomic_load(builder, address):
     return builder.load_atomic(pointer(builder, address, I64), "seq_cst", 8)
 
 
+@emitted(types.int64, types.int64, types.int64, types.int64)
+def compare_exchange(builder, address, expected, value):
+    """Replace an int64 if it is `expected`, sequentially consistent; the value before."""
+    pair = builder.cmpxchg(pointer(builder, address, I64), expected, value, "seq_cst", "seq_cst")
+    return builder.extract_value(pair, 0)
+
+
 @emitted(types.void, types.int64, types.int64)
 def store_release(builder, address, value):
     """Write an int64 after everything that this thread wrote before it."""

@@ -87,9 +87,6 @@ WORKER_STOP = 4
 """Address of the word that asks for a stop."""
 WORKER_SCRATCH = 5
 """Address of memory that only this worker uses, 64-byte aligned."""
-WORKER_TIMES = 6
-"""Address of int64 [operations + 1]: where worker 0 notes the time stamp before each operation and after the last
-one; 0: nobody wants to know."""
 WORKER_FIELDS = 8
 
 LINE = 128

@@ -1,7 +1,12 @@
-"""The walker: the compiled loop in which every worker thread runs a program, and the barrier between operations.
+"""The walker: the compiled loop in which every worker thread runs a program, and the meeting between operations.
 
-It knows no model, no operator and no weight format: it calls a row's kernel by address, waits until all workers
-are done with it, and goes on to the next row.
+It knows no model, no operator and no weight format: it calls a row's kernel by address, and goes on to the next row
+when that one is done.
+
+Workers do not wait for each other, but for work. A worker joins the operation under way, calls its kernel, which takes
+chunks until none is left, and leaves. What a worker has taken it has done when it leaves, and nobody leaves before all
+is taken: so the operation is done when all who joined it have left, and the last one to leave begins the next. A worker
+that the system keeps from a core holds up nobody unless it had joined.
 """
 
 from __future__ import annotations
@@ -10,9 +15,9 @@ import numba
 
 from ftllm_nb.kernels.compile import kernel
 from ftllm_nb.kernels.memory import (
-    atomic_add,
     atomic_load,
     call_kernel,
+    compare_exchange,
     load_i64,
     read_counter,
     spin_pause,
@@ -20,28 +25,35 @@ from ftllm_nb.kernels.memory import (
     store_release,
     yield_thread,
 )
-from ftllm_nb.kernels.step import LINE, ROW_FIELDS, WORKER_COUNTERS, WORKER_STEALING, WORKER_TIMES, field
+from ftllm_nb.kernels.step import LINE, ROW_FIELDS, WORKER_COUNTERS, WORKER_STEALING, field
 
-CONTROL_SEQUENCE = 0 * LINE
-"""Number of the walk that the workers are to run, or ran last; each word has a cache line of its own."""
-CONTROL_ARRIVED = 1 * LINE
-"""Arrivals at barriers, of all workers, ever: never reset, so that a barrier writes one word less."""
-CONTROL_GENERATION = 2 * LINE
-"""Twice the number of barriers passed, plus 1 where the last worker to arrive decided to end the walk.
+CONTROL_STATE = 0 * LINE
+"""The operation under way, in one word: its number << NUMBER_SHIFT | who joined << JOINED_SHIFT | who left.
 
-A change lets the waiting workers go on; decision and release are one word, one cache line to pass around.
+Operations are counted over all walks, so that no state comes again. Between walks `joined` is ENDED, and `left` tells
+whether the walk before was stopped. Each word that is written during a walk has cache lines of its own.
 """
-CONTROL_STOP = 3 * LINE
+CONTROL_STOP = 1 * LINE
 """Not 0: somebody wants the walk to end early."""
-CONTROL_PROGRAM = 4 * LINE
-"""Four words: address of the rows, their number, address of the step's header, whether to shut down."""
-CONTROL_LED = CONTROL_PROGRAM + 32
-"""Number of the walk that worker 0 runs, or ran last."""
-CONTROL_COUNTERS = 5 * LINE
-"""Two sets of chunk counters, one line a worker each: consecutive operations use them in turn."""
+CONTROL_SHUTDOWN = CONTROL_STOP + 8
+"""Not 0: workers are to return for good."""
+CONTROL_PROGRAM = 2 * LINE
+"""Three words: address of the rows, their number, address of the step's header."""
+CONTROL_TIMES = CONTROL_PROGRAM + 24
+"""Address of int64 [operations + 1] for the time stamps before each operation and after the last; 0: nobody asks."""
+CONTROL_FIRST = CONTROL_PROGRAM + 32
+"""Number of the walk's first operation."""
+CONTROL_COUNTERS = 3 * LINE
+"""Two sets of chunk counters, one line a worker each: operations of even and of odd number."""
 
-SPINS_BEFORE_YIELD = 200
-"""Turns of a spin loop before the core is offered to other threads at each turn."""
+COUNT_BITS = 12
+"""Bits of `joined` and of `left`."""
+JOINED_SHIFT = COUNT_BITS
+NUMBER_SHIFT = 2 * COUNT_BITS
+NUMBER_MASK = (1 << (64 - NUMBER_SHIFT)) - 1
+COUNT_MASK = (1 << COUNT_BITS) - 1
+ENDED = COUNT_MASK
+"""The value of `joined` while no walk is under way: more than there can be workers."""
 
 
 def control_bytes(workers: int) -> int:
@@ -49,83 +61,137 @@ def control_bytes(workers: int) -> int:
     return CONTROL_COUNTERS + 2 * workers * LINE
 
 
+def is_walking(state: int) -> bool:
+    """Whether a walk is under way by that CONTROL_STATE."""
+    return state >> JOINED_SHIFT & COUNT_MASK != ENDED
+
+
 @numba.njit(inline="always")
-def _barrier(control, workers):
-    """Wait for all workers; 1 when the walk is to end. The last to arrive decides, so that all decide alike."""
-    passed = atomic_load(control + CONTROL_GENERATION) >> 1
-    if atomic_add(control + CONTROL_ARRIVED, 1) == (passed + 1) * workers - 1:
-        stop = 1 if atomic_load(control + CONTROL_STOP) != 0 else 0
-        store_release(control + CONTROL_GENERATION, 2 * (passed + 1) + stop)
-        return stop
-    spins = 0
-    generation = atomic_load(control + CONTROL_GENERATION)
-    while generation >> 1 == passed:
-        spin_pause()
-        spins += 1
-        if spins > SPINS_BEFORE_YIELD:
-            yield_thread()
-        generation = atomic_load(control + CONTROL_GENERATION)
-    return generation & 1
+def _number(state):
+    return (state >> NUMBER_SHIFT) & NUMBER_MASK
+
+
+@numba.njit(inline="always")
+def _joined(state):
+    return (state >> JOINED_SHIFT) & COUNT_MASK
+
+
+@numba.njit(inline="always")
+def _left(state):
+    return state & COUNT_MASK
+
+
+@numba.njit(inline="always")
+def _counters(control, number, workers):
+    """Address of an operation's chunk counters."""
+    return control + CONTROL_COUNTERS + (number & 1) * workers * LINE
 
 
 @numba.njit
-def _walk(control, worker, index, workers):
-    """Run the published program as worker `index`. Returns whether it ran to its end."""
-    rows = load_i64(control + CONTROL_PROGRAM)
-    num_rows = load_i64(control + CONTROL_PROGRAM + 8)
-    step = load_i64(control + CONTROL_PROGRAM + 16)
-    set_bytes = workers * LINE
-    times = load_i64(worker + 8 * WORKER_TIMES)
-    for i in range(num_rows):
-        if times != 0:
-            store_i64(times + 8 * i, read_counter())
-        used = (i & 1) * set_bytes
-        # Nobody looks at the other set during this operation: make it ready for the next one.
-        store_i64(control + CONTROL_COUNTERS + (set_bytes - used) + index * LINE, 0)
-        store_i64(worker + 8 * WORKER_COUNTERS, control + CONTROL_COUNTERS + used)
-        store_i64(worker + 8 * WORKER_STEALING, 0)
-        row = rows + i * (8 * ROW_FIELDS)
-        call_kernel(field(row, 0), row, step, worker)
-        if _barrier(control, workers) != 0:
-            return 0
+def _clear_counters(control, number, workers):
+    counters = _counters(control, number, workers)
+    for index in range(workers):
+        store_i64(counters + index * LINE, 0)
+
+
+@numba.njit
+def _after(control, number):
+    """The state that follows an operation: the next one, with one worker in it, or the walk's end."""
+    ended = ((number + 1) << NUMBER_SHIFT) | (ENDED << JOINED_SHIFT)
+    if atomic_load(control + CONTROL_STOP) != 0:
+        return ended | 1
+    if ((number + 1 - load_i64(control + CONTROL_FIRST)) & NUMBER_MASK) == load_i64(control + CONTROL_PROGRAM + 8):
+        return ended
+    return ((number + 1) << NUMBER_SHIFT) | (1 << JOINED_SHIFT)
+
+
+@numba.njit
+def _note_time(control, number):
+    times = load_i64(control + CONTROL_TIMES)
     if times != 0:
-        store_i64(times + 8 * num_rows, read_counter())
-    return 1
+        store_i64(times + 8 * ((number - load_i64(control + CONTROL_FIRST)) & NUMBER_MASK), read_counter())
+
+
+@numba.njit
+def _take_part(control, worker, index, workers, state):
+    """Join the operation of `state`, if it is still under way, and those that this worker begins itself.
+
+    Returns the number of the last operation that the worker left, or −1 if it joined none.
+    """
+    if compare_exchange(control + CONTROL_STATE, state, state + (1 << JOINED_SHIFT)) != state:
+        return -1
+    while True:
+        # Until this worker leaves, the operation is under way and its program is in place.
+        number = _number(state)
+        # Nobody looks at the other set during this operation: make it ready for the next one.
+        store_i64(_counters(control, number + 1, workers) + index * LINE, 0)
+        store_i64(worker + 8 * WORKER_COUNTERS, _counters(control, number, workers))
+        store_i64(worker + 8 * WORKER_STEALING, 0)
+        position = (number - load_i64(control + CONTROL_FIRST)) & NUMBER_MASK
+        row = load_i64(control + CONTROL_PROGRAM) + position * (8 * ROW_FIELDS)
+        call_kernel(field(row, 0), row, load_i64(control + CONTROL_PROGRAM + 16), worker)
+        state = atomic_load(control + CONTROL_STATE)
+        while True:
+            is_last = _joined(state) == _left(state) + 1
+            following = state + 1
+            if is_last:
+                if _joined(state) < workers:
+                    _clear_counters(control, number + 1, workers)
+                _note_time(control, number + 1)
+                following = _after(control, number)
+            found = compare_exchange(control + CONTROL_STATE, state, following)
+            if found == state:
+                break
+            state = found
+        if not is_last or _joined(following) == ENDED:
+            return number
+        state = following
 
 
 @kernel(arguments=("int64", "int64"))
 def publish(control, workers):
-    """Announce the program in the control block as the next walk. All workers are done with the one before."""
-    for index in range(workers):
-        store_i64(control + CONTROL_COUNTERS + index * LINE, 0)
-    atomic_add(control + CONTROL_SEQUENCE, 1)
+    """Begin the walk of the program in the control block. No walk is under way."""
+    number = _number(load_i64(control + CONTROL_STATE))
+    store_i64(control + CONTROL_FIRST, number)
+    _clear_counters(control, number, workers)
+    _note_time(control, number)
+    store_release(control + CONTROL_STATE, number << NUMBER_SHIFT)
 
 
-@kernel(arguments=("int64", "int64", "int64"), result="int64")
-def lead(control, worker, workers):
-    """Run the published walk as worker 0; 1 when it ran to its end, 0 when it was stopped."""
-    store_i64(control + CONTROL_LED, atomic_load(control + CONTROL_SEQUENCE))
-    return _walk(control, worker, 0, workers)
-
-
-@kernel(arguments=("int64", "int64", "int64", "int64", "int64", "int64"), result="int64")
-def follow(control, worker, index, workers, seen, patience):
-    """Run walks as they are published, until none came for `patience` turns of the spin loop, or at shutdown.
-
-    Returns the number of the last walk that it ran (`seen` is the one before), or −1 at shutdown.
-    """
-    spins = 0
-    while spins < patience:
-        sequence = atomic_load(control + CONTROL_SEQUENCE)
-        if sequence == seen:
+@kernel(arguments=("int64", "int64", "int64", "int64"), result="int64")
+def lead(control, worker, workers, spins_before_yield):
+    """Take part as worker 0 in the walk under way, if any, until it has ended; 0 when it was stopped, 1 otherwise."""
+    last, spins = -1, 0
+    state = atomic_load(control + CONTROL_STATE)
+    while _joined(state) != ENDED:
+        if _number(state) == last:
             spin_pause()
             spins += 1
-            if spins > SPINS_BEFORE_YIELD:
+            if spins > spins_before_yield:
                 yield_thread()
+        else:
+            left = _take_part(control, worker, 0, workers, state)
+            if left >= 0:
+                last, spins = left, 0
+        state = atomic_load(control + CONTROL_STATE)
+    return 1 - _left(state)
+
+
+@kernel(arguments=("int64", "int64", "int64", "int64", "int64", "int64"))
+def follow(control, worker, index, workers, spins_before_yield, patience):
+    """Take part in walks, until none came for `patience` turns of the spin loop, or at shutdown."""
+    last, spins = -1, 0
+    while True:
+        state = atomic_load(control + CONTROL_STATE)
+        if _joined(state) == ENDED:
+            if spins >= patience or load_i64(control + CONTROL_SHUTDOWN) != 0:
+                return
+        elif _number(state) != last:
+            left = _take_part(control, worker, index, workers, state)
+            if left >= 0:
+                last, spins = left, 0
             continue
-        if load_i64(control + CONTROL_PROGRAM + 24) != 0:
-            return -1
-        seen = sequence
-        _walk(control, worker, index, workers)
-        spins = 0
-    return seen
+        spin_pause()
+        spins += 1
+        if spins > spins_before_yield:
+            yield_thread()
