@@ -20,7 +20,7 @@ from ftllm_nb.kernels.tiers import current_tier, supported_tiers
 from ftllm_nb.quant.base import weight_format
 
 DTYPES = ["int4g32", "int4g128", "int4", "int8g32", "int8", "bfloat16", "float16"]
-DOTS = re.compile(r"(vpdpbusd|tdpbssd|vpmaddubsw|sdot|udot)\b")
+DOTS = re.compile(r"(vpdpbusd|tdpbssd|tdpbsud|vpmaddubsw|sdot|udot)\b")
 MULTIPLY_ADDS = re.compile(r"(vfmadd\d+ps|tdpbf16ps|fmla)\b")
 VECTOR = re.compile(r"%[xyzt]mm\d+|\bv\d+\.")
 MEMORY = re.compile(r"\(.*\)|\[.*\]")

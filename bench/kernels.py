@@ -29,7 +29,8 @@ from ftllm_nb.quant.base import WeightFormat, weight_format
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
 READ_BYTES = 400_000_000
-"""One token reads different matrices one after the other, of about so many bytes: more than a cache holds."""
+"""Few tokens read different matrices one after the other, of about so many bytes: more than a cache holds."""
+FEW_TOKENS = 32
 LEAST_OPERATIONS = 2e10
 """Of a repetition with many tokens."""
 REPETITIONS = 7
@@ -79,9 +80,9 @@ def measure(
     """What one shape reaches, and its share of the limit."""
     size = format.packed_bytes(rows, columns)
     operations = 2.0 * rows * columns * tokens
-    count = max(1, READ_BYTES // size) if tokens == 1 else max(1, int(LEAST_OPERATIONS / operations))
+    count = max(1, READ_BYTES // size) if tokens <= FEW_TOKENS else max(1, int(LEAST_OPERATIONS / operations))
     slabs = Slabs()
-    weights = [slabs.take(size) for _ in range(count if tokens == 1 else 1)]
+    weights = [slabs.take(size) for _ in range(count if tokens <= FEW_TOKENS else 1)]
     for weight in weights:
         fill(weight)
     row_bytes = 4 * columns if format.activations is None else -(-format.activations.row_bytes(columns) // 64) * 64

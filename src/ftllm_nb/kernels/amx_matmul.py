@@ -1,4 +1,4 @@
-"""The kernels of `Linear` on integer weights where the CPU has AMX, which serves 16 tokens at a time."""
+"""The kernels of `Linear` on integer weights where the CPU has AMX, which serves up to 16 tokens at a time."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.amx_tile import (
+    AS_THEY_ARE,
+    FEW_TOKENS,
+    PACKED,
     SCRATCH_BYTES,
-    STEP_COLUMNS,
+    SLAB_COLUMNS,
+    TOKEN_SCALES,
+    TOKEN_STARTS,
     TOKENS,
+    UNPACKED,
     amx_tile,
     configure,
+    lay_side_by_side,
+    needs_starts,
     release,
     step_columns,
-    unpack_vector,
 )
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
-from ftllm_nb.kernels.memory import fetch_line
-from ftllm_nb.kernels.simd import spread, store_vector
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
 from ftllm_nb.kernels.tiling import (
     LINEAR_BIAS,
@@ -35,104 +40,135 @@ from ftllm_nb.kernels.tiling import (
     linear_chunks,
 )
 
+_LEAST_TOKENS = 4
+"""Tokens of a step that is worth tiles: fewer are faster by `multiply`."""
 _PANEL_BLOCKS = 4
 """Row blocks of a chunk: they share the loads of a tile of tokens."""
 _RANGE_TOKENS = 128
 """Tokens of a chunk, a multiple of 16: they share the unpacking of weights."""
-_SLAB_COLUMNS = 1024
-"""About so many columns, whole groups, all of a chunk goes through before the next ones: so many of a tile of tokens
-and of a block of weights stay in the first cache together."""
 
 
 def amx_scratch_bytes(columns: int) -> int:
     """Private memory that a worker needs: the tile's own, then a panel's unpacked weights."""
-    return SCRATCH_BYTES + _PANEL_BLOCKS * 16 * (columns + STEP_COLUMNS)
+    return SCRATCH_BYTES + _PANEL_BLOCKS * 16 * columns
 
 
 def amx_linear_by(
     multiply: Any, bits: int, group: int, with_zeros: int, scale_kind: int, variant: str
 ) -> Kernel:
-    """out = x · wᵀ + bias. `multiply`, which `tiled` made, takes the tokens that fill no tile."""
+    """out = x · wᵀ + bias. `multiply`, which `tiled` made, takes steps of few tokens."""
     few_tokens = linear_chunks(multiply)
-    tile_columns = step_columns(group)
-    slab_columns = max(1, _SLAB_COLUMNS // group) * group if group else 0
-    spread_out, scales_size = 8 // bits, 16 * WEIGHT_BYTES[scale_kind]
+    even_columns, odd_columns = step_columns(group)
+    slab_columns = max(1, SLAB_COLUMNS // group) * group if group else 0
+    scales_size = 16 * WEIGHT_BYTES[scale_kind]
+    tile_of = _tile_by(bits, group, with_zeros, scale_kind)
+    only_source = AS_THEY_ARE if bits == 8 else PACKED
+    few_starts, many_starts = (needs_starts(source, with_zeros) for source in (only_source, UNPACKED))
 
     @numba.njit
-    def unpack_block(block, columns, next_block, target):
-        """Unpack some columns, and fetch those of the block that comes next: computing takes long enough for that."""
-        for vector in range(columns * 2 * bits // 64):
-            fetch_line(next_block + 64 * vector)
-            unpack_vector(block + 64 * vector, target + 64 * spread_out * vector, bits)
-        for at in range(columns * 16, columns * 16 + 16 * STEP_COLUMNS, 64):
-            store_vector(target + at, spread(0.0))
-
-    @numba.njit
-    def whole_tiles(row, step, worker, first_block, blocks, first, tokens):
-        """Some row blocks of some tokens, a multiple of 16."""
+    def whole_panel(row, step, worker, first_block, blocks, first, tokens):
+        """Some row blocks of some tokens."""
         x_stride, out_stride = argument(row, LINEAR_INPUT_STRIDE), argument(row, LINEAR_OUTPUT_STRIDE)
         block_stride, columns = argument(row, LINEAR_BLOCK_STRIDE), argument(row, LINEAR_COLUMNS)
         groups = columns // group if group else 1
         scratch = field(worker, WORKER_SCRATCH)
-        unpacked = scratch + SCRATCH_BYTES
         w = argument(row, LINEAR_WEIGHT) + first_block * block_stride
-        scales = w + columns * 2 * bits
-        zeros = scales + groups * scales_size
-        x = argument(row, LINEAR_INPUT) + first * x_stride
-        out = argument(row, LINEAR_OUTPUT) + first * out_stride + first_block * 64
+        w_scales = w + columns * 2 * bits
+        w_zeros = w_scales + groups * scales_size
         slab = min(slab_columns, columns) if group else columns
-        stride = 16 * (slab + STEP_COLUMNS)
+        unpacked_stride = 16 * slab if tokens > TOKENS else 0
+        shaped_for = 0
         for begin in range(0, columns, slab):
             size = min(slab, columns - begin)
-            group_number = begin // group if group else 0
-            for block in range(blocks):
-                source = w + block * block_stride + begin * 2 * bits
-                unpack_block(source, size, source + _PANEL_BLOCKS * block_stride, unpacked + block * stride)
-            start, start_stride, start_step = argument(row, LINEAR_BIAS) + first_block * 64, 0, 0
-            if begin > 0:
-                start, start_stride, start_step = out, out_stride, TOKENS * out_stride
-            for tile in range(tokens // TOKENS):
-                place = x + tile * TOKENS * x_stride
+            number, count = begin // group if group else 0, size // group if group else 1
+            for tile in range(0, tokens, TOKENS):
+                here = min(TOKENS, tokens - tile)
+                if here != shaped_for:
+                    configure(scratch, even_columns, odd_columns, here)
+                    shaped_for = here
+                x = argument(row, LINEAR_INPUT) + (first + tile) * x_stride
+                x_scales = x + columns + 4 * number
+                lay_side_by_side(x_scales, x_stride, here, count, scratch + TOKEN_SCALES)
+                if few_starts if tokens <= TOKENS else many_starts:
+                    lay_side_by_side(x_scales + 4 * groups, x_stride, here, count, scratch + TOKEN_STARTS)
                 for block in range(blocks):
-                    amx_tile(
-                        unpacked + block * stride, scales + block * block_stride + group_number * scales_size,
-                        zeros + block * block_stride + group_number * 16,
-                        place + begin, place + columns + group_number * 4, x_stride,
-                        start + tile * start_step + block * 64, start_stride,
-                        out + tile * TOKENS * out_stride + block * 64, out_stride, size, groups, scratch,
-                        bits, group, with_zeros, scale_kind,
-                    )  # fmt: skip
+                    packed = w + block * block_stride + begin * 2 * bits
+                    unpacked = scratch + SCRATCH_BYTES + block * unpacked_stride
+                    scales = w_scales + block * block_stride + number * scales_size
+                    zeros = w_zeros + block * block_stride + number * 16
+                    out = argument(row, LINEAR_OUTPUT) + (first + tile) * out_stride + (first_block + block) * 64
+                    start, start_stride = argument(row, LINEAR_BIAS) + (first_block + block) * 64, 0
+                    if begin > 0:
+                        start, start_stride = out, out_stride
+                    # What is fetched: for few tokens what is read next, for many what the next round of tiles will.
+                    next_weights, next_scales = packed + block_stride, scales + block_stride
+                    if begin + size < columns and tokens > TOKENS:
+                        next_weights, next_scales = packed + size * 2 * bits, scales + count * scales_size
+                    elif begin + size < columns and block == blocks - 1:
+                        next_weights = w + (begin + size) * 2 * bits
+                        next_scales = w_scales + (number + count) * scales_size
+                    elif tokens > TOKENS:
+                        next_weights = w + (_PANEL_BLOCKS + block) * block_stride
+                        next_scales = w_scales + (_PANEL_BLOCKS + block) * block_stride
+                    tile_of(tile, tokens, packed, unpacked, scales, zeros, x + begin, x_stride, start, start_stride,
+                            out, out_stride, size, here, next_weights, next_scales, scratch)  # fmt: skip
 
     @numba.njit
     def many_tokens(row, step, worker):
         """Chunks are panels of row blocks × ranges of tokens."""
-        x_stride, out_stride = argument(row, LINEAR_INPUT_STRIDE), argument(row, LINEAR_OUTPUT_STRIDE)
-        block_stride, columns = argument(row, LINEAR_BLOCK_STRIDE), argument(row, LINEAR_COLUMNS)
         rows, num_blocks = field(step, argument(row, LINEAR_COUNT)), argument(row, LINEAR_BLOCKS)
         ranges = (rows + _RANGE_TOKENS - 1) // _RANGE_TOKENS
         num_chunks = (num_blocks + _PANEL_BLOCKS - 1) // _PANEL_BLOCKS * ranges
-        configure(field(worker, WORKER_SCRATCH), tile_columns)
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
             first_block, first = chunk // ranges * _PANEL_BLOCKS, chunk % ranges * _RANGE_TOKENS
             blocks, tokens = min(_PANEL_BLOCKS, num_blocks - first_block), min(_RANGE_TOKENS, rows - first)
-            rest = tokens % TOKENS
-            whole_tiles(row, step, worker, first_block, blocks, first, tokens - rest)
-            if rest > 0:
-                w = argument(row, LINEAR_WEIGHT) + first_block * block_stride
-                first += tokens - rest
-                x = argument(row, LINEAR_INPUT) + first * x_stride
-                out = argument(row, LINEAR_OUTPUT) + first * out_stride + first_block * 64
-                multiply(w, block_stride, blocks, x, x_stride, rest, argument(row, LINEAR_BIAS) + first_block * 64, 0,
-                         out, out_stride, columns)  # fmt: skip
+            whole_panel(row, step, worker, first_block, blocks, first, tokens)
             chunk = take_chunk(worker, num_chunks)
         release()
 
     @kernel(variant=variant)
     def linear(row, step, worker):
-        if field(step, argument(row, LINEAR_COUNT)) < TOKENS:
+        if field(step, argument(row, LINEAR_COUNT)) < _LEAST_TOKENS:
             few_tokens(row, step, worker)
         else:
             many_tokens(row, step, worker)
 
     return linear
+
+
+def _tile_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
+    """`amx_tile`, as a panel's tile from the token `first` on needs it, where the panel has `tokens`."""
+
+    def of_source(source: int, most_tokens: int) -> Any:
+        @numba.njit
+        def tile(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, tokens,
+                 next_weights, next_scales, scratch):  # fmt: skip
+            amx_tile(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns,
+                     tokens, next_weights, next_scales, scratch, bits, group, with_zeros, scale_kind, most_tokens,
+                     source)  # fmt: skip
+
+        return tile
+
+    only_source = AS_THEY_ARE if bits == 8 else PACKED
+    few, only = of_source(only_source, FEW_TOKENS), of_source(only_source, TOKENS)
+    first_tile = only if only_source == PACKED else of_source(PACKED, TOKENS)
+    next_tile = of_source(UNPACKED, TOKENS)
+
+    @numba.njit
+    def tile_of(first, tokens, packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride,
+                columns, here, next_weights, next_scales, scratch):  # fmt: skip
+        if tokens <= FEW_TOKENS:
+            few(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, here,
+                next_weights, next_scales, scratch)  # fmt: skip
+        elif tokens <= TOKENS:
+            only(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, here,
+                 next_weights, next_scales, scratch)  # fmt: skip
+        elif first == 0:
+            first_tile(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns,
+                       here, next_weights, next_scales, scratch)  # fmt: skip
+        else:
+            next_tile(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, here,
+                      next_weights, next_scales, scratch)  # fmt: skip
+
+    return tile_of

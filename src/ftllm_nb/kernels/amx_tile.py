@@ -1,8 +1,8 @@
-"""The integer matmul tile on AMX, which multiplies matrices of 16 × 64 bytes: 16 tokens × one block of 16 rows.
+"""The integer matmul tile on AMX, which multiplies matrices of 16 × 64 bytes: up to 16 tokens × one block of 16 rows.
 
-Weights are unpacked first, to signed bytes `[columns/4][16][4]` padded with zeros to a multiple of 64 columns, since
-many tokens share the work. Dot products are exact, and what follows is done as integer_tile.py does it: the bits are
-the same.
+A tile register takes weights as bytes `[columns/4][16][4]`. Those of 8 bits lie so already and are multiplied as they
+are, unsigned; those of 4 bits are unpacked to signed bytes by the first tile of tokens that meets them, ahead of its
+products. Dot products are exact, and what follows is done as integer_tile.py does it: the bits are the same.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from numba.extending import intrinsic
 from ftllm_nb.kernels.emit import (
     F32,
     I8,
-    I16,
     I32,
     I64,
     LANES,
+    LINE_BYTES,
+    SECOND_CACHE,
     constant,
     emitted,
     function,
@@ -37,39 +38,72 @@ from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.simd import V_F32, V_I32
 
 TOKENS = 16
-"""Rows of a tile register: tokens of a tile."""
+"""Rows of a tile register: most tokens of a tile."""
+FEW_TOKENS = 8
+"""Most tokens of the smaller tile, whose sums are half the work."""
 STEP_COLUMNS = 64
 """Most columns that one multiplication takes."""
 AT_ONCE = 4
 """Groups that are under way together: see `_Tile`."""
-SCRATCH_BYTES = 64 + AT_ONCE * 1024
-"""Of the tile: its configuration, then a place for each product."""
+SLAB_COLUMNS = 1024
+"""About so many columns, whole groups, all of a chunk goes through before the next ones: so many of a tile of tokens
+and of a block of weights stay in the first cache together."""
+
+_PRODUCTS = 64
+"""Offsets into the tile's scratch: after its configuration a place for each product,"""
+_NOWHERE = _PRODUCTS + AT_ONCE * 1024
+"""where sums of tokens that are not there go,"""
+TOKEN_SCALES = _NOWHERE + 64
+"""the tokens' scales, float32 `[groups of a slab][16]`,"""
+TOKEN_STARTS = TOKEN_SCALES + SLAB_COLUMNS // 32 * 64
+"""and their starts, int32."""
+SCRATCH_BYTES = TOKEN_STARTS + SLAB_COLUMNS // 32 * 64
 
 _VALUES, _WEIGHTS = (4, 5), (6, 7)
 """Numbers of the tile registers."""
 _V_BYTES = ir.VectorType(I8, 4 * LANES)
 
 
-def step_columns(group: int) -> int:
-    """Columns of each multiplication for groups of so many columns, a multiple of 32, or 0 for all."""
-    return STEP_COLUMNS if group % STEP_COLUMNS == 0 else STEP_COLUMNS // 2
+PACKED, UNPACKED, AS_THEY_ARE = 0, 1, 2
+"""What a tile finds: packed weights, which it unpacks to signed bytes; those that an earlier tile has unpacked; packed
+ones of 8 bits, which it takes as unsigned."""
 
 
-@emitted(types.void, types.int64, types.int64)
-def configure(builder, scratch, columns):
-    """Shape the tile registers for multiplications of 32 or 64 `columns`."""
+def needs_starts(source: int, with_zeros: int) -> bool:
+    """Whether the tile reads the tokens' starts."""
+    return source == AS_THEY_ARE or with_zeros == 1
+
+
+def step_columns(group: int) -> tuple[int, int]:
+    """Columns of each multiplication by the even and by the odd registers, for groups of so many columns, 0 for all.
+
+    Those of a group are a multiple of 32. Of a whole row, the odd registers take the last ones that make no 64.
+    """
+    half = STEP_COLUMNS // 2
+    if group == 0:
+        return STEP_COLUMNS, half
+    return (half, half) if group % STEP_COLUMNS else (STEP_COLUMNS, STEP_COLUMNS)
+
+
+@emitted(types.void, types.int64, types.int64, types.int64, types.int64)
+def configure(builder, scratch, even_columns, odd_columns, tokens):
+    """Shape the tile registers for `step_columns` and 1 … 16 tokens."""
     words = pointer(builder, scratch, I64)
-    quads = builder.udiv(columns, ir.Constant(I64, 4))
-    repeated = builder.mul(quads, ir.Constant(I64, 0x0101))
+
+    def packed(even: Any, odd: Any, bits: int) -> Any:
+        return builder.or_(even, builder.shl(odd, ir.Constant(I64, bits)))
+
+    even_quads, odd_quads = (builder.udiv(each, ir.Constant(I64, 4)) for each in (even_columns, odd_columns))
+    rows = builder.mul(tokens, ir.Constant(I64, 0x0101_0101_0101))
     # Bytes: palette 1, 15 zeros, 16 row lengths of 2 bytes, 16 numbers of rows of 1 byte, zeros.
     values = [
         ir.Constant(I64, 1),
         ir.Constant(I64, 0),
         ir.Constant(I64, 0x0040_0040_0040_0040),
-        builder.or_(builder.mul(columns, ir.Constant(I64, 0x0001_0001)), ir.Constant(I64, 0x0040_0040 << 32)),
+        builder.or_(packed(even_columns, odd_columns, 16), ir.Constant(I64, 0x0040_0040 << 32)),
         ir.Constant(I64, 0),
         ir.Constant(I64, 0),
-        builder.or_(builder.shl(repeated, ir.Constant(I64, 48)), ir.Constant(I64, 0x1010_1010_1010)),
+        builder.or_(builder.shl(packed(even_quads, odd_quads, 8), ir.Constant(I64, 48)), rows),
         ir.Constant(I64, 0),
     ]
     for number, value in enumerate(values):
@@ -84,101 +118,117 @@ def release(builder):
     builder.call(function(builder, "llvm.x86.tilerelease", ir.VoidType()), [])
 
 
-@intrinsic(prefer_literal=True)
-def unpack_vector(typing_context, source, target, bits):
-    """64 bytes of packed weights to signed bytes: 64 from 8 bits, 128 from 4. `bits` is a constant."""
-    width = literal(bits)
+@emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64)
+def lay_side_by_side(builder, source, stride, tokens, count, target):
+    """Copy `count` int32 of each of 1 … 16 tokens to `[count][16]`, so that a group's are one line."""
+    b = builder
+    lanes = ir.Constant(V_I32, list(range(TOKENS)))
+    last, step = (splat(b, b.trunc(each, I32)) for each in (b.sub(tokens, _i64(1)), stride))
+    offsets = b.mul(b.select(b.icmp_signed("<", lanes, last), lanes, last), step)
+    zeros = constant(I32, 0)
+    every = ir.Constant(ir.VectorType(ir.IntType(1), TOKENS), [True] * TOKENS)
+    kinds = [V_I32, pointer(b, source, I8).type, V_I32, every.type, I32]
+    gather = function(b, "llvm.x86.avx512.mask.gather.dpi.512", V_I32, *kinds)
+    with cgutils.for_range(b, count) as loop:
+        place = pointer(b, b.add(source, b.mul(loop.index, _i64(4))), I8)
+        value = b.call(gather, [zeros, place, offsets, every, ir.Constant(I32, 1)])
+        store(b, value, b.add(target, b.mul(loop.index, _i64(64))), 4)
 
-    def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        source, target = values[:2]
-        packed = load(builder, source, _V_BYTES)
-        middle = constant(I8, MIDDLE[width] - 256 if width == 8 else MIDDLE[width], 4 * LANES)
-        if width == 8:
-            store(builder, builder.xor(packed, middle), target)
-            return context.get_dummy_value()
-        words = ir.VectorType(I16, 2 * LANES)
-        shifted = builder.bitcast(builder.lshr(builder.bitcast(packed, words), constant(I16, 4, 32)), _V_BYTES)
-        for number, part in enumerate((packed, shifted)):
-            half = builder.and_(part, constant(I8, 15, 4 * LANES))
-            place = builder.add(target, ir.Constant(I64, 64 * number))
-            store(builder, builder.sub(half, middle), place)
-        return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, bits), generate
+def _nibble_matrix(first_bit: int) -> int:
+    """What vgf2p8affineqb makes a byte's four bits from `first_bit` on by, as a signed byte, once 8 is subtracted.
+
+    Byte 7 − i of the matrix chooses the bits of which bit i of the result is the sum. The subtraction turns the upper
+    bit over and copies it upwards.
+    """
+    return sum(1 << (first_bit + min(bit, 3) + 8 * (7 - bit)) for bit in range(8))
 
 
 @intrinsic(prefer_literal=True)
 def amx_tile(
-    typing_context, weights, scales, zeros, x, x_scales, x_stride, start, start_stride, out, out_stride, columns,
-    all_groups, scratch, bits, group, with_zeros, scale_kind,
+    typing_context, packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, tokens,
+    next_weights, next_scales, scratch, bits, group, with_zeros, scale_kind, most_tokens, source,
 ):  # fmt: skip
-    """out[t, l] = start[t, l] + Σ over groups of scales · dot, for 16 tokens and the 16 rows of one block.
+    """out[t, l] = start[t, l] + Σ over groups of scales · dot, for `tokens` tokens and the 16 rows of one block.
 
     Some neighbouring groups of a row are done, `columns` in all, of which the addresses (and strides, in bytes) are
-    given: `weights`, unpacked; the block's `scales`, and `zeros` where `with_zeros` is 1; `x`: quantized values of the
-    first token, and `x_scales`, followed, `all_groups` further on, by starts. `start` and `out` are float32, and may be
-    the same. `bits`, `group` (columns of a group, 0 for all), `with_zeros` and `scale_kind` (a code of matmul_tile.py)
-    are constants. The tile registers must be configured for `step_columns(group)` columns.
+    given: `packed` weights, and the place of `unpacked` ones; the block's `scales`, and `zeros` where `with_zeros`
+    is 1; `x`: quantized values of the first token. The tokens' scales are in `scratch`, and their starts where
+    `needs_starts`. `start` and `out` are float32, and may be the same. `next_weights` and `next_scales`: what comes
+    next, and is as long.
+
+    `bits`, `group` (columns of a group, 0 for all), `with_zeros`, `scale_kind` (a code of matmul_tile.py),
+    `most_tokens` (above or equal to `tokens`) and `source` (what the tile finds; unless an earlier tile has unpacked
+    the block, what comes next is fetched) are constants. The tile registers must be configured for
+    `step_columns(group)` and so many tokens.
     """
-    constants = (bits, group, with_zeros, scale_kind)
+    constants = (bits, group, with_zeros, scale_kind, most_tokens, source)
     tile = _Tile(*map(literal, constants))
-    signature = types.void(*([types.int64] * 13), *constants)
+    signature = types.void(*([types.int64] * 15), *constants)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        tile.emit(builder, *values[:13])
+        tile.emit(builder, *values[:15])
         return context.get_dummy_value()
 
     return signature, generate
+
+
+Instructions = list[Callable[[], None]]
 
 
 class _Tile:
     """Emits one tile; a call's operands are kept as attributes while it does.
 
     What a tile register holds reaches vectors through memory only, and takes long: a product is begun three groups
-    before its dots are added to the totals, and stored two groups before. The instructions of the three stand between
-    each other, so that all of the core is busy. (While tile registers are in use, a core of Sapphire Rapids does one
-    vector instruction of 512 bits a cycle instead of two: 16 tokens of a group cost 48 cycles for their conversions,
-    factors and sums, and 16 in the tile unit.)
+    before its dots are added to the totals, and stored two groups before; its weights are unpacked a group earlier
+    still. The instructions of all stand between each other, so that all of the core is busy. (While tile registers are
+    in use, a core of Sapphire Rapids does one vector instruction of 512 bits a cycle instead of two: 16 tokens of a
+    group cost 48 cycles for their conversions, factors and sums, and 16 in the tile unit.)
     """
 
-    def __init__(self, bits: int, group: int, with_zeros: int, scale_kind: int) -> None:
+    def __init__(
+        self, bits: int, group: int, with_zeros: int, scale_kind: int, most_tokens: int, source: int
+    ) -> None:
         self.bits, self.group, self.with_zeros = bits, group, with_zeros
         self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
+        self.tokens, self.source = most_tokens, source
 
-    def emit(self, builder: ir.IRBuilder, weights: Any, scales: Any, zeros: Any, x: Any, x_scales: Any, x_stride: Any,
-             start: Any, start_stride: Any, out: Any, out_stride: Any, columns: Any, all_groups: Any,
-             scratch: Any) -> None:  # fmt: skip
+    def emit(self, builder: ir.IRBuilder, packed: Any, unpacked: Any, scales: Any, zeros: Any, x: Any, x_stride: Any,
+             start: Any, start_stride: Any, out: Any, out_stride: Any, columns: Any, tokens: Any, next_weights: Any,
+             next_scales: Any, scratch: Any) -> None:  # fmt: skip
         self.builder = b = builder
-        self.weights, self.scales, self.zeros, self.x, self.x_stride = weights, scales, zeros, x, x_stride
-        self.products = b.add(scratch, _i64(64))
+        self.packed, self.scales, self.zeros, self.x, self.x_stride = packed, scales, zeros, x, x_stride
+        self.weights = packed if self.source == AS_THEY_ARE else unpacked
+        self.next_weights, self.next_scales = next_weights, next_scales
+        self.products, self.token_scales, self.token_starts = (
+            b.add(scratch, _i64(offset)) for offset in (_PRODUCTS, TOKEN_SCALES, TOKEN_STARTS)
+        )
         self.groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
-        self.value_scales = [b.add(x_scales, self.times(x_stride, token)) for token in range(TOKENS)]
-        self.starts_offset = self.times(all_groups, 4)
-        self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(TOKENS)]
+        self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(self.tokens)]
+        last = b.sub(tokens, _i64(1))
         for token, total in enumerate(self.totals):
-            b.store(load(b, b.add(start, self.times(start_stride, token)), V_F32, 4), total)
+            number = b.select(b.icmp_signed("<", _i64(token), last), _i64(token), last)
+            b.store(load(b, b.add(start, b.mul(start_stride, number)), V_F32, 4), total)
+        targets = []
+        for token in range(self.tokens):
+            place, nowhere = b.add(out, self.times(out_stride, token)), b.add(scratch, _i64(_NOWHERE))
+            targets.append(b.select(b.icmp_signed(">", tokens, _i64(token)), place, nowhere))
         # Lines that are not there when the totals are stored would hold up the products that are stored after them.
-        for token in range(TOKENS):
-            prefetch(b, b.add(out, self.times(out_stride, token)), to_write=True)
+        for target in targets:
+            prefetch(b, target, to_write=True)
         if self.group:
             self.emit_groups()
         else:
-            self.tile("zero", 0)
-            steps = b.udiv(b.add(columns, _i64(STEP_COLUMNS - 1)), _i64(STEP_COLUMNS))
-            with cgutils.for_range(b, steps) as loop:
-                for instruction in self.multiply(0, self.times(loop.index, STEP_COLUMNS)):
-                    instruction()
-            self.store_dots(0)
-            for addition in self.additions(_i64(0), self.products):
-                addition()
-        for token, total in enumerate(self.totals):
-            store(b, b.load(total), b.add(out, self.times(out_stride, token)), 4)
+            self.emit_row(columns)
+        for target, total in zip(targets, self.totals, strict=True):
+            store(b, b.load(total), target, 4)
 
     def emit_groups(self) -> None:
         b = self.builder
+        for number in range(AT_ONCE):
+            interleave(self.preparation(_i64(number)))
         for number in range(AT_ONCE - 1):
-            for instruction in self.product(number, _i64(number)):
-                instruction()
+            interleave(self.product(number, _i64(number)))
         for number in range(AT_ONCE - 2):
             self.store_dots(number)
         whole = b.and_(self.groups, _i64(-AT_ONCE))
@@ -189,29 +239,93 @@ class _Tile:
                 self.store_dots((number + AT_ONCE - 2) % AT_ONCE)
                 interleave(
                     self.product(begun, b.add(group, _i64(AT_ONCE - 1))),
+                    self.preparation(b.add(group, _i64(AT_ONCE))),
                     self.additions(group, b.add(self.products, _i64(1024 * number))),
                 )
         self.store_dots(AT_ONCE - 2)
         with cgutils.for_range_slice(b, whole, self.groups, _i64(1)) as (group, _):
-            for addition in self.additions(group, b.add(self.products, self.times(b.sub(group, whole), 1024))):
-                addition()
+            interleave(self.additions(group, b.add(self.products, self.times(b.sub(group, whole), 1024))))
 
-    def product(self, number: int, group: Any) -> list[Callable[[], None]]:
-        """Instructions that make dot register `number` the products of a group, or of the last one if there is none."""
+    def emit_row(self, columns: Any) -> None:
+        """One group of all columns."""
         b = self.builder
-        last = b.sub(self.groups, _i64(1))
-        begin = self.times(b.select(b.icmp_signed("<", group, last), group, last), self.group)
-        instructions: list[Callable[[], None]] = [lambda: self.tile("zero", number)]
-        for at in range(0, self.group, step_columns(self.group)):
-            instructions += self.multiply(number, b.add(begin, _i64(at)))
+        half = STEP_COLUMNS // 2
+        if self.source == PACKED:
+            with cgutils.for_range(b, b.udiv(columns, _i64(half))) as loop:
+                interleave(self.reading(self.times(loop.index, half), half))
+        self.tile("zero", 0)
+        whole = b.and_(columns, _i64(-STEP_COLUMNS))
+        with cgutils.for_range_slice(b, _i64(0), whole, _i64(STEP_COLUMNS)) as (column, _):
+            reading = self.reading(column, STEP_COLUMNS) if self.source == AS_THEY_ARE else []
+            interleave(self.multiply(0, column, 0), reading)
+        with b.if_then(b.icmp_signed("<", whole, columns)):
+            interleave(self.multiply(0, whole, 1))
+        self.store_dots(0)
+        interleave(self.additions(_i64(0), self.products))
+
+    def preparation(self, group: Any) -> Instructions:
+        """Instructions that unpack a group's weights, and fetch as much of what comes next."""
+        if self.source == UNPACKED:
+            return []
+        b = self.builder
+        group = self.existing(group)
+        scales = b.add(self.next_scales, self.times(group, self.scales_size))
+        return [lambda: prefetch(b, scales), *self.reading(self.times(group, self.group), self.group)]
+
+    def reading(self, column: Any, columns: int) -> Instructions:
+        """The same of some columns from `column` on."""
+        b = self.builder
+        offset = self.times(column, 2 * self.bits)
+        packed, ahead = b.add(self.packed, offset), b.add(self.next_weights, offset)
+        target = b.add(self.weights, self.times(column, LANES))
+        instructions: Instructions = []
+        for at in range(0, columns * 2 * self.bits, LINE_BYTES):
+            instructions.append(functools.partial(self.fetch, b.add(ahead, _i64(at))))
+            if self.source == PACKED:
+                instructions += self.unpacking(b.add(packed, _i64(at)), b.add(target, _i64(at * 8 // self.bits)))
         return instructions
 
-    def multiply(self, number: int, column: Any) -> list[Callable[[], None]]:
+    def fetch(self, address: Any) -> None:
+        prefetch(self.builder, address, cache=SECOND_CACHE)
+
+    def unpacking(self, source: Any, target: Any) -> Instructions:
+        """Instructions that make 64 bytes of packed weights signed bytes."""
+        b = self.builder
+        affine = function(b, "llvm.x86.vgf2p8affineqb.512", _V_BYTES, _V_BYTES, _V_BYTES, I8)
+        kept = []
+
+        def read() -> None:
+            kept.append(load(b, source, _V_BYTES))
+
+        def unpack(number: int) -> None:
+            if self.bits == 8:
+                value = b.xor(kept[0], constant(I8, MIDDLE[8], 4 * LANES))
+            else:
+                matrix = b.bitcast(constant(I64, _nibble_matrix(4 * number), 8), _V_BYTES)
+                value = b.call(affine, [kept[0], matrix, ir.Constant(I8, 0xF8)])
+            store(b, value, b.add(target, _i64(64 * number)))
+
+        return [read, *(functools.partial(unpack, number) for number in range(8 // self.bits))]
+
+    def existing(self, group: Any) -> Any:
+        """The number of a group, or of the last one if there is none."""
+        last = self.builder.sub(self.groups, _i64(1))
+        return self.builder.select(self.builder.icmp_signed("<", group, last), group, last)
+
+    def product(self, number: int, group: Any) -> Instructions:
+        """Instructions that make dot register `number` the products of a group."""
+        begin = self.times(self.existing(group), self.group)
+        instructions: Instructions = [lambda: self.tile("zero", number)]
+        for at in range(0, self.group, step_columns(self.group)[0]):
+            instructions += self.multiply(number, self.builder.add(begin, _i64(at)), number % 2)
+        return instructions
+
+    def multiply(self, number: int, column: Any, odd: int) -> Instructions:
         """Instructions that add the products of the columns from `column` on to dot register `number`."""
         b = self.builder
-        values, weights = _VALUES[number % 2], _WEIGHTS[number % 2]
+        values, weights = _VALUES[odd], _WEIGHTS[odd]
         place = b.add(self.weights, self.times(column, LANES))
-        name = "llvm.x86.tdpbssd"
+        name = "llvm.x86.tdpbsud" if self.source == AS_THEY_ARE else "llvm.x86.tdpbssd"
         return [
             lambda: self.tile("loadd64", values, b.add(self.x, column), self.x_stride),
             lambda: self.tile("loadd64", weights, place, _i64(64)),
@@ -229,39 +343,38 @@ class _Tile:
         kinds = [argument.type for argument in arguments]
         b.call(function(b, f"llvm.x86.tile{what}", ir.VoidType(), *kinds), arguments)
 
-    def additions(self, group: Any, dots: Any) -> list[Callable[[], None]]:
+    def additions(self, group: Any, dots: Any) -> Instructions:
         """Instructions of each token: totals += scales · the group's dots, which lie at `dots`."""
         b = self.builder
         multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
-        four = self.times(group, 4)
         scales = load_scales(b, b.add(self.scales, self.times(group, self.scales_size)), self.scale_kind)
         zeros = b.add(self.zeros, self.times(group, LANES))
+        of_tokens = self.times(group, 64)
 
         def add(token: int) -> None:
             total = self.totals[token]
+            place = b.add(of_tokens, _i64(4 * token))
             dot = load(b, b.add(dots, _i64(64 * token)), V_I32, 4)
-            scale_place = b.add(self.value_scales[token], four)
             if self.with_zeros:
-                start = load(b, b.add(scale_place, self.starts_offset), I32, 4)
-                dot = b.add(dot, zero_products(b, zeros, MIDDLE[self.bits], start, self.group))
-            factor = b.fmul(scales, splat(b, load(b, scale_place, F32, 4)))
+                start = load(b, b.add(self.token_starts, place), I32, 4)
+                subtracted = 0 if self.source == AS_THEY_ARE else MIDDLE[self.bits]
+                dot = b.add(dot, zero_products(b, zeros, subtracted, start, self.group))
+            elif self.source == AS_THEY_ARE:
+                dot = b.add(dot, splat(b, load(b, b.add(self.token_starts, place), I32, 4)))
+            factor = b.fmul(scales, splat(b, load(b, b.add(self.token_scales, place), F32, 4)))
             b.store(b.call(multiply_add, [b.sitofp(dot, V_F32), factor, b.load(total)]), total)
 
-        return [functools.partial(add, token) for token in range(TOKENS)]
+        return [functools.partial(add, token) for token in range(self.tokens)]
 
     def times(self, value: Any, factor: int) -> Any:
         return self.builder.mul(value, _i64(factor))
 
 
-def interleave(few: Sequence[Callable[[], None]], many: Sequence[Callable[[], None]]) -> None:
-    """Emit two lists of instructions, each in its order, the first spread over the second."""
-    done = 0
-    for number, instruction in enumerate(few, start=1):
-        instruction()
-        end = len(many) * number // len(few)
-        for other in many[done:end]:
-            other()
-        done = end
+def interleave(*lists: Sequence[Callable[[], None]]) -> None:
+    """Emit lists of instructions, each in its order, spread over each other."""
+    places = [((at + 0.5) / len(each), number, at) for number, each in enumerate(lists) for at in range(len(each))]
+    for _, number, at in sorted(places):
+        lists[number][at]()
 
 
 def _i64(value: int) -> ir.Constant:

@@ -96,8 +96,15 @@ def function(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.T
     return ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def prefetch(builder: ir.IRBuilder, address: ir.Value, to_write: bool = False) -> None:
+NEAREST_CACHE, SECOND_CACHE = 3, 2
+"""Where a fetched line shall lie. What is fetched far ahead is better off in the second: the first has few places, and
+few lines on their way, for which what is needed at once then waits."""
+
+
+def prefetch(
+    builder: ir.IRBuilder, address: ir.Value, to_write: bool = False, cache: int = NEAREST_CACHE
+) -> None:
     """Ask for the cache line at an int64 address, which need not be valid; it will be read once, or written."""
     place = pointer(builder, address, I8)
     fetch = function(builder, "llvm.prefetch.p0", ir.VoidType(), place.type, I32, I32, I32)
-    builder.call(fetch, [place, ir.Constant(I32, int(to_write)), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+    builder.call(fetch, [place, ir.Constant(I32, int(to_write)), ir.Constant(I32, cache), ir.Constant(I32, 1)])

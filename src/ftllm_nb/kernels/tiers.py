@@ -46,7 +46,7 @@ class Tier:
 _AVX2 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "sse4.2", "ssse3", "popcnt")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")
 
-_AMX = ("avx512vnni", "amx-tile", "amx-int8", "amx-bf16")
+_AMX = ("avx512vnni", "gfni", "amx-tile", "amx-int8", "amx-bf16")
 
 TIERS: tuple[Tier, ...] = (
     Tier("amx", "x86_64", (*_AVX512, *_AMX), "sapphirerapids", 12, 2, 4, 4, "vpdpbusd512", 6, 2, True),
