@@ -14,7 +14,7 @@ from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.kv_cache import CachedSequence
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.kernels import step as fields
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS, SPAN_BLOCKS, SPAN_POSITIONS
 
 Words = NDArray[np.int64]
 
@@ -90,14 +90,14 @@ def test_every_token_is_where_it_belongs_and_attends_once(
     partials: dict[int, list[int]] = {}
     splits = words(header[fields.STEP_SPLITS], header[fields.STEP_NUM_SPLITS], fields.SPLIT_FIELDS)
     merges = merges_of(header)
-    for index, token, first_block, end_block, partial in splits[:, :5]:
-        assert planned[index].tokens == 1 and token == firsts[index] and first_block < end_block
-        partials.setdefault(int(token), []).extend(range(first_block, end_block))
-        assert partial == merges[int(token)][1]
+    for index, token, first_block, partial in splits:
+        assert planned[index].tokens == 1 and token == firsts[index] and first_block % SPAN_BLOCKS == 0
+        partials.setdefault(int(token), []).append(int(first_block) // SPAN_BLOCKS)
+        assert partial == merges[int(token)][1] + first_block // SPAN_BLOCKS
     places: list[int] = []
     for token, (count, partial) in merges.items():
-        assert partials[token] == list(range(count)), "each block once, in order"
-        assert count == -(-(positions[token] + 1) // BLOCK_POSITIONS)
+        assert partials[token] == list(range(count)), "each span once, in order"
+        assert count == -(-(positions[token] + 1) // SPAN_POSITIONS)
         attended[token] += 1
         places.extend(range(partial, partial + count))
     assert (attended == 1).all()
@@ -105,6 +105,6 @@ def test_every_token_is_where_it_belongs_and_attends_once(
 
 
 def merges_of(header: Words) -> dict[int, tuple[int, int]]:
-    """Blocks and first partial result of each single token."""
+    """Spans and first partial result of each single token."""
     table = words(header[fields.STEP_MERGES], header[fields.STEP_NUM_MERGES], fields.MERGE_FIELDS)
     return {int(token): (int(count), int(partial)) for token, count, partial, _ in table}

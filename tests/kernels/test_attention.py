@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ftllm_nb.kernels.attention import attend_kernel, attend_split_kernel, merge_splits, partial_floats, tile_tokens
+from ftllm_nb.kernels.attention import (
+    SPAN_BLOCKS,
+    SPAN_POSITIONS,
+    attend_kernel,
+    attend_split_kernel,
+    merge_splits,
+    partial_floats,
+    tile_tokens,
+)
 from ftllm_nb.kernels.step import (
     MERGE_FIELDS,
     SEQUENCE_FIELDS,
@@ -31,7 +39,7 @@ from ftllm_nb.memory import aligned_bytes
 from tests.kernels.cache_blocks import KINDS, POSITIONS, Layout
 from tests.kernels.kernel_runs import UNIT, Floats, Rows, run_all
 
-STARTS = st.sampled_from([0, 1, 15, 47, 63, 64, 130, 300])
+STARTS = st.sampled_from([0, 1, 15, 47, 63, 64, 130, 255, 300, 600])
 GAPS = st.sampled_from([0, 1, 16])
 
 
@@ -114,16 +122,15 @@ class Attention:
         """The outputs [tokens, heads · value dim] with all tokens in tiles."""
         return self._run(self.tiles(height), [], [], gaps)
 
-    def split(self, blocks_of_a_part: int, gaps: tuple[int, int] = (0, 0)) -> Floats:
-        """The outputs with every token split by its blocks; each sequence has one token."""
+    def split(self, gaps: tuple[int, int] = (0, 0)) -> Floats:
+        """The outputs with every token split into spans; each sequence has one token."""
         splits, merges, partial = [], [], 0
         for index, sequence in enumerate(self.sequences):
             assert sequence.count == 1
-            blocks = len(sequence.addresses)
-            for first in range(0, blocks, blocks_of_a_part):
-                splits.append((index, index, first, min(first + blocks_of_a_part, blocks), partial))
-            merges.append((index, blocks, partial))
-            partial += blocks
+            spans = -(-sequence.length // SPAN_POSITIONS)
+            splits += [(index, index, span * SPAN_BLOCKS, partial + span) for span in range(spans)]
+            merges.append((index, spans, partial))
+            partial += spans
         return self._run([], splits, merges, gaps)
 
     def _run(
@@ -162,9 +169,9 @@ class Attention:
 
         A score adds up key dim products: it is off by key dim + 3 units of the sum of their magnitudes (the scaling
         of the query and an int8 key's scale are two of them). Its weight exp(score − m) is off by as much relatively,
-        by the rounding of the difference, and by exp's six units, once for the block and once for each merge. Weights
+        by the rounding of the difference, and by exp's six units, once for the span and once for each merge. Weights
         that are off by a share move the average by at most twice that share of the largest value. Sums over the
-        positions, and over blocks, lose a unit for each.
+        positions, and over spans, lose a unit for each.
         """
         layout, token = self.layout, 0
         results = got.reshape(len(got), self.heads, layout.value_dim)
@@ -178,8 +185,8 @@ class Attention:
                     scores = keys @ queries[token, head] * self.scale
                     weights = np.exp(scores - scores.max())
                     size = (np.abs(keys) @ np.abs(queries[token, head])).max() * self.scale
-                    blocks = -(-seen // POSITIONS)
-                    units = 2 * ((layout.key_dim + 3) * size + 2 * size + 8 * (blocks + 1)) + seen + blocks + 4
+                    spans = -(-seen // SPAN_POSITIONS)
+                    units = 2 * ((layout.key_dim + 3) * size + 2 * size + 8 * (spans + 1)) + seen + spans + 4
                     error = np.abs(results[token, head] - weights @ values / weights.sum())
                     assert (error <= units * UNIT * np.abs(values).max()).all(), (position, head)
                 token += 1
@@ -222,15 +229,15 @@ def test_tiles_of_tokens(
 @pytest.mark.parametrize("dtype", KINDS)
 @settings(max_examples=40, deadline=None)
 @given(
-    starts=st.lists(STARTS, min_size=1, max_size=3), blocks=st.sampled_from([1, 2, 4]), causal=st.booleans(), **shapes
+    starts=st.lists(STARTS, min_size=1, max_size=3), causal=st.booleans(), **shapes
 )
-def test_single_tokens_split_by_their_blocks(
-    dtype: str, starts: list[int], blocks: int, causal: bool, kv_heads: int, group: int, key_dim: int,
+def test_single_tokens_split_into_spans(
+    dtype: str, starts: list[int], causal: bool, kv_heads: int, group: int, key_dim: int,
     value_dim: int, gaps: tuple[int, int], seed: int,
 ) -> None:  # fmt: skip
     spans = [(start, 1) for start in starts]
     attention = Attention.drawn(Layout(dtype, kv_heads, key_dim, value_dim), group, spans, causal, seed)
-    got = attention.split(blocks, gaps)
+    got = attention.split(gaps)
     attention.assert_right(got)
     np.testing.assert_array_equal(got, attention.in_tiles(1), "the same bits as in a tile")
 
@@ -238,8 +245,8 @@ def test_single_tokens_split_by_their_blocks(
 @pytest.mark.parametrize("dtype", KINDS)
 @pytest.mark.parametrize("group", [1, 3])
 def test_a_token_gives_the_same_bits_however_it_is_computed(dtype: str, group: int) -> None:
-    """All tokens of a sequence in one step, in tiles of any height, or the last one alone, split anyhow."""
-    attention = Attention.drawn(Layout(dtype, 2, 34, 33), group, [(40, 190), (0, 1), (63, 2)])
+    """All tokens of a sequence in one step, in tiles of any height, or the last one alone, split."""
+    attention = Attention.drawn(Layout(dtype, 2, 34, 33), group, [(40, 190), (0, 1), (63, 2), (250, 300), (600, 1)])
     whole = attention.in_tiles(tile_tokens(attention.heads, 2))
     for height in (1, 2, 5, 13, 31):
         np.testing.assert_array_equal(attention.in_tiles(height), whole)
@@ -248,17 +255,16 @@ def test_a_token_gives_the_same_bits_however_it_is_computed(dtype: str, group: i
         single = replace(
             attention, sequences=[sequence.last_alone()], queries=attention.queries[last : last + 1]
         )
-        for blocks in (1, 2, 4):
-            np.testing.assert_array_equal(single.split(blocks), whole[last : last + 1])
+        np.testing.assert_array_equal(single.split(), whole[last : last + 1])
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("position", [0, 70, 149])
+@pytest.mark.parametrize("position", [0, 70, 300, 549])
 def test_a_score_far_above_the_others_takes_all(dtype: str, position: int) -> None:
     """In whichever block it is: differences of scores are far below what exp can hold, and nothing overflows."""
-    attention = Attention.drawn(Layout(dtype, 1, 16, 16), 1, [(149, 1)])
+    attention = Attention.drawn(Layout(dtype, 1, 16, 16), 1, [(549, 1)])
     sequence = attention.sequences[0]
     sequence.set("keys", 0, position, np.full(16, 100), 1)
     attention.queries[:] = 1e4
-    for got in (attention.in_tiles(1), attention.split(1)):
+    for got in (attention.in_tiles(1), attention.split()):
         np.testing.assert_array_equal(got[0], sequence.values[0, position].astype(np.float32))

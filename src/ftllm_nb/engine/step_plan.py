@@ -1,7 +1,7 @@
 """A step's header: what the kernels need to know of its tokens and sequences, as arrays of addresses and sizes.
 
 The attention's work is laid out here: sequences with several tokens are cut into tiles of tokens, single tokens
-into parts of their cache blocks, so that a long context is shared by all workers.
+into spans of their positions, so that a long context is shared by all workers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.kv_cache import CachedSequence
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.attention import BLOCK_POSITIONS, SPAN_BLOCKS
 from ftllm_nb.kernels.step import (
     MERGE_FIELDS,
     SEQUENCE_FIELDS,
@@ -37,9 +37,6 @@ from ftllm_nb.kernels.step import (
 )
 from ftllm_nb.memory import aligned_bytes
 
-_SPLIT_BLOCKS = 4
-"""Cache blocks of one part of a single token's attention."""
-
 Words = NDArray[np.int64]
 
 
@@ -47,7 +44,7 @@ class StepPlan:
     """The header of one step, and the arrays that it points to. Sequences must have their blocks already.
 
     `tile_tokens`: most tokens of an attention tile; `partial_floats`: floats of a token's partial results for a
-    cache block.
+    span.
     """
 
     def __init__(self, steps: list[SequenceStep], tile_tokens: int, partial_floats: int) -> None:
@@ -57,7 +54,7 @@ class StepPlan:
         self.positions = np.empty(len(self.token_ids), np.int32)
         slots = np.empty(len(self.token_ids), np.int64)
         sequences, tiles, splits, merges = [], [], [], []
-        partial_blocks = 0
+        partial_spans = 0
         for index, (step, count) in enumerate(zip(steps, counts, strict=True)):
             sequence: CachedSequence = step.sequence
             first, start = int(first_tokens[index]), sequence.length
@@ -68,10 +65,10 @@ class StepPlan:
             sequences.append((sequence.blocks.ctypes.data, first, start, length))
             if count == 1:
                 blocks = -(-length // BLOCK_POSITIONS)
-                for block in range(0, blocks, _SPLIT_BLOCKS):
-                    splits.append((index, first, block, min(block + _SPLIT_BLOCKS, blocks), partial_blocks))
-                merges.append((first, blocks, partial_blocks))
-                partial_blocks += blocks
+                spans = -(-blocks // SPAN_BLOCKS)
+                splits += [(index, first, span * SPAN_BLOCKS, partial_spans + span) for span in range(spans)]
+                merges.append((first, spans, partial_spans))
+                partial_spans += spans
             else:
                 for at in range(0, count, tile_tokens):
                     tiles.append((index, first + at, min(tile_tokens, count - at)))
@@ -86,7 +83,7 @@ class StepPlan:
             (STEP_MERGES, _table(merges, MERGE_FIELDS)),
             (STEP_SLOTS, slots),
         )
-        partials = aligned_bytes(4 * partial_blocks * partial_floats)
+        partials = aligned_bytes(4 * partial_spans * partial_floats)
         self.header: Words = np.zeros(STEP_FIELDS, np.int64)
         self.header[STEP_TOKENS] = len(self.token_ids)
         self.header[STEP_ROWS] = len(self.row_tokens)

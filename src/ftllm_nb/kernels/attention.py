@@ -1,4 +1,4 @@
-"""Attention over the blocked KV cache: online softmax, one cache block at a time.
+"""Attention over the blocked KV cache: online softmax, one span of cache blocks at a time.
 
 A cache block holds BLOCK_POSITIONS positions of all layers. For each layer and kv head, keys lie as a matrix of
 positions, `[positions/16][key dim][16]`, and values as a matrix of features, `[value dim/16][positions][16]`: the
@@ -6,10 +6,11 @@ layout of the matmul tile's weights, so that scores and results are plain matrix
 key and each value has a scale of its own: scores are multiplied by the keys' scales, and what multiplies the values
 by the values'.
 
-Each block gives, for a query, its largest score m, the sum l of exp(score − m), and the sum of values weighted
-with exp(score − m). Blocks are merged in the order of their positions, by the same arithmetic whether one worker
-walks them (`attend`, a tile of tokens) or several compute them apart (`attend_split`, then `merge_splits`). So a
-token's result does not depend on the tokens beside it, nor on the number of threads.
+SPAN_BLOCKS blocks, the first of a sequence, the next, and so on, are a span. Each gives, for a query, its largest score
+m, the sum l of exp(score − m), and the sum of values weighted with exp(score − m). Spans are merged in the order of
+their positions, by the same arithmetic whether one worker walks them (`attend`, a tile of tokens) or several compute
+them apart (`attend_split`, then `merge_splits`). So a token's result does not depend on the tokens beside it, nor on
+the number of threads.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.exp import exp
-from ftllm_nb.kernels.matmul import float_matmul
+from ftllm_nb.kernels.matmul import float_matmul, group_matmul
 from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES
-from ftllm_nb.kernels.memory import fetch_lines, load_f32, load_i64, store_f32
+from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
     fma,
     lane,
@@ -42,16 +43,15 @@ from ftllm_nb.kernels.simd import (
     sum_lanes,
 )
 from ftllm_nb.kernels.step import (
-    MERGE_BLOCKS,
     MERGE_FIELDS,
     MERGE_PARTIAL,
+    MERGE_SPANS,
     MERGE_TOKEN,
     SEQUENCE_BLOCKS,
     SEQUENCE_FIELDS,
     SEQUENCE_FIRST_TOKEN,
     SEQUENCE_LENGTH,
     SEQUENCE_START,
-    SPLIT_END_BLOCK,
     SPLIT_FIELDS,
     SPLIT_FIRST_BLOCK,
     SPLIT_PARTIAL,
@@ -79,6 +79,11 @@ from ftllm_nb.kernels.tiers import current_tier
 
 BLOCK_POSITIONS = 64
 """Positions of a cache block."""
+SPAN_BLOCKS = 4
+"""Cache blocks of a span: few merges of spans, and enough spans of a long context for all workers."""
+SPAN_POSITIONS = SPAN_BLOCKS * BLOCK_POSITIONS
+_SCORES_STRIDE = 4 * SPAN_POSITIONS
+"""Bytes of a query's scores."""
 
 TILE_ROWS = 96
 """About how many query rows (tokens × heads of one kv head) a tile has."""
@@ -117,28 +122,28 @@ def tile_tokens(heads: int, kv_heads: int) -> int:
 def scratch_bytes(heads: int, kv_heads: int, key_dim: int, value_dim: int) -> int:
     """Scratch memory that `attend` and `attend_split` need of each worker."""
     rows = tile_tokens(heads, kv_heads) * (heads // kv_heads)
-    return 4 * (max(64, padded(value_dim)) + rows * (key_dim + BLOCK_POSITIONS + 2 * padded(value_dim) + 4))
+    return 4 * (max(64, padded(value_dim)) + rows * (key_dim + SPAN_POSITIONS + 2 * padded(value_dim) + 4))
 
 
 def partial_floats(heads: int, value_dim: int) -> int:
-    """Floats that one cache block's partial results of one token take: for each head m, l, padding, values."""
+    """Floats that one span's partial results of one token take: for each head m, l, padding, values."""
     return heads * (16 + padded(value_dim))
 
 
 @numba.njit
-def _softmax_block(scores, valid):
-    """Turn a row of BLOCK_POSITIONS scores into exp(score − m), zero from `valid` on; returns m and their sum."""
+def _softmax_span(scores, valid, filled):
+    """Turn a row of scores into exp(score − m), zero from `valid` on, up to `filled`; returns m and their sum."""
     limit = spread_int(np.int32(valid))
     lowest = spread(_MINUS_INFINITY)
     largest = lowest
-    for at in range(0, BLOCK_POSITIONS, 16):
+    for at in range(0, filled, 16):
         seen = (lane_numbers() + spread_int(np.int32(at))) < limit
         score = select(seen, load_vector(scores + 4 * at), lowest)
         store_vector(scores + 4 * at, score)
         largest = maximum(largest, score)
     m = max_lanes(largest)
     total = spread(0.0)
-    for at in range(0, BLOCK_POSITIONS, 16):
+    for at in range(0, filled, 16):
         weight = exp(load_vector(scores + 4 * at) - spread(m))
         store_vector(scores + 4 * at, weight)
         total = total + weight
@@ -153,17 +158,17 @@ def _multiply_block(scores, scales):
 
 
 @numba.njit
-def _merge(running, totals, block_values, block_m, block_l, value_vectors):
-    """Add one block's result to the running one: values at `running`, and m, l at `totals`."""
+def _merge(running, totals, span_values, span_m, span_l, value_vectors):
+    """Add one span's result to the running one: values at `running`, and m, l at `totals`."""
     m = load_f32(totals)
-    new_m = max(m, block_m)
-    factors = exp(pair(m - new_m, block_m - new_m))
+    new_m = max(m, span_m)
+    factors = exp(pair(m - new_m, span_m - new_m))
     old, new = lane(factors, 0), lane(factors, 1)
     store_f32(totals, new_m)
-    store_f32(totals + 4, load_f32(totals + 4) * old + block_l * new)
+    store_f32(totals + 4, load_f32(totals + 4) * old + span_l * new)
     old_factor, new_factor = spread(old), spread(new)
     for at in range(0, 64 * value_vectors, 64):
-        added = load_vector(block_values + at) * new_factor
+        added = load_vector(span_values + at) * new_factor
         store_vector(running + at, fma(load_vector(running + at), old_factor, added))
 
 
@@ -214,9 +219,9 @@ def attend_kernel(kind: int) -> Kernel:
             rows = tokens * group
             queries = zeros + 4 * max(64, 16 * value_vectors)
             scores = queries + rows * key_dim * 4
-            running = scores + rows * BLOCK_POSITIONS * 4
-            block_values = running + rows * value_vectors * 64
-            totals = block_values + rows * value_vectors * 64
+            running = scores + rows * _SCORES_STRIDE
+            span_values = running + rows * value_vectors * 64
+            totals = span_values + rows * value_vectors * 64
             found = totals + 8 * rows
             for at in range(0, max(64, 16 * value_vectors), 16):
                 store_vector(zeros + 4 * at, spread(0.0))
@@ -228,39 +233,50 @@ def attend_kernel(kind: int) -> Kernel:
             _gather_queries(
                 argument(row, ATTEND_QUERY) + first_token * query_stride, query_stride, kv_head * group, group,
                 tokens, key_dim, scalar(row, ATTEND_SCALE), queries)  # fmt: skip
-            for block in range((end + BLOCK_POSITIONS - 1) // BLOCK_POSITIONS):
-                base = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block)
-                keys = base + argument(row, ATTEND_KEYS) + kv_head * (BLOCK_POSITIONS * key_dim * element + scales)
-                value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
-                values = base + argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
-                start = block * BLOCK_POSITIONS
-                filled = min(BLOCK_POSITIONS, end - start)
-                # Rows whose position is before the block see nothing of it; a tile's rows are in order.
+            for start in range(0, end, SPAN_POSITIONS):
+                filled = min(SPAN_POSITIONS, end - start)
+                # Rows whose position is before a block see nothing of it; a tile's rows are in order.
                 skipped = 0
+                for at in range(0, filled, BLOCK_POSITIONS):
+                    if argument(row, ATTEND_CAUSAL) != 0:
+                        skipped = max(0, start + at - first_position) * group
+                    keys = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * ((start + at) // BLOCK_POSITIONS))
+                    keys += argument(row, ATTEND_KEYS) + kv_head * (BLOCK_POSITIONS * key_dim * element + scales)
+                    places = scores + skipped * _SCORES_STRIDE + 4 * at
+                    matmul(keys, 16 * key_dim * element, (min(BLOCK_POSITIONS, filled - at) + 15) // 16,
+                           queries + skipped * key_dim * 4, key_dim * 4, rows - skipped, zeros, 0,
+                           places, _SCORES_STRIDE, key_dim)  # fmt: skip
+                    if scales != 0:
+                        for line in range(rows - skipped):
+                            _multiply_block(places + line * _SCORES_STRIDE, keys + BLOCK_POSITIONS * key_dim)
+                first_row = 0
                 if argument(row, ATTEND_CAUSAL) != 0:
-                    skipped = max(0, start - first_position) * group
-                active = rows - skipped
-                matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries + skipped * key_dim * 4,
-                       key_dim * 4, active, zeros, 0, scores + skipped * BLOCK_POSITIONS * 4,
-                       BLOCK_POSITIONS * 4, key_dim)  # fmt: skip
-                for at in range(skipped, rows):
+                    first_row = max(0, start - first_position) * group
+                for at in range(first_row, rows):
                     valid = filled
                     if argument(row, ATTEND_CAUSAL) != 0:
                         valid = min(filled, first_position + at // group + 1 - start)
-                    line = scores + at * BLOCK_POSITIONS * 4
-                    if scales != 0:
-                        _multiply_block(line, keys + BLOCK_POSITIONS * key_dim)
-                    m, total = _softmax_block(line, valid)
-                    if scales != 0:
-                        _multiply_block(line, values + value_bytes)
+                    m, total = _softmax_span(scores + at * _SCORES_STRIDE, valid, filled)
                     store_f32(found + 8 * at, m)
                     store_f32(found + 8 * at + 4, total)
-                matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors,
-                       scores + skipped * BLOCK_POSITIONS * 4, BLOCK_POSITIONS * 4, active, zeros, 0,
-                       block_values + skipped * value_vectors * 64, value_vectors * 64, filled)  # fmt: skip
-                for at in range(skipped, rows):
+                for at in range(0, filled, BLOCK_POSITIONS):
+                    if argument(row, ATTEND_CAUSAL) != 0:
+                        skipped = max(0, start + at - first_position) * group
+                    values = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * ((start + at) // BLOCK_POSITIONS))
+                    value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
+                    values += argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
+                    places = scores + skipped * _SCORES_STRIDE + 4 * at
+                    if scales != 0:
+                        for line in range(rows - skipped):
+                            _multiply_block(places + line * _SCORES_STRIDE, values + value_bytes)
+                    results = span_values + skipped * value_vectors * 64
+                    before, before_stride = (zeros, 0) if at == 0 else (results, value_vectors * 64)
+                    matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors, places, _SCORES_STRIDE,
+                           rows - skipped, before, before_stride, results, value_vectors * 64,
+                           min(BLOCK_POSITIONS, filled - at))  # fmt: skip
+                for at in range(first_row, rows):
                     _merge(running + at * value_vectors * 64, totals + 8 * at,
-                           block_values + at * value_vectors * 64, load_f32(found + 8 * at),
+                           span_values + at * value_vectors * 64, load_f32(found + 8 * at),
                            load_f32(found + 8 * at + 4), value_vectors)  # fmt: skip
             for at in range(rows):
                 out = argument(row, ATTEND_OUTPUT) + (first_token + at // group) * out_stride
@@ -271,20 +287,29 @@ def attend_kernel(kind: int) -> Kernel:
     return attend
 
 
+@numba.njit
+def _first_keys(row, step, chunk, kv_heads, key_bytes):
+    """Address of the first keys that a chunk of `attend_split` reads."""
+    split = field(step, STEP_SPLITS) + chunk // kv_heads * (8 * SPLIT_FIELDS)
+    sequence = field(step, STEP_SEQUENCES) + field(split, SPLIT_SEQUENCE) * (8 * SEQUENCE_FIELDS)
+    block = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * field(split, SPLIT_FIRST_BLOCK))
+    return block + argument(row, ATTEND_KEYS) + chunk % kv_heads * key_bytes
+
+
 @functools.cache
 def attend_split_kernel(kind: int, group: int) -> Kernel:
-    """Attention of single tokens, a part of their blocks each: m, l and values of every block on its own.
+    """Attention of single tokens, a span of positions each: m, l and values. A chunk is a span and a kv head.
 
     `kind`: the cache's type; `group`: query heads of a kv head, one product's rows.
     """
     element, scales = WEIGHT_BYTES[kind], scale_bytes(kind)
-    matmul = float_matmul(kind, group)
+    matmul = group_matmul(kind, group)
 
     @kernel(variant=f"{kind}_{group}")
     def attend_split(row, step, worker):
         heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
         key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
-        value_vectors = (value_dim + 15) // 16
+        value_vectors, key_bytes = (value_dim + 15) // 16, BLOCK_POSITIONS * key_dim * element + scales
         record = 64 + value_vectors * 64
         zeros = field(worker, WORKER_SCRATCH)
         queries = zeros + 4 * max(64, 16 * value_vectors)
@@ -300,31 +325,40 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
             _gather_queries(
                 argument(row, ATTEND_QUERY) + field(split, SPLIT_TOKEN) * argument(row, ATTEND_QUERY_STRIDE), 0,
                 kv_head * group, group, 1, key_dim, scalar(row, ATTEND_SCALE), queries)  # fmt: skip
-            for block in range(field(split, SPLIT_FIRST_BLOCK), field(split, SPLIT_END_BLOCK)):
-                base = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block)
-                keys = base + argument(row, ATTEND_KEYS) + kv_head * (BLOCK_POSITIONS * key_dim * element + scales)
-                value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
-                values = base + argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
-                filled = min(BLOCK_POSITIONS, end - block * BLOCK_POSITIONS)
-                if block + 1 < field(split, SPLIT_END_BLOCK):
-                    following = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * block + 8) - base
-                    fetch_lines(keys + following, BLOCK_POSITIONS * key_dim * element + scales)
-                    fetch_lines(values + following, value_bytes + scales)
-                partial = field(step, STEP_PARTIALS)
-                partial += ((field(split, SPLIT_PARTIAL) + block) * heads + kv_head * group) * record
-                matmul(keys, 16 * key_dim * element, (filled + 15) // 16, queries, key_dim * 4, group, zeros, 0,
-                       scores, BLOCK_POSITIONS * 4, key_dim)  # fmt: skip
-                for head in range(group):
-                    line = scores + head * BLOCK_POSITIONS * 4
-                    if scales != 0:
-                        _multiply_block(line, keys + BLOCK_POSITIONS * key_dim)
-                    m, total = _softmax_block(line, filled)
-                    if scales != 0:
-                        _multiply_block(line, values + value_bytes)
-                    store_f32(partial + head * record, m)
-                    store_f32(partial + head * record + 4, total)
-                matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors, scores, BLOCK_POSITIONS * 4, group,
-                       zeros, 0, partial + 64, record, filled)  # fmt: skip
+            partial = field(step, STEP_PARTIALS)
+            partial += (field(split, SPLIT_PARTIAL) * heads + kv_head * group) * record
+            blocks = field(sequence, SEQUENCE_BLOCKS) + 8 * field(split, SPLIT_FIRST_BLOCK)
+            filled = min(SPAN_POSITIONS, end - field(split, SPLIT_FIRST_BLOCK) * BLOCK_POSITIONS)
+            keys_place = argument(row, ATTEND_KEYS) + kv_head * key_bytes
+            value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
+            values_place = argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
+            next_keys = _first_keys(row, step, min(chunk + 1, num_chunks - 1), kv_heads, key_bytes)
+            for at in range(0, filled, BLOCK_POSITIONS):
+                keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + keys_place
+                following = load_i64(blocks) + values_place
+                if at + BLOCK_POSITIONS < filled:
+                    following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + keys_place
+                matmul(keys, 16 * key_dim * element, (min(BLOCK_POSITIONS, filled - at) + 15) // 16, queries,
+                       key_dim * 4, zeros, 0, scores + 4 * at, _SCORES_STRIDE, key_dim, following)  # fmt: skip
+                if scales != 0:
+                    for head in range(group):
+                        _multiply_block(scores + head * _SCORES_STRIDE + 4 * at, keys + BLOCK_POSITIONS * key_dim)
+            for head in range(group):
+                m, total = _softmax_span(scores + head * _SCORES_STRIDE, filled, filled)
+                store_f32(partial + head * record, m)
+                store_f32(partial + head * record + 4, total)
+            for at in range(0, filled, BLOCK_POSITIONS):
+                values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + values_place
+                following = next_keys
+                if at + BLOCK_POSITIONS < filled:
+                    following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + values_place
+                if scales != 0:
+                    for head in range(group):
+                        _multiply_block(scores + head * _SCORES_STRIDE + 4 * at, values + value_bytes)
+                before, before_stride = (zeros, 0) if at == 0 else (partial + 64, record)
+                matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors, scores + 4 * at, _SCORES_STRIDE,
+                       before, before_stride, partial + 64, record, min(BLOCK_POSITIONS, filled - at),
+                       following)  # fmt: skip
             chunk = take_chunk(worker, num_chunks)
 
     return attend_split
@@ -332,7 +366,7 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
 
 @kernel()
 def merge_splits(row, step, worker):
-    """Put the parts of `attend_split` together, in the order of their blocks. A chunk is a token and a head."""
+    """Put the parts of `attend_split` together, in the order of their positions. A chunk is a token and a head."""
     heads, value_dim = argument(row, ATTEND_HEADS), argument(row, ATTEND_VALUE_DIM)
     value_vectors = (value_dim + 15) // 16
     record = 64 + value_vectors * 64
@@ -347,7 +381,7 @@ def merge_splits(row, step, worker):
         for at in range(value_vectors):
             store_vector(running + 64 * at, spread(0.0))
         partial = field(step, STEP_PARTIALS) + (field(merge, MERGE_PARTIAL) * heads + head) * record
-        for _ in range(field(merge, MERGE_BLOCKS)):
+        for _ in range(field(merge, MERGE_SPANS)):
             _merge(running, totals, partial + 64, load_f32(partial), load_f32(partial + 4), value_vectors)
             partial += heads * record
         out = argument(row, ATTEND_OUTPUT) + field(merge, MERGE_TOKEN) * argument(row, ATTEND_OUTPUT_STRIDE)

@@ -47,19 +47,22 @@ LOADERS = {
 
 @intrinsic(prefer_literal=True)
 def matmul_tile(
-    typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, count, tokens, blocks, kind
-):
+    typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, count,
+    ahead, tokens, blocks, kind,
+):  # fmt: skip
     """out[t, 16·b + l] = start[t, 16·b + l] + Σ_k x[t, k] · w[b, k, l], for t < tokens, b < blocks.
 
     Addresses and strides (of a block, or of a token) are in bytes. `w`: blocks of `count` × 16 weights of type
     `kind`; `x`, `start`, `out`: float32. `start` may be `out` itself (to go on along the inputs), or a bias with
-    stride 0. `tokens`, `blocks` and `kind` are constants.
+    stride 0. `ahead`: bytes from each weight to what is fetched meanwhile; the constant 0: nothing is (a single
+    token's loop fetches its own weights). `tokens`, `blocks` and `kind` are constants.
     """
     num_tokens, num_blocks, weight_kind = literal(tokens), literal(blocks), literal(kind)
-    signature = types.void(*([types.int64] * 9), tokens, blocks, kind)
+    fetches = not isinstance(ahead, types.IntegerLiteral)
+    signature = types.void(*([types.int64] * 9), types.int64 if fetches else ahead, tokens, blocks, kind)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        w, block_stride, x, x_stride, start, start_stride, out, out_stride, count = values[:9]
+        w, block_stride, x, x_stride, start, start_stride, out, out_stride, count, ahead = values[:10]
         multiply_add = function(builder, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
         load_weights = LOADERS[weight_kind]
         step_bytes = ir.Constant(I64, LANES * WEIGHT_BYTES[weight_kind])
@@ -91,8 +94,10 @@ def matmul_tile(
         unroll = 4
         whole = builder.and_(count, ir.Constant(I64, -unroll))
         with cgutils.for_range_slice(builder, ir.Constant(I64, 0), whole, ir.Constant(I64, unroll)) as (k, _count):
-            if num_tokens == 1:
-                _prefetch(builder, weight_rows, builder.mul(k, step_bytes), unroll * step_bytes.constant)
+            if fetches or num_tokens == 1:
+                distance = ahead if fetches else ir.Constant(I64, PREFETCH_BYTES)
+                place_ahead = builder.add(builder.mul(k, step_bytes), distance)
+                _prefetch(builder, weight_rows, place_ahead, unroll * step_bytes.constant)
             for ahead in range(unroll):
                 multiply(builder.add(k, ir.Constant(I64, ahead)))
         with cgutils.for_range_slice(builder, whole, count, ir.Constant(I64, 1)) as (k, _count):
@@ -105,11 +110,10 @@ def matmul_tile(
 
 
 def _prefetch(builder: ir.IRBuilder, rows: list[ir.Value], offset: ir.Value, size: int) -> None:
-    """Fetch what the loops over `rows` read some iterations on."""
+    """Fetch `size` bytes at an offset from each row."""
     for row in rows:
         for line in range(0, size, LINE_BYTES):
-            place = builder.add(row, offset)
-            prefetch(builder, builder.add(place, ir.Constant(I64, PREFETCH_BYTES + line)))
+            prefetch(builder, builder.add(builder.add(row, offset), ir.Constant(I64, line)))
 
 
 @intrinsic(prefer_literal=True)

@@ -37,13 +37,13 @@ STEP_TILES = 7
 """Address of int64 [tiles, TILE_FIELDS]: runs of one sequence's tokens whose attention is one unit of work."""
 STEP_NUM_TILES = 8
 STEP_SPLITS = 9
-"""Address of int64 [splits, SPLIT_FIELDS]: parts, by position, of the attention of single tokens."""
+"""Address of int64 [splits, SPLIT_FIELDS]: spans of positions of the attention of single tokens."""
 STEP_NUM_SPLITS = 10
 STEP_MERGES = 11
 """Address of int64 [merges, MERGE_FIELDS]: the single tokens whose parts are to be put together."""
 STEP_NUM_MERGES = 12
 STEP_PARTIALS = 13
-"""Address of the float32 buffer for attention over one cache block each."""
+"""Address of the float32 buffer for attention over one span each."""
 STEP_FIELDS = 16
 
 SEQUENCE_BLOCKS = 0
@@ -67,14 +67,15 @@ SPLIT_SEQUENCE = 0
 SPLIT_TOKEN = 1
 """The token, counted in the step."""
 SPLIT_FIRST_BLOCK = 2
-SPLIT_END_BLOCK = 3
-SPLIT_PARTIAL = 4
-"""Where the token's partial results begin, counted in blocks: block b's lie at this + b."""
-SPLIT_FIELDS = 8
+"""Where the span begins: a multiple of the blocks of a span."""
+SPLIT_PARTIAL = 3
+"""Where the partial results go, counted in spans."""
+SPLIT_FIELDS = 4
 
 MERGE_TOKEN = 0
-MERGE_BLOCKS = 1
+MERGE_SPANS = 1
 MERGE_PARTIAL = 2
+"""Where the token's partial results begin, counted in spans."""
 MERGE_FIELDS = 4
 
 WORKER_INDEX = 0
