@@ -14,18 +14,22 @@ from torch import Tensor
 
 LENGTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768)
 
+OTHERS_COUNT = 0.1
+"""What a token counts in the loss that is not of an answer; one of an answer counts 1."""
+
 
 @dataclass(frozen=True)
 class Document:
-    """Token ids of a dialogue, and for each whether it is predicted (the answers and their ends)."""
+    """Token ids of a dialogue, and what each counts in the loss; 0 for those that are not predicted at all."""
 
     ids: list[int]
-    is_answer: list[bool]
+    counts: list[float]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A flat token axis; ``targets`` are the tokens after the indices ``wanted``, in ``documents``."""
+    """A flat token axis; ``targets`` are the tokens after the indices ``wanted``, in ``documents``, and ``counts``
+    what each counts in the loss."""
 
     ids: Tensor
     positions: Tensor
@@ -33,6 +37,7 @@ class Batch:
     wanted: Tensor
     targets: Tensor
     documents: Tensor
+    counts: Tensor
 
 
 class Encoder:
@@ -50,16 +55,19 @@ class Encoder:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def document(self, messages: list[dict[str, str]], graded: Iterable[int] | None = None) -> Document:
-        """``graded``: the indices of the messages to predict; all of the assistant's where it is None."""
+        """``graded``: the indices of the messages to predict. None: all of the assistant's, and the rest a little,
+        so that the model is one of the language, and not of the answers alone."""
         chosen = None if graded is None else set(graded)
+        other = 0.0 if chosen is not None else OTHERS_COUNT
         ids: list[int] = []
-        is_answer: list[bool] = []
+        counts: list[float] = []
         for index, message in enumerate(messages):
             header, content = self.headers[message["role"]], [*self.encode(message["content"]), self.end]
             predicted = message["role"] == "assistant" if chosen is None else index in chosen
             ids += header + content + self.line_end
-            is_answer += [False] * len(header) + [predicted] * len(content) + [False] * len(self.line_end)
-        return Document(ids, is_answer)
+            counts += [other] * len(header) + [1.0 if predicted else other] * len(content) + [other] * len(self.line_end)
+        counts[0] = 0.0  # nothing comes before it
+        return Document(ids, counts)
 
 
 def collate(documents: list[Document], total: int | None = None) -> Batch:
@@ -72,13 +80,15 @@ def collate(documents: list[Document], total: int | None = None) -> Batch:
     wanted: list[int] = []
     targets: list[int] = []
     owners: list[int] = []
+    counts: list[float] = []
     for length, members in sorted(by_length.items()):
         groups.append(Group(len(ids), len(members), length))
         for index in members:
             document, start = documents[index], len(ids)
             ids += document.ids + [0] * (length - len(document.ids))
-            for offset, predicted in enumerate(document.is_answer):
-                if predicted:
+            for offset, count in enumerate(document.counts):
+                if count > 0:
+                    counts.append(count)
                     wanted.append(start + offset - 1)
                     targets.append(document.ids[offset])
                     owners.append(index)
@@ -86,7 +96,7 @@ def collate(documents: list[Document], total: int | None = None) -> Batch:
         groups.append(Group(len(ids), 1, total - len(ids)))
         ids += [0] * (total - len(ids))
     positions = torch.cat([torch.arange(group.length).repeat(group.count) for group in groups])
-    return Batch(*(torch.tensor(ids), positions, groups), *map(torch.tensor, (wanted, targets, owners)))
+    return Batch(*(torch.tensor(ids), positions, groups), *map(torch.tensor, (wanted, targets, owners, counts)))
 
 
 def padded(length: int) -> int:

@@ -94,7 +94,8 @@ class Trainer:
         self.copy_to_worker()
         batch = self.batch()
         logits = self.worker(batch.ids, batch.positions, batch.groups, batch.wanted)
-        loss = functional.cross_entropy(logits, batch.targets)
+        losses = functional.cross_entropy(logits, batch.targets, reduction="none")
+        loss = (losses * batch.counts).sum() / (batch.counts == 1).sum()
         loss.backward()
         for kept, used in zip(self.network.parameters(), self.worker.parameters(), strict=True):
             kept.grad = used.grad.float()
