@@ -65,7 +65,8 @@ class Encoder:
             header, content = self.headers[message["role"]], [*self.encode(message["content"]), self.end]
             predicted = message["role"] == "assistant" if chosen is None else index in chosen
             ids += header + content + self.line_end
-            counts += [other] * len(header) + [1.0 if predicted else other] * len(content) + [other] * len(self.line_end)
+            count = 1.0 if predicted else other
+            counts += [other] * len(header) + [count] * len(content) + [other] * len(self.line_end)
         counts[0] = 0.0  # nothing comes before it
         return Document(ids, counts)
 
