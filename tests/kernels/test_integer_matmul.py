@@ -17,7 +17,7 @@ from tests.kernels.kernel_runs import run
 FORMATS = ["int8", "int8g32", "int8g64", "int8g128", "int4", "int4g32", "int4g64", "int4g128", "int4g256"]
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 COLUMNS = [1, 5, 31, 32, 33, 64, 96, 129, 256, 300]
-TOKENS = [1, 2, 3, 5, 6, 7, 15, 16, 17, 31, 33, 97, 260]
+TOKENS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 97, 260]
 
 
 def integer_format(name: str) -> IntegerFormat:
@@ -125,7 +125,7 @@ def test_a_token_gives_the_same_bits_in_any_company(name: str) -> None:
     bias = random.standard_normal(90).astype(np.float32)
     format = integer_format(name)
     together = product(format, x, weight, bias)
-    for count in (1, 2, 3, 6, 7, 15, 16, 17, 33, 255):
+    for count in (1, 2, 3, 4, 6, 7, 8, 9, 15, 16, 17, 33, 255):
         few = product(format, np.ascontiguousarray(x[-count:]), weight, bias)
         np.testing.assert_array_equal(few, together[-count:])
 

@@ -19,7 +19,7 @@ from tests.quantized_folders import dequantized
 TYPES = ["int4g32z_bfloat16", "int4z_float32", "int8g256z_float16", "int8z_bfloat16", "int8_float32"]
 each_type = pytest.mark.parametrize("dtype", TYPES)
 ROWS = [1, 15, 16, 17, 33, 65, 130]
-TOKENS = [1, 2, 3, 6, 15, 16, 17, 33, 97]
+TOKENS = [1, 2, 3, 4, 6, 8, 9, 15, 16, 17, 33, 97]
 
 
 def column_counts(format: StoredFormat) -> list[int]:
@@ -121,7 +121,7 @@ def test_a_token_gives_the_same_bits_in_any_company(dtype: str) -> None:
     packed, _ = repacked(format, QuantizedMatrix(matrix.steps, scales, matrix.zero_points), packs=True)
     x, bias = random.standard_normal((300, 1536), np.float32), random.standard_normal(90).astype(np.float32)
     together = packed_product(format, x, packed, 90, bias)
-    for count in (1, 2, 3, 6, 7, 15, 16, 17, 33, 255):
+    for count in (1, 2, 3, 4, 6, 7, 8, 9, 15, 16, 17, 33, 255):
         few = packed_product(format, np.ascontiguousarray(x[-count:]), packed, 90, bias)
         np.testing.assert_array_equal(few, together[-count:])
 
