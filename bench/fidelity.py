@@ -5,7 +5,7 @@ Usage: python bench/fidelity.py [-p PATH] [--dtype TYPE,TYPE…] [--also PATH] [
 
 As `ftllm-nb perplexity --base float32`, but over the demo model's held-out questions with their right answers, in the
 model's chat format: over every token, questions included, or with --answers over those of the answers alone, which are
-all that the model writes and what it was trained to foretell.
+all that the model writes.
 """
 
 from __future__ import annotations
