@@ -87,8 +87,9 @@ def test_numbers_are_those_of_prompts_one_by_one(capsys: pytest.CaptureFixture[s
 
 def test_table_and_picture(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
     picture = tmp_path / "picture.svg"
-    other = tmp_path / "a copy <of it>"
-    shutil.copytree(DEMO, other)
+    other = tmp_path / "rounded <4 bits>"
+    assert main(["quantize", "demo", "-o", str(other), "--dtype", "int4g128"]) == 0
+    capsys.readouterr()
     flags = ["--text", text, "--dtype", "int8,int8g32", "--also", str(other), "--base", "float32"]
     table = printed(capsys, *flags, "--svg", str(picture)).splitlines()
     assert table[0].endswith("KL divergence from float32, in nats")
