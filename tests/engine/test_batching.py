@@ -86,6 +86,22 @@ def test_many_threads_get_their_own_answers(front: BatchingEngine, executor: Pag
     assert max(map(len, executor.step_tokens)) > 1, "requests ran side by side"
 
 
+def test_after_each_step_comes_a_call_when_listeners_have_heard_its_tokens(front: BatchingEngine) -> None:
+    heard: list[str] = []
+    over = threading.Event()
+
+    def after_step() -> None:
+        heard.append("step")
+        if "End" in heard:
+            over.set()
+
+    front.after_step = after_step
+    settings = SamplingSettings(max_tokens=3)
+    front.submit(Request([1, 2, 3], settings, lambda event: heard.append(type(event).__name__)))
+    assert over.wait(10)
+    assert heard == ["Token", "step", "Token", "step", "Token", "End", "step"]
+
+
 def test_a_cancelled_request_ends_within_a_chunk_of_its_step(
     front: BatchingEngine, executor: PagedExecutor
 ) -> None:

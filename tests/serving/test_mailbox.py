@@ -18,6 +18,7 @@ def test_everything_arrives_in_each_threads_order() -> None:
         def post(sender: int) -> None:
             for number in range(POSTED):
                 mailbox.post(queues[number % 2], (sender, number))
+                mailbox.wake()
 
         threads = [threading.Thread(target=post, args=(sender,)) for sender in range(2)]
         for thread in threads:
@@ -47,10 +48,17 @@ def test_the_loop_is_woken_once_for_what_comes_together() -> None:
         loop.call_soon_threadsafe = counted
         mailbox = Mailbox(loop)
         queue: asyncio.Queue[int] = asyncio.Queue()
+        mailbox.wake()
+        assert wakings == 0, "there is nothing to look at"
         for number in range(16):
             mailbox.post(queue, number)
+        await asyncio.sleep(0.01)
+        assert queue.empty()
+        for _ in range(2):
+            mailbox.wake()
         assert [await queue.get() for _ in range(16)] == list(range(16)) and wakings == 1
         mailbox.post(queue, 16)
+        mailbox.wake()
         assert await queue.get() == 16 and wakings == 2
 
     asyncio.run(hear())
@@ -63,4 +71,5 @@ def test_nobody_is_told_once_the_loop_is_closed() -> None:
     mailbox, queue = Mailbox(asyncio.run(running())), asyncio.Queue[int]()
     for number in range(3):
         mailbox.post(queue, number)
+        mailbox.wake()
     assert queue.empty()

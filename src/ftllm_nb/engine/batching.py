@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from ftllm_nb.engine.block_pool import BlockCounts
@@ -30,6 +31,8 @@ class BatchingEngine:
         self._lock = threading.RLock()
         self._arrived: list[Request] = []
         self._rounds: _Rounds | None = None
+        self.after_step: Callable[[], None] = lambda: None
+        """Called on the engine thread after each step, when the listeners have heard of its tokens."""
 
     @property
     def max_context(self) -> int:
@@ -124,7 +127,10 @@ class _Rounds(Task):
             executor.clear_stop()
             if self.cancelled:
                 raise EngineError("the engine was closed during this answer.")
-            self._scheduler.step()
+            try:
+                self._scheduler.step()
+            finally:
+                self._front.after_step()
 
     def end(self, error: BaseException | None = None) -> None:
         """See `Task.end`. Requests that are left hear of it."""

@@ -39,6 +39,7 @@ class Sampler:
         for token_id, bias in biases:
             self._biases[token_id] += np.float32(bias)
             self._is_touched[token_id] = True
+        self._touched = np.flatnonzero(self._is_touched)
 
     def next_token(
         self,
@@ -65,15 +66,17 @@ class Sampler:
         else:
             chosen = self._choose(logits, allowed, forbidden)
         if self._is_seen.size:
-            self._is_seen[chosen] = self._is_touched[chosen] = True
+            self._is_seen[chosen] = True
         if self._counts.size:
             self._counts[chosen] += 1
+        if (self._is_seen.size or self._counts.size) and not self._is_touched[chosen]:
             self._is_touched[chosen] = True
+            self._touched = np.flatnonzero(self._is_touched)
         return chosen
 
     def _greedy(self, logits: NDArray[np.float32], largest: int) -> int:
         """The likeliest id, without a look at the logits that nothing changes, where the largest is one of those."""
-        touched = self._touched()
+        touched = self._touched
         if not touched.size:
             return largest
         values = self._adjusted(logits, touched)
@@ -87,7 +90,7 @@ class Sampler:
     def _choose(
         self, logits: NDArray[np.float32], allowed: NDArray[np.intp] | None, forbidden: frozenset[int]
     ) -> int:
-        touched = self._touched()
+        touched = self._touched
         if touched.size:
             changed = logits.copy()
             changed[touched] = self._adjusted(logits, touched)
@@ -102,11 +105,6 @@ class Sampler:
             ids, weights = candidates(logits, self._settings)
             chosen = int(ids[_draw(weights, self._random.random())])
         return chosen if allowed is None else int(allowed[chosen])
-
-    def _touched(self) -> NDArray[np.intp]:
-        if not (self._is_seen.size or self._counts.size or self._biases.size):
-            return np.empty(0, np.intp)
-        return np.flatnonzero(self._is_touched)
 
     def _adjusted(self, logits: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.float32]:
         """The logits of some ids with penalties and biases."""

@@ -48,6 +48,8 @@ class Choices:
 
         def listen(event: Token | End) -> None:
             self.mailbox.post(self._heard, (choice, event))
+            if isinstance(event, End):  # may come outside of a step, after which the engine wakes the loop
+                self.mailbox.wake()
 
         choice = Choice(len(self.choices), make_request(listen), pieces)
         self.choices.append(choice)

@@ -17,6 +17,7 @@ from ftllm_nb.serving.api_errors import as_api_error
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 _GONE = "the client has gone"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class ClientGone(Exception):
@@ -30,7 +31,7 @@ def event(data: Any) -> bytes:
 
 def to_json(data: Any) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+    return _ENCODER.encode(data).encode("utf-8", "replace")
 
 
 async def until_gone(request: Request) -> None:

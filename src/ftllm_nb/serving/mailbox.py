@@ -1,4 +1,8 @@
-"""Events of the engine thread, handed to the event loop together: waking the loop costs as much as choosing a token."""
+"""Events of the engine thread, handed to the event loop together.
+
+Waking the loop costs as much as choosing a token, and a loop that is awake takes the interpreter's lock away from the
+thread that woke it: so the engine thread wakes it once, when it has chosen all tokens of a step.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 
 class Mailbox:
-    """Fills queues of one event loop from any thread. The loop is woken once for all that comes before it looks."""
+    """Fills queues of one event loop from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -16,15 +20,18 @@ class Mailbox:
         self._is_called = False
 
     def post(self, queue: asyncio.Queue[Any], item: object) -> None:
-        """Put the item into the queue soon, in the order of posting; nothing once the loop is closed."""
+        """Put the item into the queue, in the order of posting, once the loop was woken."""
         self._posted.append((queue, item))
-        if self._is_called:  # taken back before the loop looks, so that nothing is left behind
+
+    def wake(self) -> None:
+        """Let the loop look soon; where it is closed, nobody listens any more, and what was posted is dropped."""
+        if not self._posted or self._is_called:  # the mark is taken back before the loop looks: nothing stays behind
             return
         self._is_called = True
         try:
             self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:
-            self._posted.clear()  # the loop was closed: nobody listens any more
+            self._posted.clear()
             self._is_called = False
 
     def _deliver(self) -> None:

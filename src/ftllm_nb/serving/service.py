@@ -81,7 +81,9 @@ class Service:
 
     @cached_property
     def _mailbox(self) -> Mailbox:
-        return Mailbox(asyncio.get_running_loop())
+        mailbox = Mailbox(asyncio.get_running_loop())
+        self.ready_model().engine.after_step = mailbox.wake
+        return mailbox
 
     def ready_model(self) -> Model:
         """The model; ApiError 503 while it loads or when the server is closing."""
