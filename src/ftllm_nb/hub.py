@@ -57,7 +57,7 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """The folder of the cache: `cache_dir`, else FASTLLM_CACHEDIR, else huggingface_hub's own."""
     given = cache_dir or os.environ.get("FASTLLM_CACHEDIR")
     if given:
-        return Path(given).expanduser()
+        return Path(os.path.expanduser(given))
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return Path(HF_HUB_CACHE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
@@ -223,6 +223,7 @@ LINES = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, max_size=6))
+@example(["/load ~no_such_user", "/read ~no_such_user"])
 def test_no_line_ends_the_session(lines: list[str]) -> None:
     talk = Talk()
     for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def load_graph_class(path: str | Path) -> type[ComputeGraph]:
     """
     if not str(path):
         raise UsageError("the path of the custom model is empty: name a Python or a JSON file.")
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     try:
         source = path.read_bytes()
     except FileNotFoundError:

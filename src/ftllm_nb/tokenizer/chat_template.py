@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,7 @@ def given_chat_template(given: str | PathLike[str]) -> ChatTemplate:
     if isinstance(given, str) and ("{%" in given or "{{" in given):
         return _sound(ChatTemplate(given, "chat_template"))
     try:
-        file = Path(given).expanduser()
+        file = Path(os.path.expanduser(given))
     except TypeError:
         raise TokenizerError(f"chat_template must be a template or a file's path, not {shorten(given)}.") from None
     if not file.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +97,7 @@ def read_question(path: str) -> str:
         if path == STDIN:
             data = sys.stdin.buffer.read(MAX_LINE_BYTES + 1)
         else:
-            with Path(path).expanduser().open("rb") as file:
+            with Path(os.path.expanduser(path)).open("rb") as file:
                 data = file.read(MAX_LINE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"the file {path} of --file cannot be read: {error.strerror or error}.") from None

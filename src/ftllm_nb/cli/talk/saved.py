@@ -70,7 +70,7 @@ def as_markdown(conversation: Conversation, model: str) -> str:
 
 def write_text(path: str, text: str) -> None:
     """Write a file in one go: it holds what it held before, or all of the text. Raises `UsageError`."""
-    target = Path(path).expanduser()
+    target = Path(os.path.expanduser(path))
     try:
         mode = 0o600 if not target.exists() else target.stat().st_mode & 0o777
         if target.exists() and not target.is_file():  # a pipe or a device cannot be replaced
@@ -94,7 +94,7 @@ def write_text(path: str, text: str) -> None:
 
 def read_text(path: str) -> str:
     """A file's text, bytes that are no UTF-8 as U+FFFD. Raises `UsageError`, also for files that never end."""
-    target = Path(path).expanduser()
+    target = Path(os.path.expanduser(path))
     try:
         if target.exists() and not target.is_file():
             raise UsageError(f"{path} is no plain file: name a file.")
