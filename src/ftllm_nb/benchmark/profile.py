@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -120,7 +120,9 @@ def _within_layers(labels: list[RowLabel]) -> list[RowLabel]:
     return [dataclasses.replace(label, layer=layer) for label, layer in zip(labels, inside, strict=True)]
 
 
-def _grouped(measured: list[tuple[RowLabel, float]], key):  # type: ignore[no-untyped-def]
+def _grouped(
+    measured: list[tuple[RowLabel, float]], key: Callable[[RowLabel], str]
+) -> dict[str, list[tuple[RowLabel, float]]]:
     groups: dict[str, list[tuple[RowLabel, float]]] = {}
     for label, seconds in measured:
         groups.setdefault(key(label), []).append((label, seconds))

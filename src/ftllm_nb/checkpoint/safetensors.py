@@ -122,7 +122,7 @@ class SafetensorsFile:
         with open_regular(self.path) as file:
             try:
                 file.seek(self._starts[name] + start)
-                count = file.readinto(target.reshape(-1).data)  # type: ignore[attr-defined]
+                count = file.readinto(target.reshape(-1).data)  # type: ignore[attr-defined]  # a binary file has it
             except OSError as error:
                 raise CheckpointError(f"{self.path} cannot be read: {reason(error)}.") from None
         if count < target.size:

@@ -122,7 +122,8 @@ def question_of(args: argparse.Namespace) -> str | None:
     if args.message is not None and not args.message.strip():
         raise UsageError("the text of -m is empty: write the question after it.")
     if args.file is None:
-        return args.message  # type: ignore[no-any-return]
+        message: str | None = args.message
+        return message
 
     from ftllm_nb.cli.talk.plain import read_question
 

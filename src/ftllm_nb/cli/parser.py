@@ -32,7 +32,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**options)
         self.commands: dict[str, CommandParser] = {}
 
-    def parse_known_args(  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]  # of two overloads, one
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As ArgumentParser's, with `-` inside long flags read as `_`, and unknown arguments refused here."""

@@ -123,7 +123,7 @@ class EngineThread:
                 pass
         finally:
             self.cancel(task)
-        return task.result  # type: ignore[return-value]
+        return task.result  # type: ignore[return-value]  # set when the results ended
 
     def cancel(self, task: Task) -> None:
         """Let the task end soon, or never run: nobody wants the rest. Harmless once it has ended."""

@@ -121,7 +121,7 @@ def _join_rotations(nodes: list[Node]) -> list[Node]:
             {**node.attributes, "qDim": query.attributes["rotaryDim"], "kDim": key.attributes["rotaryDim"]},
             node.call,
         )
-        del replaced[node].inputs["input"]  # type: ignore[union-attr]
+        del replaced[node].inputs["input"]  # type: ignore[union-attr]  # a Node, three lines above
     return replace_nodes(nodes, replaced)
 
 

@@ -85,7 +85,7 @@ def recording_method(operator: type[Operator]) -> Callable[..., None]:
     method.__name__ = operator.name
     method.__qualname__ = f"ComputeGraph.{operator.name}"
     method.__doc__ = operator.__doc__
-    method.__signature__ = signature(operator)  # type: ignore[attr-defined]
+    method.__signature__ = signature(operator)  # type: ignore[attr-defined]  # inspect.signature reads it
     return method
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
@@ -171,8 +171,8 @@ def terminal_output() -> Output | None:
 
     Its reply could arrive while an answer is made, and some terminals never reply. None: prompt_toolkit's choice.
     """
-    output: Any = create_output(sys.stdout)
+    output = create_output(sys.stdout)
     if type(output).__name__ == "Vt100_Output":
-        output.get_rows_below_cursor_position = lambda: 1
-    return output  # type: ignore[no-any-return]
+        setattr(output, "get_rows_below_cursor_position", lambda: 1)  # noqa: B010 (a method, for this terminal alone)
+    return output
 
