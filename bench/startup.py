@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import pty
 import select
@@ -39,6 +40,8 @@ PROMPT_IS_READY = b"\x1b[?2004h"
 """What the prompt writes when it begins to read."""
 HISTORY_TOKENS = 2000
 ANSWER_TOKENS = 256
+PAIRS = 4
+"""Of a bench and a session, for each repetition."""
 IDLE_SECONDS = 10.0
 RANDOM_MODEL = "a random model of 120 million parameters"
 LARGER = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 8, "num_attention_heads": 14}
@@ -138,22 +141,24 @@ def next_turn(conversation: Conversation, history: list[Turn]) -> float:
 
 
 def show_time_per_token(arguments: argparse.Namespace, folder: Path) -> None:
-    """A session's seconds per token beside those of `ftllm-nb bench`, in turns.
+    """A session's seconds per token beside those of `ftllm-nb bench`, in pairs of new processes.
 
-    With as many threads as cores, the model, the session and whoever reads the terminal share them.
+    With as many threads as cores, the model, the session and whoever reads the terminal share them. Where a process
+    finds its memory makes it a few per cent faster or slower, so that it takes many processes to see less.
     """
     lengths = {"min_new_tokens": ANSWER_TOKENS, "max_new_tokens": ANSWER_TOKENS}
     larger = changed_demo(folder / "larger", LARGER, lengths)
     write_random_weights(larger)
     bench, talk = [], []
-    with session(str(larger), arguments.threads, folder) as terminal:
-        for _ in range(arguments.repetitions):
-            bench.append(bench_seconds_per_token(larger, arguments.threads))
+    for _ in range(PAIRS * arguments.repetitions):
+        bench.append(bench_seconds_per_token(larger, arguments.threads))
+        with session(str(larger), arguments.threads, folder) as terminal:
             talk.append(terminal.seconds_per_token())
     show(f"per token, ftllm-nb bench, {RANDOM_MODEL}", bench, "ms")
     show(f"per token, a terminal session, {RANDOM_MODEL}", talk, "ms")
-    added = statistics.median(talk) / statistics.median(bench) - 1
-    print(f"{added:9.1%}   what the session adds", flush=True)
+    added = [of_session / of_bench - 1 for of_session, of_bench in zip(talk, bench, strict=True)]
+    error = statistics.stdev(added) / math.sqrt(len(added))
+    print(f"{statistics.median(added):9.1%} ± {error:.1%}  what the session adds, median of the pairs", flush=True)
 
 
 def show_idle(arguments: argparse.Namespace, folder: Path) -> None:

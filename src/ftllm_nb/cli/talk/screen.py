@@ -39,6 +39,7 @@ class Screen:
         self.colours = has_colours(self.out)
         self.can_erase = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._style = ""
+        self._waiting: list[str] = []
 
     @property
     def columns(self) -> int:
@@ -49,11 +50,12 @@ class Screen:
             return 80
 
     def write(self, text: str, style: str = "") -> None:
-        """Put text where the cursor is; it appears with the next `flush`."""
+        """Put text where the cursor is; it appears with the next `flush`, also where Python's own output waits for
+        nothing (PYTHONUNBUFFERED)."""
         if self.colours and style != self._style:
-            self.out.write(f"\x1b[0;{STYLES[style]}m" if style else "\x1b[0m")
+            self._waiting.append(f"\x1b[0;{STYLES[style]}m" if style else "\x1b[0m")
             self._style = style
-        self.out.write(text.translate(CONTROL_CHARACTERS))
+        self._waiting.append(text.translate(CONTROL_CHARACTERS))
 
     def line(self, text: str = "", style: str = "") -> None:
         """Text on a line of its own, and out with it."""
@@ -90,13 +92,16 @@ class Screen:
 
     def flush(self) -> None:
         """Let everything written appear."""
+        text = "".join(self._waiting)
+        self._waiting.clear()
+        self.out.write(text)
         self.out.flush()
 
     def replace_line(self, text: str) -> None:
         """Put text in place of the line that the cursor is in, where the terminal can."""
         if self.can_erase:
-            self.out.write(f"\r\x1b[K{text}")
-            self.out.flush()
+            self._waiting.append(f"\r\x1b[K{text}")
+            self.flush()
 
 
 @contextmanager
