@@ -110,7 +110,9 @@ def test_searched_scales_are_never_worse_and_mostly_better(scheme: WeightScheme)
         groups = numbers.reshape(*made.scales.shape, -1).astype(np.float64)
         if made.zero_points is not None:
             groups = groups + (1 << (scheme.bits - 1)) - made.zero_points[..., None]
-        return ((groups * made.scales[..., None].astype(np.float64) - weights.reshape(groups.shape)) ** 2).sum(-1)
+        exact = weights.reshape(groups.shape).astype(np.float64)
+        off = exact - groups * made.scales[..., None].astype(np.float64)
+        return (off**2).sum(-1) + (off * exact).sum(-1) ** 2 / (exact**2).sum(-1)
 
     nearest, searched = error("rtn"), error("mse")
     assert (searched <= nearest * (1 + 1e-5)).all()

@@ -29,10 +29,12 @@ def lane_sum(values: Floats) -> np.float32:
 
 
 def error_of(group: Floats, scale: np.float32, zero: int, steps: int) -> np.float32:
-    """The squared error of a group."""
+    """The squared error of a group, and that along the group once more."""
     numbers = (rounded_numbers(group, scale, zero, steps) - zero).astype(np.float32)
     off = group - numbers * scale
-    return lane_sum(off * off)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        along = lane_sum(off * group)
+        return lane_sum(off * off) + along * (along / lane_sum(group * group))
 
 
 def base_of(group: Floats, bits: int, symmetric: bool) -> tuple[np.float32, np.float32]:
@@ -77,10 +79,11 @@ def mse(group: Floats, bits: int, symmetric: bool) -> tuple[np.float32, int]:
 
 
 def fitted(group: Floats, scale: np.float32, zero: int, steps: int) -> np.float32:
-    """The scale of least squares for the numbers that a scale gives; itself where that is none."""
+    """The scale of least error for the numbers that a scale gives; itself where that is none."""
     numbers = (rounded_numbers(group, scale, zero, steps) - zero).astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = half(lane_sum(group * numbers) / lane_sum(numbers * numbers))
+        along = lane_sum(group * numbers)
+        found = half((along + along) / (lane_sum(numbers * numbers) + along * (along / lane_sum(group * group))))
     return found if np.isfinite(found) and found != 0 else scale
 
 

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         default="mse",
         metavar="NAME",
-        help="how scales are chosen: rtn, round to nearest, or mse, the scale of least squared error (default: mse)",
+        help="how scales are chosen: rtn, round to nearest, or mse, least mean squared error (default: mse)",
     )
     parser.add_argument(
         "--asymmetric", action="store_true", help="a zero point beside each scale: nearer to the weights, a bit larger"

@@ -60,40 +60,53 @@ def nearest(builder, value):
 
 
 @numba.njit
-def squared_error(floats, size, scale, zero, steps):
-    """The sum of (x − x rounded)² for `size` floats with this scale, which is not 0, and zero point, of `steps` steps.
+def sum_of_squares(floats, size):
+    """Σ x · x for `size` floats: sixteen sums, one a lane, then added as `sum_lanes` does."""
+    total = spread(np.float32(0.0))
+    for at in range(0, size, 16):
+        x = load_vector(floats + 4 * at)
+        total = total + x * x
+    return sum_lanes(total)
 
-    Sixteen sums, one a lane, then added as `sum_lanes` does.
+
+@numba.njit(error_model="numpy")
+def output_error(floats, size, squares, scale, zero, steps):
+    """What rounding `size` weights x makes of a sum over them: Σ off · off + (Σ off · x)² / Σ x · x, off = x − rounded.
+
+    That is the expected squared error where the inputs' covariance is the unit matrix and once more the direction of
+    the weights. `squares`: `sum_of_squares` of the weights. The scale is not 0; there are `steps` steps.
     """
     factor, width = spread(np.float32(1.0) / scale), spread(scale)
     lowest, highest = spread(np.float32(-zero)), spread(np.float32(steps - 1 - zero))
-    total = spread(np.float32(0.0))
+    total, along = spread(np.float32(0.0)), spread(np.float32(0.0))
     for at in range(0, size, 16):
         x = load_vector(floats + 4 * at)
         number = round_even(x * factor)
         number = select(number < lowest, lowest, number)
         number = select(number > highest, highest, number)
         off = x - number * width
-        total = total + off * off
-    return sum_lanes(total)
+        total, along = total + off * off, along + off * x
+    shift = sum_lanes(along)
+    return sum_lanes(total) + shift * (shift / squares)
 
 
 @numba.njit(error_model="numpy")
-def fitted_scale(floats, size, scale, zero, steps):
-    """The scale of least squared error for the numbers that this scale, which is not 0, gives: Σ x · n / Σ n · n.
+def fitted_scale(floats, size, squares, scale, zero, steps):
+    """The scale of least `output_error` for the numbers n that this scale, which is not 0, gives.
 
-    Sums as in `squared_error`; NaN where all numbers are 0.
+    With a = Σ x · n it is 2 a / (Σ n · n + a² / Σ x · x); NaN where all numbers are 0.
     """
     factor = spread(np.float32(1.0) / scale)
     lowest, highest = spread(np.float32(-zero)), spread(np.float32(steps - 1 - zero))
-    along, squares = spread(np.float32(0.0)), spread(np.float32(0.0))
+    products, numbers = spread(np.float32(0.0)), spread(np.float32(0.0))
     for at in range(0, size, 16):
         x = load_vector(floats + 4 * at)
         number = round_even(x * factor)
         number = select(number < lowest, lowest, number)
         number = select(number > highest, highest, number)
-        along, squares = along + x * number, squares + number * number
-    return sum_lanes(along) / sum_lanes(squares)
+        products, numbers = products + x * number, numbers + number * number
+    along = sum_lanes(products)
+    return (along + along) / (sum_lanes(numbers) + along * (along / squares))
 
 
 @numba.njit
