@@ -184,7 +184,9 @@ def follow(control, worker, index, workers, spins_before_yield, patience):
     while True:
         state = atomic_load(control + CONTROL_STATE)
         if _joined(state) == ENDED:
-            if spins >= patience or load_i64(control + CONTROL_SHUTDOWN) != 0:
+            if last >= 0:
+                last, spins = -1, 0  # patience begins when a walk ends, however long this worker waited in it
+            elif spins >= patience or load_i64(control + CONTROL_SHUTDOWN) != 0:
                 return
         elif _number(state) != last:
             left = _take_part(control, worker, index, workers, state)
