@@ -41,7 +41,7 @@ def emitted(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters = [inspect.Parameter(name, kind) for name in ("typing_context", *names)]
-        define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Numba reads it
         define.__name__ = define.__qualname__ = emit.__name__
         define.__module__ = emit.__module__
         define.__doc__ = emit.__doc__

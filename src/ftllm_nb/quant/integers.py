@@ -34,7 +34,7 @@ class IntegerLayout(WeightFormat):
     zeros: bool = False
 
     @property
-    def activations(self) -> ActivationFormat:  # type: ignore[override]
+    def activations(self) -> ActivationFormat:  # type: ignore[override]  # a plain attribute there
         return ActivationFormat(self.group, 1 if self.zeros else MIDDLE[self.bits])
 
     def padded_columns(self, columns: int) -> int:
