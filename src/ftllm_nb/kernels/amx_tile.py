@@ -45,6 +45,8 @@ STEP_COLUMNS = 64
 """Most columns that one multiplication takes."""
 AT_ONCE = 4
 """Groups that are under way together: see `_Tile`."""
+_FETCH_BYTES = 4096
+"""How far ahead weights are fetched, over the end of what is done into what comes next."""
 SLAB_COLUMNS = 1024
 """About so many columns, whole groups, all of a chunk goes through before the next ones: so many of a tile of tokens
 and of a block of weights stay in the first cache together."""
@@ -155,7 +157,7 @@ def amx_tile(
     given: `packed` weights, and the place of `unpacked` ones; the block's `scales`, and `zeros` where `with_zeros`
     is 1; `x`: quantized values of the first token. The tokens' scales are in `scratch`, and their starts where
     `needs_starts`. `start` and `out` are float32, and may be the same. `next_weights` and `next_scales`: what comes
-    next, and is as long.
+    next.
 
     `bits`, `group` (columns of a group, 0 for all), `with_zeros`, `scale_kind` (a code of matmul_tile.py),
     `most_tokens` (above or equal to `tokens`) and `source` (what the tile finds; unless an earlier tile has unpacked
@@ -203,6 +205,7 @@ class _Tile:
         self.products, self.token_scales, self.token_starts = (
             b.add(scratch, _i64(offset)) for offset in (_PRODUCTS, TOKEN_SCALES, TOKEN_STARTS)
         )
+        self.bytes = self.times(columns, 2 * self.bits)
         self.groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
         self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(self.tokens)]
         last = b.sub(tokens, _i64(1))
@@ -231,7 +234,8 @@ class _Tile:
             interleave(self.product(number, _i64(number)))
         for number in range(AT_ONCE - 2):
             self.store_dots(number)
-        whole = b.and_(self.groups, _i64(-AT_ONCE))
+        # The last 1 … AT_ONCE groups only end: nothing is begun after them.
+        whole = b.and_(b.sub(self.groups, _i64(1)), _i64(-AT_ONCE))
         with cgutils.for_range_slice(b, _i64(0), whole, _i64(AT_ONCE)) as (at, _):
             for number in range(AT_ONCE):
                 group = b.add(at, _i64(number))
@@ -243,6 +247,9 @@ class _Tile:
                     self.additions(group, b.add(self.products, _i64(1024 * number))),
                 )
         self.store_dots(AT_ONCE - 2)
+        with b.if_then(b.icmp_signed("==", b.sub(self.groups, whole), _i64(AT_ONCE))):
+            interleave(self.product(AT_ONCE - 1, b.sub(self.groups, _i64(1))))
+            self.store_dots(AT_ONCE - 1)
         with cgutils.for_range_slice(b, whole, self.groups, _i64(1)) as (group, _):
             interleave(self.additions(group, b.add(self.products, self.times(b.sub(group, whole), 1024))))
 
@@ -264,7 +271,7 @@ class _Tile:
         interleave(self.additions(_i64(0), self.products))
 
     def preparation(self, group: Any) -> Instructions:
-        """Instructions that unpack a group's weights, and fetch as much of what comes next."""
+        """Instructions that unpack a group's weights, and fetch as many bytes further on."""
         if self.source == UNPACKED:
             return []
         b = self.builder
@@ -276,7 +283,10 @@ class _Tile:
         """The same of some columns from `column` on."""
         b = self.builder
         offset = self.times(column, 2 * self.bits)
-        packed, ahead = b.add(self.packed, offset), b.add(self.next_weights, offset)
+        packed, far = b.add(self.packed, offset), b.add(offset, _i64(_FETCH_BYTES))
+        over = b.sub(far, self.bytes)
+        is_here = b.icmp_signed("<", over, _i64(0))
+        ahead = b.select(is_here, b.add(self.packed, far), b.add(self.next_weights, over))
         target = b.add(self.weights, self.times(column, LANES))
         instructions: Instructions = []
         for at in range(0, columns * 2 * self.bits, LINE_BYTES):
