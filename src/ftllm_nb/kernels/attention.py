@@ -131,23 +131,25 @@ def partial_floats(heads: int, value_dim: int) -> int:
 
 
 @numba.njit
-def _softmax_span(scores, valid, filled):
-    """Turn a row of scores into exp(score − m), zero from `valid` on, up to `filled`; returns m and their sum."""
-    limit = spread_int(np.int32(valid))
-    lowest = spread(_MINUS_INFINITY)
-    largest = lowest
+def _judge(scores, valid, filled, largest):
+    """Make a row of scores −∞ from `valid` on, up to `filled`; returns the lanes' `largest` ones so far."""
+    limit, lowest = spread_int(np.int32(valid)), spread(_MINUS_INFINITY)
     for at in range(0, filled, 16):
         seen = (lane_numbers() + spread_int(np.int32(at))) < limit
         score = select(seen, load_vector(scores + 4 * at), lowest)
         store_vector(scores + 4 * at, score)
         largest = maximum(largest, score)
-    m = max_lanes(largest)
-    total = spread(0.0)
+    return largest
+
+
+@numba.njit
+def _weigh(scores, filled, m, totals):
+    """Turn a row of scores into exp(score − m); returns the lanes' `totals` with them."""
     for at in range(0, filled, 16):
         weight = exp(load_vector(scores + 4 * at) - spread(m))
         store_vector(scores + 4 * at, weight)
-        total = total + weight
-    return m, sum_lanes(total)
+        totals = totals + weight
+    return totals
 
 
 @numba.njit
@@ -256,9 +258,10 @@ def attend_kernel(kind: int) -> Kernel:
                     valid = filled
                     if argument(row, ATTEND_CAUSAL) != 0:
                         valid = min(filled, first_position + at // group + 1 - start)
-                    m, total = _softmax_span(scores + at * _SCORES_STRIDE, valid, filled)
+                    row_scores = scores + at * _SCORES_STRIDE
+                    m = max_lanes(_judge(row_scores, valid, filled, spread(_MINUS_INFINITY)))
                     store_f32(found + 8 * at, m)
-                    store_f32(found + 8 * at + 4, total)
+                    store_f32(found + 8 * at + 4, sum_lanes(_weigh(row_scores, filled, m, spread(0.0))))
                 for at in range(0, filled, BLOCK_POSITIONS):
                     if argument(row, ATTEND_CAUSAL) != 0:
                         skipped = max(0, start + at - first_position) * group
@@ -314,6 +317,7 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
         zeros = field(worker, WORKER_SCRATCH)
         queries = zeros + 4 * max(64, 16 * value_vectors)
         scores = queries + group * key_dim * 4
+        lanes = scores + group * _SCORES_STRIDE
         num_chunks = field(step, STEP_NUM_SPLITS) * kv_heads
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
@@ -333,32 +337,42 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
             value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
             values_place = argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
             next_keys = _first_keys(row, step, min(chunk + 1, num_chunks - 1), kv_heads, key_bytes)
+            for head in range(group):
+                store_vector(lanes + 64 * head, spread(_MINUS_INFINITY))
             for at in range(0, filled, BLOCK_POSITIONS):
+                size = min(BLOCK_POSITIONS, filled - at)
                 keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + keys_place
                 following = load_i64(blocks) + values_place
                 if at + BLOCK_POSITIONS < filled:
                     following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + keys_place
-                matmul(keys, 16 * key_dim * element, (min(BLOCK_POSITIONS, filled - at) + 15) // 16, queries,
-                       key_dim * 4, zeros, 0, scores + 4 * at, _SCORES_STRIDE, key_dim, following)  # fmt: skip
-                if scales != 0:
-                    for head in range(group):
+                matmul(keys, 16 * key_dim * element, (size + 15) // 16, queries, key_dim * 4, zeros, 0,
+                       scores + 4 * at, _SCORES_STRIDE, key_dim, following)  # fmt: skip
+                for head in range(group):
+                    if scales != 0:
                         _multiply_block(scores + head * _SCORES_STRIDE + 4 * at, keys + BLOCK_POSITIONS * key_dim)
+                    largest = load_vector(lanes + 64 * head)
+                    largest = _judge(scores + head * _SCORES_STRIDE + 4 * at, size, size, largest)
+                    store_vector(lanes + 64 * head, largest)
             for head in range(group):
-                m, total = _softmax_span(scores + head * _SCORES_STRIDE, filled, filled)
-                store_f32(partial + head * record, m)
-                store_f32(partial + head * record + 4, total)
+                store_f32(partial + head * record, max_lanes(load_vector(lanes + 64 * head)))
+                store_vector(lanes + 64 * head, spread(0.0))
             for at in range(0, filled, BLOCK_POSITIONS):
+                size = min(BLOCK_POSITIONS, filled - at)
                 values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + values_place
                 following = next_keys
                 if at + BLOCK_POSITIONS < filled:
                     following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + values_place
-                if scales != 0:
-                    for head in range(group):
+                for head in range(group):
+                    m, totals = load_f32(partial + head * record), load_vector(lanes + 64 * head)
+                    totals = _weigh(scores + head * _SCORES_STRIDE + 4 * at, size, m, totals)
+                    store_vector(lanes + 64 * head, totals)
+                    if scales != 0:
                         _multiply_block(scores + head * _SCORES_STRIDE + 4 * at, values + value_bytes)
                 before, before_stride = (zeros, 0) if at == 0 else (partial + 64, record)
                 matmul(values, BLOCK_POSITIONS * 16 * element, value_vectors, scores + 4 * at, _SCORES_STRIDE,
-                       before, before_stride, partial + 64, record, min(BLOCK_POSITIONS, filled - at),
-                       following)  # fmt: skip
+                       before, before_stride, partial + 64, record, size, following)  # fmt: skip
+            for head in range(group):
+                store_f32(partial + head * record + 4, sum_lanes(load_vector(lanes + 64 * head)))
             chunk = take_chunk(worker, num_chunks)
 
     return attend_split

@@ -19,7 +19,9 @@ from ftllm_nb.kernels.emit import (
     I64,
     LANES,
     LINE_BYTES,
+    NEAREST_CACHE,
     PREFETCH_BYTES,
+    SECOND_CACHE,
     function,
     literal,
     load,
@@ -54,11 +56,13 @@ def matmul_tile(
 
     Addresses and strides (of a block, or of a token) are in bytes. `w`: blocks of `count` × 16 weights of type
     `kind`; `x`, `start`, `out`: float32. `start` may be `out` itself (to go on along the inputs), or a bias with
-    stride 0. `ahead`: bytes from each weight to what is fetched meanwhile; the constant 0: nothing is (a single
-    token's loop fetches its own weights). `tokens`, `blocks` and `kind` are constants.
+    stride 0. `ahead`: bytes from the first weight to what is fetched meanwhile, in its order and as long as the
+    tile's weights; the constant 0: nothing is (a single token's loop fetches its own weights). `tokens`, `blocks` and
+    `kind` are constants.
     """
     num_tokens, num_blocks, weight_kind = literal(tokens), literal(blocks), literal(kind)
     fetches = not isinstance(ahead, types.IntegerLiteral)
+    nearest = NEAREST_CACHE if weight_kind == INT8 else SECOND_CACHE  # wide ones would crowd the first cache
     signature = types.void(*([types.int64] * 9), types.int64 if fetches else ahead, tokens, blocks, kind)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
@@ -94,12 +98,17 @@ def matmul_tile(
         unroll = 4
         whole = builder.and_(count, ir.Constant(I64, -unroll))
         with cgutils.for_range_slice(builder, ir.Constant(I64, 0), whole, ir.Constant(I64, unroll)) as (k, _count):
-            if fetches or num_tokens == 1:
-                distance = ahead if fetches else ir.Constant(I64, PREFETCH_BYTES)
-                place_ahead = builder.add(builder.mul(k, step_bytes), distance)
-                _prefetch(builder, weight_rows, place_ahead, unroll * step_bytes.constant)
-            for ahead in range(unroll):
-                multiply(builder.add(k, ir.Constant(I64, ahead)))
+            offset = builder.mul(k, step_bytes)
+            if fetches:
+                # Line after line, whatever the blocks: the hardware that fetches on by itself follows one row a page.
+                target = builder.add(builder.add(w, ahead), times(offset, num_blocks))
+                _prefetch(builder, target, num_blocks * unroll * step_bytes.constant, nearest)
+            elif num_tokens == 1:
+                for row in weight_rows:
+                    target = builder.add(builder.add(row, offset), ir.Constant(I64, PREFETCH_BYTES))
+                    _prefetch(builder, target, unroll * step_bytes.constant, NEAREST_CACHE)
+            for number in range(unroll):
+                multiply(builder.add(k, ir.Constant(I64, number)))
         with cgutils.for_range_slice(builder, whole, count, ir.Constant(I64, 1)) as (k, _count):
             multiply(k)
         for t, b in tile:
@@ -109,11 +118,10 @@ def matmul_tile(
     return signature, generate
 
 
-def _prefetch(builder: ir.IRBuilder, rows: list[ir.Value], offset: ir.Value, size: int) -> None:
-    """Fetch `size` bytes at an offset from each row."""
-    for row in rows:
-        for line in range(0, size, LINE_BYTES):
-            prefetch(builder, builder.add(builder.add(row, offset), ir.Constant(I64, line)))
+def _prefetch(builder: ir.IRBuilder, address: ir.Value, size: int, cache: int) -> None:
+    """Fetch `size` bytes."""
+    for line in range(0, size, LINE_BYTES):
+        prefetch(builder, builder.add(address, ir.Constant(I64, line)), cache=cache)
 
 
 @intrinsic(prefer_literal=True)
