@@ -372,12 +372,19 @@ class _Tile:
             elif self.source == AS_THEY_ARE:
                 dot = b.add(dot, splat(b, load(b, b.add(self.token_starts, place), I32, 4)))
             factor = b.fmul(scales, splat(b, load(b, b.add(self.token_scales, place), F32, 4)))
-            b.store(b.call(multiply_add, [b.sitofp(dot, V_F32), factor, b.load(total)]), total)
+            b.store(computed_here(b, b.call(multiply_add, [b.sitofp(dot, V_F32), factor, b.load(total)])), total)
 
         return [functools.partial(add, token) for token in range(self.tokens)]
 
     def times(self, value: Any, factor: int) -> Any:
         return self.builder.mul(value, _i64(factor))
+
+
+def computed_here(builder: ir.IRBuilder, value: Any) -> Any:
+    """A vector, computed between the memory and tile instructions around it: LLVM would put sums off, and spill what
+    they need meanwhile. An empty piece of assembly takes it, which keeps its place."""
+    nothing = ir.InlineAsm(ir.FunctionType(value.type, [value.type]), "", "=v,0", side_effect=True)
+    return builder.call(nothing, [value])
 
 
 def interleave(*lists: Sequence[Callable[[], None]]) -> None:

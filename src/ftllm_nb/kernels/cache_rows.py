@@ -20,7 +20,7 @@ from ftllm_nb.kernels.simd import (
     spread_int,
     store_vector_partial,
 )
-from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_SLOTS, STEP_TOKENS, argument, field, take_chunk
+from ftllm_nb.kernels.step import STEP_NUM_TILES, STEP_POSITIONS, STEP_SLOTS, STEP_TOKENS, argument, field, take_chunk
 
 (
     STORE_KEY, STORE_KEY_STRIDE, STORE_VALUE, STORE_VALUE_STRIDE, STORE_KV_HEADS, STORE_KEY_DIM, STORE_VALUE_DIM,
@@ -31,7 +31,7 @@ from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_SLOTS, STEP_TOKENS, argum
 """Arguments of `store_kernel`'s rows. `…_PAIRS`: 0 where nothing is to be rotated."""
 
 _TOKENS_AT_ONCE = 16
-"""Tokens of a chunk: neighbouring positions share cache lines of the keys."""
+"""Tokens of a chunk: neighbouring positions of a sequence share cache lines of the keys."""
 
 
 @numba.njit
@@ -70,10 +70,13 @@ def store_kernel(kind: int) -> Kernel:
         key_dim, value_dim = argument(row, STORE_KEY_DIM), argument(row, STORE_VALUE_DIM)
         kv_heads, value_vectors = argument(row, STORE_KV_HEADS), (value_dim + 15) // 16
         num_tokens = field(step, STEP_TOKENS)
-        num_chunks = (num_tokens + _TOKENS_AT_ONCE - 1) // _TOKENS_AT_ONCE
+        at_once = _TOKENS_AT_ONCE
+        if field(step, STEP_NUM_TILES) == 0:
+            at_once = 1  # every token is of another sequence
+        num_chunks = (num_tokens + at_once - 1) // at_once
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
-            for token in range(chunk * _TOKENS_AT_ONCE, min((chunk + 1) * _TOKENS_AT_ONCE, num_tokens)):
+            for token in range(chunk * at_once, min((chunk + 1) * at_once, num_tokens)):
                 position = load_i32(field(step, STEP_POSITIONS) + 4 * token)
                 inside = position % BLOCK_POSITIONS
                 sin = argument(row, ROTATE_SIN) + position * argument(row, ROTATE_TABLE_STRIDE)
