@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 
 from ftllm_nb.kernels.tiers import current_tier, supported_tiers
+from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import weight_format
 
 DTYPES = ["int4g32", "int4g128", "int4", "int8g32", "int8", "bfloat16", "float16"]
@@ -32,8 +33,10 @@ STORES = re.compile(r"(vmov\w+|tilestored)\s+%[xyzt]mm\d+, [^%]*\(|st[rp]\s")
 def main() -> None:
     """A table a tier; every tier but the chosen one in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dtype", nargs="+", default=DTYPES, help=f"weight formats (default: {' '.join(DTYPES)})")
-    parser.add_argument("--tier", nargs="+", default=[current_tier().name],
+    parser.add_argument("--dtype", nargs="+", choices=weight_formats(),
+                        default=DTYPES, help=f"weight formats (default: {' '.join(DTYPES)})")  # fmt: skip
+    parser.add_argument("--tier", nargs="+", choices=[*(tier.name for tier in supported_tiers()), "all"],
+                        default=[current_tier().name],
                         help="instruction tiers, or all (default: the best)")  # fmt: skip
     arguments = parser.parse_args()
     tiers = [tier.name for tier in supported_tiers()] if arguments.tier == ["all"] else arguments.tier
@@ -50,13 +53,14 @@ def main() -> None:
         format = weight_format(dtype)
         products = DOTS if dtype.startswith("int") else MULTIPLY_ADDS
         loops = inner_loops(format.linear_kernel().assembly(), products)
-        for row in sorted({summary(loop, products) for loop in loops}):
+        rows = sorted({summary(loop, products) for loop in loops})
+        for row in rows or [("no such instruction", *["-"] * 6)]:
             print(f"| {dtype} | {' | '.join(row)} |", flush=True)
 
 
 def inner_loops(assembly: str, products: re.Pattern[str]) -> Iterator[list[str]]:
     """The instructions of each loop that holds products and no other such loop."""
-    lines = assembly.splitlines()
+    lines = re.sub(r"\t\{\w+\}\s+", "\t", assembly).splitlines()  # {vex}: how an instruction is encoded
     places = {line.split(":")[0]: number for number, line in enumerate(lines) if line.startswith(".L")}
     spans = []
     for number, line in enumerate(lines):

@@ -6,7 +6,8 @@ int4g32 stands beside llama.cpp's Q4_0, int8g32 beside Q8_0 (the same bits a wei
 that makes logits at 8.5 bits in both. A peer that is not installed is left out: `pip install llama-cpp-python gguf`,
 `pip install torch transformers`. Each engine has a process of its own for each type. They take turns, so that a
 machine that slows down slows all; speeds are medians over rounds, ratios medians of each round's ratio. `agrees` is
-the correlation of the logits after the prompt with ours: that it is the same model.
+the correlation of the logits after the prompt with ours: that it is the same model. With 4 bits each engine rounds the
+weights in its own way, and layers of random weights make more of the difference the more there are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ftllm_nb.benchmark.cpu_name import cpu_name
+from ftllm_nb.cli.number_types import whole_number
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
 OURS = "ours"
@@ -41,10 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json of type qwen2 (default: Qwen2.5-0.5B's)")
     parser.add_argument("--dtype", nargs="+", default=["int4g32", "int8g32", "bfloat16"], help="default: all three")
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("-p", "--n_prompt", type=int, default=512, help="tokens of the prompt (default: 512)")
-    parser.add_argument("-n", "--n_gen", type=int, default=64, help="tokens generated (default: 64)")
-    parser.add_argument("-r", "--repetitions", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
+    parser.add_argument("-p", "--n_prompt", type=whole_number(1), default=512,
+                        help="tokens of the prompt (default: 512)")  # fmt: skip
+    parser.add_argument("-n", "--n_gen", type=whole_number(1), default=64, help="tokens generated (default: 64)")
+    parser.add_argument("-r", "--repetitions", type=whole_number(1), default=5, help="rounds (default: 5)")
     arguments = parser.parse_args()
     print(f"{cpu_name()}, {arguments.threads} threads, {datetime.date.today()}")
     print(f"{Path(arguments.config).stem}, medians of {arguments.repetitions} rounds, tokens/s\n")

@@ -26,6 +26,7 @@ from ftllm_nb.benchmark.perplexity import (
     run_perplexity,
 )
 from ftllm_nb.benchmark.perplexity_report import as_json, as_table
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import FtllmError, UsageError
 from ftllm_nb.loading import LoadedModel, warn_on_stderr
@@ -42,9 +43,9 @@ def main() -> None:
     parser.add_argument("--also", action="append", default=[], help="another folder, in the type it has; repeatable")
     parser.add_argument("--embedding_dtype", default="auto", help="as for chat, of all but the base")
     parser.add_argument("--dtype_config", help="a file of exceptions, as for chat, of all but the base")
-    parser.add_argument("--count", type=int, default=20, help="held-out questions a skill (default: 20)")
+    parser.add_argument("--count", type=whole_number(1), default=20, help="held-out questions a skill (default: 20)")
     parser.add_argument("--answers", action="store_true", help="judge the tokens of the answers alone")
-    parser.add_argument("-t", "--threads", type=int, help="threads (default: as for chat)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), help="threads (default: as for chat)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ftllm_nb.benchmark.limits import MachineLimits, measure_limits
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
 from ftllm_nb.kernels.tiers import current_tier, supported_tiers
@@ -40,11 +41,13 @@ def main() -> None:
     """A table a tier; every tier but the chosen one in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
-    parser.add_argument("--dtype", nargs="+", default=weight_formats(), help="weight formats (default: all)")
-    parser.add_argument("--tier", nargs="+", default=[current_tier().name],
+    parser.add_argument("--dtype", nargs="+", choices=weight_formats(),
+                        default=weight_formats(), help="weight formats (default: all)")  # fmt: skip
+    parser.add_argument("--tier", nargs="+", choices=[*(tier.name for tier in supported_tiers()), "all"],
+                        default=[current_tier().name],
                         help="instruction tiers, or all (default: the best)")  # fmt: skip
-    parser.add_argument("--tokens", type=int, nargs="+", default=[1, 16, 512], help="default: 1 16 512")
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
+    parser.add_argument("--tokens", type=whole_number(1), nargs="+", default=[1, 16, 512], help="default: 1 16 512")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
     arguments = parser.parse_args()
     tiers = [tier.name for tier in supported_tiers()] if arguments.tier == ["all"] else arguments.tier
     if tiers != [current_tier().name]:

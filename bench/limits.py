@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from ftllm_nb.benchmark.limits import measure_limits
+from ftllm_nb.cli.number_types import whole_number
 
 
 def main() -> None:
@@ -15,8 +16,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-t", "--threads", type=int, default=1, help="threads (default: 1)")
-    parser.add_argument("--bytes", type=int, default=10**9, help="buffer to read (default: 1 GB)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=1, help="threads (default: 1)")
+    parser.add_argument("--bytes", type=whole_number(1), default=10**9, help="buffer to read (default: 1 GB)")
     arguments = parser.parse_args()
     limits = measure_limits(arguments.threads, arguments.bytes)
     print(f"read  {limits.read_gb_per_s:8.1f} GB/s over {limits.read_bytes / 1e6:.0f} MB")

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 import ftllm_nb
 from ftllm_nb.benchmark.perplexity import Material, Settings, base_contender, contenders, run_perplexity
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.loading import LoadedModel, warn_on_stderr
@@ -47,9 +48,9 @@ def main() -> None:
     parser.add_argument("--dtype", default="int4g128", help="type of the weights (default: int4g128)")
     parser.add_argument("--method", nargs="+", default=["rtn", "mse"], help="methods; ratios are to the first")
     parser.add_argument("--asymmetric", action="store_true", help="with zero points")
-    parser.add_argument("--draws", type=int, default=5, help="orders of the features (default: 5)")
-    parser.add_argument("--count", type=int, default=20, help="held-out questions a skill (default: 20)")
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
+    parser.add_argument("--draws", type=whole_number(1), default=5, help="orders of the features (default: 5)")
+    parser.add_argument("--count", type=whole_number(1), default=20, help="held-out questions a skill (default: 20)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
     arguments = parser.parse_args()
     found: dict[str, list[tuple[float, float]]] = {method: [] for method in arguments.method}
     for draw in range(arguments.draws):

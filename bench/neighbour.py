@@ -22,6 +22,7 @@ import numpy as np
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.benchmark.speed_test import time_steps
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.engine_options import EngineOptions
@@ -41,9 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
     parser.add_argument("--dtype", default="int4g32", help="weight format (default: int4g32)")
-    parser.add_argument("-t", "--threads", type=int, nargs="+", default=[2], help="default: 2")
-    parser.add_argument("-n", "--n_gen", type=int, default=32, help="tokens generated in a turn (default: 32)")
-    parser.add_argument("-r", "--repetitions", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), nargs="+", default=[2], help="default: 2")
+    parser.add_argument("-n", "--n_gen", type=whole_number(1), default=32,
+                        help="tokens generated in a turn (default: 32)")  # fmt: skip
+    parser.add_argument("-r", "--repetitions", type=whole_number(1), default=5, help="rounds (default: 5)")
     arguments = parser.parse_args()
     settings = Settings(random_config=arguments.config, random=True, options=EngineOptions(dtype=arguments.dtype))
     print("| threads | neighbour | tokens/s | × |\n| ------: | :-------- | -------: | --: |")

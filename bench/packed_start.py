@@ -34,6 +34,7 @@ import ftllm_nb
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.checkpoint.config import read_json_object
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.memory import Slabs
 from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
 from ftllm_nb.quantization.run import quantize
@@ -52,8 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-1.5B's)")
     parser.add_argument("--dtype", default="int4g32", help="type of the weights (default: int4g32)")
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("-r", "--repetitions", type=int, default=5, help="starts of each kind (default: 5)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
+    parser.add_argument("-r", "--repetitions", type=whole_number(1), default=5, help="starts of each kind (default: 5)")
     parser.add_argument("--folder", help="where the folders lie for the time being (default: the system's place)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:

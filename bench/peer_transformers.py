@@ -23,6 +23,7 @@ import transformers
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.benchmark.speed_test import time_steps
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.loading import describe, open_executor
@@ -37,9 +38,10 @@ def main() -> None:
     """Take turns, then print tokens a second and how many times as fast ftllm-nb is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("-p", "--n_prompt", type=int, default=512, help="tokens of the prompt (default: 512)")
-    parser.add_argument("-r", "--repetitions", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
+    parser.add_argument("-p", "--n_prompt", type=whole_number(1), default=512,
+                        help="tokens of the prompt (default: 512)")  # fmt: skip
+    parser.add_argument("-r", "--repetitions", type=whole_number(1), default=5, help="rounds (default: 5)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.run import Settings, open_weights
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.quantization.formats.base import OutputTensor
 from ftllm_nb.quantization.shards import lay_out
 
@@ -41,8 +42,8 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", default=["rtn", "mse"], help="methods (default: rtn mse)")
     parser.add_argument("--asymmetric", action="store_true", help="with zero points")
     parser.add_argument("--folder", help="where models lie for the time being (default: the system's place)")
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("-r", "--repetitions", type=int, default=3, help="runs of each kind (default: 3)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
+    parser.add_argument("-r", "--repetitions", type=whole_number(1), default=3, help="runs of each kind (default: 3)")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:

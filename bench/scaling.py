@@ -20,6 +20,7 @@ from ftllm_nb.benchmark.limits import measure_limits
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.benchmark.speed_test import time_steps
 from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.engine_options import EngineOptions
@@ -38,10 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
     parser.add_argument("--dtype", default="int4g32", help="weight format (default: int4g32)")
-    parser.add_argument("-t", "--threads", type=int, nargs="+", default=None, help="default: 1, 2, 4, … all cores")
-    parser.add_argument("-p", "--n_prompt", type=int, default=512, help="tokens of the prompt (default: 512)")
-    parser.add_argument("-n", "--n_gen", type=int, default=64, help="tokens generated (default: 64)")
-    parser.add_argument("-r", "--repetitions", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), nargs="+", default=None,
+                        help="default: 1, 2, 4, … all cores")  # fmt: skip
+    parser.add_argument("-p", "--n_prompt", type=whole_number(1), default=512,
+                        help="tokens of the prompt (default: 512)")  # fmt: skip
+    parser.add_argument("-n", "--n_gen", type=whole_number(1), default=64, help="tokens generated (default: 64)")
+    parser.add_argument("-r", "--repetitions", type=whole_number(1), default=5, help="rounds (default: 5)")
     arguments = parser.parse_args()
     counts = arguments.threads or powers_of_two(default_threads())
     settings = Settings(random_config=arguments.config, random=True, options=EngineOptions(dtype=arguments.dtype))

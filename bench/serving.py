@@ -32,6 +32,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ftllm_nb.cli.number_types import whole_number
+
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
 QUESTIONS = [f"What is {a} + {b}?" for a in (3, 17, 20) for b in (5, 25)] + [
     "Count from 3 to 9.", "What is the capital of France?", "Spell the word garden.", "What does --top_k do?",
@@ -270,10 +272,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
     parser.add_argument("--dtype", default="int4g32", help="weight format (default: int4g32)")
-    parser.add_argument("-t", "--threads", type=int, default=2, help="default: 2")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="default: 2")
     parser.add_argument("--soak", type=float, default=300, metavar="SECONDS", help="of the soak (default: 300)")
-    parser.add_argument("--chunk", type=int, default=None, help="--chunked_prefill_size (default: the server's)")
-    parser.add_argument("--short", type=int, nargs="+", default=[16, 64], help="tokens of short prompts")
+    parser.add_argument("--chunk", type=whole_number(1), default=None,
+                        help="--chunked_prefill_size (default: the server's)")  # fmt: skip
+    parser.add_argument("--short", type=whole_number(1), nargs="+", default=[16, 64], help="tokens of short prompts")
     parser.add_argument("--only", nargs="+", choices=WITH_PEER, default=PARTS, metavar="PART", help="see above")
     parser.add_argument("--peer", metavar="PYTHON", help="for the part peer")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

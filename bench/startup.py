@@ -31,6 +31,7 @@ from safetensors.numpy import save_file
 
 import ftllm_nb
 from ftllm_nb import llm
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.talk.conversation import Conversation, Turn
 
 COMMAND = [sys.executable, "-m", "ftllm_nb"]
@@ -54,9 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("--repetitions", type=int, default=5, help="warm starts of each kind (default: 5)")
-    parser.add_argument("--cold", type=int, default=1, help="starts with an empty cache (default: 1)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
+    parser.add_argument("--repetitions", type=whole_number(1), default=5, help="warm starts of each kind (default: 5)")
+    parser.add_argument("--cold", type=whole_number(1), default=1, help="starts with an empty cache (default: 1)")
     parts = {"starts": show_starts, "turns": show_second_turn, "tokens": show_time_per_token, "idle": show_idle}
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="what to measure (default: all)")
     arguments = parser.parse_args()

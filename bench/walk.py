@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.kernels.compile import kernel
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
@@ -26,9 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-t", "--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("--operators", type=int, default=400, help="rows of the program (default: 400)")
-    parser.add_argument("--walks", type=int, default=2000, help="walks to time (default: 2000)")
+    parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
+    parser.add_argument("--operators", type=whole_number(1), default=400, help="rows of the program (default: 400)")
+    parser.add_argument("--walks", type=whole_number(1), default=2000, help="walks to time (default: 2000)")
     arguments = parser.parse_args()
     program = np.zeros((arguments.operators, ROW_FIELDS), np.int64)
     program[:, 0] = empty.address

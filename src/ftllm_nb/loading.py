@@ -106,8 +106,7 @@ def load(
             warn(sentence)
         if not tokenizer.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
-        for rule in weight_types.unused_rules(checked.weights):
-            warn(f"no weight has a name in which the rule {rule} of {options.dtype_config} is found.")
+        warn_of_rules(weight_types, checked, warn)
         executor = open_executor(
             checked,
             checkpoint,
@@ -120,6 +119,12 @@ def load(
         )
         undo.pop_all()
     return LoadedModel(checkpoint, checked, tokenizer, executor, workers, weight_types, options.kv_cache_dtype)
+
+
+def warn_of_rules(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
+    """Name the rules of --dtype_config that choose no matrix's type."""
+    for rule in weight_types.unused_rules(weight.name for weight in graph.weights.values() if weight.type.rank == 2):
+        warn(f"no matrix has a name in which the rule {rule} of the dtype_config is found.")
 
 
 def chosen_weight_types(options: EngineOptions) -> WeightTypes:

@@ -220,3 +220,17 @@ def test_pictures_of_any_sizes(sizes: tuple[float, ...]) -> None:
 def test_nothing_to_draw() -> None:
     with pytest.raises(UsageError, match="nothing to draw"):
         perplexity_report.as_svg(Result("9 tokens", "base", [row("base", 20.0, None)]))
+
+
+def test_damaged_weights_are_no_row(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(DEMO, folder)
+    file = folder / "model.safetensors"
+    stored = bytearray(file.read_bytes())
+    size = int.from_bytes(stored[:8], "little")
+    begin, end = json.loads(stored[8 : 8 + size])["model.norm.weight"]["data_offsets"]
+    stored[8 + size + begin : 8 + size + end] = b"\xc0\x7f" * ((end - begin) // 2)  # NaN in bfloat16
+    file.write_bytes(stored)
+    assert "float32: the model's logits are not finite" in refused(
+        capsys, "-p", str(folder), "--dtype", "float32", "--text", text, "--window", "16"
+    )

@@ -17,7 +17,9 @@ SMALL = ["bench", "-p", "20", "-n", "4", "-r", "1", "-t", "2"]
 def test_profile_accounts_for_the_whole_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "profile.svg"
     assert main([*SMALL, "--dtype", "int8", "--profile", "--json", "--svg", str(picture)]) == 0
-    prefill, decode = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["machine"]["threads"], report["model"]["dtype"]) == (2, "int8")
+    prefill, decode = report["profiles"]
     assert (prefill["test"], decode["test"]) == ("pp20", "tg4")
     for profile in (prefill, decode):
         for shares in (profile["by_operator"], profile["by_layer"]):
@@ -40,8 +42,20 @@ def test_profile_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--profile"]) == 0
     printed = capsys.readouterr().out
     assert "pp20: a step of" in printed
+    assert "limits: read" in printed and "\ndemo, bfloat16, 10.02 MiB\n" in printed
     assert "| operator" in printed
     assert "| layer 5" in printed
+
+
+@pytest.mark.parametrize("more", [[], ["--profile"]])
+@pytest.mark.parametrize("key", ["nowhere", "norm"])
+def test_rules_that_name_no_matrix_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], key: str
+) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps([{"key": key, "dtype": "int8"}]))
+    assert main([*SMALL, *more, "--dtype_config", str(rules)]) == 0
+    assert f'no matrix has a name in which the rule {{"key": "{key}", "dtype": "int8"}}' in capsys.readouterr().err
 
 
 def test_batch_and_depth_are_in_names_and_objects_also_on_pinned_threads(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,26 @@ def test_numbers_that_a_format_cannot_hold_are_reported_with_their_tensor(dtype:
         CompiledExecutor(graph, checkpoint, weight_types=types)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int4g32"])
+def test_a_matrix_whose_scales_float16_does_not_hold_is_refused_and_one_of_zeros_is_not(dtype: str) -> None:
+    name = "model.layers.1.mlp.down_proj.weight"
+    shape = tensor_shapes(TIED)[name]
+    for factor in (0.0, 2.0**-12):
+        checkpoint = checkpoint_of(TIED, **{name: normal(1, *shape) * np.float32(factor)})
+        CompiledExecutor(described(checkpoint), checkpoint, weight_types=WeightTypes(dtype)).close()
+    checkpoint = checkpoint_of(TIED, **{name: normal(1, *shape) * np.float32(2.0**-20)})
+    with pytest.raises(CheckpointError, match=f'"{name}" holds numbers too small for {dtype}, whose scales'):
+        CompiledExecutor(described(checkpoint), checkpoint, weight_types=WeightTypes(dtype))
+
+
+def test_rows_whose_sums_would_pass_int32_are_refused() -> None:
+    config = {**TIED, "intermediate_size": 132_160, "num_hidden_layers": 1}
+    checkpoint = checkpoint_of(config)
+    with pytest.raises(CheckpointError, match="rows of 132160 numbers, of which int8 can add 132104: it needs a type"):
+        CompiledExecutor(described(checkpoint), checkpoint, weight_types=WeightTypes("int8"))
+    CompiledExecutor(described(checkpoint), checkpoint, weight_types=WeightTypes("int8g128")).close()
+
+
 def test_two_models_in_one_process() -> None:
     """They share kernels and nothing else: each gives what it gives alone."""
     configs = [TIED, SMALL_MODELS["llama_mha"]]

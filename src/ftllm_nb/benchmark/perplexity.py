@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import Executor
+from ftllm_nb.engine.sampling import NOT_FINITE
 from ftllm_nb.engine_options import EngineOptions, require_one_of
-from ftllm_nb.errors import UsageError
+from ftllm_nb.errors import EngineError, UsageError
 from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.hub import is_model_name
 from ftllm_nb.loading import LoadedModel, load, model_folder
@@ -231,6 +233,8 @@ def measure(
         score = judge(engine, material.passages, report)
     else:
         score, fidelity = compare(base, engine, material.passages, report)
+    if not math.isfinite(score.perplexity):
+        raise EngineError(f"{row.name}: {NOT_FINITE}")
     return Row(
         name=row.name,
         megabytes=size.weight_bytes / 1e6,

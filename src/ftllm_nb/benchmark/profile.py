@@ -18,6 +18,7 @@ from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import FormatOf
 from ftllm_nb.graph.lower import RowLabel
+from ftllm_nb.quant.integers import IntegerLayout
 
 if TYPE_CHECKING:
     from ftllm_nb.llm import Model
@@ -161,9 +162,10 @@ def _operator_share(
         return Share(name, len(rows), seconds, share.share, f"{rate:.1f} GB/s", f"{rate / limit:.1%} of read")
     multiplied = 1 if label.layer is None and not test.is_decode else tokens
     rate = 2 * multiplied * sum(out * columns for out, columns in sizes) * len(rows) / seconds / 1e9
-    is_integer = format_of(label.weights[0]).activations is not None
     peak, what, unit = limits.fma_gflop_per_s, "fma", "GFLOP/s"
-    if is_integer and limits.dot_gop_per_s is not None:
+    if isinstance(format_of(label.weights[0]), IntegerLayout):
+        if limits.dot_gop_per_s is None:
+            return dataclasses.replace(share, rate=f"{rate:.1f} GOP/s")
         peak, what, unit = limits.dot_gop_per_s, "dot", "GOP/s"
     return Share(name, len(rows), seconds, share.share, f"{rate:.1f} {unit}", f"{rate / peak:.1%} of {what}")
 

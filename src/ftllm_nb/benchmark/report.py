@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ftllm_nb.benchmark.limits import MachineLimits, has_drifted, mean_limits
+from ftllm_nb.benchmark.profile import Profile, as_tables
 from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.benchmark.workload import ModelSize, Reached, compare_with_limits, work_of
 
@@ -48,9 +49,31 @@ class Report:
         ]
 
 
+@dataclass(frozen=True)
+class ProfileReport:
+    """Profiles of a model's steps, and what they were measured on. `limits`: before the steps."""
+
+    cpu: str
+    tier: str
+    model: str
+    size: ModelSize
+    limits: MachineLimits
+    profiles: list[Profile]
+
+
+def profiles_as_json(report: ProfileReport) -> dict[str, Any]:
+    """The profiles as an object."""
+    return {**_about(report), "profiles": [asdict(profile) for profile in report.profiles]}
+
+
+def profiles_as_tables(report: ProfileReport) -> str:
+    """The machine, the model, and the tables of each profile."""
+    model = f"{report.model}, {report.size.dtype}, {report.size.weight_bytes / 2**20:.2f} MiB"
+    return "\n".join([*_heading(report), model, "", as_tables(report.profiles)])
+
+
 def as_json(report: Report) -> dict[str, Any]:
     """The report as an object; numbers are null where the machine has no such limit."""
-    limits = report.limits
     results = []
     for test in report.tests:
         reached = report.reached(test)
@@ -66,6 +89,11 @@ def as_json(report: Report) -> dict[str, Any]:
                 "share_of_limit": reached.share_of_limit,
             }
         )
+    return {**_about(report), "results": results}
+
+
+def _about(report: Report | ProfileReport) -> dict[str, Any]:
+    limits = report.limits
     return {
         "machine": {
             "cpu": report.cpu,
@@ -81,7 +109,6 @@ def as_json(report: Report) -> dict[str, Any]:
             "parameters": report.size.parameters,
             "dtype": report.size.dtype,
         },
-        "results": results,
     }
 
 
@@ -108,16 +135,19 @@ def as_table(report: Report) -> str:
                 "-" if reached.share_of_limit is None else f"{reached.share_of_limit:.1%} of {reached.limit}",
             )
         )
+    return "\n".join([*_heading(report), "", *_aligned(rows)])
+
+
+def _heading(report: Report | ProfileReport) -> list[str]:
+    limits = report.limits
     dot = "none" if limits.dot_gop_per_s is None else f"{limits.dot_gop_per_s:.1f} GOP/s"
-    # The peak is that of vectors.
-    above = ", which AMX may pass" if report.tier == "amx" else ""
-    heading = [
+    # The peaks are those of vectors.
+    above = "; AMX may pass fma with bfloat16 and dot" if report.tier == "amx" else ""
+    return [
         f"{report.cpu}, tier {report.tier}, threads {limits.threads}",
         f"limits: read {limits.read_gb_per_s:.1f} GB/s over {limits.read_bytes / 2**20:.2f} MiB, "
         f"fma {limits.fma_gflop_per_s:.1f} GFLOP/s float32, dot {dot} int8{above}",
-        "",
     ]
-    return "\n".join([*heading, *_aligned(rows)])
 
 
 def _rate(reached: Reached) -> str:

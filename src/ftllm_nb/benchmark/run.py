@@ -10,8 +10,8 @@ from typing import Any
 
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.limits import measure_limits
-from ftllm_nb.benchmark.profile import Profile, profile_test
-from ftllm_nb.benchmark.report import Report
+from ftllm_nb.benchmark.profile import profile_test
+from ftllm_nb.benchmark.report import ProfileReport, Report
 from ftllm_nb.benchmark.speed_test import SpeedTest, require_context, run_speed_tests
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
@@ -32,6 +32,7 @@ from ftllm_nb.loading import (
     described_by,
     model_folder,
     open_executor,
+    warn_of_rules,
 )
 
 
@@ -64,6 +65,7 @@ def run_benchmark(
     weight_types = chosen_weight_types(options)
     with open_weights(settings) as checkpoint:
         graph = describe(checkpoint, settings.custom)
+        warn_of_rules(weight_types, graph, warn)
         executor = open_executor(
             graph,
             checkpoint,
@@ -95,7 +97,7 @@ def run_benchmark(
 
 def run_profile(
     settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
-) -> list[Profile]:
+) -> ProfileReport:
     """Profile a step of each test; raises subclasses of `FtllmError`."""
     options = settings.options
     if options.engine != "compiled":
@@ -104,6 +106,7 @@ def run_profile(
     weight_types = chosen_weight_types(options)
     with open_weights(settings) as checkpoint:
         graph = describe(checkpoint, settings.custom)
+        warn_of_rules(weight_types, graph, warn)
         executor = open_executor(
             graph,
             checkpoint,
@@ -117,8 +120,10 @@ def run_profile(
         with closing(executor):
             tests = speed_tests(settings)
             require_context(tests, executor.max_positions)
-            limits = measure_limits(threads, size_of(graph, weight_types).weight_bytes)
-            return [profile_test(executor, test, weight_types.formats(graph), limits) for test in tests]
+            size = size_of(graph, weight_types)
+            limits = measure_limits(threads, size.weight_bytes)
+            profiles = [profile_test(executor, test, weight_types.formats(graph), limits) for test in tests]
+    return ProfileReport(cpu_name(), current_tier().name, model_name(settings), size, limits, profiles)
 
 
 def open_weights(settings: Settings) -> Checkpoint:

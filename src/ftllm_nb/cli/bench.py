@@ -163,15 +163,15 @@ def run(args: argparse.Namespace) -> int:
 def print_profile(settings: Settings, args: argparse.Namespace) -> int:
     """Measure and print where the time goes; the exit status."""
     import json
-    from dataclasses import asdict
 
-    from ftllm_nb.benchmark.profile import as_svg, as_tables
+    from ftllm_nb.benchmark.profile import as_svg
+    from ftllm_nb.benchmark.report import profiles_as_json, profiles_as_tables
     from ftllm_nb.benchmark.run import run_profile
     from ftllm_nb.cli.progress_bar import ProgressBar
 
     with ProgressBar() as bar:
-        profiles = run_profile(settings, progress=bar.update, warn=bar.warn)
-    print(json.dumps([asdict(profile) for profile in profiles], indent=2) if args.json else as_tables(profiles))
+        report = run_profile(settings, progress=bar.update, warn=bar.warn)
+    print(json.dumps(profiles_as_json(report), indent=2) if args.json else profiles_as_tables(report))
     if args.svg is not None:
-        write_picture(args.svg, as_svg(profiles))
+        write_picture(args.svg, as_svg(report.profiles))
     return 0

@@ -61,11 +61,15 @@ def print_rows(rows: Iterable[tuple[str, str]]) -> None:
 def model_rows(path: str, args: argparse.Namespace) -> list[tuple[str, str]]:
     """What a model is and needs."""
     from ftllm_nb.benchmark import model_facts
+    from ftllm_nb.host_cores import default_threads
     from ftllm_nb.loading import model_folder
 
     folder = model_folder(path, args.revision, args.cache_dir)
     facts = model_facts.model_facts(folder, args.custom)
-    return [("model", str(folder)), *model_facts.model_rows(facts, model_facts.free_memory())]
+    rows = [("model", str(folder)), *model_facts.model_rows(facts, model_facts.free_memory())]
+    if args.limits:
+        rows += limit_rows(args.threads or default_threads())
+    return rows
 
 
 def limit_rows(threads: int) -> list[tuple[str, str]]:

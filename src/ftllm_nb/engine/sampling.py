@@ -19,6 +19,11 @@ from ftllm_nb.errors import EngineError
 _GROUP = 64
 _FIRST_PART = 256
 
+NOT_FINITE = (
+    "the model's logits are not finite (NaN or infinity): the weights may be damaged, keys or values may not fit "
+    "float16 (--kv_cache_dtype float32 holds all), or the graph may compute something else than the model; compare "
+    "with --engine reference."
+)
 
 class Sampler:
     """Chooses one answer's tokens, one by one; remembers which ids the prompt and the answer hold."""
@@ -57,10 +62,7 @@ class Sampler:
         if largest is None:
             largest = int(logits.argmax()) if np.isfinite(logits).all() else -1
         if largest < 0:
-            raise EngineError(
-                "the model's logits are not finite (NaN or infinity): the weights may be damaged, or the graph "
-                "may compute something else than the model; compare with --engine reference."
-            )
+            raise EngineError(NOT_FINITE)
         if self._settings.is_greedy and allowed is None and not forbidden:
             chosen = self._greedy(logits, largest)
         else:

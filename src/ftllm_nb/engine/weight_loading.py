@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,10 @@ from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
+from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout
 
 Progress = Callable[[str, int, int], None]
+_FLOAT = "float32 (--dtype, --embedding_dtype or a rule of --dtype_config)"
 
 
 def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
@@ -62,6 +65,11 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
     arrays, numbers = _sources(checkpoint, name, dtype)
     source, *others = (array.ctypes.data for array in arrays)
     shape = (part.weight.type.size(0), part.weight.type.size(1))
+    if isinstance(part.format, IntegerLayout) and shape[1] > part.format.most_columns:
+        raise CheckpointError(
+            f'the tensor "{name}" has rows of {shape[1]} numbers, of which {part.format.name} can add '
+            f"{part.format.most_columns}: it needs a type with groups, as int8g128, or a rule of --dtype_config."
+        )
     fault = np.zeros(1, np.int64)
     rows = np.zeros((1, ROW_FIELDS), np.int64)
     fields = (source, part.address, *shape, fault.ctypes.data, *others, *numbers)
@@ -70,6 +78,15 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
         raise StepStopped
     if fault[0]:
         raise CheckpointError(f'the tensor "{name}" holds {_fault(part, int(fault[0]))}.')
+    if isinstance(part.format, IntegerFormat):
+        block_bytes = part.format.block_bytes(shape[1])
+        memory = (ctypes.c_uint8 * part.format.packed_bytes(*shape)).from_address(part.address)
+        packed = np.ctypeslib.as_array(memory).reshape(-1, block_bytes)
+        if not part.format.has_room(packed, shape[1]) and arrays[0].any():
+            raise CheckpointError(
+                f'the tensor "{name}" holds numbers too small for {part.format.name}, whose scales are float16: it '
+                f"needs {_FLOAT}."
+            )
 
 
 def _fault(part: WeightPart, code: int) -> str:
@@ -77,7 +94,7 @@ def _fault(part: WeightPart, code: int) -> str:
     if not is_quantized(part.weight.type.dtype):
         return (
             f"numbers that are not finite, or too large for {part.format.name}: its file is damaged, or it needs "
-            "--dtype float32"
+            f"{_FLOAT}"
         )
     what = {BAD_SCALE: "scales that are not finite", BAD_NUMBER: "numbers that do not fit 4 bits"}[code]
     return f"{what}: its file is damaged, so download it again"

@@ -5,6 +5,7 @@ kernels/integer_tile.py says how a block of 16 rows lies.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,15 @@ from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.pack_integers import pack_integers_kernel
 from ftllm_nb.quant.base import BLOCK_ROWS, ActivationFormat, WeightFormat
 from ftllm_nb.quant.floats import SOURCE_KINDS
+
+_INT32_STEPS = 2**31 - 1
+_LEAST_SCALE = np.float16(2**-20)
+"""A float16 below has less than 4 bits of precision, and becomes 0 soon."""
+
+
+def has_room(scales: NDArray[np.float16]) -> bool:
+    """Whether the largest of a matrix's scales, none below 0, is precise: a few small ones do no harm."""
+    return bool(scales.view(np.uint16).max() >= _LEAST_SCALE.view(np.uint16))
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,12 @@ class IntegerLayout(WeightFormat):
 
     def padded_columns(self, columns: int) -> int:
         return self.activations.columns(columns)
+
+    @property
+    def most_columns(self) -> int:
+        """Columns of the longest row whose dot products surely fit an int32; groups are never as long."""
+        return sys.maxsize if self.group else _INT32_STEPS // (MIDDLE[self.bits] * 127)
+
 
     def groups(self, columns: int) -> int:
         """Groups of a row."""
@@ -74,6 +90,11 @@ class IntegerFormat(IntegerLayout):
     A group's scale is its largest magnitude divided by half the number of steps (7.5 or 127.5).
     """
 
+    def has_room(self, packed: NDArray[np.uint8], columns: int) -> bool:
+        """Whether some scale of a packed matrix, uint8 [blocks, block_bytes], is not too small for float16."""
+        scales = packed[:, self.padded_columns(columns) * BLOCK_ROWS * self.bits // 8 :]
+        return has_room(scales.view(np.float16))
+
     def pack_scratch_bytes(self, columns: int) -> int:
         return 5 * self.padded_columns(columns)
 
@@ -87,7 +108,8 @@ class IntegerFormat(IntegerLayout):
         padded[:, :columns] = weights
         groups = padded.reshape(rows, self.groups(columns), -1)
         middle = MIDDLE[self.bits]
-        scales = (np.abs(groups).max(-1) / np.float32(middle - 0.5)).astype(np.float16)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scales = (np.abs(groups).max(-1) / np.float32(middle - 0.5)).astype(np.float16)
         with np.errstate(divide="ignore"):
             inverse = np.where(scales > 0, np.float32(1) / scales.astype(np.float32), np.float32(0))
         steps = np.rint(groups * inverse[..., None]).astype(np.int32)
