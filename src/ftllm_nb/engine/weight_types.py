@@ -123,7 +123,7 @@ def read_rules(path: str | PathLike[str]) -> tuple[Rule, ...]:
     Raises `UsageError` where the file is not that.
     """
     try:
-        rules = json.loads(Path(path).read_text(encoding="utf-8"))
+        rules = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except TypeError:
         raise UsageError(f"dtype_config must be the path of a file, not {path!r}.") from None
     except OSError as error:

@@ -131,7 +131,7 @@ def current_tier() -> Tier:
     names = ", ".join(tier.name for tier in supported)
     known = forced in {tier.name for tier in TIERS}
     reason = "this CPU lacks it" if known else "there is no such tier"
-    raise UsageError(f"FTLLM_NB_TIER={forced}: {reason}; this CPU can run: {names}")
+    raise UsageError(f"FTLLM_NB_TIER={forced}: {reason}; this CPU can run: {names}.")
 
 
 def _compile_for(tier: Tier) -> None:
