@@ -25,6 +25,7 @@ NOT_FINITE = (
     "with --engine reference."
 )
 
+
 class Sampler:
     """Chooses one answer's tokens, one by one; remembers which ids the prompt and the answer hold."""
 
