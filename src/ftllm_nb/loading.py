@@ -69,7 +69,7 @@ class LoadedModel:
     def cached_tokens(self, size: int) -> int:
         """How many tokens a KV cache of so many bytes holds."""
         from ftllm_nb.engine.kv_cache import plan_block
-        from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+        from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 
         block = max(plan_block(self.graph.caches, self.kv_cache_dtype).size, 1)
         return size // block * BLOCK_POSITIONS

@@ -109,3 +109,6 @@ def test_the_machine_and_its_limits_when_asked(
     assert main(["info", "-t", "1", "--limits"]) == 0
     out = capsys.readouterr().out
     assert "12.3 GB/s over" in out and "4 GFLOP/s" in out and "no dot-product instruction" in out and asked == [1]
+    assert main(["info", "-p", "demo", "-t", "2", "--limits"]) == 0
+    out = capsys.readouterr().out
+    assert "architecture" in out and "12.3 GB/s over" in out and asked == [1, 2]

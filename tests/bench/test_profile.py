@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ftllm_nb.benchmark import run
+from ftllm_nb.benchmark.limits import MachineLimits
 from ftllm_nb.cli.entry import main
 
 SMALL = ["bench", "-p", "20", "-n", "4", "-r", "1", "-t", "2"]
@@ -36,6 +38,39 @@ def test_profile_accounts_for_the_whole_step(tmp_path: Path, capsys: pytest.Capt
     assert unit == "GFLOP/s" and float(rate) == pytest.approx(operations / attention["seconds"] / 1e9, rel=0.2, abs=0.1)
     assert attention["limit"].endswith("of fma")
     assert len(ElementTree.parse(picture).getroot()) > len(prefill["by_operator"])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dot_peak", "unit", "limit"),
+    [
+        ("int8", 50.0, "GOP/s", "of dot"),
+        ("int4g32", 50.0, "GOP/s", "of dot"),
+        ("int8", None, "GOP/s", ""),  # a tier without products of bytes
+        ("bfloat16", 50.0, "GFLOP/s", "of fma"),
+    ],
+)
+def test_units_and_limits_are_those_of_the_weights(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    dtype: str, dot_peak: float | None, unit: str, limit: str,
+) -> None:  # fmt: skip
+    limits = MachineLimits(
+        threads=2, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=dot_peak
+    )
+    monkeypatch.setattr(run, "measure_limits", lambda threads, size: limits)
+    assert main(["bench", "-p", "20", "-n", "0", "-t", "2", "--dtype", dtype, "--profile", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (profile,) = report["profiles"]
+    linear = next(share for share in profile["by_operator"] if share["name"] == f"Linear 768 × 256 {dtype}")
+    rate, printed_unit = linear["rate"].split()
+    operations = 2 * 20 * 768 * 256 * linear["count"]
+    assert printed_unit == unit
+    assert float(rate) == pytest.approx(operations / linear["seconds"] / 1e9, abs=0.06)
+    if not limit:
+        assert linear["limit"] == ""
+        return
+    share, of = linear["limit"].split("% ")
+    assert of == limit
+    assert float(share) == pytest.approx(100 * float(rate) / (100.0 if limit == "of fma" else 50.0), abs=0.2)
 
 
 def test_profile_as_tables(capsys: pytest.CaptureFixture[str]) -> None:

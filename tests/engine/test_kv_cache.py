@@ -16,7 +16,7 @@ from ftllm_nb.engine.kv_cache import CACHE_KINDS, BlockLayout, BlockMemory, Cach
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import LayerCache, Value
 from ftllm_nb.graph.types import Symbol, TensorType
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from tests.engine.test_weight_loading import TIED, checkpoint_of, described
 
 BYTES = {"float16": 2, "float32": 4, "int8": 1}
@@ -36,7 +36,7 @@ layers = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 70), st.integers(1
 @settings(deadline=None)
 @given(layers, st.sampled_from(sorted(CACHE_KINDS)))
 def test_keys_and_values_of_all_layers_lie_apart(shapes: list[tuple[int, int, int]], dtype: str) -> None:
-    """A head's keys are [positions/16][dim][16], its values [dim/16][positions][16]; int8 has scales behind them."""
+    """Of a head's values the dim is padded to a multiple of 16, in int8 that of its keys, too; int8 has scales."""
     layout = plan_block({3 * n: layer(3 * n, *shape) for n, shape in enumerate(shapes)}, dtype)
     scales = 4 * BLOCK_POSITIONS if dtype == "int8" else 0
     end = 0
@@ -44,7 +44,8 @@ def test_keys_and_values_of_all_layers_lie_apart(shapes: list[tuple[int, int, in
         places = layout.places[3 * number]
         assert places.kind == CACHE_KINDS[dtype]
         assert places.keys == end
-        assert places.values == end + heads * (BLOCK_POSITIONS * key_dim * BYTES[dtype] + scales)
+        columns = -(-key_dim // 16) * 16 if dtype == "int8" else key_dim
+        assert places.values == end + heads * (BLOCK_POSITIONS * columns * BYTES[dtype] + scales)
         padded = -(-value_dim // 16) * 16
         end = places.values + heads * (BLOCK_POSITIONS * padded * BYTES[dtype] + scales)
         assert places.keys % 64 == places.values % 64 == 0, "vectors are loaded from there"

@@ -14,7 +14,7 @@ from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.kv_cache import CachedSequence
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.kernels import step as fields
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS, SPAN_BLOCKS, SPAN_POSITIONS
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_BLOCKS, SPAN_POSITIONS
 
 Words = NDArray[np.int64]
 

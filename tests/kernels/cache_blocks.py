@@ -1,4 +1,4 @@
-"""Blocks of the KV cache in NumPy, as kernels/attention.py lays them out: filled and read by the tests."""
+"""Blocks of the KV cache in NumPy, as kernels/cache_layout.py says: filled and read by the tests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ KINDS = {"float32": FLOAT32, "float16": FLOAT16, "int8": INT8}
 """The cache's types, and their codes."""
 POSITIONS = 64
 """Positions of a block."""
+ZERO = 128
+"""What stands for zero in an int8 block."""
 UNUSED = 255
 """Bytes that nobody has written: as floats, they are no numbers."""
 
@@ -33,15 +35,22 @@ class Layout:
         return KINDS[self.dtype]
 
     @property
-    def _scale_bytes(self) -> int:
-        return 4 * POSITIONS if self.dtype == "int8" else 0
+    def _is_int8(self) -> bool:
+        return self.dtype == "int8"
 
-    def _vectors(self, part: str) -> int:
-        """Vectors of 16 of a head's matrix: along its positions for keys, along its features for values."""
-        return POSITIONS // 16 * self.key_dim if part == "keys" else -(-self.value_dim // 16) * POSITIONS
+    @property
+    def key_columns(self) -> int:
+        """Elements of a key, with what pads it."""
+        return -(-self.key_dim // 16) * 16 if self._is_int8 else self.key_dim
+
+    @property
+    def value_columns(self) -> int:
+        """Elements of a value, with what pads it."""
+        return -(-self.value_dim // 16) * 16
 
     def _head_bytes(self, part: str) -> int:
-        return 16 * self._vectors(part) * np.dtype(self.dtype).itemsize + self._scale_bytes
+        columns = self.key_columns if part == "keys" else self.value_columns
+        return POSITIONS * (columns * np.dtype(self.dtype).itemsize + (4 if self._is_int8 else 0))
 
     @property
     def keys(self) -> int:
@@ -58,35 +67,69 @@ class Layout:
         size = self.values + self.kv_heads * self._head_bytes("values") + self.before
         return np.full((count, size), UNUSED, np.uint8)
 
-    def rows(self, block: NDArray[np.uint8], part: str, head: int) -> NDArray[Any]:
-        """A head's keys or values, a view [vector position, position in it, feature] or [position, vector, lane]."""
+    def _head(self, block: NDArray[np.uint8], part: str, head: int) -> NDArray[np.uint8]:
         start = (self.keys if part == "keys" else self.values) + head * self._head_bytes(part)
-        elements = block[start : start + self._head_bytes(part) - self._scale_bytes].view(self.dtype)
+        return block[start : start + self._head_bytes(part)]
+
+    def rows(self, block: NDArray[np.uint8], part: str, head: int) -> NDArray[Any]:
+        """A head's keys or values, a view that ends with [4 features of a group, in int8, or all features].
+
+        Keys [16 positions, position, feature …], values [16 features, position …, feature …].
+        """
+        memory = self._head(block, part, head)
+        if not self._is_int8:
+            elements = memory.view(self.dtype)
+            if part == "keys":
+                return elements.reshape(POSITIONS // 16, self.key_dim, 16).transpose(0, 2, 1)
+            return elements.reshape(-1, POSITIONS, 16).transpose(1, 0, 2)
         if part == "keys":
-            return elements.reshape(POSITIONS // 16, self.key_dim, 16).transpose(0, 2, 1)
-        return elements.reshape(-1, POSITIONS, 16).transpose(1, 0, 2)
+            blocks = memory.reshape(POSITIONS // 16, 16 * self.key_columns + 64)[:, :-64]
+            return blocks.reshape(POSITIONS // 16, -1, 16, 4).transpose(0, 2, 1, 3)
+        blocks = memory[: POSITIONS * self.value_columns]
+        return blocks.reshape(-1, POSITIONS // 4, 16, 4).transpose(1, 3, 0, 2)
 
     def scales(self, block: NDArray[np.uint8], part: str, head: int) -> NDArray[np.float32]:
-        """An int8 head's scales, a view [positions]."""
-        end = (self.keys if part == "keys" else self.values) + (head + 1) * self._head_bytes(part)
-        return block[end - self._scale_bytes : end].view(np.float32)
+        """An int8 head's scales, a view [16 positions, position] of the keys' and [positions] of the values'."""
+        memory = self._head(block, part, head)
+        if part == "keys":
+            return memory.reshape(POSITIONS // 16, 16 * self.key_columns + 64)[:, -64:].view(np.float32)
+        return memory[POSITIONS * self.value_columns :].view(np.float32)
+
+    def scale(self, block: NDArray[np.uint8], part: str, head: int, position: int) -> np.float32:
+        """The scale of one int8 key or value."""
+        place = divmod(position, 16) if part == "keys" else position
+        return np.float32(self.scales(block, part, head)[place])
+
+    def _place(self, part: str, position: int) -> tuple[int, int]:
+        if part == "keys":
+            return divmod(position, 16)
+        return divmod(position, 4)
 
     def read(self, block: NDArray[np.uint8], part: str, head: int, position: int) -> NDArray[Any]:
         """The elements of one key or value."""
-        rows = self.rows(block, part, head)
+        rows, dim = self.rows(block, part, head), self.key_dim if part == "keys" else self.value_dim
+        if self._is_int8:
+            return (rows[self._place(part, position)].reshape(-1)[:dim].astype(int) - ZERO).astype(np.int8)
         if part == "keys":
             return rows[position // 16, position % 16].copy()
-        return rows[position].reshape(-1)[: self.value_dim].copy()
+        return rows[position].reshape(-1)[:dim].copy()
 
     def write(
         self, block: NDArray[np.uint8], part: str, head: int, position: int, elements: NDArray[Any], scale: float = 0
     ) -> None:
-        """Set one key or value, and its scale where it has one. Lanes of padding stay as they are."""
+        """Set one key or value, and its scale where it has one. A value's lanes of padding stay as they are."""
         rows = self.rows(block, part, head)
-        if part == "keys":
+        if self._is_int8:
+            numbers = np.full(self.key_columns if part == "keys" else self.value_dim, ZERO)
+            numbers[: len(elements)] += elements.astype(int)
+            row = rows[self._place(part, position)]
+            for at, number in enumerate(numbers):
+                width = row.shape[1]
+                row[at // width, at % width] = number
+            place = divmod(position, 16) if part == "keys" else position
+            self.scales(block, part, head)[place] = scale
+        elif part == "keys":
             rows[position // 16, position % 16] = elements
         else:
             for lane, element in enumerate(elements):
                 rows[position, lane // 16, lane % 16] = element
-        if self.dtype == "int8":
-            self.scales(block, part, head)[position] = scale

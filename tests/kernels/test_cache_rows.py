@@ -149,9 +149,9 @@ def test_an_int8_key_that_is_no_number_has_a_scale_that_is_none(value: float) ->
     key.values[1, 20] = value
     step.store(Rows(np.ones((3, 32), np.float32)), key, Rows(np.ones((3, 32), np.float32)), 0, 0, Angles(8))
     block = step.blocks[step.block_of[1]]
-    assert not np.isfinite(layout.scales(block, "keys", 1)[4])
+    assert not np.isfinite(layout.scale(block, "keys", 1, 4))
     for head, position in ((0, 3), (0, 4), (1, 3)):
-        assert layout.scales(block, "keys", head)[position] == np.float32(1 / 127)
+        assert layout.scale(block, "keys", head, position) == np.float32(1 / 127)
     assert (layout.scales(block, "values", 1)[3:5] == np.float32(1 / 127)).all()
 
 
@@ -163,4 +163,4 @@ def test_an_int8_key_of_zeros_stays_zeros() -> None:
     for block in step.blocks[step.block_of]:
         for part in ("keys", "values"):
             assert (layout.read(block, part, 0, 0) == 0).all()
-            assert layout.scales(block, part, 0)[0] == 0
+            assert layout.scale(block, part, 0, 0) == 0

@@ -11,7 +11,7 @@ from ftllm_nb.engine.kv_cache import CACHE_KINDS, plan_block
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.types import is_quantized
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import weight_formats
 

@@ -28,7 +28,7 @@ from ftllm_nb.graph.lower import Program, RowLabel, lower
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.storage import rows_symbol
 from ftllm_nb.graph.types import Symbol
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.peaks import RUN
 from ftllm_nb.ops.base import StepContext

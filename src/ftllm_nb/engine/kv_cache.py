@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import LayerCache
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS, head_bytes, padded
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, value_bytes
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 from ftllm_nb.memory import SLAB_BYTES, Slabs
 from ftllm_nb.ops.lowering import CachePlaces
@@ -40,9 +40,9 @@ def plan_block(layers: Mapping[int, LayerCache], dtype: str) -> BlockLayout:
     places: dict[int, CachePlaces] = {}
     offset = 0
     for layer, cache in layers.items():
-        values = offset + cache.heads * head_bytes(kind, cache.key_dim)
+        values = offset + cache.heads * key_bytes(kind, cache.key_dim)
         places[layer] = CachePlaces(offset, values, kind)
-        offset = values + cache.heads * head_bytes(kind, padded(cache.value_dim))
+        offset = values + cache.heads * value_bytes(kind, cache.value_dim)
     return BlockLayout(places, -(-offset // 64) * 64)
 
 

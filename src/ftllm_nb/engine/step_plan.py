@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.kv_cache import CachedSequence
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS, SPAN_BLOCKS
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_BLOCKS
 from ftllm_nb.kernels.step import (
     MERGE_FIELDS,
     SEQUENCE_FIELDS,

@@ -8,7 +8,7 @@ products. Dot products are exact, and what follows is done as integer_tile.py do
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -23,9 +23,11 @@ from ftllm_nb.kernels.emit import (
     LANES,
     LINE_BYTES,
     SECOND_CACHE,
+    computed_here,
     constant,
     emitted,
     function,
+    interleave,
     literal,
     load,
     pointer,
@@ -378,20 +380,6 @@ class _Tile:
 
     def times(self, value: Any, factor: int) -> Any:
         return self.builder.mul(value, _i64(factor))
-
-
-def computed_here(builder: ir.IRBuilder, value: Any) -> Any:
-    """A vector, computed between the memory and tile instructions around it: LLVM would put sums off, and spill what
-    they need meanwhile. An empty piece of assembly takes it, which keeps its place."""
-    nothing = ir.InlineAsm(ir.FunctionType(value.type, [value.type]), "", "=v,0", side_effect=True)
-    return builder.call(nothing, [value])
-
-
-def interleave(*lists: Sequence[Callable[[], None]]) -> None:
-    """Emit lists of instructions, each in its order, spread over each other."""
-    places = [((at + 0.5) / len(each), number, at) for number, each in enumerate(lists) for at in range(len(each))]
-    for _, number, at in sorted(places):
-        lists[number][at]()
 
 
 def _i64(value: int) -> ir.Constant:

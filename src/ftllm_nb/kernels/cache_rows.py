@@ -7,20 +7,42 @@ import functools
 import numba
 import numpy as np
 
-from ftllm_nb.kernels.attention import BLOCK_POSITIONS, scale_bytes
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, padded
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, store_weight
-from ftllm_nb.kernels.memory import bits_float, load_f32, load_i32, load_i64, store_f32
+from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES, store_weight
+from ftllm_nb.kernels.memory import (
+    bits_float,
+    load_byte,
+    load_f32,
+    load_i32,
+    load_i64,
+    store_byte,
+    store_f32,
+    store_i32,
+)
 from ftllm_nb.kernels.quantize import scales_for
 from ftllm_nb.kernels.simd import (
     load_vector_partial,
     magnitude_bits,
     max_lanes_int,
     maximum_int,
+    round_even,
+    spread,
     spread_int,
+    store_bytes,
     store_vector_partial,
+    to_int,
 )
-from ftllm_nb.kernels.step import STEP_NUM_TILES, STEP_POSITIONS, STEP_SLOTS, STEP_TOKENS, argument, field, take_chunk
+from ftllm_nb.kernels.step import (
+    STEP_NUM_TILES,
+    STEP_POSITIONS,
+    STEP_SLOTS,
+    STEP_TOKENS,
+    WORKER_SCRATCH,
+    argument,
+    field,
+    take_chunk,
+)
 
 (
     STORE_KEY, STORE_KEY_STRIDE, STORE_VALUE, STORE_VALUE_STRIDE, STORE_KV_HEADS, STORE_KEY_DIM, STORE_VALUE_DIM,
@@ -50,26 +72,64 @@ def rotate_heads(rows, heads, dim, pairs, sin, cos):
 
 
 @numba.njit
-def _store_scale(source, size, place):
-    """Write the scale of a key or value at `place`; what to multiply it with before it is rounded."""
+def _round_row(source, size, target, scale_place):
+    """Round a key or value to bytes, with 128 for zero and as padding; write its scale at `scale_place`."""
     bits = spread_int(np.int32(0))
     for at in range(0, size, 16):
         bits = maximum_int(bits, magnitude_bits(load_vector_partial(source + 4 * at, size - at)))
     factor, scale = scales_for(bits_float(max_lanes_int(bits)))
-    store_f32(place, scale)
-    return factor
+    store_f32(scale_place, scale)
+    for at in range(0, size, 16):
+        numbers = to_int(round_even(load_vector_partial(source + 4 * at, size - at) * spread(factor)))
+        store_bytes(target + at, numbers + spread_int(np.int32(128)))
+
+
+@numba.njit
+def _store_key_bytes(source, dim, inside, spare, keys):
+    """A key into an int8 block, as its position `inside` the block; `spare`: memory for its bytes."""
+    columns = padded(dim)
+    place = keys + inside // 16 * (16 * columns + 64)
+    _round_row(source, dim, spare, place + 16 * columns + inside % 16 * 4)
+    for at in range(0, columns, 4):
+        store_i32(place + at * 16 + inside % 16 * 4, load_i32(spare + at))
+
+
+@numba.njit
+def _store_value_bytes(source, dim, inside, spare, values):
+    """A value into an int8 block, as its position `inside` the block; `spare`: memory for its bytes."""
+    place = values + inside // 4 * 64 + inside % 4
+    _round_row(source, dim, spare, values + BLOCK_POSITIONS * padded(dim) + 4 * inside)
+    for at in range(dim):
+        store_byte(place + at // 16 * (16 * BLOCK_POSITIONS) + at % 16 * 4, load_byte(spare + at))
+
+
+@numba.njit(inline="always")
+def _store_key(source, dim, inside, keys, kind, element):
+    """A key of floats into a block, as its position `inside` the block."""
+    place = keys + (inside // 16 * dim * 16 + inside % 16) * element
+    for at in range(dim):
+        store_weight(place, load_f32(source + at * 4), kind)
+        place += 16 * element
+
+
+@numba.njit(inline="always")
+def _store_value(source, dim, inside, values, kind, element):
+    """A value of floats into a block, as its position `inside` the block."""
+    place = values + inside * 16 * element
+    for at in range(dim):
+        store_weight(place + (at // 16 * BLOCK_POSITIONS * 16 + at % 16) * element, load_f32(source + at * 4), kind)
 
 
 @functools.cache
 def store_kernel(kind: int) -> Kernel:
     """Rotate each token's query and key, then write key and value to the token's place in the cache."""
-    element, scales = WEIGHT_BYTES[kind], scale_bytes(kind)
+    element, is_int8 = WEIGHT_BYTES[kind], kind == INT8
 
     @kernel(variant=f"{kind}")
     def rotate_and_store(row, step, worker):
         key_dim, value_dim = argument(row, STORE_KEY_DIM), argument(row, STORE_VALUE_DIM)
         kv_heads, value_vectors = argument(row, STORE_KV_HEADS), (value_dim + 15) // 16
-        num_tokens = field(step, STEP_TOKENS)
+        num_tokens, spare = field(step, STEP_TOKENS), field(worker, WORKER_SCRATCH)
         at_once = _TOKENS_AT_ONCE
         if field(step, STEP_NUM_TILES) == 0:
             at_once = 1  # every token is of another sequence
@@ -87,26 +147,22 @@ def store_kernel(kind: int) -> Kernel:
                 rotate_heads(query, argument(row, ROTATE_HEADS), key_dim, argument(row, ROTATE_QUERY_PAIRS), sin, cos)
                 rotate_heads(key, kv_heads, key_dim, argument(row, ROTATE_KEY_PAIRS), sin, cos)
                 base = load_i64(field(step, STEP_SLOTS) + 8 * token)
+                keys, values = base + argument(row, STORE_KEYS), base + argument(row, STORE_VALUES)
                 for head in range(kv_heads):
                     source = key + head * key_dim * 4
-                    place = base + argument(row, STORE_KEYS) + head * (BLOCK_POSITIONS * key_dim * element + scales)
-                    factor = np.float32(1.0)
-                    if scales != 0:
-                        factor = _store_scale(source, key_dim, place + BLOCK_POSITIONS * key_dim + 4 * inside)
-                    place += (inside // 16 * key_dim * 16 + inside % 16) * element
-                    for at in range(key_dim):
-                        store_weight(place, load_f32(source + at * 4) * factor, kind)
-                        place += 16 * element
+                    if is_int8:
+                        _store_key_bytes(source, key_dim, inside, spare, keys)
+                        keys += BLOCK_POSITIONS * (padded(key_dim) + 4)
+                    else:
+                        _store_key(source, key_dim, inside, keys, kind, element)
+                        keys += BLOCK_POSITIONS * key_dim * element
                     source = value + head * value_dim * 4
-                    place = base + argument(row, STORE_VALUES)
-                    place += head * (BLOCK_POSITIONS * 16 * value_vectors * element + scales)
-                    if scales != 0:
-                        scale_place = place + BLOCK_POSITIONS * 16 * value_vectors + 4 * inside
-                        factor = _store_scale(source, value_dim, scale_place)
-                    place += inside * 16 * element
-                    for at in range(value_dim):
-                        target = place + (at // 16 * BLOCK_POSITIONS * 16 + at % 16) * element
-                        store_weight(target, load_f32(source + at * 4) * factor, kind)
+                    if is_int8:
+                        _store_value_bytes(source, value_dim, inside, spare, values)
+                        values += BLOCK_POSITIONS * (16 * value_vectors + 4)
+                    else:
+                        _store_value(source, value_dim, inside, values, kind, element)
+                        values += BLOCK_POSITIONS * 16 * value_vectors * element
             chunk = take_chunk(worker, num_chunks)
 
     return rotate_and_store

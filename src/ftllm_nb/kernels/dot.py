@@ -32,6 +32,28 @@ def subtracted(bits: int) -> int:
     return 128 if bits == 8 and current_tier().dot in _SIGNED else 0
 
 
+def multiplies_bytes() -> bool:
+    """Whether the tier has an instruction for four products of bytes of which no sum is cut off; else words are better
+    where numbers have more than 8 bits."""
+    return current_tier().dot not in _WORD_DOTS
+
+
+def emit_word_dots(
+    builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, first: ir.Value, second: ir.Value
+) -> ir.Value:
+    """totals + Σ over the four bytes of each lane of (weights − 128) · values, where the values have 16 bits.
+
+    `totals`: 16 int32. `weights`: 64 unsigned bytes, lane by lane. `first`: in each lane the values of its bytes 0 and
+    2, two words; `second`: those of its bytes 1 and 3.
+    """
+    words = builder.bitcast(_signed(builder, weights, 8), ir.VectorType(I16, 2 * LANES))
+    up = constant(I16, 8, 2 * LANES)
+    for pairs, values in ((builder.ashr(builder.shl(words, up), up), first), (builder.ashr(words, up), second)):
+        pairs, values = builder.bitcast(pairs, V_BYTES), builder.bitcast(values, V_BYTES)
+        totals = _WORD_DOTS[current_tier().dot](builder, totals, pairs, values, 16)
+    return totals
+
+
 def _part(builder: ir.IRBuilder, value: ir.Value, at: int, size: int) -> ir.Value:
     """Lanes at … at + size of a vector."""
     if size == value.type.count:
@@ -122,6 +144,32 @@ def _plain(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: i
     return totals
 
 
+def _word_products(multiply_words: str) -> Emit:
+    """madd: signed words, whose products are added in pairs."""
+
+    def emit(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+        words = ir.VectorType(I16, 2 * totals.type.count)
+        multiply = function(builder, multiply_words, totals.type, words, words)
+        return builder.add(totals, builder.call(multiply, [builder.bitcast(each, words) for each in (weights, values)]))
+
+    return emit
+
+
+def _plain_words(
+    builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int
+) -> ir.Value:
+    """Widened to 32 bits: the lower words of all lanes, then the upper ones."""
+    weights, values, up = builder.bitcast(weights, V_I32), builder.bitcast(values, V_I32), constant(I32, 16)
+    low = [builder.ashr(builder.shl(each, up), up) for each in (weights, values)]
+    high = [builder.ashr(each, up) for each in (weights, values)]
+    return builder.add(builder.add(totals, builder.mul(*low)), builder.mul(*high))
+
+
+_WORD_DOTS: dict[str, Emit] = {
+    "maddubs512": _word_products("llvm.x86.avx512.pmaddw.d.512"),
+    "maddubs256": _in_parts(_word_products("llvm.x86.avx2.pmadd.wd"), 8),
+    "plain": _plain_words,
+}
 _INSTRUCTIONS: dict[str, Emit] = {
     "vpdpbusd512": _vnni("llvm.x86.avx512.vpdpbusd.512"),
     "vpdpbusd256": _in_parts(_vnni("llvm.x86.avx512.vpdpbusd.256"), 8),

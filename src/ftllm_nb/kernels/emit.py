@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 LANES = 16
 """Lanes of every vector, in every tier."""
@@ -20,6 +20,15 @@ PREFETCH_BYTES = 2048
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def usable_in_kernels(function: _Function) -> _Function:
+    """Decorator: kernels may call the function, which Python calls, too."""
+    register_jitable(function)
+    return function
 
 
 def emitted(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -108,3 +117,17 @@ def prefetch(
     place = pointer(builder, address, I8)
     fetch = function(builder, "llvm.prefetch.p0", ir.VoidType(), place.type, I32, I32, I32)
     builder.call(fetch, [place, ir.Constant(I32, int(to_write)), ir.Constant(I32, cache), ir.Constant(I32, 1)])
+
+
+def computed_here(builder: ir.IRBuilder, value: Any) -> Any:
+    """A vector, computed between the memory and tile instructions around it: LLVM would put sums off, and spill what
+    they need meanwhile. An empty piece of assembly takes it, which keeps its place."""
+    nothing = ir.InlineAsm(ir.FunctionType(value.type, [value.type]), "", "=v,0", side_effect=True)
+    return builder.call(nothing, [value])
+
+
+def interleave(*lists: Sequence[Callable[[], None]]) -> None:
+    """Emit lists of instructions, each in its order, spread over each other."""
+    places = [((at + 0.5) / len(each), number, at) for number, each in enumerate(lists) for at in range(len(each))]
+    for _, number, at in sorted(places):
+        lists[number][at]()

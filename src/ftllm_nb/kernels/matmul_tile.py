@@ -15,7 +15,6 @@ from numba.extending import intrinsic
 
 from ftllm_nb.kernels.emit import (
     F32,
-    I8,
     I64,
     LANES,
     LINE_BYTES,
@@ -31,10 +30,10 @@ from ftllm_nb.kernels.emit import (
     store,
 )
 from ftllm_nb.kernels.half import narrow_half, widen_half
-from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16, widen_int8
+from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16
 
 FLOAT32, FLOAT16, BFLOAT16, INT8 = 0, 1, 2, 3
-"""Codes of the types that a tile's weights may have; INT8 is whole numbers, whose scales are the caller's matter."""
+"""Codes of the types that a tile's weights may have; INT8 is of the KV cache alone, and wide_tile.py's matter."""
 
 WEIGHT_BYTES = {FLOAT32: 4, FLOAT16: 2, BFLOAT16: 2, INT8: 1}
 
@@ -42,7 +41,6 @@ LOADERS = {
     FLOAT32: lambda builder, address: load(builder, address, V_F32, 4),
     FLOAT16: widen_f16,
     BFLOAT16: widen_bf16,
-    INT8: widen_int8,
 }
 """By type: code for 16 weights at an address, widened to float32."""
 
@@ -62,7 +60,6 @@ def matmul_tile(
     """
     num_tokens, num_blocks, weight_kind = literal(tokens), literal(blocks), literal(kind)
     fetches = not isinstance(ahead, types.IntegerLiteral)
-    nearest = NEAREST_CACHE if weight_kind == INT8 else SECOND_CACHE  # wide ones would crowd the first cache
     signature = types.void(*([types.int64] * 9), types.int64 if fetches else ahead, tokens, blocks, kind)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
@@ -102,7 +99,7 @@ def matmul_tile(
             if fetches:
                 # Line after line, whatever the blocks: the hardware that fetches on by itself follows one row a page.
                 target = builder.add(builder.add(w, ahead), times(offset, num_blocks))
-                _prefetch(builder, target, num_blocks * unroll * step_bytes.constant, nearest)
+                _prefetch(builder, target, num_blocks * unroll * step_bytes.constant, SECOND_CACHE)
             elif num_tokens == 1:
                 for row in weight_rows:
                     target = builder.add(builder.add(row, offset), ir.Constant(I64, PREFETCH_BYTES))
@@ -130,12 +127,10 @@ def load_weight(typing_context, address, kind):
     weight_kind = literal(kind)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        bits = {FLOAT32: F32, FLOAT16: ir.HalfType(), BFLOAT16: ir.IntType(16), INT8: I8}[weight_kind]
+        bits = {FLOAT32: F32, FLOAT16: ir.HalfType(), BFLOAT16: ir.IntType(16)}[weight_kind]
         value = builder.load(pointer(builder, values[0], bits))
         if weight_kind == FLOAT16:
             return widen_half(builder, value)
-        if weight_kind == INT8:
-            return builder.sitofp(value, F32)
         if weight_kind == BFLOAT16:
             wide = builder.zext(value, ir.IntType(32))
             return builder.bitcast(builder.shl(wide, ir.Constant(ir.IntType(32), 16)), F32)
@@ -155,9 +150,6 @@ def store_weight(typing_context, address, value, kind):
             value = narrow_half(builder, value)
         elif weight_kind == BFLOAT16:
             value = _round_to_bf16(builder, value)
-        elif weight_kind == INT8:
-            rounded = builder.call(function(builder, "llvm.rint.f32", F32, F32), [value])
-            value = builder.fptosi(rounded, I8)
         store(builder, value, address, WEIGHT_BYTES[weight_kind])
         return context.get_dummy_value()
 

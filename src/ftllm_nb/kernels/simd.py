@@ -148,11 +148,6 @@ def widen_bf16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.bitcast(builder.shl(bits, constant(I32, 16)), V_F32)
 
 
-def widen_int8(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Code that loads 16 signed bytes as floats."""
-    return builder.sitofp(load(builder, address, ir.VectorType(I8, LANES)), V_F32)
-
-
 def _call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     kind = values[0].type
     return builder.call(function(builder, name, kind, *(value.type for value in values)), values)

@@ -7,7 +7,9 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.memory import fetch_lines
 from ftllm_nb.kernels.step import argument, field, take_chunk
+from ftllm_nb.kernels.tiers import current_tier
 
 PANEL_BLOCKS = 4
 """Row blocks (of 16 rows) of a chunk: one token's loop keeps as many chains of multiply-adds in flight."""
@@ -56,6 +58,46 @@ def _rows_by_tile(tile: Any, tokens: int, blocks: int) -> Any:
         return row
 
     return rows_by_tile
+
+
+def grouped(tile: Any, multiply: Any, rows: int) -> Any:
+    """As `tiled`, of just so many rows, with one more argument: the address of packed weights, laid out alike, that are
+    needed next. They are fetched a line at a time between the products: a burst of requests would have to wait for the
+    few that a core can have under way.
+
+    `tile` takes, before how many tokens and blocks to do, how far ahead of its own weights those lie; `multiply`: what
+    `tiled` made, for numbers of rows of which no tile is.
+    """
+    tier = current_tier()
+    if not 1 < rows <= tier.tile_tokens:
+
+        @numba.njit
+        def multiply_then(
+            w, block_stride, num_blocks, x, x_stride, start, start_stride, out, out_stride, columns, following
+        ):
+            fetch_lines(following, num_blocks * block_stride)
+            multiply(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns)
+
+        return multiply_then
+
+    accumulators = tier.tile_tokens * tier.tile_blocks
+    width = next(blocks for blocks in (4, 2, 1) if blocks == 1 or rows * blocks <= accumulators)
+
+    @numba.njit
+    def multiply_group(
+        w, block_stride, num_blocks, x, x_stride, start, start_stride, out, out_stride, columns, following
+    ):
+        ahead, block = following - w, 0
+        while num_blocks - block >= width:
+            tile(w + block * block_stride, block_stride, x, x_stride, start + 64 * block, start_stride,
+                 out + 64 * block, out_stride, columns, ahead, rows, width)  # fmt: skip
+            block += width
+        while block < num_blocks:
+            tile(w + block * block_stride, block_stride, x, x_stride, start + 64 * block, start_stride,
+                 out + 64 * block, out_stride, columns, ahead, rows, 1)  # fmt: skip
+            block += 1
+
+    return multiply_group
 
 
 (LINEAR_INPUT, LINEAR_INPUT_STRIDE, LINEAR_COLUMNS, LINEAR_WEIGHT, LINEAR_BLOCK_STRIDE, LINEAR_BLOCKS, LINEAR_BIAS,

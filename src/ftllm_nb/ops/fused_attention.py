@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
-from ftllm_nb.kernels.attention import (
-    attend_kernel,
-    attend_split_kernel,
-    merge_splits,
-    partial_floats,
-    scratch_bytes,
-    tile_tokens,
-)
+from ftllm_nb.kernels.attention import attend_kernel, scratch_bytes, tile_tokens
+from ftllm_nb.kernels.attention_single import attend_split_kernel, merge_splits, partial_floats
 from ftllm_nb.kernels.cache_rows import store_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, SequenceCache, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
@@ -127,7 +121,7 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     kv_heads, value_dim = value.type.size(2), value.type.size(3)
     cache = lowering.cache(node.inputs["k"])
     q, k, v, out = (lowering.place(tensor) for tensor in (query, key, value, node.outputs["output"]))
-    lowering.need_scratch(scratch_bytes(heads, kv_heads, key_dim, value_dim))
+    lowering.need_scratch(scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim))
     lowering.need_partials(partial_floats(heads, value_dim))
     lowering.need_tiles(tile_tokens(heads, kv_heads))
     query_pairs, key_pairs, *tables = rotation

@@ -1,0 +1,170 @@
+"""What attention of a tile of tokens and of single tokens have in common: the steps of online softmax.
+
+SPAN_BLOCKS cache blocks, the first of a sequence, the next, and so on, are a span. Each gives, for a query, its largest
+score m, the sum l of exp(score − m), and the sum of values weighted with exp(score − m). Spans are merged in the order
+of their positions, by the same arithmetic whoever computed them. Queries, and weights before they multiply values,
+become wide rows (wide_tile.py) where the cache holds int8: a block's weights with its values' scales in them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_columns, padded
+from ftllm_nb.kernels.emit import usable_in_kernels
+from ftllm_nb.kernels.exp import exp
+from ftllm_nb.kernels.matmul_tile import INT8
+from ftllm_nb.kernels.memory import bits_float, load_f32, store_f32
+from ftllm_nb.kernels.simd import (
+    fma,
+    lane,
+    lane_numbers,
+    load_vector,
+    load_vector_partial,
+    magnitude_bits,
+    max_lanes_int,
+    maximum,
+    maximum_int,
+    pair,
+    round_even,
+    select,
+    spread,
+    spread_int,
+    store_vector,
+    store_vector_partial,
+    to_int,
+)
+from ftllm_nb.kernels.wide_tile import LARGEST, finish_wide, store_wide, wide_bytes, wide_factor, widen_row
+
+SCORES_STRIDE = 4 * SPAN_POSITIONS
+"""Bytes of a query's scores."""
+FACTORS_BYTES = 4 * BLOCK_POSITIONS + 64
+"""Bytes of what `prepare_factors` makes."""
+WEIGHTS_STRIDE = wide_bytes(BLOCK_POSITIONS)
+"""Bytes from one wide row of weights to the next."""
+MINUS_INFINITY = np.float32(-np.inf)
+
+(
+    ATTEND_QUERY, ATTEND_QUERY_STRIDE, ATTEND_OUTPUT, ATTEND_OUTPUT_STRIDE, ATTEND_HEADS, ATTEND_KV_HEADS,
+    ATTEND_KEY_DIM, ATTEND_VALUE_DIM, ATTEND_KEYS, ATTEND_VALUES, ATTEND_SCALE, ATTEND_CAUSAL,
+) = range(12)  # fmt: skip
+"""Arguments of the rows of all three kernels. `KEYS` and `VALUES`: the layer's places inside a cache block."""
+
+
+@usable_in_kernels
+def query_bytes(kind: int, key_dim: int) -> int:
+    """Bytes of a gathered query."""
+    return wide_bytes(key_columns(kind, key_dim)) if kind == INT8 else 4 * key_dim
+
+
+@functools.cache
+def gather_queries(kind: int) -> Any:
+    """A function that makes rows of the queries of some tokens' heads `first_head` … + `group`, scaled, for the product
+    with keys of type `kind`: floats [tokens · group, dim], or wide rows; `floats` is memory for one row."""
+    is_wide = kind == INT8
+
+    @numba.njit
+    def gather(query, stride, first_head, group, tokens, dim, scale, target, floats):
+        factor = spread(scale)
+        for token in range(tokens):
+            for head in range(group):
+                source = query + token * stride + (first_head + head) * dim * 4
+                if is_wide:
+                    for at in range(0, dim, 16):
+                        store_vector(floats + 4 * at, load_vector_partial(source + 4 * at, dim - at) * factor)
+                    widen_row(floats, target, padded(dim))
+                else:
+                    for at in range(0, dim, 16):
+                        value = load_vector_partial(source + 4 * at, dim - at) * factor
+                        store_vector_partial(target + 4 * at, value, dim - at)
+                target += query_bytes(kind, dim)
+
+    return gather
+
+
+@numba.njit
+def judge(scores, valid, largest):
+    """Make a block's scores −∞ from `valid` on; returns the lanes' `largest` ones so far."""
+    limit, lowest = spread_int(np.int32(valid)), spread(MINUS_INFINITY)
+    for at in range(0, BLOCK_POSITIONS, 16):
+        score = load_vector(scores + 4 * at)
+        if valid < at + 16:
+            score = select((lane_numbers() + spread_int(np.int32(at))) < limit, score, lowest)
+            store_vector(scores + 4 * at, score)
+        largest = maximum(largest, score)
+    return largest
+
+
+@numba.njit
+def weigh(scores, m, totals):
+    """Turn a block's scores into exp(score − m); returns the lanes' `totals` with them."""
+    for at in range(0, BLOCK_POSITIONS, 16):
+        weight = exp(load_vector(scores + 4 * at) - spread(m))
+        store_vector(scores + 4 * at, weight)
+        totals = totals + weight
+    return totals
+
+
+@numba.njit
+def prepare_factors(scales, valid, target):
+    """From the scales of a block's values: what brings weights of at most 1, times these, to LARGEST at most, for
+    `valid` positions, 0 for the others; then the scale that undoes it."""
+    limit, zero = spread_int(np.int32(valid)), spread(np.float32(0.0))
+    bits = spread_int(np.int32(0))
+    for at in range(0, BLOCK_POSITIONS, 16):
+        seen = (lane_numbers() + spread_int(np.int32(at))) < limit
+        scale = select(seen, load_vector(scales + 4 * at), zero)
+        store_vector(target + 4 * at, scale)
+        bits = maximum_int(bits, magnitude_bits(scale))
+    largest = bits_float(max_lanes_int(bits))
+    factor = spread(wide_factor(largest, LARGEST))
+    for at in range(0, 4 * BLOCK_POSITIONS, 64):
+        store_vector(target + at, load_vector(target + at) * factor)
+    store_f32(target + 4 * BLOCK_POSITIONS, largest / np.float32(LARGEST))
+
+
+@numba.njit
+def weigh_wide(scores, m, totals, factors, row):
+    """Turn a block's scores into exp(score − m), and these times the values' scales into a wide row; returns the
+    lanes' `totals` with the weights."""
+    sums = spread_int(np.int32(0))
+    for at in range(0, BLOCK_POSITIONS, 16):
+        weight = exp(load_vector(scores + 4 * at) - spread(m))
+        totals = totals + weight
+        numbers = to_int(round_even(weight * load_vector(factors + 4 * at)))
+        store_wide(row, BLOCK_POSITIONS, at, numbers)
+        sums = sums + numbers
+    finish_wide(row, BLOCK_POSITIONS, load_f32(factors + 4 * BLOCK_POSITIONS), sums)
+    return totals
+
+
+@numba.njit
+def merge(running, totals, span_values, span_m, span_l, value_vectors):
+    """Add one span's result to the running one: values at `running`, and m, l at `totals`."""
+    m = load_f32(totals)
+    new_m = max(m, span_m)
+    factors = exp(pair(m - new_m, span_m - new_m))
+    old, new = lane(factors, 0), lane(factors, 1)
+    store_f32(totals, new_m)
+    store_f32(totals + 4, load_f32(totals + 4) * old + span_l * new)
+    old_factor, new_factor = spread(old), spread(new)
+    for at in range(0, 64 * value_vectors, 64):
+        added = load_vector(span_values + at) * new_factor
+        store_vector(running + at, fma(load_vector(running + at), old_factor, added))
+
+
+@numba.njit
+def finish(running, totals, out, value_dim):
+    """out = the running values / l."""
+    l = spread(load_f32(totals + 4))  # noqa: E741  (the letter of the online softmax's papers)
+    for at in range(0, value_dim, 16):
+        store_vector_partial(out + 4 * at, load_vector(running + 4 * at) / l, value_dim - at)
+
+
+def zeros_floats(value_dim: int) -> int:
+    """Floats of the zeros that products of a worker begin with: as long as a row of scores of a block, or of values."""
+    return max(BLOCK_POSITIONS, padded(value_dim))
