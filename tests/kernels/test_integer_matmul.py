@@ -17,7 +17,7 @@ from tests.kernels.kernel_runs import run
 FORMATS = ["int8", "int8g32", "int8g64", "int8g128", "int4", "int4g32", "int4g64", "int4g128", "int4g256"]
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 COLUMNS = [1, 5, 31, 32, 33, 64, 96, 129, 256, 300]
-TOKENS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 97, 260]
+TOKENS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 22, 24, 25, 31, 33, 97, 260]
 
 
 def integer_format(name: str) -> IntegerFormat:

@@ -10,7 +10,7 @@ from ftllm_nb.kernels.amx_matmul import amx_linear_by, amx_scratch_bytes
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.integer_tile import integer_tile
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.kernels.tiling import PANEL_BLOCKS, linear_by, tiled
+from ftllm_nb.kernels.tiling import linear_by, tiled_with_fetching
 
 
 @functools.cache
@@ -20,11 +20,17 @@ def integer_linear_kernel(bits: int, group: int, with_zeros: int, scale_kind: in
     @numba.njit(inline="always")
     def tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, tokens, blocks):
         integer_tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
-                     tokens, blocks, bits, group, with_zeros, scale_kind)  # fmt: skip
+                     0, 0, 1, tokens, blocks, bits, group, with_zeros, scale_kind)  # fmt: skip
+
+    @numba.njit(inline="always")
+    def fetching_tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, following, part,
+                      parts, tokens, blocks):  # fmt: skip
+        integer_tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
+                     following, part, parts, tokens, blocks, bits, group, with_zeros, scale_kind)  # fmt: skip
 
     tier = current_tier()
-    shapes = ((tier.dot_tokens, tier.dot_blocks), (2, tier.dot_blocks), (1, PANEL_BLOCKS))
-    multiply, variant = tiled(tile, shapes), f"int{bits}_{group}_{with_zeros}_{scale_kind}"
+    multiply = tiled_with_fetching(tile, fetching_tile, tier.dot_tokens, tier.most_dot_tokens, tier.dot_blocks)
+    variant = f"int{bits}_{group}_{with_zeros}_{scale_kind}"
     if tier.multiplies_matrices:
         return amx_linear_by(multiply, bits, group, with_zeros, scale_kind, variant)
     return linear_by(multiply, variant)

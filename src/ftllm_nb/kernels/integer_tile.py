@@ -27,7 +27,9 @@ from ftllm_nb.kernels.emit import (
     I32,
     I64,
     LANES,
+    LINE_BYTES,
     PREFETCH_BYTES,
+    SECOND_CACHE,
     constant,
     function,
     literal,
@@ -69,20 +71,24 @@ def zero_products(builder: ir.IRBuilder, address: Any, subtracted: int, start: A
 @intrinsic(prefer_literal=True)
 def integer_tile(
     typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
-    tokens, blocks, bits, group, with_zeros, scale_kind
+    following, part, parts, tokens, blocks, bits, group, with_zeros, scale_kind
 ):  # fmt: skip
     """out[t, 16·b + l] = start[t, 16·b + l] + Σ over groups of scales · dot, for t < tokens, b < blocks.
 
     Addresses and strides (of a block, or of a token) are in bytes; `start` and `out` are float32, and `start` may be a
-    bias with stride 0. `columns`: a multiple of `group`. `tokens`, `blocks`, `bits`, `group` (columns of a group, a
-    multiple of 8, or 0 for all), `with_zeros` and `scale_kind` (a code of matmul_tile.py) are constants.
+    bias with stride 0. `columns`: a multiple of `group`. `following`: the address of as many blocks, of which part
+    `part` of `parts`, 1 or 2, is fetched meanwhile; the constant 0: nothing is (a single token's loop fetches its own
+    weights). `tokens`, `blocks`, `bits`, `group` (columns of a group, a multiple of 8, or 0 for all), `with_zeros` and
+    `scale_kind` (a code of matmul_tile.py) are constants.
     """
     constants = (tokens, blocks, bits, group, with_zeros, scale_kind)
     tile = _Tile(*map(literal, constants))
-    signature = types.void(*([types.int64] * 9), *constants)
+    fetches = not isinstance(following, types.IntegerLiteral)
+    fetched = (types.int64,) * 3 if fetches else (following, part, parts)
+    signature = types.void(*([types.int64] * 9), *fetched, *constants)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        tile.emit(builder, *values[:9])
+        tile.emit(builder, *values[: 12 if fetches else 9])
         return context.get_dummy_value()
 
     return signature, generate
@@ -100,7 +106,7 @@ class _Tile:
         self.cells = [(token, block) for token in range(tokens) for block in range(blocks)]
 
     def emit(self, builder: ir.IRBuilder, w: Any, block_stride: Any, x: Any, x_stride: Any, start: Any,
-             start_stride: Any, out: Any, out_stride: Any, columns: Any) -> None:  # fmt: skip
+             start_stride: Any, out: Any, out_stride: Any, columns: Any, *fetched: Any) -> None:  # fmt: skip
         self.builder = b = builder
         groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
         value_bytes = b.mul(columns, _i64(2 * self.bits))
@@ -109,6 +115,9 @@ class _Tile:
         self.weights = [b.add(w, self.times(block_stride, block)) for block in range(self.blocks)]
         self.scales = [b.add(row, value_bytes) for row in self.weights]
         self.zeros = [b.add(row, self.scale_bytes) for row in self.scales]
+        self.fetches = bool(fetched)
+        if fetched:
+            self.share_out(*fetched)
         self.values = [b.add(x, self.times(x_stride, token)) for token in range(self.tokens)]
         self.value_scales = [b.add(row, columns) for row in self.values]
         self.starts = [b.add(row, self.times(groups, 4)) for row in self.value_scales]
@@ -125,6 +134,30 @@ class _Tile:
         for token, block in self.cells:
             store(b, b.load(self.totals[token, block]), self.place(out, out_stride, token, block), 4)
 
+    def share_out(self, following: Any, part: Any, parts: Any) -> None:
+        """Set where the lines begin that are fetched with each vector of weights, and with each group, and how far they
+        go on with it: values, and what lies behind them, as if all blocks' values came first."""
+        b = self.builder
+        vectors = self.times(self.value_bytes, self.blocks)
+        groups = self.times(b.sub(self.block_stride, self.value_bytes), self.blocks)
+        group_bytes = self.blocks * (self.scales_size + LANES * self.with_zeros)
+        self.of_vectors, self.of_groups = (
+            (cgutils.alloca_once_value(b, b.add(begin, b.mul(part, b.udiv(size, parts)))), b.udiv(_i64(step), parts))
+            for begin, size, step in (
+                (following, vectors, self.blocks * LINE_BYTES),
+                (b.add(following, vectors), groups, group_bytes),
+            )
+        )
+
+    def fetch_on(self, fetched: tuple[Any, Any], lines: int) -> None:
+        """Fetch lines, and go on."""
+        b = self.builder
+        place, step = fetched
+        address = b.load(place)
+        for line in range(lines):
+            prefetch(b, b.add(address, _i64(LINE_BYTES * line)), cache=SECOND_CACHE)
+        b.store(b.add(address, step), place)
+
     def emit_group(self, group: Any, vectors: Any) -> None:
         b = self.builder
         four = self.times(group, 4)
@@ -138,7 +171,7 @@ class _Tile:
                 b.store(first, self.dots[token, block])
         if isinstance(vectors, int) and vectors <= MOST_UNROLLED:
             for ahead in range(vectors):
-                self.emit_vector(b.add(self.times(group, vectors), _i64(ahead)))
+                self.emit_vector(self.times(group, vectors), ahead)
         else:
             self.emit_vectors(group, vectors)
         self.add_group(group)
@@ -151,20 +184,23 @@ class _Tile:
         whole = b.and_(vectors, _i64(-UNROLLED))
         with cgutils.for_range_slice(b, _i64(0), whole, _i64(UNROLLED)) as (at, _):
             for ahead in range(UNROLLED):
-                self.emit_vector(b.add(begin, b.add(at, _i64(ahead))))
+                self.emit_vector(b.add(begin, at), ahead)
         with cgutils.for_range_slice(b, whole, vectors, _i64(1)) as (at, _):
-            self.emit_vector(b.add(begin, at))
+            self.emit_vector(b.add(begin, at), 0)
 
-    def emit_vector(self, vector: Any) -> None:
-        """The dot products of one vector of each block's weights."""
+    def emit_vector(self, first: Any, ahead: int) -> None:
+        """The dot products of one vector of each block's weights, `ahead` vectors on from the vector `first`: a
+        constant, so that instructions' addresses hold it."""
         b = self.builder
-        offset = self.times(vector, 4 * LANES)
+        offset = b.add(self.times(first, 4 * LANES), _i64(4 * LANES * ahead))
         if self.tokens == 1:
             self.fetch_ahead(self.weights, offset, PREFETCH_BYTES, self.value_bytes)
+        if self.fetches:
+            self.fetch_on(self.of_vectors, self.blocks)
         packed = [load(b, b.add(row, offset), V_BYTES, 1) for row in self.weights]
         for quad in range(self.quads):
             weights = packed if self.bits == 8 else [self.half(vector_, quad) for vector_ in packed]
-            column = b.add(self.times(vector, 4 * self.quads), _i64(4 * quad))
+            column = b.add(self.times(first, 4 * self.quads), _i64(4 * (self.quads * ahead + quad)))
             for token in range(self.tokens):
                 four = load(b, b.add(self.values[token], column), I32, 1)
                 values = b.bitcast(splat(b, four), V_BYTES)
@@ -200,6 +236,8 @@ class _Tile:
             self.fetch_ahead(self.scales, row, SCALES_PREFETCH_BYTES, self.scale_bytes)
             if self.with_zeros:
                 self.fetch_ahead(self.zeros, self.times(group, LANES), SCALES_PREFETCH_BYTES, self.zero_bytes)
+        if self.fetches:
+            self.fetch_on(self.of_groups, 1)
         value_scales = [splat(b, load(b, b.add(base, four), F32, 4)) for base in self.value_scales]
         for block in range(self.blocks):
             scales = load_scales(b, b.add(self.scales[block], row), self.scale_kind)

@@ -13,6 +13,8 @@ from ftllm_nb.kernels.tiers import current_tier
 
 PANEL_BLOCKS = 4
 """Row blocks (of 16 rows) of a chunk: one token's loop keeps as many chains of multiply-adds in flight."""
+FEW_ROWS = 24
+"""Up to so many rows, memory takes about as long as the products."""
 RANGE_TOKENS = 96
 """Tokens of a chunk in a prefill: a multiple of every tile's tokens."""
 
@@ -31,6 +33,69 @@ def tiled(tile: Any, shapes: tuple[tuple[int, int], ...]) -> Any:
         row = tall(w, block_stride, num_blocks, x, x_stride, 0, rows, start, start_stride, out, out_stride, columns)
         row = small(w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns)
         single(w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns)
+
+    return multiply
+
+
+def tiled_with_fetching(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, blocks: int) -> Any:
+    """As `tiled`, with tiles of `tokens` × `blocks` for many rows. Up to FEW_ROWS, and what is left of many, go through
+    `blocks` blocks of weights at a time and fetch the next ones meanwhile: products take about as long as memory then.
+
+    `fetching_tile` takes the same arguments as `tile`, and before how many tokens and blocks to do, the address of what
+    is fetched, and which part of how many of it. `most_tokens`: as many or more, too many for the registers, but better
+    where that spares the blocks a pass.
+    """
+    middle = min(4, tokens)
+    single = _rows_by_tile(tile, 1, PANEL_BLOCKS)
+
+    @numba.njit
+    def many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
+        for row in range(0, rows, tokens):
+            for block in range(0, num_blocks, blocks):
+                tile(w + block * block_stride, block_stride, x + row * x_stride, x_stride,
+                     start + row * start_stride + 64 * block, start_stride,
+                     out + row * out_stride + 64 * block, out_stride, columns, tokens, blocks)  # fmt: skip
+
+    @numba.njit
+    def few(w, block_stride, x, x_stride, rows, start, start_stride, out, out_stride, columns):
+        parts = 1 if rows <= most_tokens else 2
+        row, part, following = 0, 0, w + blocks * block_stride
+        while row < rows:
+            if part == parts:  # all of it is on its way
+                part, following = 0, w
+            values, begin, place = x + row * x_stride, start + row * start_stride, out + row * out_stride
+            left = rows - row
+            if -(-left // most_tokens) < -(-left // tokens):
+                fetching_tile(w, block_stride, values, x_stride, begin, start_stride, place, out_stride, columns,
+                              following, part, parts, most_tokens, blocks)  # fmt: skip
+                row += most_tokens
+            elif left >= tokens:
+                fetching_tile(w, block_stride, values, x_stride, begin, start_stride, place, out_stride, columns,
+                              following, part, parts, tokens, blocks)  # fmt: skip
+                row += tokens
+            elif left >= middle:
+                fetching_tile(w, block_stride, values, x_stride, begin, start_stride, place, out_stride, columns,
+                              following, part, parts, middle, blocks)  # fmt: skip
+                row += middle
+            else:
+                fetching_tile(w, block_stride, values, x_stride, begin, start_stride, place, out_stride, columns,
+                              following, part, parts, 2, blocks)  # fmt: skip
+                row += 2
+            part += 1
+
+    @numba.njit
+    def multiply(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
+        whole = num_blocks // blocks * blocks
+        done = rows // tokens * tokens if rows > FEW_ROWS else 0
+        many(w, block_stride, whole, x, x_stride, done, start, start_stride, out, out_stride, columns)
+        pairs = (rows - done) // 2 * 2
+        for block in range(0, whole, blocks):
+            few(w + block * block_stride, block_stride, x + done * x_stride, x_stride, pairs,
+                start + done * start_stride + 64 * block, start_stride,
+                out + done * out_stride + 64 * block, out_stride, columns)  # fmt: skip
+        single(w, block_stride, whole, x, x_stride, done + pairs, rows, start, start_stride, out, out_stride, columns)
+        single(w + whole * block_stride, block_stride, num_blocks - whole, x, x_stride, 0, rows, start + 64 * whole,
+               start_stride, out + 64 * whole, out_stride, columns)  # fmt: skip
 
     return multiply
 
