@@ -172,9 +172,9 @@ class Attention:
         that are off by a share move the average by at most twice that share of the largest value. Sums over the
         positions, and over spans, lose a unit for each.
 
-        With an int8 cache a query's features are rounded to steps of its largest one / 32639, and so are weights times
-        the scales of their values, of the largest scale: each is off by half a step, and a weight may gain the share
-        by which its score is off.
+        With an int8 cache a query's features are rounded to steps of its largest one / 32639, and so are, in each
+        block, weights times the scales of their values: each is off by half a step, and a weight may gain the share by
+        which its score is off.
         """
         layout, token = self.layout, 0
         results = got.reshape(len(got), self.heads, layout.value_dim)
@@ -195,8 +195,11 @@ class Attention:
                         half_step = np.abs(queries[token, head]).max() * self.scale / STEPS / 2
                         bound += 2 * np.abs(keys).sum(axis=1).max() * half_step * np.abs(values).max()
                         scales = sequence.value_scales[head // self.group, :seen]
-                        steps = np.abs(values / scales[:, None]).sum(axis=0).max()
-                        bound += 1.01 * steps * scales.max() / STEPS / 2 / weights.sum()
+                        for at in range(0, seen, POSITIONS):
+                            block = slice(at, at + POSITIONS)
+                            rounded = np.abs(values[block] / scales[block, None]).sum(axis=0)
+                            half_step = (weights[block] * scales[block]).max() / STEPS / 2
+                            bound = bound + 1.01 * rounded * half_step / weights.sum()
                     error = np.abs(results[token, head] - weights @ values / weights.sum())
                     assert (error <= bound).all(), (position, head)
                 token += 1
@@ -279,3 +282,19 @@ def test_a_score_far_above_the_others_takes_all(dtype: str, position: int) -> No
     for got in (attention.in_tiles(1), attention.split()):
         step = sequence.value_scales.max() / STEPS if dtype == "int8" else 0
         np.testing.assert_allclose(got[0], sequence.values[0, position].astype(np.float32), UNIT, 127 * step / 2)
+
+
+def test_a_sink_of_attention_does_not_coarsen_the_other_weights() -> None:
+    """Most weight may be that of a value near zero: what is left keeps its precision."""
+    attention = Attention.drawn(Layout("int8", 1, 16, 16), 1, [(63, 1)])
+    sequence = attention.sequences[0]
+    sequence.set("keys", 0, 0, np.full(16, 127), 1)
+    sequence.set("values", 0, 0, np.ones(16, int), 1e-7)
+    attention.queries[:] = 0.01
+    attention.assert_right(attention.in_tiles(1))
+    keys, values = sequence.keys[0], sequence.values[0]
+    weights = np.exp((keys - keys[0]) @ attention.queries[0].astype(np.float64) * attention.scale)
+    exact = weights @ values / weights.sum()
+    assert weights[1:].sum() < 0.5
+    error = np.linalg.norm(attention.split()[0] - exact) / np.linalg.norm(exact)
+    assert error < 1e-4

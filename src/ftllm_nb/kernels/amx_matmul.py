@@ -56,7 +56,7 @@ def amx_scratch_bytes(columns: int) -> int:
 def amx_linear_by(
     multiply: Any, bits: int, group: int, with_zeros: int, scale_kind: int, variant: str
 ) -> Kernel:
-    """out = x · wᵀ + bias. `multiply`, which `tiled` made, takes steps of few tokens."""
+    """out = x · wᵀ + bias. `multiply`, which `tiled_with_fetching` made, takes steps of few tokens."""
     few_tokens = linear_chunks(multiply)
     even_columns, odd_columns = step_columns(group)
     slab_columns = max(1, SLAB_COLUMNS // group) * group if group else 0

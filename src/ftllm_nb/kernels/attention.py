@@ -22,7 +22,6 @@ from ftllm_nb.kernels.attention_parts import (
     ATTEND_SCALE,
     ATTEND_VALUE_DIM,
     ATTEND_VALUES,
-    FACTORS_BYTES,
     MINUS_INFINITY,
     SCORES_STRIDE,
     WEIGHTS_STRIDE,
@@ -30,7 +29,6 @@ from ftllm_nb.kernels.attention_parts import (
     gather_queries,
     judge,
     merge,
-    prepare_factors,
     query_bytes,
     weigh,
     weigh_wide,
@@ -79,7 +77,7 @@ def scratch_bytes(kind: int, heads: int, kv_heads: int, key_dim: int, value_dim:
     """Scratch memory that `attend` and `attend_split` need of each worker."""
     rows = tile_tokens(heads, kv_heads) * (heads // kv_heads)
     each = query_bytes(kind, key_dim) + SCORES_STRIDE + WEIGHTS_STRIDE + 8 * padded(value_dim) + 64 + 16
-    return 4 * (zeros_floats(value_dim) + padded(key_dim)) + FACTORS_BYTES + rows * each
+    return 4 * (zeros_floats(value_dim) + padded(key_dim)) + rows * each
 
 
 @functools.cache
@@ -103,8 +101,7 @@ def attend_kernel(kind: int) -> Kernel:
         causal = argument(row, ATTEND_CAUSAL) != 0
         zeros = field(worker, WORKER_SCRATCH)
         floats = zeros + max(4 * BLOCK_POSITIONS, value_row)
-        factors = floats + 4 * padded(key_dim)
-        queries = factors + FACTORS_BYTES
+        queries = floats + 4 * padded(key_dim)
         num_chunks = field(step, STEP_NUM_TILES) * kv_heads
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
@@ -165,7 +162,6 @@ def attend_kernel(kind: int) -> Kernel:
                         skipped = max(0, start + at - first_position)
                     values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_VALUES)
                     values += kv_head * (value_bytes + scales)
-                    prepared = -1
                     for line in range(skipped * group, rows):
                         place, m = scores + line * SCORES_STRIDE + 4 * at, load_f32(found + 8 * line)
                         total = load_vector(lanes + 64 * line)
@@ -173,10 +169,9 @@ def attend_kernel(kind: int) -> Kernel:
                             valid = size
                             if causal:
                                 valid = min(size, first_position + line // group + 1 - start - at)
-                            if valid != prepared:
-                                prepare_factors(values + value_bytes, valid, factors)
-                                prepared = valid
-                            total = weigh_wide(place, m, total, factors, weights + line * WEIGHTS_STRIDE)
+                            total = weigh_wide(
+                                place, valid, m, total, values + value_bytes, weights + line * WEIGHTS_STRIDE
+                            )
                         else:
                             total = weigh(place, m, total)
                         store_vector(lanes + 64 * line, total)

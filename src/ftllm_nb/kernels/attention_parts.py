@@ -42,8 +42,6 @@ from ftllm_nb.kernels.wide_tile import LARGEST, finish_wide, store_wide, wide_by
 
 SCORES_STRIDE = 4 * SPAN_POSITIONS
 """Bytes of a query's scores."""
-FACTORS_BYTES = 4 * BLOCK_POSITIONS + 64
-"""Bytes of what `prepare_factors` makes."""
 WEIGHTS_STRIDE = wide_bytes(BLOCK_POSITIONS)
 """Bytes from one wide row of weights to the next."""
 MINUS_INFINITY = np.float32(-np.inf)
@@ -110,35 +108,26 @@ def weigh(scores, m, totals):
 
 
 @numba.njit
-def prepare_factors(scales, valid, target):
-    """From the scales of a block's values: what brings weights of at most 1, times these, to LARGEST at most, for
-    `valid` positions, 0 for the others; then the scale that undoes it."""
+def weigh_wide(scores, valid, m, totals, scales, row):
+    """Turn a block's scores into exp(score − m), and these times the scales of its `valid` first values into a wide
+    row; returns the lanes' `totals` with the weights."""
     limit, zero = spread_int(np.int32(valid)), spread(np.float32(0.0))
-    bits = spread_int(np.int32(0))
-    for at in range(0, BLOCK_POSITIONS, 16):
-        seen = (lane_numbers() + spread_int(np.int32(at))) < limit
-        scale = select(seen, load_vector(scales + 4 * at), zero)
-        store_vector(target + 4 * at, scale)
-        bits = maximum_int(bits, magnitude_bits(scale))
-    largest = bits_float(max_lanes_int(bits))
-    factor = spread(wide_factor(largest, LARGEST))
-    for at in range(0, 4 * BLOCK_POSITIONS, 64):
-        store_vector(target + at, load_vector(target + at) * factor)
-    store_f32(target + 4 * BLOCK_POSITIONS, largest / np.float32(LARGEST))
-
-
-@numba.njit
-def weigh_wide(scores, m, totals, factors, row):
-    """Turn a block's scores into exp(score − m), and these times the values' scales into a wide row; returns the
-    lanes' `totals` with the weights."""
-    sums = spread_int(np.int32(0))
+    bits, sums = spread_int(np.int32(0)), spread_int(np.int32(0))
     for at in range(0, BLOCK_POSITIONS, 16):
         weight = exp(load_vector(scores + 4 * at) - spread(m))
         totals = totals + weight
-        numbers = to_int(round_even(weight * load_vector(factors + 4 * at)))
+        scaled = weight * load_vector(scales + 4 * at)
+        if valid < at + 16:  # what follows may be anything, no number even
+            scaled = select((lane_numbers() + spread_int(np.int32(at))) < limit, scaled, zero)
+        store_vector(scores + 4 * at, scaled)
+        bits = maximum_int(bits, magnitude_bits(scaled))
+    largest = bits_float(max_lanes_int(bits))
+    factor = spread(wide_factor(largest, LARGEST))
+    for at in range(0, BLOCK_POSITIONS, 16):
+        numbers = to_int(round_even(load_vector(scores + 4 * at) * factor))
         store_wide(row, BLOCK_POSITIONS, at, numbers)
         sums = sums + numbers
-    finish_wide(row, BLOCK_POSITIONS, load_f32(factors + 4 * BLOCK_POSITIONS), sums)
+    finish_wide(row, BLOCK_POSITIONS, largest / np.float32(LARGEST), sums)
     return totals
 
 

@@ -22,7 +22,6 @@ from ftllm_nb.kernels.attention_parts import (
     ATTEND_SCALE,
     ATTEND_VALUE_DIM,
     ATTEND_VALUES,
-    FACTORS_BYTES,
     MINUS_INFINITY,
     SCORES_STRIDE,
     WEIGHTS_STRIDE,
@@ -30,7 +29,6 @@ from ftllm_nb.kernels.attention_parts import (
     gather_queries,
     judge,
     merge,
-    prepare_factors,
     query_bytes,
     weigh,
     weigh_wide,
@@ -105,8 +103,7 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
         value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
         zeros = field(worker, WORKER_SCRATCH)
         floats = zeros + max(4 * BLOCK_POSITIONS, 64 * value_vectors)
-        factors = floats + 4 * padded(key_dim)
-        queries = factors + FACTORS_BYTES
+        queries = floats + 4 * padded(key_dim)
         scores = queries + group * gathered
         weights = scores + group * SCORES_STRIDE
         lanes = weights + group * WEIGHTS_STRIDE
@@ -132,11 +129,12 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
             for at in range(0, filled, BLOCK_POSITIONS):
                 size = min(BLOCK_POSITIONS, filled - at)
                 keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + keys_place
-                following = load_i64(blocks) + values_place
+                following, scales_place = load_i64(blocks) + values_place, value_bytes
                 if at + BLOCK_POSITIONS < filled:
                     following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + keys_place
-                if is_wide:  # products fetch as much as they read of it, which leaves the scales
-                    fetch_lines(following + BLOCK_POSITIONS * columns, scales)
+                    scales_place = BLOCK_POSITIONS * columns
+                if is_wide:  # products fetch as many bytes as they multiply, which leaves as many as scales have
+                    fetch_lines(following + scales_place, scales)
                 score(keys, key_block, (size + 15) // 16, queries, gathered, zeros, 0, scores + 4 * at,
                       SCORES_STRIDE, columns, following)  # fmt: skip
                 for head in range(group):
@@ -148,17 +146,19 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
             for at in range(0, filled, BLOCK_POSITIONS):
                 size = min(BLOCK_POSITIONS, filled - at)
                 values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + values_place
-                following = next_keys
+                following, scales_place = next_keys, BLOCK_POSITIONS * columns
                 if at + BLOCK_POSITIONS < filled:
                     following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + values_place
+                    scales_place = value_bytes
                 if is_wide:
-                    fetch_lines(following + value_bytes, scales)
-                    prepare_factors(values + value_bytes, size, factors)
+                    fetch_lines(following + scales_place, scales)
                 for head in range(group):
                     place, m = scores + head * SCORES_STRIDE + 4 * at, load_f32(partial + head * record)
                     total = load_vector(lanes + 64 * head)
                     if is_wide:
-                        total = weigh_wide(place, m, total, factors, weights + head * WEIGHTS_STRIDE)
+                        total = weigh_wide(
+                            place, size, m, total, values + value_bytes, weights + head * WEIGHTS_STRIDE
+                        )
                     else:
                         total = weigh(place, m, total)
                     store_vector(lanes + 64 * head, total)

@@ -1,7 +1,9 @@
-"""The dot product of four neighbouring bytes, added to each of 16 lanes: the instruction that integer formats live on.
+"""The dot product of four neighbouring bytes, added to each of 16 lanes: the instruction that integer formats live on;
+and that of four bytes with words, where an int8 cache is better off with it.
 
-Weights are unsigned bytes, activations signed ones in -127 … 127. Every tier gives the same integers; tiers whose
-instruction takes signed weights alone see weights of 8 bits with 128 subtracted, and `subtracted(bits)` says so.
+Weights are unsigned bytes, activations signed ones in -127 … 127; where `multiplies_bytes`, -128 is right, too. Every
+tier gives the same integers; tiers whose instruction takes signed weights alone see weights of 8 bits with 128
+subtracted, and `subtracted(bits)` says so.
 """
 
 from __future__ import annotations

@@ -140,12 +140,12 @@ class _Tile:
         b = self.builder
         vectors = self.times(self.value_bytes, self.blocks)
         groups = self.times(b.sub(self.block_stride, self.value_bytes), self.blocks)
-        group_bytes = self.blocks * (self.scales_size + LANES * self.with_zeros)
+        self.group_bytes = self.blocks * (self.scales_size + LANES * self.with_zeros)
         self.of_vectors, self.of_groups = (
             (cgutils.alloca_once_value(b, b.add(begin, b.mul(part, b.udiv(size, parts)))), b.udiv(_i64(step), parts))
             for begin, size, step in (
                 (following, vectors, self.blocks * LINE_BYTES),
-                (b.add(following, vectors), groups, group_bytes),
+                (b.add(following, vectors), groups, self.group_bytes),
             )
         )
 
@@ -237,7 +237,7 @@ class _Tile:
             if self.with_zeros:
                 self.fetch_ahead(self.zeros, self.times(group, LANES), SCALES_PREFETCH_BYTES, self.zero_bytes)
         if self.fetches:
-            self.fetch_on(self.of_groups, 1)
+            self.fetch_on(self.of_groups, -(-self.group_bytes // LINE_BYTES))
         value_scales = [splat(b, load(b, b.add(base, four), F32, 4)) for base in self.value_scales]
         for block in range(self.blocks):
             scales = load_scales(b, b.add(self.scales[block], row), self.scale_kind)

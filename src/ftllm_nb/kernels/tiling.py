@@ -42,9 +42,11 @@ def tiled_with_fetching(tile: Any, fetching_tile: Any, tokens: int, most_tokens:
     `blocks` blocks of weights at a time and fetch the next ones meanwhile: products take about as long as memory then.
 
     `fetching_tile` takes the same arguments as `tile`, and before how many tokens and blocks to do, the address of what
-    is fetched, and which part of how many of it. `most_tokens`: as many or more, too many for the registers, but better
-    where that spares the blocks a pass.
+    is fetched, and which part of how many of it. `most_tokens`: as many or 2 more, too many for the registers, but
+    better where that spares the blocks a pass. An odd row, and blocks that are left, take tiles of one token.
     """
+    assert tokens <= most_tokens <= tokens + 2, "a tile must not pass the last row"
+    assert tokens % 2 == most_tokens % 2 == 0, "rows are even"
     middle = min(4, tokens)
     single = _rows_by_tile(tile, 1, PANEL_BLOCKS)
 
@@ -172,7 +174,7 @@ def grouped(tile: Any, multiply: Any, rows: int) -> Any:
 
 
 def linear_by(multiply: Any, variant: str) -> Kernel:
-    """out = x · wᵀ + bias by a function that `tiled` made."""
+    """out = x · wᵀ + bias by a function that `tiled` made, or one like it."""
     chunks = linear_chunks(multiply)
 
     @kernel(variant=variant)
