@@ -184,9 +184,8 @@ def attend_kernel(kind: int) -> Kernel:
                             factor_rows + skipped * group * factor_stride, factor_stride, rows - skipped * group,
                             before, before_stride, results, value_row, count)  # fmt: skip
                 for at in range(first * group, rows):
-                    l = sum_lanes(load_vector(lanes + 64 * at))  # noqa: E741
                     merge(running + at * value_row, totals + 8 * at, span_values + at * value_row,
-                          load_f32(found + 8 * at), l, value_vectors)  # fmt: skip
+                          load_f32(found + 8 * at), sum_lanes(load_vector(lanes + 64 * at)), value_vectors)  # fmt: skip
             for at in range(rows):
                 out = argument(row, ATTEND_OUTPUT) + (first_token + at // group) * out_stride
                 out += (kv_head * group + at % group) * value_dim * 4
