@@ -75,7 +75,7 @@ def test_products_are_those_of_the_integers(name: str, tokens: int, rows: int, c
     assert np.max(np.abs(got - expected)) < 1e-6 * (columns + 8)
 
 
-@pytest.mark.parametrize("name", ["int8", "int8g32", "int4g32", "int4g256"])
+@pytest.mark.parametrize("name", ["int8", "int8g32", "int4", "int4g32", "int4g256"])
 def test_long_rows_and_many_tokens_give_the_bits_of_one_token(name: str) -> None:
     random = np.random.default_rng(5)
     x, weight = (random.standard_normal((count, 2210), np.float32) for count in (150, 81))
@@ -105,12 +105,13 @@ def test_products_are_near_those_of_the_dequantized_weights(name: str, tokens: i
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_dot_products_at_the_ends_of_the_ranges_are_exact(name: str) -> None:
+@pytest.mark.parametrize("tokens", [1, 17, 40])
+def test_dot_products_at_the_ends_of_the_ranges_are_exact(name: str, tokens: int) -> None:
     """All weights and all activations as large as can be, of either sign: no sum in between may saturate."""
     format, columns = integer_format(name), 256
     for sign in (1, -1):
         for weight_sign in (1, -1):
-            x = np.full((17, columns), sign, np.float32)
+            x = np.full((tokens, columns), sign, np.float32)
             weight = np.full((16, columns), weight_sign, np.float32)
             got = product(format, x, weight, np.zeros(16, np.float32))
             expected = exact_product(format, x, weight, np.zeros(16, np.float32))

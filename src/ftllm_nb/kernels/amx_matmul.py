@@ -38,6 +38,7 @@ from ftllm_nb.kernels.tiling import (
     LINEAR_OUTPUT_STRIDE,
     LINEAR_WEIGHT,
     linear_chunks,
+    without_scratch,
 )
 
 _LEAST_TOKENS = 4
@@ -56,8 +57,8 @@ def amx_scratch_bytes(columns: int) -> int:
 def amx_linear_by(
     multiply: Any, bits: int, group: int, with_zeros: int, scale_kind: int, variant: str
 ) -> Kernel:
-    """out = x · wᵀ + bias. `multiply`, which `tiled_with_fetching` made, takes steps of few tokens."""
-    few_tokens = linear_chunks(multiply)
+    """out = x · wᵀ + bias. `multiply`, which `few_tokens_by` made, takes steps of few tokens."""
+    few_tokens = linear_chunks(without_scratch(multiply))
     even_columns, odd_columns = step_columns(group)
     slab_columns = max(1, SLAB_COLUMNS // group) * group if group else 0
     scales_size = 16 * WEIGHT_BYTES[scale_kind]

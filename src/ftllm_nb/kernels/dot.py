@@ -1,5 +1,5 @@
-"""The dot product of four neighbouring bytes, added to each of 16 lanes: the instruction that integer formats live on;
-and that of four bytes with words, where an int8 cache is better off with it.
+"""The dot product of four neighbouring bytes, added to each of 16 lanes: the instruction that integer formats live on.
+Where the products of bytes are cut off at 16 bits, those of weights of 4 bits, and of four bytes with words.
 
 Weights are unsigned bytes, activations signed ones in -127 … 127; where `multiplies_bytes`, -128 is right, too. Every
 tier gives the same integers; tiers whose instruction takes signed weights alone see weights of 8 bits with 128
@@ -12,11 +12,15 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from ftllm_nb.kernels.emit import I8, I16, I32, LANES, constant, function
+from ftllm_nb.kernels.emit import I8, I16, I32, LANES, computed_here, constant, function
 from ftllm_nb.kernels.tiers import current_tier
 
 V_I32 = ir.VectorType(I32, LANES)
 V_BYTES = ir.VectorType(I8, 4 * LANES)
+V_WORDS = ir.VectorType(I16, 2 * LANES)
+
+PAIR_QUADS = 8
+"""Quads of columns whose products with 4-bit weights, summed in two words a lane, fit: 8 · 2 · 15 · 127 < 2 ** 15."""
 
 Emit = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, int], ir.Value]
 
@@ -27,6 +31,26 @@ def emit_dot(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values:
     `totals`: 16 int32. `weights`, `values`: 64 bytes, lane by lane, of `bits`-bit unsigned weights and signed values.
     """
     return _INSTRUCTIONS[current_tier().dot](builder, totals, weights, values, bits)
+
+
+def sums_pairs(bits: int) -> bool:
+    """Whether weights of so many bits are best multiplied by `emit_pairs`, up to PAIR_QUADS times, and then
+    `emit_pair_totals`, instead of `emit_dot`: tiers whose products of bytes come as sums of two in 16 bits."""
+    return bits == 4 and current_tier().dot in _PAIRS
+
+
+def emit_pairs(builder: ir.IRBuilder, sums: ir.Value | None, weights: ir.Value, values: ir.Value) -> ir.Value:
+    """sums + the products of neighbouring bytes, two added in a word; `sums`, 32 words, may be None, for zeros.
+
+    `weights`, `values`: 64 bytes, as of `emit_dot`, of weights below 16.
+    """
+    return _PAIRS[current_tier().dot](builder, sums, weights, values)
+
+
+def emit_pair_totals(builder: ir.IRBuilder, totals: ir.Value, sums: ir.Value) -> ir.Value:
+    """totals + the two words of `sums` in each of 16 lanes."""
+    ones = builder.bitcast(constant(I16, 1, 2 * LANES), V_BYTES)
+    return _WORD_DOTS[current_tier().dot](builder, totals, builder.bitcast(sums, V_BYTES), ones, 16)
 
 
 def subtracted(bits: int) -> int:
@@ -48,7 +72,7 @@ def emit_word_dots(
     `totals`: 16 int32. `weights`: 64 unsigned bytes, lane by lane. `first`: in each lane the values of its bytes 0 and
     2, two words; `second`: those of its bytes 1 and 3.
     """
-    words = builder.bitcast(_signed(builder, weights, 8), ir.VectorType(I16, 2 * LANES))
+    words = builder.bitcast(_signed(builder, weights, 8), V_WORDS)
     up = constant(I16, 8, 2 * LANES)
     for pairs, values in ((builder.ashr(builder.shl(words, up), up), first), (builder.ashr(words, up), second)):
         pairs, values = builder.bitcast(pairs, V_BYTES), builder.bitcast(values, V_BYTES)
@@ -107,24 +131,52 @@ def _signed(builder: ir.IRBuilder, weights: ir.Value, bits: int) -> ir.Value:
     return builder.xor(weights, constant(I8, -128, weights.type.count)) if bits == 8 else weights
 
 
-def _pair_products(multiply_bytes: str, multiply_words: str) -> Emit:
-    """maddubs and madd. Pairs of 8-bit products would not fit 16 bits, so signs are moved to the values first."""
+def _pairs(name: str, bytes_at_once: int) -> Callable[[ir.IRBuilder, ir.Value | None, ir.Value, ir.Value], ir.Value]:
+    """vpmaddubsw: unsigned · signed, added in pairs."""
 
-    def emit(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
-        size = weights.type.count
-        if bits == 8:
-            weights = _signed(builder, weights, bits)
-            zeros = constant(I8, 0, size)
-            is_negative = builder.icmp_signed("<", weights, zeros)
-            values = builder.select(is_negative, builder.sub(zeros, values), values)
-            weights = builder.select(is_negative, builder.sub(zeros, weights), weights)
-        words, bytes_ = ir.VectorType(I16, size // 2), weights.type
-        pairs = builder.call(function(builder, multiply_bytes, words, bytes_, bytes_), [weights, values])
-        ones = constant(I16, 1, size // 2)
-        quads = builder.call(function(builder, multiply_words, totals.type, words, words), [pairs, ones])
-        return builder.add(totals, quads)
+    def emit(builder: ir.IRBuilder, sums: ir.Value | None, weights: ir.Value, values: ir.Value) -> ir.Value:
+        bytes_, words = ir.VectorType(I8, bytes_at_once), ir.VectorType(I16, bytes_at_once // 2)
+        multiply = function(builder, name, words, bytes_, bytes_)
+        parts = []
+        for at in range(0, 4 * LANES, bytes_at_once):
+            products = builder.call(multiply, [_part(builder, each, at, bytes_at_once) for each in (weights, values)])
+            if sums is not None:
+                products = builder.add(_part(builder, sums, at // 2, bytes_at_once // 2), products)
+            parts.append(computed_here(builder, products))
+        return _joined(builder, parts)
 
     return emit
+
+
+def _signs_moved(multiply_bytes: str, multiply_words: str, move: Callable[..., ir.Value]) -> Emit:
+    """vpmaddubsw and vpmaddwd. Pairs of products with unsigned bytes would not fit 16 bits: with the magnitudes of
+    signed ones they do, and `move` gives their signs to the values."""
+
+    def emit(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
+        size, bytes_ = weights.type.count, weights.type
+        words, flag = ir.VectorType(I16, size // 2), ir.IntType(1)
+        signed = _signed(builder, weights, bits)
+        magnitude = function(builder, f"llvm.abs.v{size}i8", bytes_, bytes_, flag)
+        magnitudes = builder.call(magnitude, [signed, ir.Constant(flag, 0)])
+        multiply = function(builder, multiply_bytes, words, bytes_, bytes_)
+        pairs = builder.call(multiply, [magnitudes, move(builder, values, signed)])
+        add_pairs = function(builder, multiply_words, totals.type, words, words)
+        quads = builder.call(add_pairs, [pairs, constant(I16, 1, size // 2)])
+        return computed_here(builder, builder.add(totals, quads))
+
+    return emit
+
+
+def _negated_by(builder: ir.IRBuilder, values: ir.Value, signed: ir.Value) -> ir.Value:
+    """Values, negated where `signed` is negative."""
+    zeros = constant(I8, 0, values.type.count)
+    return builder.select(builder.icmp_signed("<", signed, zeros), builder.sub(zeros, values), values)
+
+
+def _psignb(builder: ir.IRBuilder, values: ir.Value, signed: ir.Value) -> ir.Value:
+    """The same, and 0 where `signed` is."""
+    move = function(builder, "llvm.x86.avx2.psign.b", values.type, values.type, values.type)
+    return builder.call(move, [values, signed])
 
 
 def _sdot(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
@@ -175,10 +227,14 @@ _WORD_DOTS: dict[str, Emit] = {
 _INSTRUCTIONS: dict[str, Emit] = {
     "vpdpbusd512": _vnni("llvm.x86.avx512.vpdpbusd.512"),
     "vpdpbusd256": _in_parts(_vnni("llvm.x86.avx512.vpdpbusd.256"), 8),
-    "maddubs512": _pair_products("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
-    "maddubs256": _in_parts(_pair_products("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"), 8),
+    "maddubs512": _signs_moved("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512", _negated_by),
+    "maddubs256": _in_parts(_signs_moved("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd", _psignb), 8),
     "sdot": _in_parts(_sdot, 4),
     "plain": _plain,
+}
+_PAIRS = {
+    "maddubs512": _pairs("llvm.x86.avx512.pmaddubs.w.512", 64),
+    "maddubs256": _pairs("llvm.x86.avx2.pmadd.ub.sw", 32),
 }
 _SIGNED = {"maddubs512", "maddubs256", "sdot"}
 """Instructions for which weights of 8 bits are made signed."""

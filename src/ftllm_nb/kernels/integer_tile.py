@@ -19,7 +19,16 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ftllm_nb.kernels.dot import V_BYTES, V_I32, emit_dot, subtracted
+from ftllm_nb.kernels.dot import (
+    PAIR_QUADS,
+    V_BYTES,
+    V_I32,
+    emit_dot,
+    emit_pair_totals,
+    emit_pairs,
+    subtracted,
+    sums_pairs,
+)
 from ftllm_nb.kernels.emit import (
     F32,
     I8,
@@ -30,7 +39,9 @@ from ftllm_nb.kernels.emit import (
     LINE_BYTES,
     PREFETCH_BYTES,
     SECOND_CACHE,
+    align_stack,
     constant,
+    emitted,
     function,
     literal,
     load,
@@ -70,57 +81,72 @@ def zero_products(builder: ir.IRBuilder, address: Any, subtracted: int, start: A
 
 @intrinsic(prefer_literal=True)
 def integer_tile(
-    typing_context, w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns,
-    following, part, parts, tokens, blocks, bits, group, with_zeros, scale_kind
+    typing_context, w, w_stride, scales, zeros, block_stride, x, x_scales, x_starts, x_stride, start, start_stride,
+    out, out_stride, columns, following, part, parts, tokens, blocks, bits, apart, group, with_zeros, scale_kind
 ):  # fmt: skip
     """out[t, 16·b + l] = start[t, 16·b + l] + Σ over groups of scales · dot, for t < tokens, b < blocks.
 
-    Addresses and strides (of a block, or of a token) are in bytes; `start` and `out` are float32, and `start` may be a
-    bias with stride 0. `columns`: a multiple of `group`. `following`: the address of as many blocks, of which part
-    `part` of `parts`, 1 or 2, is fetched meanwhile; the constant 0: nothing is (a single token's loop fetches its own
-    weights). `tokens`, `blocks`, `bits`, `group` (columns of a group, a multiple of 8, or 0 for all), `with_zeros` and
-    `scale_kind` (a code of matmul_tile.py) are constants.
+    Addresses and strides are in bytes. `w`, `scales`, `zeros`: where the first block's parts begin, from which the next
+    block's are `w_stride` and, of scales and zero points, `block_stride` away; `x`, `x_scales`, `x_starts`: where the
+    first token's do, the next token's `x_stride` away. `start` and `out` are float32, and `start` may be a bias with
+    stride 0. `columns`: a multiple of `group`. `following`: the address of as many blocks, of which part `part` of
+    `parts`, 1 or 2, is fetched meanwhile; the constant 0: nothing is (a single token's loop fetches its own weights).
+    `tokens`, `blocks`, `bits`, `apart` (whether `w` has each vector's halves apart, as `lay_apart` leaves them),
+    `group` (columns of a group, a multiple of 32, or 0 for all), `with_zeros` and `scale_kind` (a code of
+    matmul_tile.py) are constants.
     """
-    constants = (tokens, blocks, bits, group, with_zeros, scale_kind)
+    constants = (tokens, blocks, bits, apart, group, with_zeros, scale_kind)
     tile = _Tile(*map(literal, constants))
     fetches = not isinstance(following, types.IntegerLiteral)
     fetched = (types.int64,) * 3 if fetches else (following, part, parts)
-    signature = types.void(*([types.int64] * 9), *fetched, *constants)
+    signature = types.void(*([types.int64] * 14), *fetched, *constants)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        tile.emit(builder, *values[: 12 if fetches else 9])
+        tile.emit(builder, *values[: 17 if fetches else 14])
         return context.get_dummy_value()
 
     return signature, generate
 
 
+@emitted(types.void, types.int64, types.int64)
+def lay_apart(builder, source, target):
+    """Write the lower and the upper four bits of 64 bytes as 64 bytes each."""
+    packed = load(builder, source, V_BYTES, 1)
+    for half in (0, 1):
+        store(builder, _half(builder, packed, half), builder.add(target, _i64(4 * LANES * half)), 1)
+
+
 class _Tile:
     """Emits one tile; a call's operands are kept as attributes while it does."""
 
-    def __init__(self, tokens: int, blocks: int, bits: int, group: int, with_zeros: int, scale_kind: int) -> None:
-        self.tokens, self.blocks, self.bits = tokens, blocks, bits
+    def __init__(
+        self, tokens: int, blocks: int, bits: int, apart: int, group: int, with_zeros: int, scale_kind: int
+    ) -> None:
+        self.tokens, self.blocks, self.bits, self.apart = tokens, blocks, bits, apart
         self.group, self.with_zeros = group, with_zeros
         self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
         self.quads = 8 // bits
-        """Quads of columns in a vector of weights."""
+        """Quads of columns in a vector of packed weights."""
         self.cells = [(token, block) for token in range(tokens) for block in range(blocks)]
 
-    def emit(self, builder: ir.IRBuilder, w: Any, block_stride: Any, x: Any, x_stride: Any, start: Any,
-             start_stride: Any, out: Any, out_stride: Any, columns: Any, *fetched: Any) -> None:  # fmt: skip
+    def emit(self, builder: ir.IRBuilder, w: Any, w_stride: Any, scales: Any, zeros: Any, block_stride: Any, x: Any,
+             x_scales: Any, x_starts: Any, x_stride: Any, start: Any, start_stride: Any, out: Any, out_stride: Any,
+             columns: Any, *fetched: Any) -> None:  # fmt: skip
         self.builder = b = builder
+        align_stack(builder)
         groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
-        value_bytes = b.mul(columns, _i64(2 * self.bits))
-        self.block_stride, self.value_bytes = block_stride, value_bytes
+        self.block_stride, self.value_bytes = block_stride, self.times(columns, 2 * self.bits)
         self.scale_bytes, self.zero_bytes = self.times(groups, self.scales_size), self.times(groups, LANES)
-        self.weights = [b.add(w, self.times(block_stride, block)) for block in range(self.blocks)]
-        self.scales = [b.add(row, value_bytes) for row in self.weights]
-        self.zeros = [b.add(row, self.scale_bytes) for row in self.scales]
+        self.weights = [b.add(w, self.times(w_stride, block)) for block in range(self.blocks)]
+        self.scales = [b.add(scales, self.times(block_stride, block)) for block in range(self.blocks)]
+        self.zeros = [b.add(zeros, self.times(block_stride, block)) for block in range(self.blocks)]
         self.fetches = bool(fetched)
         if fetched:
             self.share_out(*fetched)
-        self.values = [b.add(x, self.times(x_stride, token)) for token in range(self.tokens)]
-        self.value_scales = [b.add(row, columns) for row in self.values]
-        self.starts = [b.add(row, self.times(groups, 4)) for row in self.value_scales]
+        self.values, self.value_scales, self.starts = (
+            [b.add(first, self.times(x_stride, token)) for token in range(self.tokens)]
+            for first in (x, x_scales, x_starts)
+        )
         self.dots = {cell: cgutils.alloca_once(b, V_I32) for cell in self.cells}
         self.totals = {cell: cgutils.alloca_once(b, V_F32) for cell in self.cells}
         for token, block in self.cells:
@@ -159,54 +185,123 @@ class _Tile:
         b.store(b.add(address, step), place)
 
     def emit_group(self, group: Any, vectors: Any) -> None:
+        for dot in self.dots.values():
+            self.builder.store(constant(I32, 0), dot)
+        if not sums_pairs(self.bits):
+            self.add_starts(group)
+        if isinstance(vectors, int) and vectors <= MOST_UNROLLED:
+            self.emit_vectors(self.times(group, vectors), vectors)
+        else:
+            self.emit_loop(group, vectors)
+        if sums_pairs(self.bits):  # not before: registers are few
+            self.add_starts(group)
+        self.add_group(group)
+
+    def add_starts(self, group: Any) -> None:
+        """Add what tokens' dot products begin with."""
         b = self.builder
-        four = self.times(group, 4)
+        if subtracted(self.bits) and not self.with_zeros:
+            return
         for token in range(self.tokens):
-            start = load(b, b.add(self.starts[token], four), I32, 4)
-            first = constant(I32, 0) if subtracted(self.bits) else splat(b, start)
+            start = load(b, b.add(self.starts[token], self.times(group, 4)), I32, 4)
             for block in range(self.blocks):
                 if self.with_zeros:
                     zeros = b.add(self.zeros[block], self.times(group, LANES))
                     first = zero_products(b, zeros, subtracted(self.bits), start, self.group)
-                b.store(first, self.dots[token, block])
-        if isinstance(vectors, int) and vectors <= MOST_UNROLLED:
-            for ahead in range(vectors):
-                self.emit_vector(self.times(group, vectors), ahead)
-        else:
-            self.emit_vectors(group, vectors)
-        self.add_group(group)
+                else:
+                    first = splat(b, start)
+                b.store(b.add(b.load(self.dots[token, block]), first), self.dots[token, block])
 
-    def emit_vectors(self, group: Any, vectors: Any) -> None:
+    def emit_loop(self, group: Any, vectors: Any) -> None:
         """A loop over the vectors of a group, unrolled in part."""
         b = self.builder
+        unrolled = PAIR_QUADS // self.quads if sums_pairs(self.bits) else UNROLLED
         vectors = _i64(vectors) if isinstance(vectors, int) else vectors
         begin = b.mul(group, vectors)
-        whole = b.and_(vectors, _i64(-UNROLLED))
-        with cgutils.for_range_slice(b, _i64(0), whole, _i64(UNROLLED)) as (at, _):
-            for ahead in range(UNROLLED):
-                self.emit_vector(b.add(begin, at), ahead)
-        with cgutils.for_range_slice(b, whole, vectors, _i64(1)) as (at, _):
-            self.emit_vector(b.add(begin, at), 0)
+        whole = b.and_(vectors, _i64(-unrolled))
+        with cgutils.for_range_slice(b, _i64(0), whole, _i64(unrolled)) as (at, _):
+            self.emit_vectors(b.add(begin, at), unrolled)
+        if not sums_pairs(self.bits):
+            with cgutils.for_range_slice(b, whole, vectors, _i64(1)) as (at, _):
+                self.emit_vectors(b.add(begin, at), 1)
 
-    def emit_vector(self, first: Any, ahead: int) -> None:
-        """The dot products of one vector of each block's weights, `ahead` vectors on from the vector `first`: a
-        constant, so that instructions' addresses hold it."""
+    def emit_vectors(self, first: Any, count: int) -> None:
+        """The dot products of `count` vectors of each block's weights, from the vector `first` on."""
+        if sums_pairs(self.bits):
+            for ahead in range(0, count, PAIR_QUADS // self.quads):
+                self.emit_pair_dots(first, ahead)
+            return
         b = self.builder
-        offset = b.add(self.times(first, 4 * LANES), _i64(4 * LANES * ahead))
+        for ahead in range(count):
+            self.fetch_vector(first, ahead)
+            packed = [self.packed(block, first, ahead) for block in range(self.blocks)]
+            for quad in range(self.quads):
+                weights = packed
+                if self.bits == 4:
+                    weights = [self.half(block, packed[block], first, ahead, quad) for block in range(self.blocks)]
+                for token in range(self.tokens):
+                    values = self.four_values(token, first, self.quads * ahead + quad)
+                    for block in range(self.blocks):
+                        dot = self.dots[token, block]
+                        b.store(emit_dot(b, b.load(dot), weights[block], values, self.bits), dot)
+
+    def emit_pair_dots(self, first: Any, ahead: int) -> None:
+        """The dot products of 8 quads with weights of 4 bits, whose sums fit words until the end.
+
+        Registers are few: many tokens keep one quad's weights in them, a single token two quads of its values.
+        """
+        b = self.builder
+        sums: dict[tuple[int, int], Any] = {}
+        each = self.blocks if self.tokens > 1 else 1
+        together = [range(at, at + each) for at in range(0, self.blocks, each)]
+        for vector_ in range(ahead, ahead + PAIR_QUADS // self.quads):
+            values: dict[tuple[int, int], Any] = {}
+            self.fetch_vector(first, vector_)
+            for blocks in together:
+                packed = {block: self.packed(block, first, vector_) for block in blocks}
+                for quad in range(self.quads):
+                    weights = {block: self.half(block, packed[block], first, vector_, quad) for block in blocks}
+                    for token in range(self.tokens):
+                        if (token, quad) not in values:
+                            values[token, quad] = self.four_values(token, first, self.quads * vector_ + quad)
+                        for block in blocks:
+                            before = sums.get((token, block))
+                            sums[token, block] = emit_pairs(b, before, weights[block], values[token, quad])
+        for cell, sum_ in sums.items():
+            b.store(emit_pair_totals(b, b.load(self.dots[cell]), sum_), self.dots[cell])
+
+    def fetch_vector(self, first: Any, ahead: int) -> None:
+        """Fetch what is needed after the products of a vector of each block's weights."""
         if self.tokens == 1:
-            self.fetch_ahead(self.weights, offset, PREFETCH_BYTES, self.value_bytes)
+            self.fetch_ahead(self.weights, self.offset(first, ahead, 4 * LANES), PREFETCH_BYTES, self.value_bytes)
         if self.fetches:
             self.fetch_on(self.of_vectors, self.blocks)
-        packed = [load(b, b.add(row, offset), V_BYTES, 1) for row in self.weights]
-        for quad in range(self.quads):
-            weights = packed if self.bits == 8 else [self.half(vector_, quad) for vector_ in packed]
-            column = b.add(self.times(first, 4 * self.quads), _i64(4 * (self.quads * ahead + quad)))
-            for token in range(self.tokens):
-                four = load(b, b.add(self.values[token], column), I32, 1)
-                values = b.bitcast(splat(b, four), V_BYTES)
-                for block in range(self.blocks):
-                    dot = self.dots[token, block]
-                    b.store(emit_dot(b, b.load(dot), weights[block], values, self.bits), dot)
+
+    def offset(self, first: Any, ahead: int, size: int) -> Any:
+        """Where what is `size` bytes a vector lies that is `ahead` vectors on from the vector `first`: a constant, so
+        that instructions' addresses hold it."""
+        return self.builder.add(self.times(first, size), _i64(size * ahead))
+
+    def packed(self, block: int, first: Any, ahead: int) -> Any:
+        """One vector of a block's weights, unless its halves lie apart."""
+        b = self.builder
+        if self.apart:
+            return None
+        return load(b, b.add(self.weights[block], self.offset(first, ahead, 4 * LANES)), V_BYTES, 1)
+
+    def half(self, block: int, packed: Any, first: Any, ahead: int, half: int) -> Any:
+        """The lower or upper four bits of each byte of a vector, which `packed` returned."""
+        b = self.builder
+        if not self.apart:
+            return _half(b, packed, half)
+        offset = b.add(self.offset(first, ahead, 8 * LANES), _i64(4 * LANES * half))
+        return load(b, b.add(self.weights[block], offset), V_BYTES, 1)
+
+    def four_values(self, token: int, first: Any, quad: int) -> Any:
+        """Four values of a token, in all lanes: those of a quad of columns, counted from the vector `first` on."""
+        b = self.builder
+        column = b.add(self.times(first, 4 * self.quads), _i64(4 * quad))
+        return b.bitcast(splat(b, load(b, b.add(self.values[token], column), I32, 1)), V_BYTES)
 
     def fetch_ahead(self, rows: list[Any], offset: Any, distance: int, size: Any) -> None:
         """Prefetch what lies `distance` bytes on from an offset into rows of `size` bytes; past their end, in the
@@ -217,15 +312,6 @@ class _Tile:
         ahead = b.select(b.icmp_signed("<", ahead, size), ahead, beyond)
         for row in rows:
             prefetch(b, b.add(row, ahead))
-
-    def half(self, packed: Any, quad: int) -> Any:
-        """The lower or upper four bits of each byte."""
-        b = self.builder
-        if quad == 1:
-            words = ir.VectorType(I16, 2 * LANES)
-            shifted = b.lshr(b.bitcast(packed, words), constant(I16, 4, 2 * LANES))
-            packed = b.bitcast(shifted, V_BYTES)
-        return b.and_(packed, constant(I8, 15, 4 * LANES))
 
     def add_group(self, group: Any) -> None:
         """Totals += scales · dots of the group that has been walked."""
@@ -253,6 +339,15 @@ class _Tile:
 
     def times(self, value: Any, factor: int) -> Any:
         return self.builder.mul(value, _i64(factor))
+
+
+def _half(builder: ir.IRBuilder, packed: Any, half: int) -> Any:
+    """The lower or upper four bits of each of 64 bytes."""
+    if half == 1:
+        words = ir.VectorType(I16, 2 * LANES)
+        shifted = builder.lshr(builder.bitcast(packed, words), constant(I16, 4, 2 * LANES))
+        packed = builder.bitcast(shifted, V_BYTES)
+    return builder.and_(packed, constant(I8, 15, 4 * LANES))
 
 
 def _i64(value: int) -> ir.Constant:

@@ -8,13 +8,11 @@ import numba
 
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.memory import fetch_lines
-from ftllm_nb.kernels.step import argument, field, take_chunk
+from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
 from ftllm_nb.kernels.tiers import current_tier
 
 PANEL_BLOCKS = 4
 """Row blocks (of 16 rows) of a chunk: one token's loop keeps as many chains of multiply-adds in flight."""
-FEW_ROWS = 24
-"""Up to so many rows, memory takes about as long as the products."""
 RANGE_TOKENS = 96
 """Tokens of a chunk in a prefill: a multiple of every tile's tokens."""
 
@@ -37,26 +35,19 @@ def tiled(tile: Any, shapes: tuple[tuple[int, int], ...]) -> Any:
     return multiply
 
 
-def tiled_with_fetching(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, blocks: int) -> Any:
-    """As `tiled`, with tiles of `tokens` × `blocks` for many rows. Up to FEW_ROWS, and what is left of many, go through
-    `blocks` blocks of weights at a time and fetch the next ones meanwhile: products take about as long as memory then.
+def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, blocks: int) -> Any:
+    """As `tiled`, for few rows: they go through `blocks` blocks of weights at a time, all of them, and fetch the next
+    ones meanwhile, since products take about as long as memory.
 
     `fetching_tile` takes the same arguments as `tile`, and before how many tokens and blocks to do, the address of what
-    is fetched, and which part of how many of it. `most_tokens`: as many or 2 more, too many for the registers, but
-    better where that spares the blocks a pass. An odd row, and blocks that are left, take tiles of one token.
+    is fetched, and which part of how many of it. It does `tokens` rows at a time, or `most_tokens`, as many or 2 more,
+    which are too many for the registers, but better where that spares the blocks a pass. An odd row, and blocks that
+    are left, take tiles of one token.
     """
     assert tokens <= most_tokens <= tokens + 2, "a tile must not pass the last row"
     assert tokens % 2 == most_tokens % 2 == 0, "rows are even"
     middle = min(4, tokens)
     single = _rows_by_tile(tile, 1, PANEL_BLOCKS)
-
-    @numba.njit
-    def many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
-        for row in range(0, rows, tokens):
-            for block in range(0, num_blocks, blocks):
-                tile(w + block * block_stride, block_stride, x + row * x_stride, x_stride,
-                     start + row * start_stride + 64 * block, start_stride,
-                     out + row * out_stride + 64 * block, out_stride, columns, tokens, blocks)  # fmt: skip
 
     @numba.njit
     def few(w, block_stride, x, x_stride, rows, start, start_stride, out, out_stride, columns):
@@ -87,19 +78,41 @@ def tiled_with_fetching(tile: Any, fetching_tile: Any, tokens: int, most_tokens:
 
     @numba.njit
     def multiply(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
-        whole = num_blocks // blocks * blocks
-        done = rows // tokens * tokens if rows > FEW_ROWS else 0
-        many(w, block_stride, whole, x, x_stride, done, start, start_stride, out, out_stride, columns)
-        pairs = (rows - done) // 2 * 2
+        whole, pairs = num_blocks // blocks * blocks, rows // 2 * 2
         for block in range(0, whole, blocks):
-            few(w + block * block_stride, block_stride, x + done * x_stride, x_stride, pairs,
-                start + done * start_stride + 64 * block, start_stride,
-                out + done * out_stride + 64 * block, out_stride, columns)  # fmt: skip
-        single(w, block_stride, whole, x, x_stride, done + pairs, rows, start, start_stride, out, out_stride, columns)
+            few(w + block * block_stride, block_stride, x, x_stride, pairs, start + 64 * block, start_stride,
+                out + 64 * block, out_stride, columns)  # fmt: skip
+        single(w, block_stride, whole, x, x_stride, pairs, rows, start, start_stride, out, out_stride, columns)
         single(w + whole * block_stride, block_stride, num_blocks - whole, x, x_stride, 0, rows, start + 64 * whole,
                start_stride, out + 64 * whole, out_stride, columns)  # fmt: skip
 
     return multiply
+
+
+def many_tokens_by(tile: Any, tokens: int, blocks: int) -> Any:
+    """As `tiled`, for multiples of `tokens` rows and of `blocks` blocks, and with a last argument that it ignores."""
+
+    @numba.njit
+    def many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch):
+        for row in range(0, rows, tokens):
+            for block in range(0, num_blocks, blocks):
+                tile(w + block * block_stride, block_stride, x + row * x_stride, x_stride,
+                     start + row * start_stride + 64 * block, start_stride,
+                     out + row * out_stride + 64 * block, out_stride, columns, tokens, blocks)  # fmt: skip
+
+    return many
+
+
+def without_scratch(multiply: Any) -> Any:
+    """What `tiled` made, or one like it, with a last argument that it ignores."""
+
+    @numba.njit
+    def multiply_so(
+        w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch
+    ):
+        multiply(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns)
+
+    return multiply_so
 
 
 def _rows_by_tile(tile: Any, tokens: int, blocks: int) -> Any:
@@ -174,7 +187,7 @@ def grouped(tile: Any, multiply: Any, rows: int) -> Any:
 
 
 def linear_by(multiply: Any, variant: str) -> Kernel:
-    """out = x · wᵀ + bias by a function that `tiled` made, or one like it."""
+    """out = x · wᵀ + bias by a function like those that `tiled` makes, with one more argument, a worker's scratch."""
     chunks = linear_chunks(multiply)
 
     @kernel(variant=variant)
@@ -185,7 +198,7 @@ def linear_by(multiply: Any, variant: str) -> Kernel:
 
 
 def linear_chunks(multiply: Any) -> Any:
-    """What a worker does in a kernel of Linear: chunks are row panels × ranges of tokens."""
+    """What a worker does in the kernel of `linear_by`: chunks are row panels × ranges of tokens."""
 
     @numba.njit
     def chunks(row, step, worker):
@@ -212,6 +225,7 @@ def linear_chunks(multiply: Any) -> Any:
                 out + first_row * out_stride + first_block * 64,
                 out_stride,
                 argument(row, LINEAR_COLUMNS),
+                field(worker, WORKER_SCRATCH),
             )
             chunk = take_chunk(worker, num_chunks)
 

@@ -77,7 +77,7 @@ class IntegerLayout(WeightFormat):
         return integer_linear_kernel(*self._constants)
 
     def linear_scratch_bytes(self, columns: int) -> int:
-        return linear_scratch_bytes(self.padded_columns(columns))
+        return linear_scratch_bytes(self.bits, self.group, self.padded_columns(columns))
 
     def embedding_kernel(self) -> Kernel:
         return integer_embedding_kernel(*self._constants)
