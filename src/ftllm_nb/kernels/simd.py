@@ -109,25 +109,11 @@ def load_vector(builder, address):
     return load(builder, address, V_F32, 4)
 
 
-def _is_whole(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
-    """Nearly all vectors are, and without registers for masks a branch is much cheaper than a mask."""
-    return builder.icmp_signed(">=", count, ir.Constant(I64, LANES))
-
-
 def partial_vector(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
     """Code for `load_vector_partial`."""
     place = builder.inttoptr(address, V_F32.as_pointer())
-    with builder.if_else(_is_whole(builder, count)) as (then, otherwise):
-        with then:
-            all_lanes, whole_block = load(builder, address, V_F32, 4), builder.block
-        with otherwise:
-            masked = function(builder, "llvm.masked.load.v16f32.p0", V_F32, place.type, I32, V_I1, V_F32)
-            arguments = [place, ir.Constant(I32, 4), _lanes_below(builder, count), constant(F32, 0.0)]
-            some_lanes, part_block = builder.call(masked, arguments), builder.block
-    vector = builder.phi(V_F32)
-    vector.add_incoming(all_lanes, whole_block)
-    vector.add_incoming(some_lanes, part_block)
-    return vector
+    masked = function(builder, "llvm.masked.load.v16f32.p0", V_F32, place.type, I32, V_I1, V_F32)
+    return builder.call(masked, [place, ir.Constant(I32, 4), _lanes_below(builder, count), constant(F32, 0.0)])
 
 
 @emitted(float32x16, types.int64, types.int64)
@@ -146,12 +132,9 @@ def store_vector(builder, address, value):
 def store_vector_partial(builder, address, value, count):
     """Write the first `count` lanes; the memory of the others is not touched."""
     pointer = builder.inttoptr(address, V_F32.as_pointer())
-    with builder.if_else(_is_whole(builder, count)) as (then, otherwise):
-        with then:
-            store(builder, value, address, 4)
-        with otherwise:
-            masked = function(builder, "llvm.masked.store.v16f32.p0", ir.VoidType(), V_F32, pointer.type, I32, V_I1)
-            builder.call(masked, [value, pointer, ir.Constant(I32, 4), _lanes_below(builder, count)])
+    void = ir.VoidType()
+    masked = function(builder, "llvm.masked.store.v16f32.p0", void, V_F32, pointer.type, I32, V_I1)
+    builder.call(masked, [value, pointer, ir.Constant(I32, 4), _lanes_below(builder, count)])
 
 
 def widen_f16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
