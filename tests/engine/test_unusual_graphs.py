@@ -184,7 +184,8 @@ def test_many_sequences_of_one_token(kind: type[Executor]) -> None:
         ]
         assert together.shape == (len(ids), VOCAB)
         np.testing.assert_allclose(together[:VOCAB], alone, atol=1e-6)
-        np.testing.assert_array_equal(together, together[ids])
+        # NumPy's products of many rows may differ in the last bit between the first rows and the last, on some CPUs.
+        np.testing.assert_allclose(together, together[ids], rtol=0, atol=1e-6 if kind is ReferenceExecutor else 0)
         with pytest.raises(EngineError, match="at most"):
             executor.run([*steps, SequenceStep(executor.new_sequence(), np.int32([0]))])
 
