@@ -110,7 +110,8 @@ def load_vector(builder, address):
 
 
 def partial_vector(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
-    """Code for `load_vector_partial`."""
+    """Code for `load_vector_partial`. With a branch for whole vectors instead, which would be faster without registers
+    for masks, LLVM 22 made the value poison in a loop that goes round once (attention over an int8 cache, avx2)."""
     place = builder.inttoptr(address, V_F32.as_pointer())
     masked = function(builder, "llvm.masked.load.v16f32.p0", V_F32, place.type, I32, V_I1, V_F32)
     return builder.call(masked, [place, ir.Constant(I32, 4), _lanes_below(builder, count), constant(F32, 0.0)])
