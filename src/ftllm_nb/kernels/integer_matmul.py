@@ -13,7 +13,7 @@ from ftllm_nb.kernels.dot import sums_pairs
 from ftllm_nb.kernels.integer_tile import integer_tile, lay_apart
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.kernels.tiling import few_tokens_by, linear_by, many_tokens_by
+from ftllm_nb.kernels.tiling import few_tokens_by, linear_by, many_tokens_by, without_scratch
 
 _SLAB_BYTES = 16384
 """Of weights laid apart: they stay in the first cache while all tokens of a chunk are multiplied by them."""
@@ -34,7 +34,8 @@ def integer_linear_kernel(bits: int, group: int, with_zeros: int, scale_kind: in
     few = few_tokens_by(tile, fetching_tile, tokens, tier.most_dot_tokens, blocks)
     if tier.multiplies_matrices:
         return amx_linear_by(few, *constants, variant)
-    many = _laid_apart(*constants) if sums_pairs(bits) else many_tokens_by(tile, tokens, blocks)
+    apart = sums_pairs(bits)
+    many = _laid_apart(*constants) if apart else without_scratch(many_tokens_by(tile, tokens, blocks))
 
     @numba.njit
     def multiply(
@@ -90,7 +91,8 @@ def _tiles(bits: int, group: int, with_zeros: int, scale_kind: int) -> tuple[Any
 
 
 def _laid_apart(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
-    """As `many_tokens_by`: the halves of bytes are laid apart once for all rows, a slab of columns at a time."""
+    """As `many_tokens_by`, and with a worker's scratch, where the halves of bytes are laid apart once for all rows, a
+    slab of columns at a time."""
     tier = current_tier()
     tokens, blocks = tier.dot_tokens, tier.dot_blocks
     slab_columns = _slab_columns(group) if group else 0

@@ -23,6 +23,7 @@ from ftllm_nb.kernels.dot import (
     PAIR_QUADS,
     V_BYTES,
     V_I32,
+    V_WORDS,
     emit_dot,
     emit_pair_totals,
     emit_pairs,
@@ -344,8 +345,7 @@ class _Tile:
 def _half(builder: ir.IRBuilder, packed: Any, half: int) -> Any:
     """The lower or upper four bits of each of 64 bytes."""
     if half == 1:
-        words = ir.VectorType(I16, 2 * LANES)
-        shifted = builder.lshr(builder.bitcast(packed, words), constant(I16, 4, 2 * LANES))
+        shifted = builder.lshr(builder.bitcast(packed, V_WORDS), constant(I16, 4, 2 * LANES))
         packed = builder.bitcast(shifted, V_BYTES)
     return builder.and_(packed, constant(I8, 15, 4 * LANES))
 

@@ -90,10 +90,10 @@ def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, 
 
 
 def many_tokens_by(tile: Any, tokens: int, blocks: int) -> Any:
-    """As `tiled`, for multiples of `tokens` rows and of `blocks` blocks, and with a last argument that it ignores."""
+    """As `tiled`, for multiples of `tokens` rows and of `blocks` blocks."""
 
     @numba.njit
-    def many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch):
+    def many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
         for row in range(0, rows, tokens):
             for block in range(0, num_blocks, blocks):
                 tile(w + block * block_stride, block_stride, x + row * x_stride, x_stride,
