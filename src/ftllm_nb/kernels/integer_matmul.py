@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 import numba
 
 from ftllm_nb.kernels.amx_matmul import amx_linear_by, amx_scratch_bytes
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.dot import sums_pairs
 from ftllm_nb.kernels.integer_tile import integer_tile, lay_apart
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.kernels.tiling import few_tokens_by, linear_by, many_tokens_by, without_scratch
+from ftllm_nb.kernels.tiling import few_tokens_by, linear_by
 
 _SLAB_BYTES = 16384
 """Of weights laid apart: they stay in the first cache while all tokens of a chunk are multiplied by them."""
@@ -34,8 +34,7 @@ def integer_linear_kernel(bits: int, group: int, with_zeros: int, scale_kind: in
     few = few_tokens_by(tile, fetching_tile, tokens, tier.most_dot_tokens, blocks)
     if tier.multiplies_matrices:
         return amx_linear_by(few, *constants, variant)
-    apart = sums_pairs(bits)
-    many = _laid_apart(*constants) if apart else without_scratch(many_tokens_by(tile, tokens, blocks))
+    many = _many_tokens_by(*constants)
 
     @numba.njit
     def multiply(
@@ -57,14 +56,15 @@ def linear_scratch_bytes(bits: int, group: int, columns: int) -> int:
     tier = current_tier()
     if tier.multiplies_matrices:
         return amx_scratch_bytes(columns)
-    if not sums_pairs(bits):
+    if bits == 8:
         return 0
-    slab = min(columns, _slab_columns(group)) if group else columns
-    return tier.dot_blocks * slab * _APART_BYTES
+    return tier.dot_blocks * min(columns, _slab_columns(group)) * _APART_BYTES
 
 
 def _slab_columns(group: int) -> int:
-    """Columns whose weights are laid apart at a time: whole groups, from which sums go on."""
+    """Most columns whose weights are laid apart at a time: whole groups, from which sums go on."""
+    if group == 0:
+        return sys.maxsize
     most = _SLAB_BYTES // (current_tier().dot_blocks * _APART_BYTES)
     return max(1, most // group) * group
 
@@ -90,19 +90,19 @@ def _tiles(bits: int, group: int, with_zeros: int, scale_kind: int) -> tuple[Any
     return tile, fetching_tile
 
 
-def _laid_apart(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
-    """As `many_tokens_by`, and with a worker's scratch, where the halves of bytes are laid apart once for all rows, a
-    slab of columns at a time."""
+def _many_tokens_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
+    """As `tiled`, for multiples of the tile's rows and blocks, and with a worker's scratch, where the halves of bytes
+    are laid apart once for all rows, a slab of columns at a time. Weights of 8 bits stay where they are."""
     tier = current_tier()
     tokens, blocks = tier.dot_tokens, tier.dot_blocks
-    slab_columns = _slab_columns(group) if group else 0
+    apart = 1 if bits == 4 else 0
+    slab_columns = _slab_columns(group) if apart else sys.maxsize
     scales_size = 16 * WEIGHT_BYTES[scale_kind]
 
     @numba.njit
     def many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch):
-        slab = min(slab_columns, columns) if group else columns
+        slab = min(slab_columns, columns)
         groups = columns // group if group else 1
-        stride = slab * _APART_BYTES
         if rows == 0:
             return
         for begin in range(0, columns, slab):
@@ -112,18 +112,21 @@ def _laid_apart(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
                 packed = w + block * block_stride
                 scales = packed + columns * 2 * bits + number * scales_size
                 zeros = packed + columns * 2 * bits + groups * scales_size + number * 16
-                for each in range(blocks):
-                    source, target = packed + each * block_stride + begin * 2 * bits, scratch + each * stride
-                    for at in range(0, size * 2 * bits, 64):
-                        lay_apart(source + at, target + 2 * at)
+                weights, stride = packed + begin * 2 * bits, block_stride
+                if apart:
+                    weights, stride = scratch, slab * _APART_BYTES
+                    for each in range(blocks):
+                        source, target = packed + each * block_stride + begin * 2 * bits, scratch + each * stride
+                        for at in range(0, size * 2 * bits, 64):
+                            lay_apart(source + at, target + 2 * at)
                 for row in range(0, rows, tokens):
                     place = out + row * out_stride + 64 * block
                     before, before_stride = start + row * start_stride + 64 * block, start_stride
                     if begin > 0:
                         before, before_stride = place, out_stride
-                    integer_tile(scratch, stride, scales, zeros, block_stride, x + row * x_stride + begin,
+                    integer_tile(weights, stride, scales, zeros, block_stride, x + row * x_stride + begin,
                                  x_scales + row * x_stride, x_scales + 4 * groups + row * x_stride, x_stride, before,
-                                 before_stride, place, out_stride, size, 0, 0, 1, tokens, blocks, bits, 1, group,
+                                 before_stride, place, out_stride, size, 0, 0, 1, tokens, blocks, bits, apart, group,
                                  with_zeros, scale_kind)  # fmt: skip
 
     return many

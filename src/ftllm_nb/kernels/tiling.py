@@ -89,20 +89,6 @@ def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, 
     return multiply
 
 
-def many_tokens_by(tile: Any, tokens: int, blocks: int) -> Any:
-    """As `tiled`, for multiples of `tokens` rows and of `blocks` blocks."""
-
-    @numba.njit
-    def many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
-        for row in range(0, rows, tokens):
-            for block in range(0, num_blocks, blocks):
-                tile(w + block * block_stride, block_stride, x + row * x_stride, x_stride,
-                     start + row * start_stride + 64 * block, start_stride,
-                     out + row * out_stride + 64 * block, out_stride, columns, tokens, blocks)  # fmt: skip
-
-    return many
-
-
 def without_scratch(multiply: Any) -> Any:
     """What `tiled` made, or one like it, with a last argument that it ignores."""
 
