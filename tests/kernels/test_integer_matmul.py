@@ -49,7 +49,7 @@ def exact_product(format: IntegerFormat, x: np.ndarray, weight: np.ndarray, bias
     columns, groups = steps.shape[1], weight_scales.shape[1]
     words = quantize_rows(x[None], columns, columns // groups, format.activations.middle)[0]
     values = np.ascontiguousarray(words).view(np.int8)[:, :columns].astype(np.int64)
-    value_scales = words[:, columns // 4 : columns // 4 + groups].astype(np.float64)
+    value_scales = words[:, columns // 4 :: 3].astype(np.float64)
     total = np.zeros((len(x), len(weight))) + bias
     for group, part in enumerate(np.split(np.arange(columns), groups)):
         dots = values[:, part] @ steps[:, part].astype(np.int64).T

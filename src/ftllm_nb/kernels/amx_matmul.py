@@ -6,12 +6,14 @@ from typing import Any
 
 import numba
 
+from ftllm_nb.kernels.activation_rows import OFFSET, RECORD_BYTES, SCALE, START
 from ftllm_nb.kernels.amx_tile import (
     AS_THEY_ARE,
     FEW_TOKENS,
     PACKED,
     SCRATCH_BYTES,
     SLAB_COLUMNS,
+    TOKEN_OFFSETS,
     TOKEN_SCALES,
     TOKEN_STARTS,
     TOKENS,
@@ -19,6 +21,7 @@ from ftllm_nb.kernels.amx_tile import (
     amx_tile,
     configure,
     lay_side_by_side,
+    needs_offsets,
     needs_starts,
     release,
     step_columns,
@@ -65,6 +68,7 @@ def amx_linear_by(
     tile_of = _tile_by(bits, group, with_zeros, scale_kind)
     only_source = AS_THEY_ARE if bits == 8 else PACKED
     few_starts, many_starts = (needs_starts(source, with_zeros) for source in (only_source, UNPACKED))
+    few_offsets = needs_offsets(only_source, bits, group, with_zeros)
 
     @numba.njit
     def whole_panel(row, step, worker, first_block, blocks, first, tokens):
@@ -88,10 +92,12 @@ def amx_linear_by(
                     configure(scratch, even_columns, odd_columns, here)
                     shaped_for = here
                 x = argument(row, LINEAR_INPUT) + (first + tile) * x_stride
-                x_scales = x + columns + 4 * number
-                lay_side_by_side(x_scales, x_stride, here, count, scratch + TOKEN_SCALES)
+                records = x + columns + RECORD_BYTES * number
+                lay_side_by_side(records + SCALE, x_stride, here, count, scratch + TOKEN_SCALES)
                 if few_starts if tokens <= TOKENS else many_starts:
-                    lay_side_by_side(x_scales + 4 * groups, x_stride, here, count, scratch + TOKEN_STARTS)
+                    lay_side_by_side(records + START, x_stride, here, count, scratch + TOKEN_STARTS)
+                if few_offsets and tokens <= TOKENS:
+                    lay_side_by_side(records + OFFSET, x_stride, here, count, scratch + TOKEN_OFFSETS)
                 for block in range(blocks):
                     packed = w + block * block_stride + begin * 2 * bits
                     unpacked = scratch + SCRATCH_BYTES + block * unpacked_stride

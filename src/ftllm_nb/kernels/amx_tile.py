@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from ftllm_nb.kernels.activation_rows import ORIGIN, RECORD_BYTES
 from ftllm_nb.kernels.emit import (
     F32,
     I8,
@@ -35,9 +36,10 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.integer_tile import MIDDLE, load_scales, zero_products
+from ftllm_nb.kernels.integer_tile import load_scales
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.simd import V_F32, V_I32
+from ftllm_nb.kernels.sums import MIDDLE, multiply_add, scaled_sums, sums_are_floats, zero_products
 
 TOKENS = 16
 """Rows of a tile register: most tokens of a tile."""
@@ -60,8 +62,10 @@ _NOWHERE = _PRODUCTS + AT_ONCE * 1024
 TOKEN_SCALES = _NOWHERE + 64
 """the tokens' scales, float32 `[groups of a slab][16]`,"""
 TOKEN_STARTS = TOKEN_SCALES + SLAB_COLUMNS // 32 * 64
-"""and their starts, int32."""
-SCRATCH_BYTES = TOKEN_STARTS + SLAB_COLUMNS // 32 * 64
+"""their starts, int32,"""
+TOKEN_OFFSETS = TOKEN_STARTS + SLAB_COLUMNS // 32 * 64
+"""and their offsets, float32."""
+SCRATCH_BYTES = TOKEN_OFFSETS + SLAB_COLUMNS // 32 * 64
 
 _VALUES, _WEIGHTS = (4, 5), (6, 7)
 """Numbers of the tile registers."""
@@ -76,6 +80,11 @@ ones of 8 bits, which it takes as unsigned."""
 def needs_starts(source: int, with_zeros: int) -> bool:
     """Whether the tile reads the tokens' starts."""
     return source == AS_THEY_ARE or with_zeros == 1
+
+
+def needs_offsets(source: int, bits: int, group: int, with_zeros: int) -> bool:
+    """Whether the tile reads the tokens' offsets: where starts bring sums their origin."""
+    return source == AS_THEY_ARE and sums_are_floats(bits, group, with_zeros)
 
 
 def step_columns(group: int) -> tuple[int, int]:
@@ -124,7 +133,7 @@ def release(builder):
 
 @emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64)
 def lay_side_by_side(builder, source, stride, tokens, count, target):
-    """Copy `count` int32 of each of 1 … 16 tokens to `[count][16]`, so that a group's are one line."""
+    """Copy a part of `count` records of each of 1 … 16 tokens to `[count][16]`, so that a group's are one line."""
     b = builder
     lanes = ir.Constant(V_I32, list(range(TOKENS)))
     last, step = (splat(b, b.trunc(each, I32)) for each in (b.sub(tokens, _i64(1)), stride))
@@ -134,7 +143,7 @@ def lay_side_by_side(builder, source, stride, tokens, count, target):
     kinds = [V_I32, pointer(b, source, I8).type, V_I32, every.type, I32]
     gather = function(b, "llvm.x86.avx512.mask.gather.dpi.512", V_I32, *kinds)
     with cgutils.for_range(b, count) as loop:
-        place = pointer(b, b.add(source, b.mul(loop.index, _i64(4))), I8)
+        place = pointer(b, b.add(source, b.mul(loop.index, _i64(RECORD_BYTES))), I8)
         value = b.call(gather, [zeros, place, offsets, every, ir.Constant(I32, 1)])
         store(b, value, b.add(target, b.mul(loop.index, _i64(64))), 4)
 
@@ -157,9 +166,9 @@ def amx_tile(
 
     Some neighbouring groups of a row are done, `columns` in all, of which the addresses (and strides, in bytes) are
     given: `packed` weights, and the place of `unpacked` ones; the block's `scales`, and `zeros` where `with_zeros`
-    is 1; `x`: quantized values of the first token. The tokens' scales are in `scratch`, and their starts where
-    `needs_starts`. `start` and `out` are float32, and may be the same. `next_weights` and `next_scales`: what comes
-    next.
+    is 1; `x`: quantized values of the first token. The tokens' scales are in `scratch`, and their starts and offsets
+    where `needs_starts` and `needs_offsets`. `start` and `out` are float32, and may be the same. `next_weights` and
+    `next_scales`: what comes next.
 
     `bits`, `group` (columns of a group, 0 for all), `with_zeros`, `scale_kind` (a code of matmul_tile.py),
     `most_tokens` (above or equal to `tokens`) and `source` (what the tile finds; unless an earlier tile has unpacked
@@ -196,6 +205,7 @@ class _Tile:
         self.bits, self.group, self.with_zeros = bits, group, with_zeros
         self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
         self.tokens, self.source = most_tokens, source
+        self.are_floats = needs_offsets(source, bits, group, with_zeros)
 
     def emit(self, builder: ir.IRBuilder, packed: Any, unpacked: Any, scales: Any, zeros: Any, x: Any, x_stride: Any,
              start: Any, start_stride: Any, out: Any, out_stride: Any, columns: Any, tokens: Any, next_weights: Any,
@@ -204,8 +214,8 @@ class _Tile:
         self.packed, self.scales, self.zeros, self.x, self.x_stride = packed, scales, zeros, x, x_stride
         self.weights = packed if self.source == AS_THEY_ARE else unpacked
         self.next_weights, self.next_scales = next_weights, next_scales
-        self.products, self.token_scales, self.token_starts = (
-            b.add(scratch, _i64(offset)) for offset in (_PRODUCTS, TOKEN_SCALES, TOKEN_STARTS)
+        self.products, self.token_scales, self.token_starts, self.token_offsets = (
+            b.add(scratch, _i64(offset)) for offset in (_PRODUCTS, TOKEN_SCALES, TOKEN_STARTS, TOKEN_OFFSETS)
         )
         self.bytes = self.times(columns, 2 * self.bits)
         self.groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
@@ -358,7 +368,6 @@ class _Tile:
     def additions(self, group: Any, dots: Any) -> Instructions:
         """Instructions of each token: totals += scales · the group's dots, which lie at `dots`."""
         b = self.builder
-        multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
         scales = load_scales(b, b.add(self.scales, self.times(group, self.scales_size)), self.scale_kind)
         zeros = b.add(self.zeros, self.times(group, LANES))
         of_tokens = self.times(group, 64)
@@ -373,8 +382,12 @@ class _Tile:
                 dot = b.add(dot, zero_products(b, zeros, subtracted, start, self.group))
             elif self.source == AS_THEY_ARE:
                 dot = b.add(dot, splat(b, load(b, b.add(self.token_starts, place), I32, 4)))
-            factor = b.fmul(scales, splat(b, load(b, b.add(self.token_scales, place), F32, 4)))
-            b.store(computed_here(b, b.call(multiply_add, [b.sitofp(dot, V_F32), factor, b.load(total)])), total)
+                if not self.are_floats:
+                    dot = b.sub(dot, constant(I32, ORIGIN))
+            scale = splat(b, load(b, b.add(self.token_scales, place), F32, 4))
+            offset = splat(b, load(b, b.add(self.token_offsets, place), F32, 4)) if self.are_floats else None
+            scaled = scaled_sums(b, dot, scale, offset)
+            b.store(computed_here(b, multiply_add(b, scaled, scales, b.load(total))), total)
 
         return [functools.partial(add, token) for token in range(self.tokens)]
 

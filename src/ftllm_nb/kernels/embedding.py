@@ -8,10 +8,10 @@ import numba
 import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.integer_tile import MIDDLE
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
 from ftllm_nb.kernels.memory import load_byte, load_i32, store_f32
 from ftllm_nb.kernels.step import STEP_TOKENS, argument, field, take_chunk
+from ftllm_nb.kernels.sums import MIDDLE
 
 (EMBEDDING_WEIGHT, EMBEDDING_BLOCK_STRIDE, EMBEDDING_COLUMNS, EMBEDDING_FEATURES, EMBEDDING_OUTPUT,
  EMBEDDING_OUTPUT_STRIDE, EMBEDDING_IDS) = range(7)  # fmt: skip

@@ -127,6 +127,13 @@ def computed_here(builder: ir.IRBuilder, value: Any) -> Any:
     return builder.call(nothing, [value])
 
 
+def kept_apart(builder: ir.IRBuilder, address: ir.Value) -> Any:
+    """An int64 that LLVM cannot tell from others: of addresses at equal distances it would keep one, and add the
+    distance over and over."""
+    nothing = ir.InlineAsm(ir.FunctionType(address.type, [address.type]), "", "=r,0")
+    return builder.call(nothing, [address])
+
+
 def align_stack(builder: ir.IRBuilder) -> None:
     """Let the stack of the function begin at a cache line. LLVM keeps 16 bytes otherwise, so that vectors for which
     there are no registers may lie across lines: where they do is another place in each process."""

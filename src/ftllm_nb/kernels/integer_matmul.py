@@ -8,6 +8,7 @@ from typing import Any
 
 import numba
 
+from ftllm_nb.kernels.activation_rows import RECORD_BYTES
 from ftllm_nb.kernels.amx_matmul import amx_linear_by, amx_scratch_bytes
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.integer_tile import integer_tile, lay_apart
@@ -77,10 +78,10 @@ def _tiles(bits: int, group: int, with_zeros: int, scale_kind: int) -> tuple[Any
     def fetching_tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, following, part,
                       parts, tokens, blocks):  # fmt: skip
         groups = columns // group if group else 1
-        scales, x_scales = w + columns * 2 * bits, x + columns
-        integer_tile(w, block_stride, scales, scales + groups * scales_size, block_stride, x, x_scales,
-                     x_scales + 4 * groups, x_stride, start, start_stride, out, out_stride, columns, following, part,
-                     parts, tokens, blocks, bits, 0, group, with_zeros, scale_kind)  # fmt: skip
+        scales = w + columns * 2 * bits
+        integer_tile(w, block_stride, scales, scales + groups * scales_size, block_stride, x, x + columns, x_stride,
+                     start, start_stride, out, out_stride, columns, following, part, parts, tokens, blocks, bits, 0,
+                     group, with_zeros, scale_kind)  # fmt: skip
 
     @numba.njit(inline="always")
     def tile(w, block_stride, x, x_stride, start, start_stride, out, out_stride, columns, tokens, blocks):
@@ -107,7 +108,7 @@ def _many_tokens_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> 
             return
         for begin in range(0, columns, slab):
             size, number = min(slab, columns - begin), begin // group if group else 0
-            x_scales = x + columns + 4 * number
+            records = x + columns + RECORD_BYTES * number
             for block in range(0, num_blocks, blocks):
                 packed = w + block * block_stride
                 scales = packed + columns * 2 * bits + number * scales_size
@@ -125,8 +126,7 @@ def _many_tokens_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> 
                     if begin > 0:
                         before, before_stride = place, out_stride
                     integer_tile(weights, stride, scales, zeros, block_stride, x + row * x_stride + begin,
-                                 x_scales + row * x_stride, x_scales + 4 * groups + row * x_stride, x_stride, before,
-                                 before_stride, place, out_stride, size, 0, 0, 1, tokens, blocks, bits, apart, group,
-                                 with_zeros, scale_kind)  # fmt: skip
+                                 records + row * x_stride, x_stride, before, before_stride, place, out_stride, size, 0,
+                                 0, 1, tokens, blocks, bits, apart, group, with_zeros, scale_kind)  # fmt: skip
 
     return many

@@ -2,13 +2,10 @@
 
 A block of weights holds its values, `[columns/4][16][4]` unsigned bytes or two such quads in the halves of a byte,
 then a scale for each group and row, `[groups][16]` float16, bfloat16 or float32, then, for weights with zero points,
-unsigned bytes `[groups][16]`. A token's row holds its values as int8 `[columns]`, then float32 `[groups]` scales, then
-int32 `[groups]` starts: minus the format's middle times the sum of the group's values, so that a dot product begins
-where unsigned weights end up right. Where weights have zero points the middle is 1, and a dot product begins at its
-row's zero point times the start.
+unsigned bytes `[groups][16]`. A token's row lies as activation_rows.py says; sums.py says what becomes of the products.
 
-Each output is one chain along the groups, total = fma(float(dot), weight scale · token scale, total), whatever the
-tile's shape; the dot products are exact. So all tiles give equal bits.
+Each output is one chain along the groups, whatever the tile's shape; the dot products are exact. So all tiles give
+equal bits.
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from ftllm_nb.kernels.activation_rows import OFFSET, ORIGIN, RECORD_BYTES, SCALE, START
 from ftllm_nb.kernels.dot import (
     PAIR_QUADS,
     V_BYTES,
@@ -43,7 +41,7 @@ from ftllm_nb.kernels.emit import (
     align_stack,
     constant,
     emitted,
-    function,
+    kept_apart,
     literal,
     load,
     prefetch,
@@ -52,11 +50,8 @@ from ftllm_nb.kernels.emit import (
 )
 from ftllm_nb.kernels.matmul_tile import LOADERS, WEIGHT_BYTES
 from ftllm_nb.kernels.simd import V_F32
+from ftllm_nb.kernels.sums import multiply_add, scaled_sums, sums_are_floats, zero_products
 
-MIDDLE = {4: 8, 8: 128}
-"""What stands for zero in weights without zero points."""
-NARROW_SUMS = 256
-"""Columns whose sum of values fits 16 bits: LLVM then multiplies by it in one instruction."""
 MOST_UNROLLED = 8
 """Groups of at most so many vectors of weights have no inner loop."""
 UNROLLED = 4
@@ -71,39 +66,31 @@ def load_scales(builder: ir.IRBuilder, address: Any, kind: int) -> Any:
     return LOADERS[kind](builder, address)
 
 
-def zero_products(builder: ir.IRBuilder, address: Any, subtracted: int, start: Any, group: int) -> Any:
-    """int32: the 16 zero points of a group at an address, less `subtracted`, times a token's start."""
-    zeros = builder.zext(load(builder, address, ir.VectorType(I8, LANES)), V_I32)
-    zeros = builder.sub(zeros, constant(I32, subtracted))
-    if 0 < group <= NARROW_SUMS:
-        start = builder.sext(builder.trunc(start, I16), I32)
-    return builder.mul(zeros, splat(builder, start))
-
-
 @intrinsic(prefer_literal=True)
 def integer_tile(
-    typing_context, w, w_stride, scales, zeros, block_stride, x, x_scales, x_starts, x_stride, start, start_stride,
-    out, out_stride, columns, following, part, parts, tokens, blocks, bits, apart, group, with_zeros, scale_kind
+    typing_context, w, w_stride, scales, zeros, block_stride, x, x_records, x_stride, start, start_stride, out,
+    out_stride, columns, following, part, parts, tokens, blocks, bits, apart, group, with_zeros,
+    scale_kind,
 ):  # fmt: skip
     """out[t, 16·b + l] = start[t, 16·b + l] + Σ over groups of scales · dot, for t < tokens, b < blocks.
 
     Addresses and strides are in bytes. `w`, `scales`, `zeros`: where the first block's parts begin, from which the next
-    block's are `w_stride` and, of scales and zero points, `block_stride` away; `x`, `x_scales`, `x_starts`: where the
-    first token's do, the next token's `x_stride` away. `start` and `out` are float32, and `start` may be a bias with
-    stride 0. `columns`: a multiple of `group`. `following`: the address of as many blocks, of which part `part` of
-    `parts`, 1 or 2, is fetched meanwhile; the constant 0: nothing is (a single token's loop fetches its own weights).
-    `tokens`, `blocks`, `bits`, `apart` (whether `w` has each vector's halves apart, as `lay_apart` leaves them),
-    `group` (columns of a group, a multiple of 32, or 0 for all), `with_zeros` and `scale_kind` (a code of
-    matmul_tile.py) are constants.
+    block's are `w_stride` and, of scales and zero points, `block_stride` away; `x`, `x_records`:
+    where the first token's do, the next token's `x_stride` away. `start` and `out` are float32, and
+    `start` may be a bias with stride 0. `columns`: a multiple of `group`. `following`: the address of as many blocks,
+    of which part `part` of `parts`, 1 or 2, is fetched meanwhile; the constant 0: nothing is (a single token's loop
+    fetches its own weights). `tokens`, `blocks`, `bits`, `apart` (whether `w` has each vector's halves apart, as
+    `lay_apart` leaves them), `group` (columns of a group, a multiple of 32, or 0 for all), `with_zeros` and
+    `scale_kind` (a code of matmul_tile.py) are constants.
     """
     constants = (tokens, blocks, bits, apart, group, with_zeros, scale_kind)
     tile = _Tile(*map(literal, constants))
     fetches = not isinstance(following, types.IntegerLiteral)
     fetched = (types.int64,) * 3 if fetches else (following, part, parts)
-    signature = types.void(*([types.int64] * 14), *fetched, *constants)
+    signature = types.void(*([types.int64] * 13), *fetched, *constants)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
-        tile.emit(builder, *values[: 17 if fetches else 14])
+        tile.emit(builder, *values[: 16 if fetches else 13])
         return context.get_dummy_value()
 
     return signature, generate
@@ -128,11 +115,13 @@ class _Tile:
         self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
         self.quads = 8 // bits
         """Quads of columns in a vector of packed weights."""
+        self.are_floats = sums_are_floats(bits, group, with_zeros)
+        self.reads_starts = bool(with_zeros or not subtracted(bits))
         self.cells = [(token, block) for token in range(tokens) for block in range(blocks)]
 
     def emit(self, builder: ir.IRBuilder, w: Any, w_stride: Any, scales: Any, zeros: Any, block_stride: Any, x: Any,
-             x_scales: Any, x_starts: Any, x_stride: Any, start: Any, start_stride: Any, out: Any, out_stride: Any,
-             columns: Any, *fetched: Any) -> None:  # fmt: skip
+             x_records: Any, x_stride: Any, start: Any, start_stride: Any, out: Any, out_stride: Any, columns: Any,
+             *fetched: Any) -> None:  # fmt: skip
         self.builder = b = builder
         align_stack(builder)
         groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
@@ -144,10 +133,8 @@ class _Tile:
         self.fetches = bool(fetched)
         if fetched:
             self.share_out(*fetched)
-        self.values, self.value_scales, self.starts = (
-            [b.add(first, self.times(x_stride, token)) for token in range(self.tokens)]
-            for first in (x, x_scales, x_starts)
-        )
+        self.values = [kept_apart(b, b.add(x, self.times(x_stride, token))) for token in range(self.tokens)]
+        self.records = b.sub(x_records, x)
         self.dots = {cell: cgutils.alloca_once(b, V_I32) for cell in self.cells}
         self.totals = {cell: cgutils.alloca_once(b, V_F32) for cell in self.cells}
         for token, block in self.cells:
@@ -186,8 +173,9 @@ class _Tile:
         b.store(b.add(address, step), place)
 
     def emit_group(self, group: Any, vectors: Any) -> None:
+        begin = ORIGIN if self.are_floats and not self.reads_starts else 0
         for dot in self.dots.values():
-            self.builder.store(constant(I32, 0), dot)
+            self.builder.store(constant(I32, begin), dot)
         if not sums_pairs(self.bits):
             self.add_starts(group)
         if isinstance(vectors, int) and vectors <= MOST_UNROLLED:
@@ -201,10 +189,10 @@ class _Tile:
     def add_starts(self, group: Any) -> None:
         """Add what tokens' dot products begin with."""
         b = self.builder
-        if subtracted(self.bits) and not self.with_zeros:
+        if not self.reads_starts:
             return
         for token in range(self.tokens):
-            start = load(b, b.add(self.starts[token], self.times(group, 4)), I32, 4)
+            start = load(b, self.of_record(token, group, START), I32, 4)
             for block in range(self.blocks):
                 if self.with_zeros:
                     zeros = b.add(self.zeros[block], self.times(group, LANES))
@@ -317,22 +305,29 @@ class _Tile:
     def add_group(self, group: Any) -> None:
         """Totals += scales · dots of the group that has been walked."""
         b = self.builder
-        multiply_add = function(b, "llvm.fma.v16f32", V_F32, V_F32, V_F32, V_F32)
-        four, row = self.times(group, 4), self.times(group, self.scales_size)
+        row = self.times(group, self.scales_size)
         if self.tokens == 1:
             self.fetch_ahead(self.scales, row, SCALES_PREFETCH_BYTES, self.scale_bytes)
             if self.with_zeros:
                 self.fetch_ahead(self.zeros, self.times(group, LANES), SCALES_PREFETCH_BYTES, self.zero_bytes)
         if self.fetches:
             self.fetch_on(self.of_groups, -(-self.group_bytes // LINE_BYTES))
-        value_scales = [splat(b, load(b, b.add(base, four), F32, 4)) for base in self.value_scales]
-        for block in range(self.blocks):
-            scales = load_scales(b, b.add(self.scales[block], row), self.scale_kind)
-            for token in range(self.tokens):
-                dot = b.sitofp(b.load(self.dots[token, block]), V_F32)
-                factor = b.fmul(scales, value_scales[token])
-                total = self.totals[token, block]
-                b.store(b.call(multiply_add, [dot, factor, b.load(total)]), total)
+        scales = [load_scales(b, b.add(base, row), self.scale_kind) for base in self.scales]
+        for token in range(self.tokens):
+            scale = splat(b, load(b, self.of_record(token, group, SCALE), F32, 4))
+            offset = splat(b, load(b, self.of_record(token, group, OFFSET), F32, 4)) if self.are_floats else None
+            for block in range(self.blocks):
+                dot, total = b.load(self.dots[token, block]), self.totals[token, block]
+                if self.reads_starts and not self.are_floats and not self.with_zeros:
+                    dot = b.sub(dot, constant(I32, ORIGIN))
+                scaled = scaled_sums(b, dot, scale, offset)
+                b.store(multiply_add(b, scaled, scales[block], b.load(total)), total)
+
+    def of_record(self, token: int, group: Any, part: int) -> Any:
+        """The address of a part of the record of a token's group."""
+        b = self.builder
+        begin = b.add(self.records, self.times(group, RECORD_BYTES))
+        return b.add(self.values[token], b.add(begin, _i64(part)))
 
     def place(self, base: Any, stride: Any, token: int, block: int) -> Any:
         offset = self.builder.add(self.times(stride, token), _i64(4 * LANES * block))

@@ -123,6 +123,12 @@ def bits_float(builder, bits):
     return builder.bitcast(builder.trunc(bits, I32), F32)
 
 
+@emitted(types.int64, types.float32)
+def float_bits(builder, value):
+    """The bits of a float32 as the low half of an int64."""
+    return builder.sext(builder.bitcast(value, I32), I64)
+
+
 @emitted(types.int64, types.int64, types.int64)
 def atomic_add(builder, address, value):
     """Add to an int64, sequentially consistent; the value before."""

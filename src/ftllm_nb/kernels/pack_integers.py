@@ -12,7 +12,6 @@ import numba
 import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.integer_tile import MIDDLE
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
 from ftllm_nb.kernels.memory import (
     bits_float,
@@ -37,6 +36,7 @@ from ftllm_nb.kernels.simd import (
     to_int,
 )
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
+from ftllm_nb.kernels.sums import MIDDLE
 
 INFINITY_BITS = 0x7F800000
 

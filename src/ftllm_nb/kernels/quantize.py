@@ -1,8 +1,8 @@
 """Activations to 8 bits, group by group: on their own, or as the last step of the kernel that makes them.
 
-A token's row holds int8 values `[columns]`, float32 scales `[groups]`, int32 starts `[groups]`; integer_tile.py says
-what starts are. A group's scale is its largest magnitude / 127; values are rounded to the nearest, ties to even. A
-group with a NaN or an infinity gets a scale that is none either, so that it shows in every output.
+Rows lie as activation_rows.py says. A group's scale is its largest magnitude / 127, less its last two bits; values are
+rounded to the nearest, ties to even. A group with a NaN or an infinity, or with a magnitude above 3 · 10 ** 33, of
+which the offset is infinite, gets a scale that is no finite number either, so that it shows in every output.
 """
 
 from __future__ import annotations
@@ -12,6 +12,15 @@ from typing import Any
 import numba
 import numpy as np
 
+from ftllm_nb.kernels.activation_rows import (
+    OFFSET,
+    ORIGIN_VALUE,
+    RECORD_BYTES,
+    SCALE,
+    SCALE_MASK,
+    START,
+    origin,
+)
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.elementwise import (
     NORM_ADDED,
@@ -31,7 +40,7 @@ from ftllm_nb.kernels.elementwise import (
     normalize,
     silu_multiplied,
 )
-from ftllm_nb.kernels.memory import bits_float, store_f32, store_i32
+from ftllm_nb.kernels.memory import bits_float, float_bits, store_f32, store_i32
 from ftllm_nb.kernels.simd import (
     load_vector,
     load_vector_partial,
@@ -56,6 +65,9 @@ _LEAST_MAGNITUDE = 1e-30
 """Groups whose largest magnitude is below become zeros: their scale would underflow."""
 
 
+_origin = numba.njit(origin)
+
+
 @numba.njit(inline="always")
 def scales_for(largest):
     """(factor, scale): floats of at most that magnitude times the factor are in −127 … 127; the scale undoes it."""
@@ -65,8 +77,8 @@ def scales_for(largest):
 
 
 @numba.njit
-def quantize_group(source, size, values, scale_place, start_place, middle):
-    """Quantize `size` floats, a multiple of 16, from `source` on."""
+def quantize_group(source, size, values, record, middle):
+    """Quantize `size` floats, a multiple of 16, from `source` on: their values, and their record."""
     bits = spread_int(np.int32(0))
     for at in range(0, size, 16):
         bits = maximum_int(bits, magnitude_bits(load_vector(source + 4 * at)))
@@ -77,19 +89,20 @@ def quantize_group(source, size, values, scale_place, start_place, middle):
         rounded = to_int(round_even(load_vector(source + 4 * at) * factor))
         total = total + rounded
         store_bytes(values + at, rounded)
-    store_f32(scale_place, scale)
-    store_i32(start_place, -middle * sum_lanes_int(total))
+    scale = bits_float(float_bits(scale) & SCALE_MASK)
+    offset = np.float32(-ORIGIN_VALUE) * scale
+    store_f32(record + SCALE, -offset if np.isinf(offset) else scale)
+    store_i32(record + START, _origin(middle) - middle * sum_lanes_int(total))
+    store_f32(record + OFFSET, offset)
 
 
 @numba.njit
 def quantize_groups(source, target, columns, group, first, count, middle):
     """Quantize groups `first` … `first + count` − 1 of a token: their floats from `source` on, into its row."""
-    scales = target + columns
-    starts = scales + columns // group * 4
     for number in range(count):
         at = first + number
         quantize_group(
-            source + number * group * 4, group, target + at * group, scales + 4 * at, starts + 4 * at, middle
+            source + number * group * 4, group, target + at * group, target + columns + RECORD_BYTES * at, middle
         )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import TensorType
+from ftllm_nb.kernels.activation_rows import ORIGIN_VALUE, RECORD_BYTES, SCALE_MASK, origin
 from ftllm_nb.kernels.quantize import quantize
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
@@ -42,7 +42,7 @@ class Quantize(Operator):
 
 def row_words(columns: int, group: int) -> int:
     """4-byte words of a token's row."""
-    return columns // 4 + 2 * (columns // group)
+    return (columns + RECORD_BYTES * (columns // group)) // 4
 
 
 def lower_quantized(node: LoweredNode, lowering: Lowering, kernel: Any, first: Tensor, second: Tensor) -> None:
@@ -75,7 +75,11 @@ def quantize_rows(values: Array, columns: int, group: int, middle: int) -> Array
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inverse = np.where(is_large, np.float32(127) / largest, np.float32(0))
         scales = np.where(is_large, largest / np.float32(127), np.float32(0)).astype(np.float32)
+        scales = (scales.view(np.int32) & SCALE_MASK).view(np.float32)
+        offsets = np.float32(-ORIGIN_VALUE) * scales
+        scales = np.where(np.isinf(offsets), -offsets, scales)
         steps = np.nan_to_num(np.rint(groups * inverse[..., None])).astype(np.int8)
-    starts = (-middle * steps.sum(-1, dtype=np.int32)).astype(np.int32)
-    parts: list[NDArray[Any]] = [steps.reshape(*shape, columns), scales, starts]
-    return np.concatenate([np.ascontiguousarray(part).view(np.float32) for part in parts], -1)
+    starts = (origin(middle) - middle * steps.sum(-1, dtype=np.int64)).astype(np.int32)
+    records = np.stack([scales, starts.view(np.float32), offsets], -1)
+    parts = [steps.reshape(*shape, columns).view(np.float32), records.reshape(*shape, -1)]
+    return np.concatenate(parts, -1)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import UsageError
+from ftllm_nb.kernels.activation_rows import RECORD_BYTES
 from ftllm_nb.quant import weight_formats
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ class ActivationFormat:
         return -(-features // multiple) * multiple
 
     def row_bytes(self, features: int) -> int:
-        """Bytes of a token: values, then a scale and a start of 4 bytes each for each group."""
+        """Bytes of a token: values, then a record for each group."""
         columns = self.columns(features)
-        return columns + 8 * (columns // (self.group or columns))
+        return columns + RECORD_BYTES * (columns // (self.group or columns))
 
 
 @dataclass(frozen=True)

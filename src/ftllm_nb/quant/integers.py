@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.embedding import integer_embedding_kernel
 from ftllm_nb.kernels.integer_matmul import integer_linear_kernel, linear_scratch_bytes
-from ftllm_nb.kernels.integer_tile import MIDDLE
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.pack_integers import pack_integers_kernel
+from ftllm_nb.kernels.sums import MIDDLE
 from ftllm_nb.quant.base import BLOCK_ROWS, ActivationFormat, WeightFormat
 from ftllm_nb.quant.floats import SOURCE_KINDS
 

@@ -1,0 +1,22 @@
+"""How a token's row of activations of 8 bits lies: int8 values `[columns]`, then for each group of them a record.
+
+A record holds a float32 scale, an int32 start and a float32 offset. A dot product with the group's values begins at the
+start: ORIGIN minus what stands for zero in unsigned weights times the sum of the values, so that it ends up right.
+Weights with zero points multiply a start of minus that sum, without ORIGIN. The offset, −1.5 · 2 ** 23 · scale, serves
+sums.py.
+"""
+
+from __future__ import annotations
+
+SCALE, START, OFFSET, RECORD_BYTES = 0, 4, 8, 12
+"""Where they lie in a record, and its size."""
+ORIGIN = 0x4B400000
+"""The bits of the float 1.5 · 2 ** 23."""
+ORIGIN_VALUE = 1.5 * 2**23
+SCALE_MASK = -4
+"""What is kept of the bits of a scale: 22 of 24 bits of precision, so that its offset is exact."""
+
+
+def origin(middle: int) -> int:
+    """What starts have of ORIGIN, where `middle` stands for zero in the weights, 1 if they have zero points."""
+    return 0 if middle == 1 else ORIGIN
