@@ -40,7 +40,8 @@ from ftllm_nb.kernels.elementwise import (
     normalize,
     silu_multiplied,
 )
-from ftllm_nb.kernels.memory import bits_float, float_bits, store_f32, store_i32
+from ftllm_nb.kernels.emit import PREFETCH_BYTES
+from ftllm_nb.kernels.memory import bits_float, fetch_line, float_bits, store_f32, store_i32
 from ftllm_nb.kernels.simd import (
     load_vector,
     load_vector_partial,
@@ -132,6 +133,8 @@ def _each_quantized(name: str, combine: Any) -> Kernel:
             second = argument(row, QUANTIZE_SECOND) + token * argument(row, QUANTIZE_SECOND_STRIDE)
             begin = first * group
             for at in range(begin, begin + count * group, 16):
+                fetch_line(source + 4 * at + PREFETCH_BYTES)
+                fetch_line(second + 4 * at + PREFETCH_BYTES)
                 a = load_vector_partial(source + 4 * at, size - at)
                 b = load_vector_partial(second + 4 * at, size - at)
                 store_vector(floats + 4 * (at - begin), combine(a, b, a))
