@@ -4,3 +4,15 @@ A *kernel* is a module-level Python function marked with `@kernel` (compile.py).
 to a C function that the walker calls by address. Kernels see memory as integer addresses (memory.py) and compute
 on 16-lane vectors (simd.py).
 """
+
+import contextlib
+import os
+
+from ftllm_nb.errors import UsageError
+from ftllm_nb.kernels.tiers import current_tier
+
+if os.environ.get("FTLLM_NB_TIER"):
+    # Numba reads the target of its code generator once, when it meets the first function to compile: those of the
+    # modules below here. A tier that there is not is refused where it is used.
+    with contextlib.suppress(UsageError):
+        current_tier()
