@@ -27,6 +27,7 @@ VECTOR = re.compile(r"%[xyzt]mm\d+|\bv\d+\.")
 MEMORY = re.compile(r"\(.*\)|\[.*\]")
 STACK = re.compile(r"\(%rsp[,)]|\[sp\b")
 MOVES = ("vmov", "tileload", "tilestore", "tilezero", "ld", "st")
+BROADCASTS = ("vpbroadcast", "vbroadcast")
 STORES = re.compile(r"(vmov\w+|tilestored)\s+%[xyzt]mm\d+, [^%]*\(|st[rp]\s")
 
 
@@ -80,7 +81,7 @@ def summary(loop: list[str], instructions: re.Pattern[str]) -> tuple[str, ...]:
     vector = [line for line in loop if VECTOR.search(line)]
     stores = [line for line in vector if STORES.match(line)]
     loads = [line for line in vector if MEMORY.search(line) and line not in stores and not line.startswith("prefetch")]
-    moves = [line for line in vector if line.startswith(MOVES) or (line.startswith("vpbroadcast") and line in loads)]
+    moves = [line for line in vector if line.startswith(MOVES) or (line.startswith(BROADCASTS) and line in loads)]
     other = [line for line in vector if line not in products and line not in moves]
     name = products[0].split()[0]
     accumulators = len({re.split(r"[\s,]+", line)[-1] for line in products})
