@@ -66,7 +66,7 @@ def test_makers_quantize_where_nothing_else_reads_the_value() -> None:
     assert norm.attributes == {"eps": 1e-5, "columns": 32, "group": 32, "middle": 128}
     (group,) = nodes_of(graph, "LinearGroup")
     assert group.inputs["input"] is norm.outputs["output"]
-    assert norm.outputs["output"].type.size(-1) == 32 // 4 + 2, "int8 values, then a scale and a start"
+    assert norm.outputs["output"].type.size(-1) == 32 // 4 + 3, "int8 values, then a scale, a start and an offset"
 
 
 def read_twice(self: ComputeGraph) -> None:

@@ -69,19 +69,18 @@ def load_scales(builder: ir.IRBuilder, address: Any, kind: int) -> Any:
 @intrinsic(prefer_literal=True)
 def integer_tile(
     typing_context, w, w_stride, scales, zeros, block_stride, x, x_records, x_stride, start, start_stride, out,
-    out_stride, columns, following, part, parts, tokens, blocks, bits, apart, group, with_zeros,
-    scale_kind,
+    out_stride, columns, following, part, parts, tokens, blocks, bits, apart, group, with_zeros, scale_kind,
 ):  # fmt: skip
     """out[t, 16·b + l] = start[t, 16·b + l] + Σ over groups of scales · dot, for t < tokens, b < blocks.
 
     Addresses and strides are in bytes. `w`, `scales`, `zeros`: where the first block's parts begin, from which the next
-    block's are `w_stride` and, of scales and zero points, `block_stride` away; `x`, `x_records`:
-    where the first token's do, the next token's `x_stride` away. `start` and `out` are float32, and
-    `start` may be a bias with stride 0. `columns`: a multiple of `group`. `following`: the address of as many blocks,
-    of which part `part` of `parts`, 1 or 2, is fetched meanwhile; the constant 0: nothing is (a single token's loop
-    fetches its own weights). `tokens`, `blocks`, `bits`, `apart` (whether `w` has each vector's halves apart, as
-    `lay_apart` leaves them), `group` (columns of a group, a multiple of 32, or 0 for all), `with_zeros` and
-    `scale_kind` (a code of matmul_tile.py) are constants.
+    block's are `w_stride` and, of scales and zero points, `block_stride` away; `x`, `x_records`: where the first
+    token's values and records do, the next token's `x_stride` away. `start` and `out` are float32, and `start` may be a
+    bias with stride 0. `columns`: a multiple of `group`. `following`: the address of as many blocks, of which part
+    `part` of `parts`, 1 or 2, is fetched meanwhile; the constant 0: nothing is (a single token's loop fetches its own
+    weights). `tokens`, `blocks`, `bits`, `apart` (whether `w` has each vector's halves apart, as `lay_apart` leaves
+    them), `group` (columns of a group, a multiple of 32, or 0 for all), `with_zeros` and `scale_kind` (a code of
+    matmul_tile.py) are constants.
     """
     constants = (tokens, blocks, bits, apart, group, with_zeros, scale_kind)
     tile = _Tile(*map(literal, constants))
