@@ -18,7 +18,16 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ftllm_nb.kernels.amx_tile import release
+from ftllm_nb.kernels.amx_registers import (
+    CONFIGURATION_BYTES,
+    ROW_BYTES,
+    configure_registers,
+    load_register,
+    multiply_registers,
+    release,
+    store_register,
+    zero_register,
+)
 from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.embedding import (
@@ -29,7 +38,7 @@ from ftllm_nb.kernels.embedding import (
     EMBEDDING_OUTPUT_STRIDE,
     EMBEDDING_WEIGHT,
 )
-from ftllm_nb.kernels.emit import I8, I32, I64, emitted, function, literal, pointer, prefetch
+from ftllm_nb.kernels.emit import I64, emitted, literal, prefetch
 from ftllm_nb.kernels.matmul_tile import BFLOAT16, WEIGHT_BYTES, load_weight, store_weight
 from ftllm_nb.kernels.memory import load_i32, store_f32
 from ftllm_nb.kernels.pack import PACK_COLUMNS, PACK_ROWS, PACK_SOURCE, PACK_TARGET
@@ -55,7 +64,7 @@ PANEL_BLOCKS = 4
 RANGE_ROWS = 256
 """Rows of a chunk, parts of tokens: a multiple of two tiles."""
 TILE_BYTES = 1024
-SCRATCH_BYTES = 64 + (RANGE_ROWS // TILE_ROWS) * PANEL_BLOCKS * TILE_BYTES
+SCRATCH_BYTES = CONFIGURATION_BYTES + (RANGE_ROWS // TILE_ROWS) * PANEL_BLOCKS * TILE_BYTES
 """Private memory of a worker: the registers' configuration, then the sums of each tile with each block."""
 FETCH_BYTES = 2048
 """How far ahead of a few tokens' loop weights are fetched."""
@@ -64,16 +73,11 @@ FETCH_BYTES = 2048
 @emitted(types.void, types.int64, types.int64, types.int64)
 def configure(builder, scratch, first_rows, second_rows):
     """Registers 0, 1 (dots) and 4 (parts) of `first_rows` rows, 2, 3, 5 of `second_rows`, 6 and 7 (weights) of 16."""
-    words = pointer(builder, scratch, I64)
-    first = builder.mul(first_rows, ir.Constant(I64, 0x0000_0001_0000_0101))
-    second = builder.mul(second_rows, ir.Constant(I64, 0x0000_0100_0101_0000))
-    rows = builder.or_(builder.or_(first, second), ir.Constant(I64, 0x1010_0000_0000_0000))
-    wide = ir.Constant(I64, 0x0040_0040_0040_0040)
-    zero = ir.Constant(I64, 0)
-    for number, value in enumerate((ir.Constant(I64, 1), zero, wide, wide, zero, zero, rows, zero)):
-        builder.store(value, builder.gep(words, [ir.Constant(I32, number)])).align = 8
-    place = pointer(builder, scratch, I8)
-    builder.call(function(builder, "llvm.x86.ldtilecfg", ir.VoidType(), place.type), [place])
+    first = builder.mul(first_rows, _i64(0x0000_0001_0000_0101))
+    second = builder.mul(second_rows, _i64(0x0000_0100_0101_0000))
+    rows = builder.or_(builder.or_(first, second), _i64(0x1010_0000_0000_0000))
+    wide = _i64(0x0040_0040_0040_0040)
+    configure_registers(builder, scratch, (wide, wide), rows)
 
 
 @intrinsic(prefer_literal=True)
@@ -92,39 +96,31 @@ def multiply_tiles(
     def generate(context: Any, builder: ir.IRBuilder, _: Any, given: Any) -> Any:
         b = builder
         w, block_stride, x, step_bytes, second_x, second_step_bytes, steps, sums, is_first = given[:9]
-
-        def tile(what: str, number: int, address: Any = None) -> None:
-            arguments = [_i8(number)]
-            if address is not None:
-                arguments += [pointer(b, address, I8), _i64(64)]
-            kinds = [one.type for one in arguments]
-            b.call(function(b, f"llvm.x86.tile{what}", ir.VoidType(), *kinds), arguments)
-
-        multiply = function(b, "llvm.x86.tdpbf16ps", ir.VoidType(), I8, I8, I8)
+        row_bytes = _i64(ROW_BYTES)
         cells = [(t, block) for t in range(num_tiles) for block in range(num_blocks)]
         places = {cell: b.add(sums, _i64(TILE_BYTES * (PANEL_BLOCKS * cell[0] + cell[1]))) for cell in cells}
         with b.if_else(b.icmp_signed("!=", is_first, _i64(0))) as (begin, go_on):
             with begin:
                 for t, block in cells:
-                    tile("zero", 2 * t + block)
+                    zero_register(b, 2 * t + block)
             with go_on:
                 for t, block in cells:
-                    tile("loadd64", 2 * t + block, places[t, block])
+                    load_register(b, 2 * t + block, places[t, block], row_bytes)
         rows = [b.add(w, b.mul(block_stride, _i64(block))) for block in range(num_blocks)]
         sources = [(x, step_bytes), (second_x, second_step_bytes)][:num_tiles]
         with cgutils.for_range(b, steps) as loop:
             for t, (source, stride) in enumerate(sources):
-                tile("loadd64", 4 + t, b.add(source, b.mul(loop.index, stride)))
+                load_register(b, 4 + t, b.add(source, b.mul(loop.index, stride)), row_bytes)
             for block, row in enumerate(rows):
                 place = b.add(row, b.mul(loop.index, _i64(TILE_BYTES)))
                 if fetches:
                     for line in range(0, TILE_BYTES, 64):
                         prefetch(b, b.add(place, _i64(FETCH_BYTES + line)))
-                tile("loadd64", 6 + block, place)
+                load_register(b, 6 + block, place, row_bytes)
                 for t in range(num_tiles):
-                    b.call(multiply, [_i8(2 * t + block), _i8(4 + t), _i8(6 + block)])
+                    multiply_registers(b, "tdpbf16ps", 2 * t + block, 4 + t, 6 + block)
         for t, block in cells:
-            tile("stored64", 2 * t + block, places[t, block])
+            store_register(b, 2 * t + block, places[t, block], row_bytes)
         return context.get_dummy_value()
 
     return signature, generate
@@ -132,10 +128,6 @@ def multiply_tiles(
 
 def _i64(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
-
-
-def _i8(value: int) -> ir.Constant:
-    return ir.Constant(I8, value)
 
 
 @numba.njit
@@ -179,7 +171,7 @@ def linear_kernel(parts: int) -> Kernel:
         all_rows = parts * field(step, argument(row, LINEAR_COUNT))
         steps = argument(row, LINEAR_COLUMNS) // STEP_COLUMNS
         scratch = field(worker, WORKER_SCRATCH)
-        sums = scratch + 64
+        sums = scratch + CONFIGURATION_BYTES
         ranges = (all_rows + RANGE_ROWS - 1) // RANGE_ROWS
         num_chunks = (all_blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS * ranges
         chunk = take_chunk(worker, num_chunks)

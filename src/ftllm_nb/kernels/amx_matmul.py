@@ -7,6 +7,7 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.activation_rows import OFFSET, RECORD_BYTES, SCALE, START
+from ftllm_nb.kernels.amx_registers import release
 from ftllm_nb.kernels.amx_tile import (
     AS_THEY_ARE,
     FEW_TOKENS,
@@ -23,7 +24,6 @@ from ftllm_nb.kernels.amx_tile import (
     lay_side_by_side,
     needs_offsets,
     needs_starts,
-    release,
     step_columns,
 )
 from ftllm_nb.kernels.compile import Kernel, kernel

@@ -16,6 +16,15 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ftllm_nb.kernels.activation_rows import ORIGIN, RECORD_BYTES
+from ftllm_nb.kernels.amx_registers import (
+    CONFIGURATION_BYTES,
+    ROW_BYTES,
+    configure_registers,
+    load_register,
+    multiply_registers,
+    store_register,
+    zero_register,
+)
 from ftllm_nb.kernels.emit import (
     F32,
     I8,
@@ -55,7 +64,7 @@ SLAB_COLUMNS = 1024
 """About so many columns, whole groups, all of a chunk goes through before the next ones: so many of a tile of tokens
 and of a block of weights stay in the first cache together."""
 
-_PRODUCTS = 64
+_PRODUCTS = CONFIGURATION_BYTES
 """Offsets into the tile's scratch: after its configuration a place for each product,"""
 _NOWHERE = _PRODUCTS + AT_ONCE * 1024
 """where sums of tokens that are not there go,"""
@@ -101,34 +110,15 @@ def step_columns(group: int) -> tuple[int, int]:
 @emitted(types.void, types.int64, types.int64, types.int64, types.int64)
 def configure(builder, scratch, even_columns, odd_columns, tokens):
     """Shape the tile registers for `step_columns` and 1 … 16 tokens."""
-    words = pointer(builder, scratch, I64)
 
     def packed(even: Any, odd: Any, bits: int) -> Any:
-        return builder.or_(even, builder.shl(odd, ir.Constant(I64, bits)))
+        return builder.or_(even, builder.shl(odd, _i64(bits)))
 
-    even_quads, odd_quads = (builder.udiv(each, ir.Constant(I64, 4)) for each in (even_columns, odd_columns))
-    rows = builder.mul(tokens, ir.Constant(I64, 0x0101_0101_0101))
-    # Bytes: palette 1, 15 zeros, 16 row lengths of 2 bytes, 16 numbers of rows of 1 byte, zeros.
-    values = [
-        ir.Constant(I64, 1),
-        ir.Constant(I64, 0),
-        ir.Constant(I64, 0x0040_0040_0040_0040),
-        builder.or_(packed(even_columns, odd_columns, 16), ir.Constant(I64, 0x0040_0040 << 32)),
-        ir.Constant(I64, 0),
-        ir.Constant(I64, 0),
-        builder.or_(builder.shl(packed(even_quads, odd_quads, 8), ir.Constant(I64, 48)), rows),
-        ir.Constant(I64, 0),
-    ]
-    for number, value in enumerate(values):
-        builder.store(value, builder.gep(words, [ir.Constant(I32, number)])).align = 8
-    place = pointer(builder, scratch, I8)
-    builder.call(function(builder, "llvm.x86.ldtilecfg", ir.VoidType(), place.type), [place])
-
-
-@emitted(types.void)
-def release(builder):
-    """Leave the tile registers empty, so that switching threads costs nothing."""
-    builder.call(function(builder, "llvm.x86.tilerelease", ir.VoidType()), [])
+    even_quads, odd_quads = (builder.udiv(each, _i64(4)) for each in (even_columns, odd_columns))
+    tokens_of_six = builder.mul(tokens, _i64(0x0101_0101_0101))
+    values_and_weights = builder.or_(packed(even_columns, odd_columns, 16), _i64(0x0040_0040 << 32))
+    rows = builder.or_(builder.shl(packed(even_quads, odd_quads, 8), _i64(48)), tokens_of_six)
+    configure_registers(builder, scratch, (_i64(0x0040_0040_0040_0040), values_and_weights), rows)
 
 
 @emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64)
@@ -272,7 +262,7 @@ class _Tile:
         if self.source == PACKED:
             with cgutils.for_range(b, b.udiv(columns, _i64(half))) as loop:
                 interleave(self.reading(self.times(loop.index, half), half))
-        self.tile("zero", 0)
+        zero_register(b, 0)
         whole = b.and_(columns, _i64(-STEP_COLUMNS))
         with cgutils.for_range_slice(b, _i64(0), whole, _i64(STEP_COLUMNS)) as (column, _):
             reading = self.reading(column, STEP_COLUMNS) if self.source == AS_THEY_ARE else []
@@ -337,7 +327,7 @@ class _Tile:
     def product(self, number: int, group: Any) -> Instructions:
         """Instructions that make dot register `number` the products of a group."""
         begin = self.times(self.existing(group), self.group)
-        instructions: Instructions = [lambda: self.tile("zero", number)]
+        instructions: Instructions = [lambda: zero_register(self.builder, number)]
         for at in range(0, self.group, step_columns(self.group)[0]):
             instructions += self.multiply(number, self.builder.add(begin, _i64(at)), number % 2)
         return instructions
@@ -347,23 +337,16 @@ class _Tile:
         b = self.builder
         values, weights = _VALUES[odd], _WEIGHTS[odd]
         place = b.add(self.weights, self.times(column, LANES))
-        name = "llvm.x86.tdpbsud" if self.source == AS_THEY_ARE else "llvm.x86.tdpbssd"
+        product = "tdpbsud" if self.source == AS_THEY_ARE else "tdpbssd"
         return [
-            lambda: self.tile("loadd64", values, b.add(self.x, column), self.x_stride),
-            lambda: self.tile("loadd64", weights, place, _i64(64)),
-            lambda: b.call(function(b, name, ir.VoidType(), I8, I8, I8), [_i8(number), _i8(values), _i8(weights)]),
+            lambda: load_register(b, values, b.add(self.x, column), self.x_stride),
+            lambda: load_register(b, weights, place, _i64(ROW_BYTES)),
+            lambda: multiply_registers(b, product, number, values, weights),
         ]
 
     def store_dots(self, number: int) -> None:
-        self.tile("stored64", number, self.builder.add(self.products, _i64(1024 * number)), _i64(64))
-
-    def tile(self, what: str, number: int, address: Any = None, stride: Any = None) -> None:
-        b = self.builder
-        arguments = [_i8(number)]
-        if address is not None:
-            arguments += [pointer(b, address, I8), stride]
-        kinds = [argument.type for argument in arguments]
-        b.call(function(b, f"llvm.x86.tile{what}", ir.VoidType(), *kinds), arguments)
+        place = self.builder.add(self.products, _i64(1024 * number))
+        store_register(self.builder, number, place, _i64(ROW_BYTES))
 
     def additions(self, group: Any, dots: Any) -> Instructions:
         """Instructions of each token: totals += scales · the group's dots, which lie at `dots`."""
@@ -397,7 +380,3 @@ class _Tile:
 
 def _i64(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
-
-
-def _i8(value: int) -> ir.Constant:
-    return ir.Constant(I8, value)
