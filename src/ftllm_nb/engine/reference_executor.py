@@ -24,6 +24,7 @@ from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeTables
+from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
 from ftllm_nb.ops.llama_rotate_position_2d import LlamaRotatePosition2D
 
@@ -59,7 +60,7 @@ class ReferenceCache:
 def _in_8_bits(rows: Floats) -> Floats:
     """[…, heads, dim] with each head's key or value rounded to 255 steps of its own size."""
     largest = np.abs(rows).max(-1, keepdims=True)
-    largest = np.where(largest < np.float32(1e-30), np.float32(np.inf), largest)
+    largest = np.where(largest < np.float32(LEAST_MAGNITUDE), np.float32(np.inf), largest)
     scaled = np.rint(rows * (np.float32(127) / largest)).astype(np.int8)
     return np.where(np.isinf(largest), np.float32(0), scaled * (largest / np.float32(127))).astype(np.float32)
 

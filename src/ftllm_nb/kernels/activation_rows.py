@@ -10,6 +10,8 @@ from __future__ import annotations
 
 SCALE, START, OFFSET, RECORD_BYTES = 0, 4, 8, 12
 """Where they lie in a record, and its size."""
+LEAST_MAGNITUDE = 1e-30
+"""Numbers that share a scale become zeros where the largest magnitude is below: the scale would underflow."""
 ORIGIN = 0x4B400000
 """The bits of the float 1.5 · 2 ** 23."""
 ORIGIN_VALUE = 1.5 * 2**23

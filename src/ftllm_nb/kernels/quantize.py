@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from ftllm_nb.kernels.activation_rows import (
+    LEAST_MAGNITUDE,
     OFFSET,
     ORIGIN_VALUE,
     RECORD_BYTES,
@@ -62,17 +63,13 @@ COLUMNS_MULTIPLE = 32
 """Columns of a quantized row, and of a group, are a multiple of this."""
 _FLOATS_AT_ONCE = 1024
 """Features of a chunk: one token's work is shared where it has several groups."""
-_LEAST_MAGNITUDE = 1e-30
-"""Groups whose largest magnitude is below become zeros: their scale would underflow."""
-
-
 _origin = numba.njit(origin)
 
 
 @numba.njit(inline="always")
 def scales_for(largest):
     """(factor, scale): floats of at most that magnitude times the factor are in −127 … 127; the scale undoes it."""
-    if largest < np.float32(_LEAST_MAGNITUDE):
+    if largest < np.float32(LEAST_MAGNITUDE):
         return np.float32(0.0), np.float32(0.0)
     return np.float32(127.0) / largest, largest / np.float32(127.0)
 

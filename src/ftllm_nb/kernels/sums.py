@@ -21,7 +21,7 @@ from ftllm_nb.kernels.simd import V_F32, V_I32
 
 MIDDLE = {4: 8, 8: 128}
 """What stands for zero in weights without zero points, by their bits."""
-NARROW_SUMS = 256
+_NARROW_SUMS = 256
 """Columns whose sum of values fits 16 bits: LLVM then multiplies by it in one instruction."""
 
 _MOST = 2**22
@@ -51,6 +51,6 @@ def zero_products(builder: ir.IRBuilder, address: Any, subtracted: int, start: A
     """int32: the 16 zero points of a group at an address, less `subtracted`, times a token's start."""
     zeros = builder.zext(load(builder, address, ir.VectorType(I8, LANES)), V_I32)
     zeros = builder.sub(zeros, constant(I32, subtracted))
-    if 0 < group <= NARROW_SUMS:
+    if 0 < group <= _NARROW_SUMS:
         start = builder.sext(builder.trunc(start, I16), I32)
     return builder.mul(zeros, splat(builder, start))

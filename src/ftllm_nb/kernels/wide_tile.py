@@ -21,6 +21,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
 from ftllm_nb.kernels.dot import V_BYTES, V_I32, emit_dot, emit_word_dots, multiplies_bytes, subtracted
 from ftllm_nb.kernels.emit import (
     F32,
@@ -60,8 +61,6 @@ from ftllm_nb.kernels.tiling import PANEL_BLOCKS, grouped, tiled
 LARGEST = 127 * 256 + 127
 """The largest magnitude in a wide row: its upper byte is at most 127."""
 _LARGEST_DOT = 2**31 - 1
-_LEAST_MAGNITUDE = np.float32(1e-30)
-"""Rows whose largest magnitude is below become zeros: their scale would underflow."""
 _UNROLLED = 4
 """Quads of columns in the body of the loop: columns are a multiple of 16."""
 
@@ -91,7 +90,7 @@ def store_wide(builder, row, columns, at, numbers):
 @numba.njit(inline="always")
 def wide_factor(largest, most):
     """What brings numbers of at most the magnitude `largest` to at most `most`; 0 where they are as good as zeros."""
-    if largest < _LEAST_MAGNITUDE:
+    if largest < np.float32(LEAST_MAGNITUDE):
         return np.float32(0.0)
     return np.float32(most) / largest
 

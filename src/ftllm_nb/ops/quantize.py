@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.activation_rows import ORIGIN_VALUE, RECORD_BYTES, SCALE_MASK, origin
+from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE, ORIGIN_VALUE, RECORD_BYTES, SCALE_MASK, origin
 from ftllm_nb.kernels.quantize import quantize
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
@@ -71,7 +71,7 @@ def quantize_rows(values: Array, columns: int, group: int, middle: int) -> Array
     padded[..., : flat.shape[-1]] = flat
     groups = padded.reshape(*shape, columns // group, group)
     largest = np.abs(groups).max(-1)
-    is_large = ~(largest < np.float32(1e-30))
+    is_large = ~(largest < np.float32(LEAST_MAGNITUDE))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inverse = np.where(is_large, np.float32(127) / largest, np.float32(0))
         scales = np.where(is_large, largest / np.float32(127), np.float32(0)).astype(np.float32)
