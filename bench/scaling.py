@@ -2,9 +2,10 @@
 
 Usage: python bench/scaling.py [--config CONFIG.json] [--dtype int4g32] [-t 1 2 4 …] [-p 512] [-n 64] [-r 5]
 
-Each number of threads has a turn in each round; speeds are medians over rounds, and "×" is against the first number
-of threads in the list. A limit's own × says what the machine allows: read bandwidth for decode; int8 dot products,
-or float32 multiply-adds where the weights are floats, for prefill.
+Each number of threads has a turn in each round: prefills that are not timed, since cores that were idle begin slowly, a
+prefill, a decode, and the machine's limits with as many threads. Speeds and limits are medians over rounds, and "×" is
+against the first number of threads in the list. A limit's own × says what the machine allows: read bandwidth for
+decode; int8 dot products, or float32 multiply-adds where the weights are floats, for prefill.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +34,19 @@ PAUSE_SECONDS = 0.1
 """Between two turns: threads of the one that is done spin for a moment before they sleep."""
 PROMPT_TOKENS = 16
 """In the cache before decode is timed."""
+WARM_UP_SECONDS = 1.0
+"""Of prefills before one is timed."""
+LIMIT_SECONDS = 0.3
+"""Of each limit's measurement in a turn."""
+
+
+class Turn(NamedTuple):
+    """What some threads reached: tokens/s, and the limit beside it, GOP/s or GFLOP/s for prefill, GB/s for decode."""
+
+    prefill: float
+    peak: float
+    decode: float
+    read: float
 
 
 def main() -> None:
@@ -54,32 +69,34 @@ def main() -> None:
         graph = describe(checkpoint)
         for threads in counts:
             executors[threads] = open_executor(graph, checkpoint, types, threads=threads)
-    seconds: dict[int, list[tuple[float, float]]] = {threads: [] for threads in counts}
-    for round_number in range(arguments.repetitions + 1):
+    weight_bytes = size_of(graph, types).weight_bytes
+    turns: dict[int, list[Turn]] = {threads: [] for threads in counts}
+    for _ in range(arguments.repetitions):
         for threads, executor in executors.items():
             time.sleep(PAUSE_SECONDS)
-            taken = run(executor, arguments.n_prompt, arguments.n_gen)
-            if round_number > 0:
-                seconds[threads].append(taken)
-    weight_bytes = size_of(graph, types).weight_bytes
-    limits = {threads: measure_limits(threads, weight_bytes) for threads in counts}
+            prefill, decode = run(executor, arguments.n_prompt, arguments.n_gen)
+            limits = measure_limits(threads, weight_bytes, seconds=LIMIT_SECONDS, repetitions=1)
+            peak = (limits.dot_gop_per_s if arguments.dtype.startswith("int") else None) or limits.fma_gflop_per_s
+            turns[threads].append(
+                Turn(arguments.n_prompt / prefill, peak, arguments.n_gen / decode, limits.read_gb_per_s)
+            )
 
     print(f"{Path(arguments.config).stem}, {arguments.dtype}, medians of {arguments.repetitions} rounds\n")
     prompt, generated = f"pp{arguments.n_prompt}", f"tg{arguments.n_gen}"
     print(f"| threads | {prompt} tokens/s | × | its limit × | {generated} tokens/s | × | read × |")
     print("| ------: | -----: | --: | --: | -----: | --: | --: |")
-    first = counts[0]
-    uses_dot = arguments.dtype.startswith("int") and limits[first].dot_gop_per_s is not None
+    first = medians(turns[counts[0]])
     for threads in counts:
-        prefill, decode = (statistics.median(column) for column in zip(*seconds[threads], strict=True))
-        first_prefill, first_decode = (statistics.median(column) for column in zip(*seconds[first], strict=True))
-        now, then = limits[threads], limits[first]
-        peak = (now.dot_gop_per_s, then.dot_gop_per_s) if uses_dot else (now.fma_gflop_per_s, then.fma_gflop_per_s)
+        now = medians(turns[threads])
         print(
-            f"| {threads} | {arguments.n_prompt / prefill:.1f} | {first_prefill / prefill:.2f} "
-            f"| {peak[0] / peak[1]:.2f} | {arguments.n_gen / decode:.1f} | {first_decode / decode:.2f} "
-            f"| {now.read_gb_per_s / then.read_gb_per_s:.2f} |"
+            f"| {threads} | {now.prefill:.1f} | {now.prefill / first.prefill:.2f} | {now.peak / first.peak:.2f} "
+            f"| {now.decode:.1f} | {now.decode / first.decode:.2f} | {now.read / first.read:.2f} |"
         )
+
+
+def medians(turns: list[Turn]) -> Turn:
+    """Of each field by itself."""
+    return Turn(*(statistics.median(column) for column in zip(*turns, strict=True)))
 
 
 def powers_of_two(cores: int) -> list[int]:
@@ -88,13 +105,17 @@ def powers_of_two(cores: int) -> list[int]:
 
 
 def run(executor: Executor, prompt_tokens: int, generated_tokens: int) -> tuple[float, float]:
-    """Seconds of a prefill, and of a decode after a short prompt."""
+    """Seconds of a prefill, the last of those of a second or so, and of a decode after a short prompt."""
     random = np.random.default_rng(0)
     ids = random.integers(0, executor.vocab_size, max(prompt_tokens, PROMPT_TOKENS + generated_tokens), np.int32)
     sequence = executor.new_sequence()
     try:
-        prefill = time_steps(executor, [sequence], ids[:prompt_tokens], executor.max_step_tokens)
-        executor.truncate(sequence, 0)
+        begin = time.perf_counter()
+        is_warm = False
+        while not is_warm:
+            is_warm = time.perf_counter() > begin + WARM_UP_SECONDS
+            prefill = time_steps(executor, [sequence], ids[:prompt_tokens], executor.max_step_tokens)
+            executor.truncate(sequence, 0)
         time_steps(executor, [sequence], ids[:PROMPT_TOKENS], executor.max_step_tokens)
         return prefill, time_steps(executor, [sequence], ids[PROMPT_TOKENS : PROMPT_TOKENS + generated_tokens], 1)
     finally:
