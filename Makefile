@@ -30,7 +30,7 @@ webui-test: $(VENV)/.browser ## try the chat page in headless Chromium; screensh
 	$(VENV)/bin/python -m pytest -m browser $(ARGS) tests/serving/page
 
 oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
-	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(ARGS)
+	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(PYTEST_WORKERS) $(ARGS)
 
 lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
 	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle and not slow and not browser" $(PYTEST_WORKERS) $(ARGS)

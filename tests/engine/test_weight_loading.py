@@ -142,6 +142,7 @@ def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell the peak")
 @pytest.mark.parametrize("dtype", ["auto", "int4g32"])
 def test_the_peak_of_memory_is_that_of_the_packed_weights(large_folder: Path, dtype: str) -> None:

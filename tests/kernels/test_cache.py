@@ -57,7 +57,7 @@ def test_four_cold_processes_leave_a_right_cache(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_they_leave_a_right_cache_every_time(tmp_path: Path) -> None:
-    for number in range(20):
+    for number in range(5):
         start_four_cold(tmp_path / str(number))
 
 
@@ -77,6 +77,7 @@ print("right")
 """
 
 
+@pytest.mark.slow
 def test_functions_of_one_name_from_different_processes_do_not_clash(tmp_path: Path) -> None:
     """Two processes compile the like for two formats, in the same order; the last ones load the code of both."""
 
