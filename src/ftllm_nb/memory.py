@@ -66,23 +66,41 @@ def _large_pages(size: int) -> NDArray[np.uint8]:
 
 def available_bytes() -> int:
     """Memory that this process may still take: what the system has free, within the limits of its control group."""
-    sizes = [_unused_by_control_group("memory.max", "memory.current")]
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        sizes.append(int(fields["MemAvailable"].split()[0]) << 10)
-    except (OSError, KeyError, ValueError):
-        sizes.append(_SIZE_WHERE_UNKNOWN)
-    return max(0, min(size for size in sizes if size is not None))
+    free = _system_bytes("MemAvailable")
+    limit, used = _control_group_bytes("memory.max"), _control_group_bytes("memory.current")
+    sizes = [_SIZE_WHERE_UNKNOWN if free is None else free]
+    if limit is not None and used is not None:
+        sizes.append(limit - used)
+    return max(0, min(sizes))
+
+
+def obtainable_bytes() -> int | None:
+    """More than this the process cannot get, whatever else gives way; None where the system does not say.
+
+    Other programs' pages may go to swap space, and the control group's files out of memory.
+    """
+    free, swap, limit = _system_bytes("MemAvailable"), _system_bytes("SwapFree"), _control_group_bytes("memory.max")
+    if free is None or swap is None:
+        return limit
+    return free + swap if limit is None else min(free + swap, limit)
 
 
 _SIZE_WHERE_UNKNOWN = 4 << 30
 
 
-def _unused_by_control_group(limit: str, used: str) -> int | None:
-    """What is left of the control group's limit, None where there is none."""
-    folder = Path("/sys/fs/cgroup")
+def _system_bytes(field: str) -> int | None:
+    """A field of Linux' description of its memory."""
     try:
-        return int((folder / limit).read_text()) - int((folder / used).read_text())
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields[field].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _control_group_bytes(name: str) -> int | None:
+    """A size in bytes that the control group has, None where there is none, or no limit."""
+    try:
+        return int((Path("/sys/fs/cgroup") / name).read_text())
     except (OSError, ValueError):
         return None

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.engine import weight_loading
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.weight_types import WeightTypes
-from ftllm_nb.errors import CheckpointError
+from ftllm_nb.errors import CheckpointError, EngineError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.memory import available_bytes, obtainable_bytes
 from ftllm_nb.models import graph_class
 from tests.golden.small_models import SMALL_MODELS, tensor_shapes
 from tests.memory_checkpoint import MemoryCheckpoint, normal
@@ -47,6 +50,24 @@ def test_each_tensor_is_read_once_and_given_back() -> None:
     matrices = sum(info.nbytes for info in checkpoint.tensors.values() if len(info.shape) == 2)
     loaded = [(done, total) for what, done, total in seen if what == "load"]
     assert loaded[-1] == (matrices, matrices) and loaded == sorted(loaded)
+
+
+def test_weights_beyond_the_memory_are_refused_before_any_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = checkpoint_of(TIED)
+    graph, types = described(checkpoint), WeightTypes("int8")
+    needed = size_of(graph, types).weight_bytes
+    monkeypatch.setattr(weight_loading, "obtainable_bytes", lambda: needed // 2)
+    with pytest.raises(EngineError, match=r"weights need 0\.0 GB of memory, and 0\.0 GB are free: close other"):
+        CompiledExecutor(graph, checkpoint, weight_types=types)
+    assert checkpoint.reads == []
+    for enough in (None, needed):
+        monkeypatch.setattr(weight_loading, "obtainable_bytes", lambda enough=enough: enough)
+        CompiledExecutor(graph, checkpoint, weight_types=types).close()
+
+
+def test_what_may_be_had_is_at_least_what_is_free() -> None:
+    obtainable = obtainable_bytes()
+    assert obtainable is None or obtainable > available_bytes() // 2 > 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4g32"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +148,25 @@ def to_stored_type(values: NDArray[np.float32], stored_type: str) -> NDArray[Any
     return values.astype(stored_type)
 
 
-def write_checkpoint(folder: Path, model: str, config: dict[str, Any], stored_type: str = "float32") -> Path:
-    """Write `config.json` and `model.safetensors`; `model` seeds the weights. Returns the folder."""
+def write_checkpoint(
+    folder: Path,
+    model: str,
+    config: dict[str, Any],
+    stored_type: str = "float32",
+    factors: Mapping[str, float] | None = None,
+) -> Path:
+    """Write `config.json` and `model.safetensors`; `model` seeds the weights. Returns the folder.
+
+    `factors`: what the tensors of some names are multiplied by.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**config, "torch_dtype": stored_type}, indent=2))
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     payload = bytearray()
     code = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[stored_type]
     for name, shape in tensor_shapes(config).items():
-        data = to_stored_type(tensor(model, name, shape), stored_type).tobytes()
+        values = tensor(model, name, shape) * np.float32((factors or {}).get(name, 1))
+        data = to_stored_type(values, stored_type).tobytes()
         header[name] = {
             "dtype": code,
             "shape": list(shape),

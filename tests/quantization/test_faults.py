@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import struct
@@ -225,19 +226,63 @@ def test_what_exists_is_replaced_only_by_force_and_only_a_model(
     assert contents(out) == whole and [entry.name for entry in tmp_path.iterdir()] == ["out"]
     precious.mkdir()
     (precious / "thesis.txt").write_text("years")
-    for place, says in ((precious, "is no model's folder"), (precious / "thesis.txt", "is no folder")):
+    for place, says in ((precious, "is no model's folder"), (precious / "thesis.txt", "exists, and is no folder")):
         refused = quantize(model, "-o", place, *FLAGS, "--force")
         assert refused.returncode == 2 and says in sentence(refused.stderr)
-    refused = quantize(model, "-o", model, *FLAGS, "--force")
-    assert refused.returncode == 2 and "holds the model that is to be quantized" in sentence(refused.stderr)
+    refused = quantize(model, "-o", precious / "thesis.txt", *FLAGS)
+    assert "--force" not in sentence(refused.stderr)
     assert (precious / "thesis.txt").read_text() == "years"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "adapter/adapter.json"])
+def test_what_is_no_part_of_a_model_is_not_replaced(model: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    assert quantize(model, "-o", out, "--dtype", "int8").returncode == 0
+    path = out / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    refused = quantize(model, "-o", out, *FLAGS, "--force")
+    assert refused.returncode == 2
+    assert f'{out} holds "{name.split("/")[0]}", which is no part of a model' in sentence(refused.stderr)
+    assert path.read_text() == "mine"
+
+
+def test_the_model_itself_is_not_replaced(model: Path, tmp_path: Path) -> None:
+    copy, links = tmp_path / "copy", tmp_path / "links"
+    shutil.copytree(model, copy)
+    links.mkdir()
+    for file in copy.iterdir():
+        (links / file.name).symlink_to(file)
+    before = contents(copy)
+    for source in (copy, links):
+        refused = quantize(source, "-o", copy, *FLAGS, "--force")
+        assert refused.returncode == 2 and "holds the model that is to be quantized" in sentence(refused.stderr)
+        assert contents(copy) == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("flags", [("int8",), ("int4g32", "--method", "rtn"), ("int4g32", "--format", "packed")])
+def test_a_matrix_too_small_for_its_scales_is_refused(tmp_path: Path, dtype: str, flags: tuple[str, ...]) -> None:
+    """Zeros are not; and a rule can leave such a matrix as it is."""
+    source, out, rules = tmp_path / "model", tmp_path / "out", tmp_path / "rules.json"
+    name = "model.layers.0.mlp.down_proj.weight"
+    write_checkpoint(source, MODEL, SMALL_MODELS[MODEL], dtype, {name: 1e-7})
+    refused = quantize(source, "-o", out, "--dtype", *flags)
+    assert refused.returncode == 2
+    assert f'"{name}" holds numbers too small for {flags[0]}, whose scales are float16' in refused.stderr
+    assert not out.exists() and not out.with_name("out.partial").exists()
+    rules.write_text(json.dumps([{"key": re.escape(name), "dtype": "auto"}]))
+    assert quantize(source, "-o", out, "--dtype", *flags, "--dtype_config", rules).returncode == 0
+    shutil.rmtree(source)
+    write_checkpoint(source, MODEL, SMALL_MODELS[MODEL], dtype, {name: 0.0})
+    assert quantize(source, "-o", out, "--dtype", *flags, "--force").returncode == 0
 
 
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (("--dtype", "int5"), "'int5' is no type of quantized weights: use int4, int4g, int4g128"),
-        (("--dtype", "bfloat16"), "'bfloat16' is no type of quantized weights"),
+        (("--dtype", "int5"), "--dtype: int4, int4g, int4g128"),
+        (("--dtype", "bfloat16"), "int8g64 is expected, not 'bfloat16'"),
         (("--method", "best"), "'best' is no method of quantization: use mse or rtn."),
         (("--format", "gguf"), "'gguf' is no form of a folder: use compressed_tensors"),
         (("--max_shard_size", "large"), "a size is expected, as 500MB or 5GB, not 'large'"),
@@ -248,7 +293,7 @@ def test_what_exists_is_replaced_only_by_force_and_only_a_model(
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(model: Path, tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    done = quantize(model, "-o", tmp_path / "out", *arguments)
+    done = quantize(model, "-o", tmp_path / "out", "--dtype", "int4g32", *arguments)
     assert done.returncode == 2 and done.stdout == "" and says in sentence(done.stderr)
     assert list(tmp_path.iterdir()) == []
 

@@ -51,7 +51,9 @@ def test_numbers_scales_and_zero_points(
     write_checkpoint(tmp_path / "model", model, SMALL_MODELS[model], stored)
     monkeypatch.setattr(run, "BYTES_AT_ONCE", 5000)  # some rows at a time
     done = quantize(tmp_path / "model", "-o", tmp_path / "out", "--dtype", dtype, "--max_shard_size", "40kB", *flags)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    told = "warning: 96 columns are no multiple of 64 (2 matrices): --dry_run shows what is taken instead.\n"
+    assert done.stderr == (told if dtype == "int8g64" else "")
     tensors = files_of(tmp_path / "out")
     bits, group, method = int(dtype[3]), int(dtype[5:] or 0), "rtn" if "rtn" in flags else "mse"
     for name, columns in (("mlp.up_proj", SMALL_MODELS[model]["hidden_size"]), ("mlp.down_proj", 96)):

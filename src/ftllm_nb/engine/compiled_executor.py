@@ -19,7 +19,7 @@ from ftllm_nb.engine.kv_cache import CACHE_KINDS, BlockMemory, CachedSequence, p
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32
+from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32, require_memory
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
@@ -71,6 +71,7 @@ class CompiledExecutor:
         format_of = weight_types.formats(graph)
         fused = quantize_inputs(fuse(graph, format_of), format_of)
         self._program = lower(fused, format_of, places, self.max_step_tokens)
+        require_memory(self._program)
         needs = self._program.needs
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
         self.max_positions = min(graph.max_positions, needs.id_rows.get("positionIds", graph.max_positions))

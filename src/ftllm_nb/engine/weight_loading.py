@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.packed_loading import read_packed
 from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.errors import CheckpointError, StepStopped
+from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
 from ftllm_nb.graph.lower import Program, WeightPart
 from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
-from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout
+from ftllm_nb.memory import obtainable_bytes
+from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
 
 Progress = Callable[[str, int, int], None]
 _FLOAT = "float32 (--dtype, --embedding_dtype or a rule of --dtype_config)"
@@ -31,6 +32,18 @@ def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
         for part in program.weights
         if not checkpoint.is_packed(part.weight.name)
     ]
+
+
+def require_memory(program: Program) -> None:
+    """Raise `EngineError` where the memory cannot hold the weights: the system would end the process half-way."""
+    shapes = [(part.weight.type.size(0), part.weight.type.size(1)) for part in program.weights]
+    needed = sum(part.format.packed_bytes(*shape) for part, shape in zip(program.weights, shapes, strict=True))
+    obtainable = obtainable_bytes()
+    if obtainable is not None and needed > obtainable:
+        raise EngineError(
+            f"the model's weights need {needed / 1e9:.1f} GB of memory, and {obtainable / 1e9:.1f} GB are free: close "
+            "other programs, or choose a smaller model or --dtype."
+        )
 
 
 def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, progress: Progress | None) -> None:
@@ -82,7 +95,8 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
         block_bytes = part.format.block_bytes(shape[1])
         memory = (ctypes.c_uint8 * part.format.packed_bytes(*shape)).from_address(part.address)
         packed = np.ctypeslib.as_array(memory).reshape(-1, block_bytes)
-        if not part.format.has_room(packed, shape[1]) and arrays[0].any():
+        bits = arrays[0].view(f"u{arrays[0].itemsize}")
+        if not part.format.has_room(packed, shape[1]) and not is_zero(bits):
             raise CheckpointError(
                 f'the tensor "{name}" holds numbers too small for {part.format.name}, whose scales are float16: it '
                 f"needs {_FLOAT}."

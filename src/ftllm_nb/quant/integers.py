@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,11 @@ _LEAST_SCALE = np.float16(2**-20)
 def has_room(scales: NDArray[np.float16]) -> bool:
     """Whether the largest of a matrix's scales, none below 0, is precise: a few small ones do no harm."""
     return bool(scales.view(np.uint16).max() >= _LEAST_SCALE.view(np.uint16))
+
+
+def is_zero(bits: NDArray[np.unsignedinteger[Any]]) -> bool:
+    """Whether all of some floats, given as their bits, are 0 or −0."""
+    return not (bits << 1).any()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,6 +94,10 @@ class QuantizeJob:
         return [
             *(f"no weight has a name in which the rule {rule} is found." for rule in unused),
             *(f"the rule {rule} changes nothing: what it names is not quantized." for rule in idle),
+            *(
+                f"{note} ({count} matri{'x' if count == 1 else 'ces'}): --dry_run shows what is taken instead."
+                for note, count in Counter(tensor.note for tensor in self.tensors if tensor.note).items()
+            ),
             *self.format.notes(self.tensors),
         ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
-from ftllm_nb.checkpoint.files import list_folder, reason
 from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.errors import CheckpointError, OutputError, UsageError
+from ftllm_nb.errors import CheckpointError
 from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.quantize_rows import scratch_bytes
+from ftllm_nb.quant.integers import has_room, is_zero
 from ftllm_nb.quantization.formats.base import PlannedTensor
-from ftllm_nb.quantization.job import CONFIG, QuantizeJob
-from ftllm_nb.quantization.partial import PartialFolder, replaced_path
+from ftllm_nb.quantization.job import QuantizeJob
+from ftllm_nb.quantization.partial import PartialFolder
+from ftllm_nb.quantization.place import check_place, check_room
 from ftllm_nb.quantization.rows import QuantizedRows, quantize_rows
 
 Progress = Callable[[str, int, int], None]
@@ -29,6 +28,7 @@ ROWS_MULTIPLE = 16
 """Rows that are made at once are a multiple of this, but at a tensor's end: words and blocks are whole."""
 _EXPONENTS = {"float32": ("<u4", 0x7F800000), "float16": ("<u2", 0x7C00), "bfloat16": ("<u2", 0x7F80)}
 """The bits that are all set where a float is no finite number."""
+_LEFT_ALONE = 'leave it as it is by a rule of --dtype_config, "dtype": "auto"'
 
 
 class KeptError(CheckpointError):
@@ -83,16 +83,26 @@ def _make_tensors(
             continue
         if progress is not None:
             progress("quantize", done, total)
+        holds_numbers, is_precise = False, False
         for first, count, row_bytes in _runs(tensor):
             if buffer.size < count * row_bytes:
                 buffer = np.empty(count * row_bytes, np.uint8)
             stored = buffer[: count * row_bytes].reshape(count, row_bytes)
             _read(job.checkpoint, tensor.name, first * row_bytes, stored, folder)
-            for piece in job.format.pieces(tensor, first, _converted(tensor, stored, kernels.get(tensor), pool)):
+            rows = _converted(tensor, stored, kernels.get(tensor), pool)
+            if isinstance(rows, QuantizedRows) and not is_precise:
+                holds_numbers = holds_numbers or not is_zero(stored.view(_EXPONENTS[tensor.dtype][0]))
+                is_precise = has_room(rows.scales)
+            for piece in job.format.pieces(tensor, first, rows):
                 folder.write(piece.tensor.name, piece.offset, piece.content)
             done += stored.nbytes
             if progress is not None:
                 progress("quantize", done, total)
+        if tensor.scheme is not None and holds_numbers and not is_precise:
+            raise CheckpointError(
+                f'the tensor "{tensor.name}" holds numbers too small for {tensor.scheme.name}, whose scales are '
+                f"float16: {_LEFT_ALONE}."
+            )
         folder.finish(tensor.name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
 
 
@@ -125,46 +135,10 @@ def _converted(
         try:
             return quantize_rows(kernel, floats, tensor.scheme, pool)
         except ValueError as error:
-            raise CheckpointError(f'the tensor "{tensor.name}" {error}: its file is damaged.') from None
+            raise CheckpointError(
+                f'the tensor "{tensor.name}" {error}: its file is damaged, or {_LEFT_ALONE}.'
+            ) from None
     kind, exponent = _EXPONENTS.get(tensor.dtype, ("", 0))
     if kind and bool(((stored.view(kind) & exponent) == exponent).any()):
         raise CheckpointError(f'the tensor "{tensor.name}" holds numbers that are not finite: its file is damaged.')
     return stored
-
-
-def check_place(out: Path, model: Path, replace: bool) -> None:
-    """Raise `UsageError` where `out`, an absolute path, cannot be made, or would replace what it must not."""
-    if not out.parent.is_dir():
-        raise UsageError(f"{out.parent} is no folder: make it first, or name another -o.")
-    if not os.path.lexists(out):
-        return
-    if not replace:
-        raise UsageError(f"{out} exists: name another -o, or let --force replace it.")
-    if not out.is_dir() or out.is_symlink():
-        raise UsageError(f"{out} is no folder, which --force would replace: name another -o.")
-    if model.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"{out} holds the model that is to be quantized: name another -o.")
-    if os.path.lexists(replaced_path(out)):
-        raise UsageError(f"{replaced_path(out)}, what {out} would be called for a moment, exists: rename that first.")
-    names = list_folder(out)
-    if names and CONFIG not in names:
-        raise UsageError(f"{out} is no model's folder, which --force would replace: name another -o.")
-
-
-def check_room(partial: Path, needed: int) -> None:
-    """Raise `OutputError` where the disk has no room for so many bytes; those of an unfinished run count as free."""
-    try:
-        free = shutil.disk_usage(partial.parent).free
-    except OSError as error:
-        raise OutputError(f"{partial.parent} cannot be used: {reason(error)}.") from None
-    kept = sum(_taken(file) for file in partial.iterdir()) if partial.is_dir() else 0
-    if needed > free + kept:
-        raise OutputError(
-            f"{partial.parent} has no room: {needed / 1e6:,.1f} MB are needed and {(free + kept) / 1e6:,.1f} MB are "
-            "free; free some, or name another place with -o."
-        )
-
-
-def _taken(file: Path) -> int:
-    """Bytes that a file takes on the disk, 0 where the system does not say."""
-    return 512 * getattr(file.stat(), "st_blocks", 0)
