@@ -83,6 +83,9 @@ def test_p_still_names_the_model_elsewhere() -> None:
         ("-n x", "-n/--n_gen: a whole number of at least 0 is expected, not 'x'"),
         ("-n -1", "-n/--n_gen"),
         ("-n 3,", "a whole number of at least 0 is expected, not ''"),
+        ("-p 1.5", "-p/--n_prompt: a whole number of at least 0 is expected, not '1.5'"),
+        ("-p 1,,3", "a whole number of at least 0 is expected, not ''"),
+        ("-p ,", "a whole number of at least 0 is expected, not ''"),
         ("-r 0", "a whole number of at least 1 is expected, not '0'"),
         ("-p 0 -n 0", "there is nothing to measure: -p and -n are both 0."),
         ("--path one two", "two models were named, one and two: name one."),
@@ -111,6 +114,8 @@ def test_a_test_beyond_the_context_is_refused_before_anything_is_measured(
 ) -> None:
     assert main(["bench", "--config", str(config), "--random", "--engine", "reference"]) == 2
     assert "pp512 needs a context of 512 tokens, but the model's holds 64" in capsys.readouterr().err
+    assert main(["bench", "--config", str(config), "--random", "--engine", "reference", "-p", "0"]) == 2
+    assert "tg64 needs a context of 80 tokens, 16 of them a prompt, but the model's holds 64" in capsys.readouterr().err
     assert fixed_limits == []
 
 

@@ -127,7 +127,7 @@ def test_without_a_base_perplexity_alone(capsys: pytest.CaptureFixture[str], tex
         (b"short", ["--window", "512"], "less than a window of 512"),
         (b"short text", ["--window", "1025"], "context of 1024"),
         (b"some words", ["--window", "2", "--stride", "3"], "stride of 3"),
-        (b"some words", ["--dtype", "int9"], "'int9' is not known: use auto"),
+        (b"some words", ["--dtype", "int9"], "is expected, not 'int9' (did you mean int8?)"),
         (b"some words", ["--dtype", "int8,int8"], "asked for twice"),
         (b"some words", ["--base", "int9"], "int9: no such folder"),
         (b"some words", ["--also", "/nowhere"], "/nowhere: no such folder"),

@@ -65,6 +65,8 @@ def test_variables_that_mean_something_else_are_left_alone(file: Path) -> None:
         ("threads = 0", "threads: a whole number from 1 to 1024 is expected, not '0'"),
         ("[chat]\ntemperature = 'hot'", "temperature of [chat]: a number of at least 0 is expected, not 'hot'"),
         ("engine = 'fast'", "engine: 'fast' is none of compiled, reference"),
+        ("dtype = 'int99'", "dtype: auto, bfloat16,"),
+        ("[quantize]\ndtype = 'float16'", "dtype of [quantize]: int4, "),
         ("plain = 'maybe'", "plain: true or false is expected, not 'maybe'"),
         ("threads = ", "is no TOML"),
         (b"\xff", "it is not UTF-8"),
@@ -75,6 +77,13 @@ def test_a_mistake_is_one_sentence_that_names_the_file(file: Path, content: str 
     with pytest.raises(UsageError) as error:
         parse("chat", file)
     assert says in str(error.value) and str(file) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_one_command_does_not_take_is_not_its_default(file: Path) -> None:
+    """Only types of whole numbers are for `quantize`."""
+    file.write_text("dtype = 'float16'\n")
+    assert parse("chat", file).dtype == "float16" and parse("quantize", file).dtype == "int4g128"
+    assert parse("quantize", file, FTLLM_NB_DTYPE="int8").dtype == parse("chat", file, FTLLM_NB_DTYPE="int8").dtype
 
 
 def test_a_wrong_variable_is_named(file: Path) -> None:

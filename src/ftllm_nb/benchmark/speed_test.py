@@ -68,8 +68,9 @@ def require_context(tests: list[SpeedTest], max_positions: int) -> None:
     """Raise `UsageError` for a test that does not fit a context of so many tokens."""
     too_long = next((test for test in tests if test.context_tokens > max_positions), None)
     if too_long is not None:
+        prompt = f", {DECODE_PROMPT_TOKENS} of them a prompt" if too_long.is_decode else ""
         raise UsageError(
-            f"{too_long.name} needs a context of {too_long.context_tokens} tokens, but the model's holds "
+            f"{too_long.name} needs a context of {too_long.context_tokens} tokens{prompt}, but the model's holds "
             f"{max_positions}: choose smaller numbers for -p, -n and --depth."
         )
 

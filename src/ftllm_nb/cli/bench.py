@@ -9,6 +9,7 @@ random, and nothing is sampled.
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, engine_options
@@ -94,10 +95,8 @@ def token_counts(text: str) -> list[int]:
 
 
 def token_counts_or_path(text: str) -> list[int] | str:
-    """`token_counts`, or the text itself where it is none."""
-    if all(part.strip("+-").isdigit() for part in text.split(",")):
-        return token_counts(text)
-    return text
+    """`token_counts`, or the text itself where it is none: -p is short for --path elsewhere."""
+    return token_counts(text) if re.fullmatch(r"[-+.,\d]*\d[-+.,\d]*|,+", text) else text
 
 
 def model_path(args: argparse.Namespace) -> str | None:

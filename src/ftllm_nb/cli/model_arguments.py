@@ -6,12 +6,20 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.cli.number_types import whole_number
+from ftllm_nb.cli.parser import one_of
 from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.errors import UsageError
 from ftllm_nb.host_cores import MAX_THREADS
 
 if TYPE_CHECKING:
     from ftllm_nb.llm import Model
+
+
+def weight_type(text: str) -> str:
+    """An argparse type: the name of a type of weights, or auto."""
+    from ftllm_nb.quant import weight_formats  # only here: --help does not wait for it
+
+    return one_of(text, ["auto", *weight_formats()])
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +43,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dtype",
         default="auto",
+        type=weight_type,
         metavar="TYPE",
         help="type of the weights in memory: auto, float32, float16, bfloat16, int8 or int4 (one scale a row), or "
         "with a scale for each group int8g32, int8g64, int8g128, int4g32, int4g64, int4g128 (also int4g) or int4g256 "
@@ -43,6 +52,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--embedding_dtype",
         default="auto",
+        type=weight_type,
         metavar="TYPE",
         help="type of the embedding and of the matrix that makes logits "
         "(default: auto, as --dtype, but int8g128 where that has 4 bits)",

@@ -56,10 +56,10 @@ class CommandParser(argparse.ArgumentParser):
             return
         if isinstance(action, argparse._SubParsersAction):
             self.error(f"unknown command {value!r}{nearest(value, list(self.commands))}")
-        known = list(map(str, action.choices))
-        raise argparse.ArgumentError(
-            action, f"{', '.join(known[:-1])} or {known[-1]} is expected, not {value!r}{nearest(value, known)}"
-        )
+        try:
+            one_of(value, list(map(str, action.choices)))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(action, str(error)) from None
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence on stderr and exit with status 2."""
@@ -78,6 +78,15 @@ class CommandParser(argparse.ArgumentParser):
             if not action.option_strings
         ]
         return " ".join(["ftllm-nb", name, "[flags]", *words])
+
+
+def one_of(text: str, known: list[str]) -> str:
+    """The text, if it is one of the known words. Raises `ArgumentTypeError`, which names the nearest one."""
+    if text not in known:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(known[:-1])} or {known[-1]} is expected, not {text!r}{nearest(text, known)}"
+        )
+    return text
 
 
 def with_underscores(arguments: Sequence[str]) -> list[str]:

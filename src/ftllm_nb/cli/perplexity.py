@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
+from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options, weight_type
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.picture_file import check_picture, write_picture
 from ftllm_nb.errors import UsageError
@@ -24,6 +24,11 @@ EXAMPLES = (
 )
 
 
+def weight_types(text: str) -> str:
+    """An argparse type: `weight_type`s, separated by commas."""
+    return ",".join(weight_type(name.strip()) for name in text.split(","))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb perplexity`."""
     add_model_arguments(parser)
@@ -33,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dtype",
         default="auto",
+        type=weight_types,
         metavar="TYPES",
         help="type of the weights in memory: as for chat, or several separated by commas (default: auto)",
     )

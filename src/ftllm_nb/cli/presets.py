@@ -45,6 +45,7 @@ def apply_presets(
     known = {name: flags_of(command) for name, command in parser.commands.items()}
     require_known(settings, known, str(file))
     warn_of_unknown(environment, sorted({flag for flags in known.values() for flag in flags}))
+    taken, refused = set(), {}
     for name, flags in known.items():
         for flag, action in flags.items():
             for value, where in (
@@ -52,8 +53,16 @@ def apply_presets(
                 (settings.get(name, {}).get(flag), f"{file}: {flag} of [{name}]"),
                 (variable(flag, environment), f"the environment variable {PREFIX}{flag.upper()}"),
             ):
-                if value is not None:
+                if value is None:
+                    continue
+                try:
                     set_default(parser.commands[name], action, flag, parsed(action, value, where))
+                    taken.add(where)
+                except UsageError as error:
+                    refused[where] = error
+    for where, refusal in refused.items():
+        if where not in taken:  # by no command: what one takes, another may not have, as quantize types of floats
+            raise refusal
 
 
 def variable(flag: str, environment: Mapping[str, str]) -> str | None:

@@ -19,6 +19,7 @@ from ftllm_nb.cli.model_arguments import (
     chosen_path,
 )
 from ftllm_nb.cli.number_types import byte_size
+from ftllm_nb.cli.parser import one_of
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ EXAMPLES = (
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-int4 --dtype int4g128",
     "ftllm-nb quantize demo --dtype int8 --dry_run",
 )
+
+
+def quantized_type(text: str) -> str:
+    """An argparse type: the name of a type of quantized weights."""
+    from ftllm_nb.quantization.plan import integer_types  # only here: --help does not wait for it
+
+    return one_of(text, integer_types())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         default="int4g128",
+        type=quantized_type,
         metavar="TYPE",
         help="int8 or int4 (one scale a row), or with a scale for each group int8g32, int8g64, int8g128, int4g32, "
         "int4g64, int4g128 (also int4g) or int4g256 (default: int4g128)",

@@ -149,4 +149,4 @@ def _read_rule(rule: Any, where: str) -> Rule:
 
 
 def _kind(value: Any) -> str:
-    return {dict: "an object", str: "a text", bool: "true or false"}.get(type(value), "a number")
+    return {dict: "an object", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 from ftllm_nb.cli.sampling_arguments import SAMPLING
 from ftllm_nb.cli.talk.conversation import Conversation, Turn, replace_undecoded
 from ftllm_nb.cli.talk.statistics import TurnStatistics
+from ftllm_nb.cli.whole_file import write_whole
 from ftllm_nb.errors import UsageError
 
 FORMAT = 1
@@ -70,22 +69,8 @@ def as_markdown(conversation: Conversation, model: str) -> str:
 
 def write_text(path: str, text: str) -> None:
     """Write a file in one go: it holds what it held before, or all of the text. Raises `UsageError`."""
-    target = Path(os.path.expanduser(path))
     try:
-        mode = 0o600 if not target.exists() else target.stat().st_mode & 0o777
-        if target.exists() and not target.is_file():  # a pipe or a device cannot be replaced
-            target.write_text(text, encoding="utf-8")
-            return
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-                file.write(text)
-            os.chmod(temporary, mode)
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+        write_whole(os.path.expanduser(path), text, 0o600)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from None
     except ValueError:
