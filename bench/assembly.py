@@ -16,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from one_sentence import one_sentence
+
 from ftllm_nb.kernels.tiers import current_tier, supported_tiers
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import weight_format
@@ -91,4 +93,5 @@ def summary(loop: list[str], instructions: re.Pattern[str]) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+from one_sentence import one_sentence
 
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.cli.number_types import whole_number
@@ -158,4 +159,5 @@ def serve(pipe: Connection, name: str, config: str, dtype: str, threads: int) ->
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

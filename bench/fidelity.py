@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from one_sentence import one_sentence
 
 from ftllm_nb.benchmark.passages import Passage
 from ftllm_nb.benchmark.perplexity import (
@@ -28,7 +29,7 @@ from ftllm_nb.benchmark.perplexity import (
 from ftllm_nb.benchmark.perplexity_report import as_json, as_table
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine_options import EngineOptions
-from ftllm_nb.errors import FtllmError, UsageError
+from ftllm_nb.errors import UsageError
 from ftllm_nb.loading import LoadedModel, warn_on_stderr
 
 FORMATS = "bfloat16,int8,int8g32,int8g128,int4,int4g32,int4g64,int4g128"
@@ -48,25 +49,21 @@ def main() -> None:
     parser.add_argument("-t", "--threads", type=whole_number(1), help="threads (default: as for chat)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    try:
-        settings = Settings(
-            contenders=contenders(arguments.path, arguments.dtype, arguments.also, "float32"),
-            base=base_contender(arguments.path, "float32"),
-            options=EngineOptions(
-                threads=arguments.threads,
-                embedding_dtype=arguments.embedding_dtype,
-                dtype_config=arguments.dtype_config,
-            ),
-        )
-        result = run_perplexity(
-            settings,
-            lambda model: held_out_questions(model, arguments.count, arguments.answers),
-            progress=lambda *_: None,
-            warn=warn_on_stderr,
-        )
-    except FtllmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    settings = Settings(
+        contenders=contenders(arguments.path, arguments.dtype, arguments.also, "float32"),
+        base=base_contender(arguments.path, "float32"),
+        options=EngineOptions(
+            threads=arguments.threads,
+            embedding_dtype=arguments.embedding_dtype,
+            dtype_config=arguments.dtype_config,
+        ),
+    )
+    result = run_perplexity(
+        settings,
+        lambda model: held_out_questions(model, arguments.count, arguments.answers),
+        progress=lambda *_: None,
+        warn=warn_on_stderr,
+    )
     print(json.dumps(as_json(result), indent=2) if arguments.json else as_table(result))
 
 
@@ -94,4 +91,5 @@ def held_out_questions(model: LoadedModel, count: int, answers_alone: bool) -> M
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -10,7 +10,6 @@ not counted. Limits are measured just before each format.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,12 +17,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from one_sentence import one_sentence
 
 from ftllm_nb.benchmark.limits import MachineLimits, measure_limits
+from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
 from ftllm_nb.kernels.tiers import current_tier, supported_tiers
+from ftllm_nb.loading import describe, warn_on_stderr
 from ftllm_nb.memory import Slabs
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
@@ -34,6 +37,8 @@ READ_BYTES = 400_000_000
 FEW_TOKENS = 32
 LEAST_OPERATIONS = 2e10
 """Of a repetition with many tokens."""
+MOST_PRODUCTS = 4096
+"""Of a repetition: of small matrices."""
 REPETITIONS = 7
 
 
@@ -41,8 +46,8 @@ def main() -> None:
     """A table a tier; every tier but the chosen one in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(CONFIG), help="a config.json (default: Qwen2.5-0.5B's)")
-    parser.add_argument("--dtype", nargs="+", choices=weight_formats(),
-                        default=weight_formats(), help="weight formats (default: all)")  # fmt: skip
+    parser.add_argument("--dtype", nargs="+", metavar="TYPE", default=weight_formats(),
+                        help="weight formats (default: all, which takes minutes)")  # fmt: skip
     parser.add_argument("--tier", nargs="+", choices=[*(tier.name for tier in supported_tiers()), "all"],
                         default=[current_tier().name],
                         help="instruction tiers, or all (default: the best)")  # fmt: skip
@@ -55,22 +60,30 @@ def main() -> None:
                   "--tokens", *map(str, arguments.tokens)]  # fmt: skip
         for tier in tiers:
             environment = {**os.environ, "FTLLM_NB_TIER": tier}
-            subprocess.run([sys.executable, __file__, *others, "--tier", tier], env=environment, check=True)
+            done = subprocess.run([sys.executable, __file__, *others, "--tier", tier], env=environment)
+            if done.returncode != 0:
+                raise SystemExit(done.returncode)
         return
-    pool = ThreadPool(arguments.threads, 4 << 20)
-    print(f"\ntier {current_tier().name}, {arguments.threads} threads, best of {REPETITIONS}\n")
+    formats = [weight_format(dtype) for dtype in arguments.dtype]
+    shapes = shapes_of(arguments.config)
+    threads = EngineOptions(threads=arguments.threads).check(warn_on_stderr)
+    pool = ThreadPool(threads, 4 << 20)
+    print(f"\ntier {current_tier().name}, {threads} threads, best of {REPETITIONS}\n")
     print("| weights | columns × rows | tokens | reached | of limit |")
-    print("| ------- | -------------: | -----: | ------: | -------: |")
-    for dtype in arguments.dtype:
-        limits = measure_limits(arguments.threads, READ_BYTES, repetitions=3)
-        for rows, columns in shapes_of(json.loads(Path(arguments.config).read_text())):
+    print("| ------- | -------------: | -----: | ------: | -------: |", flush=True)
+    for format in formats:
+        limits = measure_limits(threads, READ_BYTES, repetitions=3)
+        for rows, columns in shapes:
             for tokens in arguments.tokens:
-                reached, share = measure(pool, weight_format(dtype), rows, columns, tokens, limits)
-                print(f"| {dtype} | {columns} × {rows} | {tokens} | {reached} | {share:.1%} |", flush=True)
+                reached, share = measure(pool, format, rows, columns, tokens, limits)
+                print(f"| {format.name} | {columns} × {rows} | {tokens} | {reached} | {share:.1%} |", flush=True)
 
 
-def shapes_of(config: dict[str, int]) -> list[tuple[int, int]]:
+def shapes_of(config_file: str) -> list[tuple[int, int]]:
     """(rows, columns) of a layer's products as the engine does them: q, k, v together, and gate and up."""
+    with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
+        describe(checkpoint)
+        config = checkpoint.config
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     head_dim = config.get("head_dim", hidden // heads)
     projected = head_dim * (heads + 2 * config["num_key_value_heads"])
@@ -83,7 +96,8 @@ def measure(
     """What one shape reaches, and its share of the limit."""
     size = format.packed_bytes(rows, columns)
     operations = 2.0 * rows * columns * tokens
-    count = max(1, READ_BYTES // size) if tokens <= FEW_TOKENS else max(1, int(LEAST_OPERATIONS / operations))
+    count = READ_BYTES // size if tokens <= FEW_TOKENS else int(LEAST_OPERATIONS / operations)
+    count = max(1, min(count, MOST_PRODUCTS))
     slabs = Slabs()
     weights = [slabs.take(size) for _ in range(count if tokens <= FEW_TOKENS else 1)]
     for weight in weights:
@@ -127,4 +141,5 @@ def timed(pool: ThreadPool, program: np.ndarray, step: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 
+from one_sentence import one_sentence
+
 from ftllm_nb.benchmark.limits import measure_limits
 from ftllm_nb.cli.number_types import whole_number
 
@@ -29,4 +31,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from fidelity import held_out_questions
 from numpy.typing import NDArray
+from one_sentence import one_sentence
 
 import ftllm_nb
 from ftllm_nb.benchmark.perplexity import Material, Settings, base_contender, contenders, run_perplexity
@@ -153,4 +154,5 @@ def ratio(means: list[float], base: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from one_sentence import one_sentence
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.benchmark.speed_test import time_steps
@@ -94,4 +95,5 @@ def busy_process(preparation: str | None) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from one_sentence import one_sentence
 
 import ftllm_nb
 from ftllm_nb.benchmark.cpu_name import cpu_name
@@ -156,4 +157,5 @@ def seconds_to_first_token(folder: Path, text: str, threads: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

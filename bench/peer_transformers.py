@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from one_sentence import one_sentence
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.benchmark.speed_test import time_steps
@@ -106,4 +107,5 @@ def own_runner(config_file: str, dtype: str, threads: int) -> Callable[[np.ndarr
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from one_sentence import one_sentence
+
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.cli.number_types import whole_number
@@ -117,4 +119,5 @@ def peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

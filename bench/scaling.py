@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from one_sentence import one_sentence
 
 from ftllm_nb.benchmark.limits import measure_limits
 from ftllm_nb.benchmark.run import Settings, open_weights
@@ -123,4 +124,5 @@ def run(executor: Executor, prompt_tokens: int, generated_tokens: int) -> tuple[
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

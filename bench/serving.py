@@ -32,6 +32,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from one_sentence import one_sentence
+
 from ftllm_nb.cli.number_types import whole_number
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
@@ -322,4 +324,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

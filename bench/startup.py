@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from one_sentence import one_sentence
 from safetensors.numpy import save_file
 
 import ftllm_nb
@@ -312,4 +313,5 @@ def show(what: str, seconds: list[float], unit: str = "s") -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

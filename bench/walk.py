@@ -10,6 +10,7 @@ import statistics
 import time
 
 import numpy as np
+from one_sentence import one_sentence
 
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.threads import ThreadPool
@@ -55,4 +56,5 @@ def timed_walk(pool: ThreadPool, program: np.ndarray, step: np.ndarray) -> float
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()
