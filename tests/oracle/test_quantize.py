@@ -53,7 +53,8 @@ def case(request: pytest.FixtureRequest, model: Path) -> tuple[str, Path]:
     out = model.parent / request.param.replace(" ", "_")
     flags = (model.parent / flag if flag == "rules.json" else flag for flag in CASES[request.param])
     done = quantize(model, "-o", out, *flags)
-    assert (done.returncode, done.stderr) == (0, "")
+    told = "96 columns are no multiple of 64 (1 matrix)" if "int4g64" in request.param else ""
+    assert done.returncode == 0 and told in done.stderr and bool(told) == bool(done.stderr), done.stderr
     return request.param, out
 
 
