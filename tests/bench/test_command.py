@@ -94,6 +94,7 @@ def test_p_still_names_the_model_elsewhere() -> None:
         ("--config c.json --random folder", "both --config c.json and the model folder were named"),
         ("--config /no/such.json --random", 'there is no file "/no/such.json"'),
         ("-p /no/such/folder", "/no/such/folder"),
+        ("--random /no/such/folder", "/no/such/folder: no such folder"),
         ("--dtype int3 --random --config c.json", "int3"),
     ],
 )

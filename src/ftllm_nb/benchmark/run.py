@@ -17,6 +17,7 @@ from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.checkpoint.files import file_mode
+from ftllm_nb.checkpoint.folder import require_model_folder
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine_options import EngineOptions
@@ -130,9 +131,14 @@ def open_weights(settings: Settings) -> Checkpoint:
     """The model's checkpoint, or random weights of its configuration."""
     if not settings.random:
         return open_checkpoint(model_folder(settings.path))
-    if settings.random_config is not None and file_mode(Path(settings.random_config)) is None:
-        raise UsageError(f'there is no file "{settings.random_config}"; --config takes the config.json of a model.')
-    file = Path(settings.random_config or model_folder(settings.path) / "config.json")
+    if settings.random_config is None:
+        folder = model_folder(settings.path)
+        require_model_folder(folder)
+        file = folder / "config.json"
+    else:
+        file = Path(settings.random_config)
+        if file_mode(file) is None:
+            raise UsageError(f'there is no file "{file}"; --config takes the config.json of a model.')
     config = read_json_object(file)
     graph = build_graph(described_by(config, settings.custom, None), config)
     shapes = graph.weight_shapes()

@@ -96,13 +96,8 @@ class FolderCheckpoint(Checkpoint):
             file.close()
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Open a Hugging Face model folder: reads its configuration files and the headers of its weights.
-
-    Raises CheckpointError, one sentence that names the file, for everything that is missing, damaged or
-    contradicts itself.
-    """
-    folder = Path(os.path.expanduser(path))
+def require_model_folder(folder: Path) -> None:
+    """Raise `CheckpointError` for what is no folder with a config.json."""
     mode = file_mode(folder)
     if mode is None:
         raise CheckpointError(
@@ -112,6 +107,16 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(_not_a_folder(folder))
     if file_mode(folder / "config.json") is None:
         raise CheckpointError(_no_config(folder))
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a Hugging Face model folder: reads its configuration files and the headers of its weights.
+
+    Raises CheckpointError, one sentence that names the file, for everything that is missing, damaged or
+    contradicts itself.
+    """
+    folder = Path(os.path.expanduser(path))
+    require_model_folder(folder)
     checkpoint = FolderCheckpoint(folder)
     try:
         if is_packed(checkpoint.config):
