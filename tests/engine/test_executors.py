@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,16 +144,26 @@ def test_a_step_without_logits(executor: Executor) -> None:
     assert sequence.length == 5
 
 
+def seconds_of_a_step(executor: Executor) -> float:
+    """Of 50 tokens."""
+    sequence, begin = executor.new_sequence(), time.perf_counter()
+    run(executor, (sequence, 0, 50))
+    taken = time.perf_counter() - begin
+    executor.free_sequence(sequence)
+    return taken
+
+
 def test_steps_that_are_stopped_anywhere_and_run_again_give_the_same_bits() -> None:
     """As the scheduler does for requests that go away."""
     checkpoint = checkpoint_of({**CONFIG, "max_position_embeddings": 512})
     graph = check_graph(build_graph(Qwen2Model, checkpoint.config), checkpoint.tensors)
     executor = CompiledExecutor(graph, checkpoint, kv_cache_dtype="int8", threads=3)
     expected = run(executor, (executor.new_sequence(), 0, 150))
+    longest_wait = 3 * min(seconds_of_a_step(executor) for _ in range(5))  # some must come to their end on any machine
     random, stops, finished = np.random.default_rng(1), 0, threading.Event()
 
     def disturb() -> None:
-        while not finished.wait(random.uniform(0, 0.002)):
+        while not finished.wait(random.uniform(0, longest_wait)):
             executor.request_stop()
 
     disturber = threading.Thread(target=disturb)
