@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ftllm_nb.cli.entry import STATUS_BAD_INPUT, report
 from ftllm_nb.errors import FtllmError
 from ftllm_nb.kernels.tiers import current_tier
 
@@ -16,11 +16,10 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except FtllmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(report(str(error), STATUS_BAD_INPUT, debug=False)) from None
     except MemoryError as error:
-        print(f"error: there is not enough memory: {error}.", file=sys.stderr)
-        raise SystemExit(2) from None
+        sentence = f"there is not enough memory: {error}."
+        raise SystemExit(report(sentence, STATUS_BAD_INPUT, debug=False)) from None
 
 
 with one_sentence():

@@ -63,6 +63,7 @@ COLUMNS_MULTIPLE = 32
 """Columns of a quantized row, and of a group, are a multiple of this."""
 _FLOATS_AT_ONCE = 1024
 """Features of a chunk: one token's work is shared where it has several groups."""
+
 _origin = numba.njit(origin)
 
 

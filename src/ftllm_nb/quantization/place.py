@@ -13,7 +13,7 @@ from ftllm_nb.quantization.job import CONFIG, COPIED
 from ftllm_nb.quantization.partial import replaced_path
 
 _PARTS_OF_MODELS = (
-    *COPIED, "*.json", "*.safetensors", "*.bin", "*.model", "*.py", "README.md", ".gitattributes", "vocab*",
+    *COPIED, "*.json", "*.safetensors", "*.bin", "*.model", "*.py", "README.md", ".gitattributes",
 )  # fmt: skip
 """Files that may go with a folder that is replaced."""
 
