@@ -16,7 +16,8 @@ from ftllm_nb import __version__
 from ftllm_nb.errors import FtllmError
 from ftllm_nb.serving import request_log
 from ftllm_nb.serving.api_errors import ApiError, as_api_error, validation_error
-from ftllm_nb.serving.chat import ChatAnswer, check_characters, plan_chat
+from ftllm_nb.serving.chat import ChatAnswer
+from ftllm_nb.serving.chat_plan import check_characters, plan_chat
 from ftllm_nb.serving.choices import Choices
 from ftllm_nb.serving.completions import CompletionAnswer, plan_completion
 from ftllm_nb.serving.conversation import template_messages

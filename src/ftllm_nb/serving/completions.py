@@ -10,7 +10,7 @@ from typing import Any
 
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.chat import check_biases, check_characters, format_constraints
+from ftllm_nb.serving.chat_plan import check_biases, check_characters, format_constraints
 from ftllm_nb.serving.choices import Choices, timings, usage
 from ftllm_nb.serving.logprob_forms import completion_logprobs
 from ftllm_nb.serving.protocol import CompletionRequest

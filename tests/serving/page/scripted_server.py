@@ -16,7 +16,8 @@ from typing import Any
 
 from ftllm_nb.cli import main
 from ftllm_nb.engine.batching import QueueFullError
-from ftllm_nb.serving.chat import ChatAnswer, ChatPlan
+from ftllm_nb.serving.chat import ChatAnswer
+from ftllm_nb.serving.chat_plan import ChatPlan
 from ftllm_nb.serving.page import answers
 
 ECHO, LONG, BUSY = "ECHO ", "LONG", "BUSY"

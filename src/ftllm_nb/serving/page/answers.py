@@ -9,7 +9,8 @@ from typing import Any
 
 from ftllm_nb.serving import request_log
 from ftllm_nb.serving.api_errors import as_api_error
-from ftllm_nb.serving.chat import ChatAnswer, plan_chat
+from ftllm_nb.serving.chat import ChatAnswer
+from ftllm_nb.serving.chat_plan import plan_chat
 from ftllm_nb.serving.choices import Choices
 from ftllm_nb.serving.page.messages import OPEN, Shown, asked_messages, shown_answer, shown_failure
 from ftllm_nb.serving.page.settings import chat_request
