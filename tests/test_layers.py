@@ -17,6 +17,7 @@ LAYERS = (
     ("cli",),
     ("benchmark", "quantization", "serving"),
     ("llm",),
+    ("answers",),
     ("loading",),
     ("engine_options",),
     ("engine",),

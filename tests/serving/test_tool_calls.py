@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from ftllm_nb.serving.tool_calls import LLAMA, QWEN, ToolCall, ToolCallParser, ToolForm, call_schema, form_of
+from ftllm_nb.answers.call_form import CallForm
+from ftllm_nb.serving.tool_calls import LLAMA, QWEN, ToolCall, ToolCallParser, call_schema, form_of
 
 NAMES = ["get_weather", "add"]
 ROME = ToolCall("get_weather", '{"city": "Rome"}')
@@ -37,7 +38,7 @@ CASES = [
 
 @pytest.mark.parametrize("form, forced, text, content, calls", CASES)
 def test_calls_are_found_however_the_text_is_cut(
-    form: ToolForm, forced: bool, text: str, content: str, calls: list[ToolCall]
+    form: CallForm, forced: bool, text: str, content: str, calls: list[ToolCall]
 ) -> None:
     rng = random.Random(1)
     for longest in (1, 2, 7, 1000):

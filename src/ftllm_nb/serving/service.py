@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
+from ftllm_nb.answers.call_form import CallForm
 from ftllm_nb.engine.batching import BatchingEngine
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.request import Constraint, End, Request, Token
@@ -26,7 +27,7 @@ from ftllm_nb.serving.metrics import Metrics
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.protocol import Sampling
 from ftllm_nb.serving.text_pieces import TextPieces
-from ftllm_nb.serving.tool_calls import ToolForm, form_of
+from ftllm_nb.serving.tool_calls import form_of
 from ftllm_nb.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
@@ -56,7 +57,7 @@ class Model:
         self.grammars = Grammars(loaded.tokenizer, executor.vocab_size, options.limits)
         spelled = (loaded.tokenizer.token_bytes(token_id) for token_id in range(loaded.tokenizer.vocab_size))
         self.longest_token = max(map(len, spelled), default=1)
-        self.tool_form: ToolForm = form_of(loaded.tokenizer.template_source)
+        self.tool_form: CallForm = form_of(loaded.tokenizer.template_source)
         self._loaded = loaded
 
     def close(self) -> None:

@@ -12,20 +12,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from ftllm_nb.answers.call_form import CallForm
+
 BEGIN, END = "<tool_call>", "</tool_call>"
 
 
-@dataclass(frozen=True)
-class ToolForm:
-    """`key`: what the arguments are called; `prefix`: what stands before a call."""
-
-    name: str
-    key: str
-    prefix: str
-
-
-QWEN = ToolForm("qwen", "arguments", BEGIN + "\n")
-LLAMA = ToolForm("llama", "parameters", "")
+QWEN = CallForm(BEGIN + "\n", "\n" + END)
+LLAMA = CallForm("", "", key="parameters")
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class ToolCall:
         return {"index": index, "id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
 
 
-def form_of(template_source: str) -> ToolForm:
+def form_of(template_source: str) -> CallForm:
     """The form that a chat template teaches."""
     if BEGIN not in template_source and ("<|python_tag|>" in template_source or '"parameters"' in template_source):
         return LLAMA
@@ -68,7 +61,7 @@ class ToolCallParser:
     `forced`: the whole answer is one call, without what stands around it.
     """
 
-    def __init__(self, form: ToolForm, names: Collection[str], forced: bool) -> None:
+    def __init__(self, form: CallForm, names: Collection[str], forced: bool) -> None:
         self._form = form
         self._names = names
         self._whole = forced or form is LLAMA
@@ -129,7 +122,7 @@ class ToolCallParser:
         return taken
 
 
-def call_schema(form: ToolForm, functions: list[dict[str, Any]]) -> dict[str, Any]:
+def call_schema(form: CallForm, functions: list[dict[str, Any]]) -> dict[str, Any]:
     """The JSON schema of a call of one of the functions, each {"name", "parameters"?}."""
     alternatives = [
         {
