@@ -14,7 +14,7 @@ ARGS ?=
 PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test webui-test oracle lowest wheel lint type bench clean
+.PHONY: help chat test webui-test oracle lowest wheel lint type bench tree clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -51,6 +51,9 @@ type: $(VENV)/.dev ## mypy --strict on src
 
 bench: $(VENV)/.package ## measure prefill and decode against the machine's limits
 	$(VENV)/bin/ftllm-nb bench $(ARGS)
+
+tree: ## print every file with its phrase; ARGS=src/ftllm_nb/engine for a part
+	@$(PYTHON) docs/tree.py $(ARGS)
 
 clean: ## remove the environments and every cache below this folder
 	rm -rf $(VENV) .venv-* build dist webui-screenshots .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,11 @@
-"""What the README says is true: its tree exists and is whole, and its model answers as transformers does."""
+"""What the README says is true: its links and targets exist, and its model answers as transformers does."""
 
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,38 +19,31 @@ from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-NOT_IN_TREE = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+DOCS = ROOT / "docs"
 
 
-def tree_paths() -> list[str]:
-    """The paths of the README's tree, relative to the repository."""
-    section = README.split("## The tree", 1)[1].split("```", 2)[1]
-    paths: list[str] = []
-    parents: list[tuple[int, str]] = []
-    for line in section.strip("\n").splitlines():
-        indent = len(line) - len(line.lstrip())
-        name, _, phrase = line.strip().partition(" ")
-        assert phrase.strip(), f"{name} has no phrase"
-        while parents and parents[-1][0] >= indent:
-            parents.pop()
-        path = (parents[-1][1] if parents else "") + name
-        paths.append(path)
-        if name.endswith("/"):
-            parents.append((indent, path))
-    return paths
+def tree_files() -> list[Path]:
+    """What `make tree` prints."""
+    return [file for name in ("src/ftllm_nb", "bench", "examples", "docs") for file in (ROOT / name).rglob("*.py")]
 
 
-def test_tree_names_what_exists() -> None:
-    missing = [path for path in tree_paths() if not (ROOT / path).exists()]
-    assert missing == []
+def test_every_file_has_a_phrase() -> None:
+    """The tree is made of docstrings, so that it is never out of date."""
+    sources = {file: file.read_text(encoding="utf-8") for file in tree_files()}
+    assert [file for file, source in sources.items() if source and not ast.get_docstring(ast.parse(source))] == []
 
 
-@pytest.mark.parametrize("folder", ["src/ftllm_nb/", "examples/", "bench/"])
-def test_tree_is_whole(folder: str) -> None:
-    """Every file and folder at the top of the package, of the examples and of the benchmarks is named."""
-    named = {path.removeprefix(folder).split("/")[0] for path in tree_paths() if path.startswith(folder)}
-    present = {entry.name for entry in (ROOT / folder).iterdir()} - NOT_IN_TREE
-    assert present <= named
+def test_the_tree_is_printed() -> None:
+    command = [sys.executable, str(DOCS / "tree.py"), "src/ftllm_nb/engine"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert printed[0].startswith("engine/ ")
+    assert {line.split()[0] for line in printed[1:]} >= {"scheduler.py", "threads.py"}
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
 def test_make_targets_exist() -> None:

@@ -1,4 +1,4 @@
-"""The README's curl commands do what it says."""
+"""The curl commands of docs/server.md do what it says."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pytest
 
 from tests.serving.server_process import ServerProcess
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("## Many users at once", 1)[1].split("\n## ", 1)[0]
-COMMANDS = re.findall(r"^curl (?:.|\n)*?(?=\ncurl|\n```)", SECTION, re.MULTILINE)
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "server.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^curl (?:.|\n)*?(?=\ncurl|\n```)", DOCUMENT, re.MULTILINE)
 
 
 def run(server: ServerProcess, command: str) -> str:
