@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from ftllm_nb.engine.block_pool import BlockPool, CacheFullError, chained_key
-from ftllm_nb.errors import EngineError
 
 
 def key(tokens: tuple[int, ...]) -> bytes:
@@ -33,7 +32,7 @@ class PoolMachine(RuleBasedStateMachine):
         def grow() -> list[int]:
             first = next(numbers)
             if first >= memory:
-                raise EngineError("no memory")
+                raise CacheFullError("no memory")
             return [first]
 
         self.pool = BlockPool(grow, limit)
@@ -117,7 +116,7 @@ def test_memory_that_ends_before_the_limit_evicts_what_is_kept() -> None:
         try:
             return [next(numbers)]
         except StopIteration:
-            raise EngineError("no memory") from None
+            raise CacheFullError("no memory") from None
 
     pool = BlockPool(grow, limit=10)
     block = pool.take()

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from ftllm_nb.engine.sampling_settings import MAX_SEED, SamplingSettings, merge_settings, token_id_list
+from ftllm_nb.engine.sampling_settings import (
+    DEFAULT,
+    GIVEN,
+    MAX_SEED,
+    MODEL,
+    SamplingSettings,
+    merge_settings,
+    setting_sources,
+    token_id_list,
+)
 from ftllm_nb.errors import CheckpointError, UsageError
 
 QWEN = {
@@ -21,15 +30,36 @@ QWEN = {
 }
 
 
-def test_without_a_file_the_defaults_are_transformers() -> None:
-    assert merge_settings({}) == SamplingSettings(
-        do_sample=False, temperature=1.0, top_k=50, top_p=1.0, min_p=0.0, repetition_penalty=1.0
-    )
+USUAL = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "min_p": 0.05, "top_k": 50}
+
+
+@pytest.mark.parametrize(("config", "explicit", "expected"), [
+    ({}, {}, USUAL),
+    ({"eos_token_id": 2, "_from_model_config": True}, {}, USUAL),
+    ({}, {"temperature": 1.0}, {**USUAL, "temperature": 1.0}),
+    # What a file leaves out that does not say do_sample is what nobody says.
+    ({"temperature": 0.6}, {}, {**USUAL, "temperature": 0.6}),
+    ({"temperature": 0.6, "min_p": 0.0}, {}, {**USUAL, "temperature": 0.6, "min_p": 0.0}),
+    # Whoever says do_sample means transformers' defaults with it.
+    ({"do_sample": True, "temperature": 0.6}, {}, {"do_sample": True, "temperature": 0.6}),
+    ({}, {"do_sample": True}, {"do_sample": True}),
+    ({"do_sample": False}, {}, {**USUAL, "do_sample": False}),
+    ({"do_sample": False}, {"temperature": 0.5}, {**USUAL, "temperature": 0.5}),
+])  # fmt: skip
+def test_what_nobody_says(config: dict[str, Any], explicit: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert merge_settings(config, **explicit) == SamplingSettings(**expected, stop_loops=True)
+
+
+def test_whose_a_value_is() -> None:
+    sources = setting_sources({"temperature": 0.6, "do_sample": False, "top_k": None}, min_p=0.1, top_p=None)
+    expected = {"temperature": MODEL, "do_sample": MODEL, "min_p": GIVEN, "top_p": DEFAULT, "top_k": DEFAULT}
+    assert {name: sources[name] for name in expected} == expected
+    assert set(sources) == set(vars(SamplingSettings()))
 
 
 def test_the_file_is_followed() -> None:
     assert merge_settings(QWEN) == SamplingSettings(
-        do_sample=True, temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.1
+        do_sample=True, temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.1, stop_loops=True
     )
 
 
@@ -44,6 +74,7 @@ def test_arguments_win_over_the_file_and_none_leaves_it() -> None:
         repetition_penalty=1.1,
         seed=5,
         max_tokens=9,
+        stop_loops=True,
     )
 
 
@@ -63,7 +94,8 @@ def test_arguments_win_over_the_file_and_none_leaves_it() -> None:
     ],
 )
 def test_naming_a_sampling_argument_means_sampling(explicit: dict[str, Any], greedy: bool) -> None:
-    assert merge_settings({}, **explicit).is_greedy is greedy
+    if explicit:
+        assert merge_settings({"do_sample": False, "top_k": 50}, **explicit).is_greedy is greedy
     assert merge_settings({"do_sample": False}, **explicit).is_greedy is greedy
 
 
@@ -74,7 +106,7 @@ def test_temperature_0_is_greedy_whatever_the_file_says() -> None:
 
 def test_null_and_whole_floats_in_the_file() -> None:
     settings = merge_settings({"top_k": 20.0, "top_p": None, "max_new_tokens": 64})
-    assert (settings.top_k, settings.top_p, settings.max_tokens) == (20, 1.0, 64)
+    assert (settings.top_k, settings.top_p, settings.max_tokens) == (20, 0.95, 64)
 
 
 WRONG: list[tuple[str, Any]] = [

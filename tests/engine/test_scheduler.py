@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
 from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits, context_tokens
@@ -236,6 +238,52 @@ def test_blocks_that_someone_else_holds_end_a_lone_request_with_a_sentence() -> 
     assert executor.pool.counts.used == 0
 
 
+def test_out_of_memory_is_no_full_cache_and_those_who_came_first_go_on() -> None:
+    """Memory for six blocks, whatever the limit says: the sentence says what lacks, whatever the prompt's length."""
+    numbers = iter(range(6))
+
+    def grow() -> list[int]:
+        try:
+            return [next(numbers)]
+        except StopIteration:
+            raise CacheFullError("there is no memory for more of the KV cache.") from None
+
+    executor = PagedExecutor()
+    executor.pool = BlockPool(grow, limit=100)
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=3, chunk_tokens=16))
+    requests = [new_request([number] * 7, 12, logit_bias=((0, -100.0),)) for number in (1, 2, 3)]
+    too_long = new_request([4] * 30, 1)
+    for request in [*requests, too_long]:
+        scheduler.add(request)
+    run_all(scheduler)
+    for request in requests:
+        check_answer(request, 12)
+    (end,) = heard(too_long).ends
+    assert end.reason == "failed" and "there is no memory" in str(end.error)
+    assert scheduler.counts.preemptions > 0 and executor.pool.counts.used == 0
+
+
+ALWAYS_1 = ((1, 100.0),)
+
+
+@pytest.mark.parametrize("options, tokens, reason", [
+    ({"logit_bias": ALWAYS_1, "stop_loops": True}, 160, "loop"),
+    ({"logit_bias": ALWAYS_1}, 170, "length"),
+    ({"logit_bias": ALWAYS_1, "stop_loops": True, "ignore_eos": True}, 170, "length"),
+    ({"logit_bias": ALWAYS_1, "stop_loops": True, "min_tokens": 165}, 165, "loop"),
+    ({"logit_bias": ((0, 100.0),)}, 0, "stop"),
+    ({"logit_bias": ((0, 100.0),), "min_tokens": 3}, 3, "stop"),
+    ({"logit_bias": ((0, 100.0),), "ignore_eos": True}, 170, "length"),
+])  # fmt: skip
+def test_when_an_answer_may_end(options: dict[str, object], tokens: int, reason: str) -> None:
+    scheduler = Scheduler(PagedExecutor(), SchedulerLimits())
+    request = new_request([1, 2], 170, **options)  # type: ignore[arg-type]
+    scheduler.add(request)
+    run_all(scheduler)
+    assert len(heard(request).token_ids) == tokens and heard(request).ends == [End(reason)]
+    assert 0 not in heard(request).token_ids
+
+
 class OnlyOdd:
     """A constraint: odd ids, and the end after three of them."""
 
@@ -243,22 +291,39 @@ class OnlyOdd:
         self.accepted: list[int] = []
 
     def allowed(self) -> object:
-        import numpy as np
-
         return np.array([0]) if len(self.accepted) == 3 else np.arange(1, 23, 2)
 
     def accept(self, token_id: int) -> None:
         self.accepted.append(token_id)
 
 
+@pytest.mark.parametrize("ignore_eos", [False, True])
 @pytest.mark.parametrize("do_sample", [False, True])
-def test_a_constraint_says_what_may_come_next(do_sample: bool) -> None:
+def test_a_constraint_says_what_may_come_next(do_sample: bool, ignore_eos: bool) -> None:
     scheduler = Scheduler(PagedExecutor(), SchedulerLimits())
     constraint = OnlyOdd()
-    chosen = SamplingSettings(do_sample=do_sample, seed=3, max_tokens=9)
+    chosen = SamplingSettings(do_sample=do_sample, seed=3, max_tokens=9, ignore_eos=ignore_eos)
     told = Heard()
     request = Request([1, 2], chosen, told, stop_token_ids=[0], constraint=constraint)  # type: ignore[arg-type]
     scheduler.add(request)
     run_all(scheduler)
+    # With ignore_eos the end that the constraint asks for still comes.
     assert len(told.token_ids) == 3 and all(token % 2 for token in told.token_ids)
     assert told.ends == [End("stop")] and constraint.accepted == [*told.token_ids, 0]
+
+
+def test_what_a_constraint_holds_is_not_cut_as_a_loop() -> None:
+    class Only1:
+        def allowed(self) -> object:
+            return np.array([1])
+
+        def accept(self, token_id: int) -> None:
+            pass
+
+    scheduler = Scheduler(PagedExecutor(), SchedulerLimits())
+    told = Heard()
+    chosen = SamplingSettings(stop_loops=True, max_tokens=180)
+    request = Request([2], chosen, told, stop_token_ids=[0], constraint=Only1())  # type: ignore[arg-type]
+    scheduler.add(request)
+    run_all(scheduler)
+    assert told.ends == [End("length")]

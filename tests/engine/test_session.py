@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -297,6 +298,15 @@ def test_an_answer_is_as_long_as_it_must(session: Session) -> None:
     assert list(session.generate([5], greedy(), {stop})) == []
     answer = list(session.generate([5], SamplingSettings(min_tokens=3, max_tokens=9), {stop}))
     assert len(answer) >= 3 and stop not in answer
+
+
+def test_an_answer_that_repeats_itself_ends() -> None:
+    with closing(EngineThread(FakeExecutor(lambda tokens: len(tokens) % 3 + 1, max_positions=400))) as engine:
+        session = Session(engine)
+        assert len(list(session.generate([5], SamplingSettings(stop_loops=True)))) == 160
+        assert session.stats is not None and session.stats.finish_reason == "loop"
+        assert len(list(session.generate([5], SamplingSettings(stop_loops=True, ignore_eos=True)))) == 400
+        assert session.stats.finish_reason == "length"
 
 
 def test_logits_of_a_prompt_leave_the_conversation_reusable(session: Session) -> None:

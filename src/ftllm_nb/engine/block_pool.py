@@ -18,7 +18,7 @@ from ftllm_nb.errors import EngineError
 
 
 class CacheFullError(EngineError):
-    """No block is free, and none can be evicted."""
+    """No block is free, and none can be evicted: as many as may be are in use, or memory is out."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BlockCounts:
 
 
 class BlockPool:
-    """`grow()` makes new blocks, at least one, or raises `EngineError` where memory is out.
+    """`grow()` makes new blocks, at least one, or raises `CacheFullError` with a reason where memory is out.
 
     `limit`: most blocks in use and kept together, None for no limit; may be assigned.
     """
@@ -48,6 +48,8 @@ class BlockPool:
         # Published blocks that nobody uses, the one that was left longest ago first.
         self._kept: OrderedDict[int, None] = OrderedDict()
         self._evicted = 0
+        self._no_memory: tuple[int, CacheFullError] | None = None
+        """Once memory was out: how many blocks there were, and what was said. It is tried again when none is in use."""
 
     @property
     def counts(self) -> BlockCounts:
@@ -56,8 +58,17 @@ class BlockPool:
 
     @property
     def available(self) -> int | None:
-        """How many blocks `take` can give now, None where there is no limit."""
-        return None if self.limit is None else max(0, self.limit - len(self._references))
+        """How many blocks `take` can give now, as far as is known; None where there is no limit."""
+        limits = [] if self.limit is None else [self.limit]
+        if self._no_memory is not None:
+            limits.append(self._no_memory[0])
+        return max(0, min(limits) - len(self._references)) if limits else None
+
+    def why_full(self) -> CacheFullError:
+        """What to say where `available` does not suffice."""
+        if self._no_memory is not None:
+            return self._no_memory[1]
+        return CacheFullError("the KV cache is full: answers that are being made hold all of it.")
 
     def take(self) -> int:
         """A block with one reference; its content is undefined. Raises `CacheFullError`."""
@@ -66,7 +77,10 @@ class BlockPool:
         if not self._free:
             try:
                 self._free.extend(reversed(list(self._grow())))
-            except EngineError:
+            except CacheFullError as error:
+                self._no_memory = len(self._references) + len(self._kept), error
+                if not self._kept:
+                    raise
                 self._evict()
         block = self._free.pop()
         self._references[block] = 1
@@ -83,6 +97,8 @@ class BlockPool:
                 self._kept[block] = None
             else:
                 self._free.append(block)
+        if not self._references:
+            self._no_memory = None
 
     def publish(self, block: int, key: bytes) -> None:
         """Let a block in use, which must not be written again, be found under `key`; the first under a key stays."""
@@ -116,7 +132,7 @@ class BlockPool:
 
     def _evict(self) -> None:
         if not self._kept:
-            raise CacheFullError("the KV cache is full: shorten the prompt, or give it more memory.")
+            raise self.why_full()
         block, _ = self._kept.popitem(last=False)
         del self._block_of[self._key_of.pop(block)]
         self._free.append(block)

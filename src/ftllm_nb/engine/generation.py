@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.engine_thread import Task
 from ftllm_nb.engine.executor import Executor
+from ftllm_nb.engine.loops import is_loop
 from ftllm_nb.engine.prefix_cache import PrefixCache
 from ftllm_nb.engine.sampling import Sampler
 from ftllm_nb.engine.sampling_settings import SamplingSettings
@@ -18,6 +19,7 @@ from ftllm_nb.errors import EngineError, StepStopped
 
 FINISHED_BY_STOP_TOKEN = "stop"
 FINISHED_BY_LENGTH = "length"
+FINISHED_BY_LOOP = "loop"
 STOPPED = "stopped"
 
 
@@ -39,8 +41,8 @@ class GenerationStats:
     decode_seconds: float = 0.0
     """Spent in those steps, sampling included."""
     finish_reason: str = STOPPED
-    """Why it ended: "stop" (a stop token), "length" (max_tokens or a full context), "stopped" (or not ended
-    yet)."""
+    """Why it ended: "stop" (a stop token), "length" (max_tokens or a full context), "loop" (it repeats itself),
+    "stopped" (or not ended yet)."""
 
     @property
     def prefill_tokens_per_second(self) -> float:
@@ -94,20 +96,24 @@ class GenerationTask(Task):
         most_tokens = executor.max_positions - len(self._prompt_ids) + 1
         if settings.max_tokens is not None:
             most_tokens = min(most_tokens, settings.max_tokens)
+        answer_ids: list[int] = []
         logits = self._prefill(executor)
         if logits is None:
             return STOPPED
         decode_started = time.perf_counter()
         while True:
-            must_go_on = stats.answer_tokens < settings.min_tokens
+            must_go_on = settings.must_go_on(stats.answer_tokens)
             forbidden = self._stop_token_ids if must_go_on else frozenset()
             token_id = sampler.next_token(logits, forbidden=forbidden, largest=int(executor.largest()[0]))
             if token_id in self._stop_token_ids:
                 return FINISHED_BY_STOP_TOKEN
             self.emit(token_id)
             stats.answer_tokens += 1
+            answer_ids.append(token_id)
             if stats.answer_tokens == most_tokens:
                 return FINISHED_BY_LENGTH
+            if settings.stop_loops and not settings.must_go_on(stats.answer_tokens) and is_loop(answer_ids):
+                return FINISHED_BY_LOOP
             if self.cancelled:
                 return STOPPED
             logits = self._cache.run(executor, [token_id])[0]

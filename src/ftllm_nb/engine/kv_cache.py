@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.engine.block_pool import BlockPool
+from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import LayerCache
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, value_bytes
@@ -95,9 +95,9 @@ class BlockMemory:
         try:
             slab = self._memory.take(count * self.block_bytes)
         except MemoryError as error:
-            raise EngineError(
-                f"no memory for {count * self.block_bytes >> 20} MB more of KV cache; use a shorter context, or "
-                "--kv_cache_dtype int8"
+            raise CacheFullError(
+                f"there is no memory for {count * self.block_bytes >> 20} MB more of KV cache: close other "
+                "programs, or give --kv_cache_dtype int8."
             ) from error
         self._slabs.append(slab)
         first = int(slab.ctypes.data)

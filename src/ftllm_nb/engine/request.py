@@ -16,8 +16,9 @@ from ftllm_nb.engine.sampling import Sampler
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.errors import EngineError
 
-STOP, LENGTH, CANCELLED, FAILED = "stop", "length", "cancelled", "failed"
-"""Why an answer ended: a stop token; max_tokens or a full context; nobody wants the rest; an error."""
+STOP, LENGTH, LOOP, CANCELLED, FAILED = "stop", "length", "loop", "cancelled", "failed"
+"""Why an answer ended: a stop token; max_tokens or a full context; it only repeats itself; nobody wants the rest; an
+error."""
 
 
 class ConstraintError(EngineError):

@@ -55,8 +55,8 @@ class Sampler:
         largest: int | None = None,
     ) -> int:
         """The next token's id. `logits`: float32 [vocab_size], left as they are; `allowed`: the ids to choose among,
-        ascending, at least one; None for all. `forbidden` ids are not taken. `largest`: what `Executor.largest` says
-        of the row, None where nobody looked.
+        ascending, at least one; None for all. `forbidden` ids are not taken, unless no other is allowed. `largest`:
+        what `Executor.largest` says of the row, None where nobody looked.
 
         Raises `EngineError` when a logit is NaN or infinite, or when every id is forbidden.
         """
@@ -64,6 +64,9 @@ class Sampler:
             largest = int(logits.argmax()) if np.isfinite(logits).all() else -1
         if largest < 0:
             raise EngineError(NOT_FINITE)
+        if allowed is not None and forbidden:
+            others = allowed[~np.isin(allowed, list(forbidden))]
+            allowed, forbidden = others if others.size else allowed, frozenset()
         if self._settings.is_greedy and allowed is None and not forbidden:
             chosen = self._greedy(logits, largest)
         else:

@@ -1,7 +1,9 @@
 """How the next token is chosen: the settings, their limits, and where they come from.
 
-An answer's settings are generation_config.json's with the caller's explicit arguments laid over them; what
-neither gives is transformers' default. `Sampler` (sampling.py) carries them out.
+An answer's settings are generation_config.json's with the caller's explicit arguments laid over them. What neither
+gives is transformers' default where one of them says do_sample, since whoever says so has transformers' meaning in
+mind, and else `USUAL`, what programs that people talk to models with have in common. `Sampler` (sampling.py) carries
+them out.
 """
 
 from __future__ import annotations
@@ -16,6 +18,12 @@ from ftllm_nb.errors import CheckpointError, FtllmError, UsageError
 MAX_SEED = 2**64 - 1
 
 _EXPLICIT_ARGUMENTS_THAT_SAMPLE = ("temperature", "top_k", "top_p", "min_p")
+
+USUAL: dict[str, Any] = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "min_p": 0.05}
+"""What holds where neither the caller nor generation_config.json says how to sample."""
+
+GIVEN, MODEL, DEFAULT = "given", "generation_config.json", "default"
+"""Whose a setting's value is; see `setting_sources`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,10 @@ class SamplingSettings:
     """Most tokens of an answer; None: as many as the context holds."""
     min_tokens: int = 0
     """So many tokens are chosen before one that ends the answer may be."""
+    ignore_eos: bool = False
+    """No token that ends the answer is chosen at all, unless a constraint leaves no other."""
+    stop_loops: bool = False
+    """End an answer that only repeats itself (loops.py)."""
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -58,18 +70,49 @@ class SamplingSettings:
         """Whether the likeliest token is taken, with no chance involved."""
         return not self.do_sample or self.temperature == 0
 
+    def must_go_on(self, answer_tokens: int) -> bool:
+        """Whether an answer that has so many tokens may not end yet."""
+        return self.ignore_eos or answer_tokens < self.min_tokens
+
 
 def merge_settings(
     generation_config: Mapping[str, Any], called: Mapping[str, str] | None = None, /, **explicit: Any
 ) -> SamplingSettings:
-    """The settings of one answer: `explicit` arguments that are not None, else generation_config.json's.
+    """The settings of one answer: `explicit` arguments that are not None, else generation_config.json's, else the
+    defaults that the module's description names. Loops end an answer unless stop_loops is given as False.
 
-    Someone who names a temperature above 0, a top_k, top_p or min_p wants sampling, so that do_sample is then
-    true unless it is given as well. Raises `CheckpointError` for a value in generation_config.json that is
-    out of bounds, `UsageError` for an explicit one. `called`: what the caller knows settings by, where it has
-    names of its own for them.
+    do_sample as false in the file is greedy. Someone who names a temperature above 0, a top_k, top_p or min_p wants
+    sampling, so that do_sample is then true unless it is given as well. Raises `CheckpointError` for a value in
+    generation_config.json that is out of bounds, `UsageError` for an explicit one. `called`: what the caller knows
+    settings by, where it has names of its own for them.
     """
-    values: dict[str, Any] = {}
+    explicit = _without_none(explicit)
+    values: dict[str, Any] = {"stop_loops": True}
+    for _, layer in _layers(generation_config, called, explicit):
+        values.update(layer)
+    if "do_sample" not in explicit and any(name in explicit for name in _EXPLICIT_ARGUMENTS_THAT_SAMPLE):
+        values["do_sample"] = True
+    return SamplingSettings(**values)
+
+
+def setting_sources(generation_config: Mapping[str, Any], /, **explicit: Any) -> dict[str, str]:
+    """Whose each value is that `merge_settings` of the same arguments gives: GIVEN, MODEL or DEFAULT, by the name of
+    the setting. Raises what `merge_settings` does."""
+    sources = dict.fromkeys(_CHECKS, DEFAULT)
+    for source, layer in _layers(generation_config, None, _without_none(explicit)):
+        sources.update(dict.fromkeys(layer, source))
+    return sources
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _layers(
+    generation_config: Mapping[str, Any], called: Mapping[str, str] | None, explicit: Mapping[str, Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """(whose, values by name): each wins over those before it."""
+    of_model: dict[str, Any] = {}
     for name, key in _CONFIG_KEYS.items():
         value = generation_config.get(key)
         if value is None:
@@ -79,16 +122,13 @@ def merge_settings(
         expected = _CHECKS[name](value)
         if expected is not None:
             raise CheckpointError(f"generation_config.json: {key} must be {expected}, not {value!r}.")
-        values[name] = value
-    given = {name: value for name, value in explicit.items() if value is not None}
-    for name, value in given.items():
+        of_model[name] = value
+    for name, value in explicit.items():
         expected = _CHECKS[name](value)
         if expected is not None:
             raise UsageError(f"{(called or {}).get(name, name)} must be {expected}, not {value!r}.")
-    values.update(given)
-    if "do_sample" not in given and any(name in given for name in _EXPLICIT_ARGUMENTS_THAT_SAMPLE):
-        values["do_sample"] = True
-    return SamplingSettings(**values)
+    has_transformers_meaning = "do_sample" in explicit or of_model.get("do_sample") is True
+    return [(DEFAULT, {} if has_transformers_meaning else USUAL), (MODEL, of_model), (GIVEN, dict(explicit))]
 
 
 def token_id_list(value: Any, where: str, error: type[FtllmError] = CheckpointError) -> list[int]:
@@ -146,6 +186,8 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "seed": _integer(0, f"a whole number from 0 to {MAX_SEED}", high=MAX_SEED, optional=True),
     "max_tokens": _integer(1, "a whole number of 1 or more", optional=True),
     "min_tokens": _integer(0, "a whole number of 0 or more"),
+    "ignore_eos": _boolean,
+    "stop_loops": _boolean,
 }
 
 _INTEGERS = ("top_k", "max_tokens", "min_tokens")

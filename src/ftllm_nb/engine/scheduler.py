@@ -20,7 +20,8 @@ from ftllm_nb.engine.block_pool import CacheFullError
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.fair_queue import FairQueue
 from ftllm_nb.engine.logprobs import token_logprobs
-from ftllm_nb.engine.request import CANCELLED, FAILED, LENGTH, STOP, Request, Token
+from ftllm_nb.engine.loops import LOOP_TOKENS, is_loop
+from ftllm_nb.engine.request import CANCELLED, FAILED, LENGTH, LOOP, STOP, Request, Token
 from ftllm_nb.engine.sampling import Sampler
 from ftllm_nb.errors import EngineError, StepStopped
 
@@ -110,6 +111,14 @@ class Scheduler:
         try:
             logits = self._executor.run(steps)
         except StepStopped:
+            return
+        except CacheFullError as error:
+            # The pool's limit promised memory that is not to be had: who came last waits for what others give back.
+            last = self.running[-1]
+            if len(self.running) > 1:
+                self._preempt(last)
+            else:
+                self._end(last, FAILED, error)
             return
         except Exception as error:
             for request in shares:
@@ -205,7 +214,7 @@ class Scheduler:
                 return shares
             last = self.running[-1]
             if len(self.running) == 1:
-                self._end(last, FAILED, CacheFullError("the KV cache is full: shorten the prompt."))
+                self._end(last, FAILED, self._executor.pool.why_full())
                 return {}
             self._preempt(last)
             del shares[last]
@@ -239,9 +248,11 @@ class Scheduler:
 
     def _choose_token(self, request: Request, logits: NDArray[np.float32], largest: int) -> None:
         assert request.sampler is not None
+        settings = request.settings
+        forbidden = request.stop_token_ids if settings.must_go_on(request.answer_tokens) else frozenset()
         try:
             allowed = None if request.constraint is None else request.constraint.allowed()
-            token_id = request.sampler.next_token(logits, allowed, largest=largest)
+            token_id = request.sampler.next_token(logits, allowed, forbidden, largest)
             if request.constraint is not None:
                 request.constraint.accept(token_id)
         except Exception as error:
@@ -260,12 +271,19 @@ class Scheduler:
         request.listen(Token(token_id, logprobs))
         if request.answer_tokens >= request.most_tokens:
             self._end(request, LENGTH)
+        elif settings.stop_loops and not settings.must_go_on(request.answer_tokens) and _is_loop(request):
+            self._end(request, LOOP)
 
     def _end(self, request: Request, reason: str, error: BaseException | None = None) -> None:
         if request.sequence is not None:
             self._leave(request)
         self.waiting.forget(request)
         request.finish(reason, error)
+
+
+def _is_loop(request: Request) -> bool:
+    """A constraint says itself what is whole: what it holds is not cut."""
+    return request.constraint is None and is_loop(request.token_ids[request.prompt_tokens :][-LOOP_TOKENS:])
 
 
 def _as_engine_error(error: Exception) -> Exception:

@@ -55,6 +55,8 @@ class Request:
             repetition_penalty=self.repeat_penalty,
             min_p=self.min_p,
             seed=self.seed,
+            # fastllm, whose defaults say do_sample, lets an answer repeat itself up to max_length.
+            stop_loops=self.do_sample is None,
         )
 
 
