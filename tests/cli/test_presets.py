@@ -9,7 +9,7 @@ import pytest
 
 from ftllm_nb.cli import build_parser, main
 from ftllm_nb.cli.model_arguments import chosen_path
-from ftllm_nb.cli.presets import apply_presets
+from ftllm_nb.cli.presets import apply_presets, warn_of_unused
 from ftllm_nb.errors import UsageError
 
 
@@ -94,7 +94,7 @@ def test_a_wrong_variable_is_named(file: Path) -> None:
 def test_a_misspelt_variable_is_said_to_do_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parse("chat", file, FTLLM_NB_TEMPRATURE="1", FTLLM_NB_TIER="generic", FTLLM_NB_TOP_K="1")
     assert capsys.readouterr().err == (
-        "warning: the environment variable FTLLM_NB_TEMPRATURE is no flag's (did you mean temperature?).\n"
+        "warning: the environment variable FTLLM_NB_TEMPRATURE is no flag's (did you mean FTLLM_NB_TEMPERATURE?).\n"
     )
 
 
@@ -108,3 +108,72 @@ def test_help_answers_whatever_the_settings(
     assert main(["chat", "--help"]) == 0
     assert main(["chat", "-m", "a"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {folder / 'config.toml'}: nonsense is no flag")
+
+
+@pytest.mark.parametrize(
+    "content, variables, line, says",
+    [
+        ("path = 'no_such_model'", {}, "chat -m hi", "{file}: path)."),
+        ("[chat]\npath = '~/no_such_model'", {}, "chat -m hi", "{file}: path of [chat])."),
+        ("path = 'other'", {"FTLLM_NB_PATH": "no_such_model"}, "quantize --dry_run", "variable FTLLM_NB_PATH)."),
+        ("custom = '/no/such.py'", {}, "bench demo", "{file}: custom)."),
+        ("[bench]\nsvg = 'x.svg'", {}, "bench demo", "(--svg comes from {file}: svg of [bench])."),
+        ("path = 'no_such_model'\n[bench]\nsvg = 'x.svg'", {}, "bench no_such_model --svg other", None),
+        ("path = 'no_such_model'", {}, "chat no_such_model -m hi", None),
+    ],
+)
+def test_an_error_names_the_setting_that_it_is_about(
+    file: Path,
+    content: str,
+    variables: dict[str, str],
+    line: str,
+    says: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A mistake in a file that was written long ago; not where the command line says otherwise."""
+    folder = file.parent / "ftllm-nb"
+    folder.mkdir()
+    (folder / "config.toml").write_text(content)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(file.parent))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(line.split()) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "comes from" not in err if says is None else says.format(file=folder / "config.toml") in err
+
+
+def test_a_variable_that_this_command_cannot_take_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else `quantize` would take another type than the one that was asked for, and not say so."""
+    warn_of_unused(parse("quantize", file, FTLLM_NB_DTYPE="float16"))
+    said = capsys.readouterr().err
+    assert said.startswith("warning: the environment variable FTLLM_NB_DTYPE: int4, ") and "quantize goes on" in said
+    warn_of_unused(parse("chat", file, FTLLM_NB_DTYPE="float16"))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ("path = ['a', 'b']", "path: one value is expected, not a list."),
+        ("[server]\nmodel_name = 1.10", "model_name of [server]: a text in quotes is expected"),
+        ("[chat]\nsystem = true", "system of [chat]: a text in quotes is expected"),
+        ("[chat]\ntemperature = {a = 1}", "temperature of [chat]: a single value is expected"),
+        ("[server]\ncors_origin = [['a']]", "cors_origin of [server]: a list of single values is expected"),
+    ],
+)
+def test_values_of_another_form_are_refused(file: Path, content: str, says: str) -> None:
+    file.write_text(content)
+    with pytest.raises(UsageError) as error:
+        parse("server", file)
+    assert says in str(error.value)
+
+
+def test_what_is_written_is_kept(file: Path) -> None:
+    """Spaces of a text, and the counts that -p PATH leaves to the settings."""
+    file.write_text("[chat]\nsystem = ' Be brief. '\n")
+    assert parse("chat", file).system == " Be brief. "
+    assert parse("chat", file, FTLLM_NB_SYSTEM="a ").system == "a "
+    assert parse("chat", file, FTLLM_NB_CUSTOM="~/x.py").custom == str(Path("~/x.py").expanduser())
+    assert parse("chat", file, FASTLLM_CACHEDIR="models").cache_dir == "models"

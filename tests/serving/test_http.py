@@ -269,7 +269,7 @@ def test_sigterm_finishes_streams_or_ends_them_in_time(shutdown: str, complete: 
     (["--kv_cache_limit", "much"], "error: --kv_cache_limit: a size such as 4G"),
     (["--kv_cache_limit", "1K"], "is less than one block of the cache"),
     (["--host", "256.1.1.1"], "cannot be listened on"),
-    (["--api_key", ""], "error: --api_key is empty"),
+    (["--api_key", ""], "error: --api_key: the key is empty"),
     (["-p", "/nowhere"], "error: /nowhere"),
 ])
 def test_wrong_flags_are_one_sentence(arguments: list[str], sentence: str) -> None:

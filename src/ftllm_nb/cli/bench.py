@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ftllm_nb.cli.model_arguments import add_model_arguments, engine_options
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.picture_file import check_picture, write_picture
+from ftllm_nb.cli.value_types import CommaSeparated
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-p",
         "--n_prompt",
-        type=token_counts_or_path,
+        type=CommaSeparated(token_counts_or_path),
         metavar="N",
         help="tokens of the prompt, or several counts as 128,512; 0 for no such test (default: 512). "
         "What is no number is taken for the model's PATH",
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-n",
         "--n_gen",
-        type=token_counts,
+        type=CommaSeparated(token_counts),
         default=DEFAULT_GENERATED_TOKENS,
         metavar="N",
         help="tokens to generate, or several counts; 0 for no such test (default: 64)",
@@ -90,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def token_counts(text: str) -> list[int]:
-    """An argparse type: whole numbers of at least 0, separated by commas."""
+    """Whole numbers of at least 0, separated by commas."""
     return [whole_number(0)(part) for part in text.split(",")]
 
 
@@ -112,7 +113,9 @@ def model_path(args: argparse.Namespace) -> str | None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; the exit status."""
-    prompt_tokens = args.n_prompt if isinstance(args.n_prompt, list) else DEFAULT_PROMPT_TOKENS
+    preset = args.presets.get("n_prompt")
+    counts = (args.n_prompt, None if preset is None else preset.value, DEFAULT_PROMPT_TOKENS)
+    prompt_tokens = next(each for each in counts if isinstance(each, list))  # not where -p names the model
     if args.config == "":
         raise UsageError("the path of --config is empty: name the config.json of a model.")
     if args.config is not None and not args.random:

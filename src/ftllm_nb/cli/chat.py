@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, load_model
 from ftllm_nb.cli.sampling_arguments import add_sampling_arguments, given_settings
+from ftllm_nb.cli.value_types import true_or_false
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,14 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--json", action="store_true", help="print a line of JSON for each answer, with its times, instead of text"
     )
-
-
-def true_or_false(text: str) -> bool:
-    """An argparse type: true or false."""
-    values = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
-    if text.lower() not in values:
-        raise argparse.ArgumentTypeError(f"true or false is expected, not {text!r}")
-    return values[text.lower()]
 
 
 def run(args: argparse.Namespace) -> int:

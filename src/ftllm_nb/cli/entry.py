@@ -18,7 +18,7 @@ from types import ModuleType
 
 from ftllm_nb import __version__, cli
 from ftllm_nb.cli.parser import CommandParser
-from ftllm_nb.cli.presets import apply_presets
+from ftllm_nb.cli.presets import apply_presets, warn_of_unused, with_origin
 from ftllm_nb.errors import FtllmError
 
 GROUPS = ("Talk", "Serve", "Models", "Speed", "This program")
@@ -106,21 +106,22 @@ def add_version(parser: argparse._ActionsContainer) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (default: the program's arguments) names; the exit status."""
     make_streams_tolerant()
-    debug = False
+    debug, args = False, argparse.Namespace(presets={}, unused_presets={})
     try:
         arguments = sys.argv[1:] if argv is None else argv
         parser = build_parser()
         if not ASKS_ABOUT_ITSELF.intersection(arguments):
             apply_presets(parser)
-        args = parser.parse_args(arguments)
+        parser.parse_args(arguments, args)
         debug = args.debug
+        warn_of_unused(args)
         status = int(args.run(args))
         flush_output()
         return status
     except SystemExit as leave:  # from the parser: --help, --version, bad usage
         return leave.code if isinstance(leave.code, int) else 0
     except FtllmError as error:
-        return report(str(error), STATUS_BAD_INPUT, debug)
+        return report(with_origin(args, str(error)), STATUS_BAD_INPUT, debug)
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # the shell's prompt does not follow the ^C that the terminal shows

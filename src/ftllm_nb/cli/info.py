@@ -43,10 +43,15 @@ def run(args: argparse.Namespace) -> int:
     """Print; the exit status."""
     if args.path == "":
         raise UsageError("the path of the model is empty: name a folder, or demo for the bundled model.")
-    path = args.path
-    if path is None and args.custom is not None:
-        path = "demo"
-    print_rows(machine_rows(args.threads, args.limits) if path is None else model_rows(path, args))
+    preset = getattr(args, "preset_path", None)
+    if args.path is None and args.custom is None:
+        print_rows(machine_rows(args.threads, args.limits))
+        if preset is not None:  # a model that the settings name is told of, too, and hides no machine
+            args.limits = False
+            print()
+            print_rows(model_rows(preset, args))
+    else:
+        print_rows(model_rows(args.path or preset or "demo", args))
     return 0
 
 

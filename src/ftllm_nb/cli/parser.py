@@ -16,20 +16,54 @@ CLEARER = (
 """What argparse says, and what this program says instead."""
 
 
+class Repeatable(argparse._AppendAction):
+    """A flag that may be given several times: what the command line gives takes the default's place."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """One more value; the first one begins a list of its own."""
+        if getattr(namespace, self.dest, None) is self.default:
+            setattr(namespace, self.dest, [])
+        super().__call__(parser, namespace, values, option_string)
+
+
+class Switch(argparse._StoreTrueAction):
+    """A flag without a value; `--no_FLAG` turns off what the user's settings turned on."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Turn it on, or off."""
+        setattr(namespace, self.dest, option_string in self.option_strings)
+
+
 class CommandParser(argparse.ArgumentParser):
-    """Differs from ArgumentParser in five ways.
+    """Differs from ArgumentParser in seven ways.
 
     - `--repeat-penalty` is `--repeat_penalty`: flags are declared with `_`, and either spelling is accepted.
     - Flags cannot be abbreviated, so that a new flag never changes what an old command line means.
     - Bad usage is one sentence, `error: …`, on stderr, and exit status 2; the usage stays in `--help`.
     - A misspelt flag, command or choice is answered with the nearest one.
     - The usage says what a command takes by position, and leaves the flags to the list below it.
+    - A flag that may be repeated replaces its default, which the user's settings may have given.
+    - `--no_FLAG` turns a switch off.
     """
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("allow_abbrev", False)
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**options)
+        self.register("action", "append", Repeatable)
+        self.register("action", "store_true", Switch)
         self.commands: dict[str, CommandParser] = {}
 
     def parse_known_args(  # type: ignore[override]  # of two overloads, one
@@ -38,6 +72,10 @@ class CommandParser(argparse.ArgumentParser):
         """As ArgumentParser's, with `-` inside long flags read as `_`, and unknown arguments refused here."""
         arguments = list(sys.argv[1:] if args is None else args)
         spelt = with_underscores(arguments)
+        for action in self._actions:
+            if isinstance(action, Switch):  # not among its option_strings, which the help shows
+                for spelling in action.option_strings:
+                    self._option_string_actions[f"--no_{spelling.lstrip('-')}"] = action
         parsed, unknown = super().parse_known_args(spelt, namespace)
         if unknown:
             self.error(self.explain_unknown(unknown[0]))

@@ -15,6 +15,7 @@ from typing import Any
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options, weight_type
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.picture_file import check_picture, write_picture
+from ftllm_nb.cli.value_types import CommaSeparated
 from ftllm_nb.errors import UsageError
 
 GROUP = "Speed"
@@ -25,7 +26,7 @@ EXAMPLES = (
 
 
 def weight_types(text: str) -> str:
-    """An argparse type: `weight_type`s, separated by commas."""
+    """Names of types of weights, separated by commas."""
     return ",".join(weight_type(name.strip()) for name in text.split(","))
 
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dtype",
         default="auto",
-        type=weight_types,
+        type=CommaSeparated(weight_types),
         metavar="TYPES",
         help="type of the weights in memory: as for chat, or several separated by commas (default: auto)",
     )

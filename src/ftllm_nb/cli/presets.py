@@ -7,6 +7,9 @@ for every command that has it, and one in a table is for the command of that nam
 
     [chat]
     temperature = 0.7
+
+What goes before takes the other's place: keys of a flag that may be repeated are not added to those of a variable.
+docs/settings.md says how values are written.
 """
 
 from __future__ import annotations
@@ -15,18 +18,29 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ftllm_nb.cli.parser import CommandParser, nearest
+from ftllm_nb.cli.preset_values import parsed, parsed_variable, read_toml
 from ftllm_nb.errors import UsageError
 from ftllm_nb.user_folders import config_folder
 
 PREFIX = "FTLLM_NB_"
-OTHER_VARIABLES = {"cache_dir", "tier", "uncapped_threads"}
-"""What follows the prefix in variables that mean something else; FASTLLM_CACHEDIR is the one of --cache_dir."""
-SWITCH_VALUES = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False, "": False}
+OWN_VARIABLES = {"cache_dir": "FASTLLM_CACHEDIR"}
+"""Flags whose variable has another name."""
+OTHER_VARIABLES = {"FTLLM_NB_CACHE_DIR", "FTLLM_NB_TIER", "FTLLM_NB_UNCAPPED_THREADS"}
+"""Variables with the prefix that are no flag's."""
 WITHOUT_PRESET = ("help", "version")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A flag's default from the user's settings; `where`: which of them said so."""
+
+    value: Any
+    where: str
 
 
 def config_file() -> Path | None:
@@ -38,7 +52,10 @@ def config_file() -> Path | None:
 def apply_presets(
     parser: CommandParser, environment: Mapping[str, str] | None = None, file: Path | None = None
 ) -> None:
-    """Make the user's settings the defaults of the commands' flags. Raises `UsageError` for wrong ones."""
+    """Make the user's settings the defaults of the commands' flags. Raises `UsageError` for wrong ones.
+
+    Parsed arguments get `presets`, by flag, and `unused_presets`, sentences for `warn_of_unused`.
+    """
     environment = os.environ if environment is None else environment
     file = file or config_file()
     settings = {} if file is None else read_settings(file)
@@ -47,27 +64,56 @@ def apply_presets(
     warn_of_unknown(environment, sorted({flag for flags in known.values() for flag in flags}))
     taken, refused = set(), {}
     for name, flags in known.items():
+        presets, unused = {}, {}
         for flag, action in flags.items():
-            for value, where in (
-                (settings.get(flag), f"{file}: {flag}"),
-                (settings.get(name, {}).get(flag), f"{file}: {flag} of [{name}]"),
-                (variable(flag, environment), f"the environment variable {PREFIX}{flag.upper()}"),
+            for value, where, parse in (
+                (settings.get(flag), f"{file}: {flag}", parsed),
+                (settings.get(name, {}).get(flag), f"{file}: {flag} of [{name}]", parsed),
+                (environment.get(variable(flag)), f"the environment variable {variable(flag)}", parsed_variable),
             ):
                 if value is None:
                     continue
                 try:
-                    set_default(parser.commands[name], action, flag, parsed(action, value, where))
+                    presets[flag] = Preset(parse(action, value, where), where)
                     taken.add(where)
                 except UsageError as error:
                     refused[where] = error
+                    unused[flag] = str(error).rstrip(".")
+        for flag, preset in presets.items():
+            set_default(parser.commands[name], flags[flag], flag, preset.value)
+        parser.commands[name].set_defaults(presets=presets, unused_presets=unused)
     for where, refusal in refused.items():
         if where not in taken:  # by no command: what one takes, another may not have, as quantize types of floats
             raise refusal
 
 
-def variable(flag: str, environment: Mapping[str, str]) -> str | None:
-    """What the environment says of a flag."""
-    return None if flag in OTHER_VARIABLES else environment.get(f"{PREFIX}{flag.upper()}")
+def warn_of_unused(args: argparse.Namespace) -> None:
+    """Say on stderr which settings other commands take and this one cannot."""
+    for sentence in args.unused_presets.values():
+        print(f"warning: {sentence}; {args.command} goes on without it.", file=sys.stderr)
+
+
+def with_origin(args: argparse.Namespace, message: str) -> str:
+    """An error's message, and where the flag that it is about comes from, if that is the user's settings."""
+    for flag, preset in args.presets.items():
+        if flag == "path":
+            is_used = uses_preset_path(args)
+        else:
+            is_used = getattr(args, flag, None) is preset.value  # the command line did not say something else
+        value = preset.value if isinstance(preset.value, str) else ""
+        if is_used and (f"--{flag} " in f"{message} " or (len(value) > 1 and value in message)):
+            return f"{message.rstrip('.')} (--{flag} comes from {preset.where})."
+    return message
+
+
+def uses_preset_path(args: argparse.Namespace) -> bool:
+    """Whether the command line leaves it to the settings which model it is."""
+    return args.path is None and getattr(args, "positional_path", None) is None
+
+
+def variable(flag: str) -> str:
+    """The environment variable of a flag."""
+    return OWN_VARIABLES.get(flag, f"{PREFIX}{flag.upper()}")
 
 
 def flags_of(command: argparse.ArgumentParser) -> dict[str, argparse.Action]:
@@ -88,14 +134,7 @@ def read_settings(file: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from None
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file} is no TOML: {error}.") from None
+    return read_toml(text, str(file))
 
 
 def require_known(settings: dict[str, Any], known: dict[str, dict[str, argparse.Action]], file: str) -> None:
@@ -114,26 +153,12 @@ def require_known(settings: dict[str, Any], known: dict[str, dict[str, argparse.
 
 def warn_of_unknown(environment: Mapping[str, str], flags: list[str]) -> None:
     """Say which variables are those of no flag: a misspelt one would do nothing."""
+    known = {variable(flag) for flag in flags} | OTHER_VARIABLES
     for name in environment:
-        flag = name.removeprefix(PREFIX).lower()
-        if name.startswith(PREFIX) and flag not in flags and flag not in OTHER_VARIABLES:
-            print(f"warning: the environment variable {name} is no flag's{nearest(flag, flags)}.", file=sys.stderr)
-
-
-def parsed(action: argparse.Action, value: Any, where: str) -> Any:
-    """A setting as its flag would give it. Raises `UsageError`."""
-    text = str(value).strip() if not isinstance(value, list) else ",".join(map(str, value))
-    if isinstance(action, argparse._StoreTrueAction):
-        if text.lower() not in SWITCH_VALUES:
-            raise UsageError(f"{where}: true or false is expected, not {text!r}.")
-        return SWITCH_VALUES[text.lower()]
-    try:
-        result = action.type(text) if callable(action.type) else text
-    except (argparse.ArgumentTypeError, ValueError) as error:
-        raise UsageError(f"{where}: {error}.") from None
-    if action.choices is not None and result not in action.choices:
-        raise UsageError(f"{where}: {result!r} is none of {', '.join(map(str, action.choices))}.")
-    return result
+        if name.upper().startswith(PREFIX) and name not in known:
+            meant = nearest(name.upper().removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in sorted(known)])
+            meant = meant.replace("mean ", f"mean {PREFIX}")
+            print(f"warning: the environment variable {name} is no flag's{meant}.", file=sys.stderr)
 
 
 def set_default(command: argparse.ArgumentParser, action: argparse.Action, flag: str, value: Any) -> None:
@@ -142,3 +167,4 @@ def set_default(command: argparse.ArgumentParser, action: argparse.Action, flag:
         command.set_defaults(preset_path=value)
     else:
         action.default = value
+        action.required = False

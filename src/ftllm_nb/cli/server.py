@@ -8,7 +8,6 @@ Needs the extra [server]: pip install 'ftllm-nb[server]'.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from pathlib import PurePath
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
 from ftllm_nb.cli.number_types import real_number, whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
+from ftllm_nb.cli.value_types import secret
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ EXAMPLES = (
     "ftllm-nb server -p ~/Qwen2.5-0.5B-Instruct -t 4 --port 8080",
     "ftllm-nb server Qwen/Qwen2.5-0.5B-Instruct --dtype int8 --host 0.0.0.0 --api_key SECRET",
 )
-KEY_VARIABLE = "FTLLM_NB_API_KEY"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -50,8 +49,9 @@ def add_server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
     group.add_argument(
         "--api_key",
         action="append",
+        type=secret,
         metavar="KEY",
-        help=f"a key that requests must show; may be given several times (default: {KEY_VARIABLE}, else none)",
+        help="a key that requests must show; may be given several times (default: FTLLM_NB_API_KEY, else none)",
     )
     group.add_argument(
         "--model_name", metavar="NAME", help="the model's name in the API (default: the folder's name)"
@@ -170,13 +170,10 @@ def server_options(args: argparse.Namespace, title: str | None = None) -> Server
             f"--chunked_prefill_size {chunk} is less than --max_batch {args.max_batch}: each "
             "answer needs a token of a step."
         )
-    keys = args.api_key if args.api_key is not None else [os.environ.get(KEY_VARIABLE, "")]
-    if args.api_key is not None and not all(keys):
-        raise UsageError("--api_key is empty: write the key after it, or leave the flag out.")
     return ServerOptions(
         host=args.host,
         port=args.port,
-        api_keys=tuple(key for key in keys if key),
+        api_keys=tuple(args.api_key or ()),
         title=title,
         model_name=args.model_name or PurePath(chosen_path(args)).name or "model",
         cors_origins=tuple(args.cors_origin or ()),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.parser import nearest
 from ftllm_nb.cli.sampling_arguments import SAMPLING
+from ftllm_nb.cli.value_types import ON_OR_OFF
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ SWITCHES = {
     "hide_thinking": "leave out what stands between <think> and </think>",
     "enable_thinking": "tell the chat template whether the model should think",
 }
-SWITCH_VALUES = {"on": True, "true": True, "off": False, "false": False}
 
 
 def run(repl: Repl, argument: str) -> None:
@@ -46,7 +46,7 @@ def run(repl: Repl, argument: str) -> None:
 
 def set_switch(repl: Repl, name: str, text: str) -> None:
     """One of the switches; only the chat template's has a default of its own."""
-    value = SWITCH_VALUES.get(text.lower())
+    value = ON_OR_OFF.get(text.lower())
     if text == DEFAULT and name == "enable_thinking":
         repl.conversation.enable_thinking = None
         return

@@ -1,0 +1,39 @@
+"""Types for argparse of values that are no numbers: switches, secrets, several values in one text."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+ON_OR_OFF = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+"""What a switch may be set to, in lower case: on the command line, in settings, and after /set."""
+
+
+def true_or_false(text: str) -> bool:
+    """An argparse type: true or false, or another word of `ON_OR_OFF`."""
+    if text.lower() not in ON_OR_OFF:
+        raise argparse.ArgumentTypeError(f"true or false is expected, not {text!r}")
+    return ON_OR_OFF[text.lower()]
+
+
+def secret(text: str) -> str:
+    """An argparse type: a key that a request can show in a header. What is wrong with it is said without showing it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the key is empty: write the key, or leave the setting out")
+    if text != text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            "the key begins or ends with a space, or holds a control character, so that no request could show it"
+        )
+    return text
+
+
+class CommaSeparated:
+    """An argparse type of several values with commas between them, which config.toml may give as a list."""
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self.parse = parse
+
+    def __call__(self, text: str) -> Any:
+        """What `parse` makes of the whole text; raises what it raises."""
+        return self.parse(text)
