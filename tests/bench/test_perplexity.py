@@ -6,7 +6,6 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,12 +13,10 @@ import pytest
 
 import ftllm_nb
 from ftllm_nb import llm
-from ftllm_nb.benchmark import perplexity, perplexity_report
-from ftllm_nb.benchmark.fidelity import Fidelity, Score
-from ftllm_nb.benchmark.perplexity import Result, Row
+from ftllm_nb.benchmark import perplexity
+from ftllm_nb.benchmark.picture import short_name
 from ftllm_nb.cli import main
 from ftllm_nb.cli import perplexity as perplexity_command
-from ftllm_nb.errors import UsageError
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
 TEXT = "What is 17 + 25? It is 42. Ünïcode, too: 你好. My name is Alice, and what is yours?\n" * 3
@@ -97,7 +94,7 @@ def test_table_and_picture(capsys: pytest.CaptureFixture[str], text: str, tmp_pa
     assert names == ["weights", "-" * (len(str(other)) + 2), "float32", "int8", "int8g32", str(other)]
     assert len({len(line) for line in table[2:]}) == 1, "columns are as wide in every row"
     labels = [element.text for element in ElementTree.parse(picture).iter() if element.tag.endswith("text")]
-    assert {"int8", "int8g32", str(other)} <= set(labels)
+    assert {"int8", "int8g32", short_name(str(other))} <= set(labels)
 
 
 def test_a_cache_of_fewer_bits_is_measured_too(capsys: pytest.CaptureFixture[str], text: str) -> None:
@@ -170,7 +167,7 @@ def test_what_cannot_be_is_said_before_anything_is_measured(
 def test_a_picture_that_cannot_be_written_after_all_costs_no_table(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(perplexity_command, "check_picture", lambda path: None)
+    monkeypatch.setattr(perplexity_command, "picture_form", lambda path: "svg")
     flags = ["--text", text, "--dtype", "int8", "--base", "float32", "--svg", str(tmp_path)]
     assert main(["perplexity", *flags]) == 2
     output = capsys.readouterr()
@@ -198,28 +195,6 @@ def test_another_vocabulary(capsys: pytest.CaptureFixture[str], text: str, tmp_p
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(DEMO / name, folder)
     assert "one tokenizer" in refused(capsys, "--text", text, "--also", str(folder))
-
-
-def row(name: str, megabytes: float, mean: float | None) -> Row:
-    fidelity = None if mean is None else Fidelity(9, mean, mean, mean, 1.0)
-    return Row(name, megabytes, 8.0, Score(9, 3.0, 0.1, 100.0), fidelity, None)
-
-
-@pytest.mark.parametrize("sizes", [(5.0,), (1.0, 1.01), (3.0, 9000.0), (0.004, 0.005)])
-def test_pictures_of_any_sizes(sizes: tuple[float, ...]) -> None:
-    rows = [row("base", 20.0, None), *(row(f"row{at}", size, 10.0**-at) for at, size in enumerate(sizes))]
-    root = ElementTree.fromstring(perplexity_report.as_svg(Result("9 tokens", "base", rows)))
-    width, height = float(root.attrib["width"]), float(root.attrib["height"])
-    points = [element.attrib for element in root if element.tag.endswith("circle")]
-    assert len(points) == len(sizes)
-    assert all(0 < float(point["cx"]) < width and 0 < float(point["cy"]) < height for point in points)
-    order: list[Any] = [float(point["cy"]) for point in points]
-    assert order == sorted(order), "a larger divergence lies higher"
-
-
-def test_nothing_to_draw() -> None:
-    with pytest.raises(UsageError, match="nothing to draw"):
-        perplexity_report.as_svg(Result("9 tokens", "base", [row("base", 20.0, None)]))
 
 
 def test_damaged_weights_are_no_row(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:

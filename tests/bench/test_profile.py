@@ -37,7 +37,11 @@ def test_profile_accounts_for_the_whole_step(tmp_path: Path, capsys: pytest.Capt
     rate, unit = attention["rate"].split()
     assert unit == "GFLOP/s" and float(rate) == pytest.approx(operations / attention["seconds"] / 1e9, rel=0.2, abs=0.1)
     assert attention["limit"].endswith("of fma")
-    assert len(ElementTree.parse(picture).getroot()) > len(prefill["by_operator"])
+    texts = [element.text or "" for element in ElementTree.parse(picture).iter() if element.tag.endswith("text")]
+    for profile in (prefill, decode):
+        assert any(text.startswith(f"{profile['test']}: a step of") for text in texts)
+        for share in profile["by_operator"]:
+            assert f"{share['name']} ({share['count']})" in texts
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,8 @@ def test_batch_and_depth_are_in_names_and_objects_also_on_pinned_threads(capsys:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--svg", "x.svg"], "--svg draws a profile: add --profile."),
+        (["--svg", "x.svg"], "what is drawn is a profile: add --profile."),
+        (["--profile", "--plot", "x.jpeg"], "x.jpeg cannot be drawn: its name must end in .svg, .png, .pdf."),
         (["--profile", "--engine", "reference"], "--profile looks into the compiled engine"),
         (["--profile", "--svg", "/no/such/folder/x.svg"], "the picture /no/such/folder/x.svg cannot be written"),
         (["--depth", "100000"], "needs a context of 100020 tokens"),

@@ -33,7 +33,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     with no_file_beyond(100):
         for path in (old, new):
             with pytest.raises(UsageError, match=r"the picture .*\.svg cannot be written: File too large"):
-                write_picture(str(path), "x" * 1000)
+                write_picture(str(path), b"x" * 1000)
     assert old.read_text() == "<svg>old</svg>"
     assert list(tmp_path.iterdir()) == [old]
 

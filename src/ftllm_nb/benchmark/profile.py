@@ -195,24 +195,3 @@ def as_operator_rows(profile: Profile, columns: int) -> list[str]:
         limit = f", {share.limit}" if share.limit else ""
         lines.append(f"{share.share:6.1%} {share.seconds * 1e3:8.3f} ms  {share.name} ({share.count}){limit}"[:columns])
     return lines
-
-
-def as_svg(profiles: Sequence[Profile]) -> str:
-    """A picture: for each step a bar an operator, as long as its share."""
-    bar, left, width = 20, 330, 500
-    parts, y = [], 10
-    for profile in profiles:
-        y += 24
-        heading = f"{profile.test}, {profile.seconds * 1e3:.2f} ms a step"
-        parts.append(f'<text x="8" y="{y}" font-weight="bold">{heading}</text>')
-        for share in profile.by_operator:
-            y += bar
-            limit = f", {share.limit}" if share.limit else ""
-            parts.append(f'<text x="{left - 8}" y="{y}" text-anchor="end">{share.name}</text>')
-            size = f'width="{max(1, share.share * width):.1f}" height="14"'
-            parts.append(f'<rect x="{left}" y="{y - 12}" {size} fill="#4878a8"/>')
-            parts.append(f'<text x="{left + 6 + share.share * width:.1f}" y="{y}">{share.share:.1%}{limit}</text>')
-    size = f'width="{left + width + 220}" height="{y + 20}"'
-    style = 'font-family="sans-serif" font-size="12"'
-    body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n<rect {size} fill="white"/>\n{body}\n</svg>\n'

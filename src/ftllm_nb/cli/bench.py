@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, engine_options
 from ftllm_nb.cli.number_types import whole_number
-from ftllm_nb.cli.picture_file import check_picture, write_picture
+from ftllm_nb.cli.picture_file import add_picture_flags, picture_form, write_picture
 from ftllm_nb.cli.value_types import CommaSeparated
 from ftllm_nb.errors import UsageError
 
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print how long each operator and each layer takes, and its share of the machine's limit",
     )
-    group.add_argument("--svg", metavar="FILE", help="with --profile: draw it as a picture, too")
+    add_picture_flags(group, "with --profile: draw it as a picture, too")
     group.add_argument("--json", action="store_true", help="print an object in JSON instead of the table")
 
 
@@ -126,10 +126,9 @@ def run(args: argparse.Namespace) -> int:
     if not any(prompt_tokens) and not any(args.n_gen):
         raise UsageError("there is nothing to measure: -p and -n are both 0.")
 
-    if args.svg is not None and not args.profile:
-        raise UsageError("--svg draws a profile: add --profile.")
-    if args.svg is not None:
-        check_picture(args.svg)
+    if args.plot is not None and not args.profile:
+        raise UsageError("what is drawn is a profile: add --profile.")
+    form = None if args.plot is None else picture_form(args.plot)
 
     from ftllm_nb.benchmark.run import Settings, run_benchmark
     from ftllm_nb.cli.progress_bar import ProgressBar
@@ -148,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         depth=args.depth,
     )
     if args.profile:
-        return print_profile(settings, args)
+        return print_profile(settings, args, form)
     with ProgressBar() as bar:
         report = run_benchmark(settings, progress=bar.update, warn=bar.warn)
 
@@ -162,11 +161,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def print_profile(settings: Settings, args: argparse.Namespace) -> int:
-    """Measure and print where the time goes; the exit status."""
+def print_profile(settings: Settings, args: argparse.Namespace, form: str | None) -> int:
+    """Measure and print where the time goes, and draw it in that form; the exit status."""
     import json
 
-    from ftllm_nb.benchmark.profile import as_svg
+    from ftllm_nb.benchmark.profile_picture import draw_profiles
     from ftllm_nb.benchmark.report import profiles_as_json, profiles_as_tables
     from ftllm_nb.benchmark.run import run_profile
     from ftllm_nb.cli.progress_bar import ProgressBar
@@ -174,6 +173,6 @@ def print_profile(settings: Settings, args: argparse.Namespace) -> int:
     with ProgressBar() as bar:
         report = run_profile(settings, progress=bar.update, warn=bar.warn)
     print(json.dumps(profiles_as_json(report), indent=2) if args.json else profiles_as_tables(report))
-    if args.svg is not None:
-        write_picture(args.svg, as_svg(report.profiles))
+    if form is not None:
+        write_picture(args.plot, draw_profiles(report.profiles, form))
     return 0

@@ -14,14 +14,14 @@ from typing import Any
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options, weight_type
 from ftllm_nb.cli.number_types import whole_number
-from ftllm_nb.cli.picture_file import check_picture, write_picture
+from ftllm_nb.cli.picture_file import add_picture_flags, picture_form, write_picture
 from ftllm_nb.cli.value_types import CommaSeparated
 from ftllm_nb.errors import UsageError
 
 GROUP = "Speed"
 EXAMPLES = (
     "ftllm-nb perplexity -p ~/Qwen2.5-0.5B-Instruct --text wiki.test.raw",
-    "ftllm-nb perplexity --text README.md --dtype float32,bfloat16,int8,int4g32 --base float32 --svg fidelity.svg",
+    "ftllm-nb perplexity --text README.md --dtype float32,bfloat16,int8,int4g32 --base float32 --plot fidelity.svg",
 )
 
 
@@ -71,18 +71,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--windows", type=whole_number(1), metavar="N", help="read only so many windows (default: all)"
     )
-    group.add_argument("--svg", metavar="FILE", help="with --base: draw size against mean KL divergence")
+    add_picture_flags(group, "with --base: draw size against mean KL divergence")
     group.add_argument("--json", action="store_true", help="print an object in JSON instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; the exit status."""
-    if args.svg is not None and args.base is None:
-        raise UsageError("--svg draws how far the types are from a base: name one with --base float32.")
+    if args.plot is not None and args.base is None:
+        raise UsageError("what is drawn is how far the types are from a base: name one with --base float32.")
     if "" in (args.base, args.text, *args.also):
         raise UsageError("the name after --base, --text or --also is empty.")
-    if args.svg is not None:
-        check_picture(args.svg)
+    form = None if args.plot is None else picture_form(args.plot)
 
     from ftllm_nb.benchmark.perplexity import (
         Settings,
@@ -91,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         run_perplexity,
         windows_of_text,
     )
-    from ftllm_nb.benchmark.perplexity_report import as_json, as_svg, as_table
+    from ftllm_nb.benchmark.perplexity_picture import draw_fidelity
+    from ftllm_nb.benchmark.perplexity_report import as_json, as_table
     from ftllm_nb.cli.progress_bar import ProgressBar
     from ftllm_nb.engine_options import EngineOptions
 
@@ -114,6 +114,6 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(as_json(result), indent=2))
     else:
         print(as_table(result))
-    if args.svg is not None:
-        write_picture(args.svg, as_svg(result))
+    if form is not None:
+        write_picture(args.plot, draw_fidelity(result, form))
     return 0

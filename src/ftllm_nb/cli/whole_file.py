@@ -1,4 +1,4 @@
-"""Text files that are written whole: a file holds what it held before, or all of the new text."""
+"""Files that are written whole: a file holds what it held before, or all that is new."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: str | os.PathLike[str], text: str, mode: int) -> None:
+def write_whole(path: str | os.PathLike[str], content: str | bytes, mode: int) -> None:
     """Write a file beside its place, then rename it; `mode`: of a file that is new. Raises `OSError`, `ValueError`.
 
     Links are followed. Pipes and devices cannot be replaced: they are written as they are.
     """
+    data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
     target = Path(os.path.realpath(path))
     if target.exists():
         if not target.is_file():
-            target.write_text(text, encoding="utf-8", errors="replace")
+            target.write_bytes(data)
             return
         mode = target.stat().st_mode & 0o777
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
         os.chmod(temporary, mode)
         os.replace(temporary, target)
     except BaseException:
