@@ -27,7 +27,7 @@ LAYERS = (
     ("quant",),
     ("kernels",),
     ("checkpoint", "hub", "tokenizer"),
-    ("host_cores", "memory", "user_folders"),
+    ("host_cores", "memory", "terminal_text", "user_folders"),
     ("errors",),
     ("__init__",),
 )

@@ -31,6 +31,7 @@ from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.json_format import graph_class_from_json
 from ftllm_nb.hub import fetch_model, is_model_name
 from ftllm_nb.models import graph_class
+from ftllm_nb.terminal_text import one_printable_line
 from ftllm_nb.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
@@ -238,4 +239,4 @@ def unread_warning(names: list[str]) -> list[str]:
 
 def warn_on_stderr(sentence: str) -> None:
     """What `warn` is where nothing else is given."""
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    print(f"warning: {one_printable_line(sentence)}", file=sys.stderr, flush=True)

@@ -3,8 +3,10 @@
 What the model answers to a message:
     count     the numbers from 0 on, one each 10 ms, until it is stopped
     control   a text with an escape sequence
+    control c1  the same with characters that JSON may hold as they are
     fail      a word, then an EngineError
     options   the keyword arguments of stream_response
+    pause     two words, a second apart
     slow      nothing, but its prefill goes on until it is stopped
     think     a thought, then a word
     wide      wide, joined and right-to-left characters
@@ -74,6 +76,12 @@ class ScriptedModel:
                 time.sleep(0.01)
         elif message == "control":
             yield "a\x1b[2Jb\n\tc"
+        elif message == "control c1":
+            yield f"{length} control c1 \x9b\x7f"
+        elif message == "pause":
+            yield "before "
+            time.sleep(1)
+            yield "after"
         elif message == "fail":
             yield "well"
             raise EngineError("The step failed.")

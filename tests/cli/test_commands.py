@@ -56,6 +56,11 @@ def test_help_names_every_command(talk: Talk) -> None:
     assert all(f"\n{command.usage}" in f"\n{text}" for command in commands().values())
 
 
+@pytest.mark.parametrize("word", ["help", "?", "/?", "/h"])
+def test_words_that_ask_for_help(talk: Talk, word: str) -> None:
+    assert talk.say(word) == talk.say("/help")
+
+
 def test_clear_and_fastllms_word_for_it(talk: Talk) -> None:
     for word in ("/clear", "clear", " clear "):
         talk.say("one")
@@ -63,7 +68,9 @@ def test_clear_and_fastllms_word_for_it(talk: Talk) -> None:
         assert talk.repl.conversation.turns == []
 
 
-@pytest.mark.parametrize("word", ["/exit", "stop", " stop ", "/EXIT"])
+@pytest.mark.parametrize(
+    "word", ["/exit", "stop", " stop ", "/EXIT", "exit", "Quit", "quit()", ":q", "/q", "/quit", "/bye"]
+)
 def test_leaving(talk: Talk, word: str) -> None:
     with pytest.raises(LeaveRepl):
         talk.say(word)
@@ -138,6 +145,10 @@ def test_set_and_show(talk: Talk) -> None:
         ("/set markdown maybe", "on or off is expected"),
         ("/set markdown default", "on or off is expected"),
         ("/stast", "unknown command /stast (did you mean /stats?); /help lists them."),
+        ("/retry", "unknown command /retry (/regen answers the last question again); /help lists them."),
+        ("/reset", "(/clear forgets the conversation)"),
+        ("/stop", "(/exit leaves, Ctrl-C stops an answer)"),
+        ("/undo!", "/undo asks nothing back: leave out the exclamation mark."),
         ("/clear all", "/clear takes nothing after it, but 'all' was given."),
         ("/save", "/save needs more: /save FILE."),
         ("/load nowhere.json", "nowhere.json cannot be read: No such file or directory."),
@@ -162,6 +173,34 @@ def test_save_load_and_export(talk: Talk, tmp_path: Path) -> None:
     assert "going on after 1 turn" in text and "> one\n1 one\n" in text
     assert other.say("two") == "3 two\n"
     assert "('temperature', 0.5)" in other.say("options")
+
+
+def test_a_file_of_others_is_refused_where_nobody_can_be_asked(talk: Talk, tmp_path: Path) -> None:
+    talk.say("one")
+    for command in ("save", "export"):
+        file = tmp_path / command
+        file.write_text("precious")
+        assert talk.say(f"/{command} {file}") == f"error: {file} exists: /{command}! {file} replaces it.\n"
+        assert file.read_text() == "precious"
+        assert f"as {file}" in talk.say(f"/{command}! {file}")
+        assert f"as {file}" in talk.say(f"/{command} {file}")  # this session's own
+        file.write_text("changed meanwhile")
+        assert "exists" in talk.say(f"/{command} {file}")
+    assert talk.say("/save /dev/null") == "(saved as /dev/null)\n"
+
+
+def test_an_unsaved_conversation_is_not_replaced_unasked(talk: Talk, tmp_path: Path) -> None:
+    talk.say("one")
+    talk.say(f"/save {tmp_path}/one")
+    assert "going on after 1 turn" in talk.say(f"/load {tmp_path}/one")
+    talk.say("two")
+    assert "the conversation of 2 turns is not saved: /load! " in talk.say(f"/load {tmp_path}/one")
+    answers = [False, True]
+    talk.repl.ask_yes_no = lambda question, default: answers.pop(0)
+    assert talk.say(f"/load {tmp_path}/one").startswith("(not loaded: ")
+    assert "going on after 1 turn" in talk.say(f"/load {tmp_path}/one")
+    talk.say("two")
+    assert "going on after 1 turn" in talk.say(f"/load! {tmp_path}/one")
 
 
 def test_loading_a_conversation_with_another_model_says_so(talk: Talk, tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ def test_wrong_bytes_and_marks_are_read_leniently() -> None:
     assert chat(text=b"\xef\xbb\xbfcaf\xe9 \xe4\xbd\xa0\n\xff\n") == (0, "1 caf\ufffd 你\n3 \ufffd\n", "")
 
 
+def test_an_answer_reaches_pipes_as_it_is() -> None:
+    assert chat("-m", "control") == (0, "a\x1b[2Jb\n\tc\n", "")
+
+
 def test_one_message() -> None:
     assert chat("-m", "hello", text="not read\n") == (0, "1 hello\n", "")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -279,15 +281,112 @@ def test_a_terminal_without_abilities_still_talks() -> None:
         program.close(force=True)
 
 
-def test_what_is_typed_during_an_answer_does_not_appear_in_it(terminal: Any) -> None:
-    terminal.send("count\r")
-    terminal.expect_exact(" 5 6 7 ")
+def test_what_is_typed_during_an_answer_does_not_appear_in_it_and_is_asked_then(terminal: Any) -> None:
+    terminal.send("pause\r")
+    terminal.expect_exact("before ")
     terminal.send("next\r")
-    terminal.expect_exact(" 25 26 27 ")
+    terminal.expect_exact("after")
     assert "next" not in terminal.before
+    terminal.expect_exact("3 next")
+
+
+def test_ctrl_c_ends_what_was_typed_ahead_too(terminal: Any) -> None:
+    terminal.send("count\rat once\r")  # the prompt reads both, and keeps the second
+    terminal.expect_exact(" 5 6 7 ")
+    terminal.send("meanwhile\r")
+    terminal.expect_exact(" 25 26 27 ")
     terminal.send("\x03")
     terminal.expect_exact("(stopped)")
-    terminal.expect_exact("3 next")
+    terminal.expect_exact(PROMPT_IS_READY)
+    assert ask(terminal, "more") == "3 more\r\n"
+
+
+def test_ctrl_d_during_an_answer_leaves_after_it() -> None:
+    for environment in ({}, {"TERM": "dumb"}):
+        program = start(**environment)
+        program.expect_exact("leaves")
+        program.send("pause\r")
+        program.expect_exact("before ")
+        program.send("\x04")
+        program.expect_exact("after")
+        assert leaves(program) == 0
+
+
+def test_ctrl_z_during_an_answer_gives_the_shell_its_terminal_and_goes_on_after() -> None:
+    shell = pexpect.spawn(
+        "bash", ["--norc", "-i"], encoding="utf-8", timeout=30, env={**os.environ, "TERM": "dumb", "PS1": "$ "}
+    )
+    try:
+        shell.expect_exact("$ ")
+        shell.send(f"{sys.executable} -m tests.cli.scripted_chat\r")
+        shell.expect_exact("> ")
+        shell.send("count\r")
+        shell.expect_exact(" 5 6 7 ")
+        shell.send("\x1a")
+        shell.expect_exact("Stopped")
+        shell.expect_exact("$ ")
+        shell.send("stty | cat; fg\r")
+        shell.expect_exact("scripted_chat\r\n")
+        assert "-echo" not in shell.before
+        shell.send("unseen")
+        shell.expect(r"\d \d+ \d+ \d+ ")
+        assert "unseen" not in shell.before + shell.after
+        shell.send("\x03")
+        shell.expect_exact("(stopped)")
+    finally:
+        shell.close(force=True)
+
+
+def test_files_of_others_are_replaced_only_when_the_user_says_so(terminal: Any, tmp_path: Path) -> None:
+    file = tmp_path / "notes.md"
+    file.write_text("precious")
+    for key, written in (("\r", False), ("n\r", False), ("\x04", False), ("y\r", True)):
+        terminal.send(f"/export {file}\r")
+        terminal.expect_exact("Replace it? [y/N] ")
+        terminal.send(key)
+        terminal.expect_exact("exported as" if written else "(nothing was written)")
+        terminal.expect_exact(PROMPT_IS_READY)
+        assert (file.read_text() != "precious") == written
+
+
+def test_a_cleared_conversation_does_not_come_back(tmp_path: Path) -> None:
+    with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
+        ask(terminal, "/set temperature 0.5")
+        ask(terminal, "one")
+        ask(terminal, "/clear")
+    with talking("--continue", XDG_STATE_HOME=str(tmp_path)) as terminal:
+        assert "(going on with the settings: no turn is kept)" in terminal.before
+        assert ask(terminal, "two") == "1 two\r\n"
+        assert "('temperature', 0.5)" in ask(terminal, "options")
+    with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
+        ask(terminal, "/set temperature 0.7")  # a setting alone is no conversation that replaces the last one
+    with talking("--continue", XDG_STATE_HOME=str(tmp_path)) as terminal:
+        assert "going on after 2 turns" in terminal.before
+
+
+def seen_on_terminal(*flags: str, shell: str = "") -> str:
+    """What `ftllm-nb chat` prints on a terminal, whose other ends may be pipes of the shell."""
+    command = f"{shell} {sys.executable} -m tests.cli.scripted_chat " + " ".join(map(shlex.quote, flags))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    program = pexpect.spawn("sh", ["-c", command], encoding="utf-8", timeout=30, env=environment)
+    program.expect(pexpect.EOF)
+    program.close()
+    return str(program.before)
+
+
+@pytest.mark.parametrize("flags, shell", [(("-m", "control"), ""), ((), "echo control |")])
+def test_an_answer_without_a_session_cannot_steer_the_terminal_either(flags: tuple[str, ...], shell: str) -> None:
+    assert seen_on_terminal(*flags, shell=shell) == "a[2Jb\r\n\tc\r\n"
+
+
+def test_json_on_a_terminal_is_the_same_json_without_control_characters() -> None:
+    seen = seen_on_terminal("--json", "-m", "control c1")
+    assert "\x9b" not in seen and json.loads(seen)["answer"] == "1 control c1 \x9b\x7f"
+
+
+def test_warnings_and_errors_cannot_steer_the_terminal() -> None:
+    seen = seen_on_terminal("--atype", "float16", "-p", "demo\x1b]0;owned\x07\x1b[2J")
+    assert "demo\\x1b]0;owned" in seen and not re.search("[\x00-\x08\x0e-\x1f\x7f-\x9f]", seen)
 
 
 def test_what_is_typed_while_the_model_loads_is_asked() -> None:

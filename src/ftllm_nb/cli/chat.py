@@ -74,8 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk; the exit status."""
     from ftllm_nb.cli.talk.conversation import Conversation
+    from ftllm_nb.cli.talk.keyboard import without_echo
     from ftllm_nb.cli.talk.last_conversation import recall, remember
-    from ftllm_nb.cli.talk.screen import without_echo
+    from ftllm_nb.cli.talk.screen import Screen
 
     saved = recall() if args.go_on else None
     if saved is not None and args.path is None and args.positional_path is None:
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     is_terminal = question is None and not args.json and sys.stdin.isatty() and sys.stdout.isatty()
     if is_terminal:
         import_ahead()
-    with without_echo() if is_terminal else nullcontext():
+    with without_echo(as_keys=Screen().can_erase) if is_terminal else nullcontext():
         loaded = load_model(args)
     with closing(loaded) as model:
         conversation = Conversation(model, args.system, given_settings(args), args.enable_thinking)

@@ -20,6 +20,7 @@ from ftllm_nb import __version__, cli
 from ftllm_nb.cli.parser import CommandParser
 from ftllm_nb.cli.presets import apply_presets, warn_of_unused, with_origin
 from ftllm_nb.errors import FtllmError
+from ftllm_nb.terminal_text import guard_terminals, one_printable_line
 
 GROUPS = ("Talk", "Serve", "Models", "Speed", "This program")
 EXAMPLES = ("ftllm-nb chat", "ftllm-nb chat Qwen/Qwen2.5-0.5B-Instruct --dtype int8")
@@ -106,6 +107,7 @@ def add_version(parser: argparse._ActionsContainer) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (default: the program's arguments) names; the exit status."""
     make_streams_tolerant()
+    guard_terminals()
     debug, args = False, argparse.Namespace(presets={}, unused_presets={})
     try:
         arguments = sys.argv[1:] if argv is None else argv
@@ -147,12 +149,6 @@ def report(message: str, status: int, debug: bool) -> int:
         traceback.print_exc()
     print(f"error: {one_printable_line(message)}", file=sys.stderr)
     return status
-
-
-def one_printable_line(message: str) -> str:
-    """The message on one line; what a file's name may hold and would steer the terminal is shown escaped."""
-    line = re.sub(r"\s*\n\s*", " ", message.strip())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def make_streams_tolerant() -> None:

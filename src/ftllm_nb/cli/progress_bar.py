@@ -9,6 +9,8 @@ import sys
 import time
 from types import TracebackType
 
+from ftllm_nb.terminal_text import one_printable_line, unfiltered, without_controls
+
 PATIENCE_SECONDS = 0.3
 """Work that is done sooner shows no bar."""
 INTERVAL_SECONDS = 0.05
@@ -41,11 +43,11 @@ class ProgressBar:
         """Say something that the user should know, on a line of its own."""
         if self.drawn:
             self.draw("")
-        print(f"warning: {sentence}", file=sys.stderr, flush=True)
+        print(f"warning: {one_printable_line(sentence)}", file=sys.stderr, flush=True)
 
     def draw(self, line: str) -> None:
         """Put the line in place of the one drawn before."""
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{without_controls(line)}", end="", file=unfiltered(sys.stderr), flush=True)
         self.drawn = True
 
     def __enter__(self) -> ProgressBar:

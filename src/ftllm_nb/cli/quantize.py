@@ -21,6 +21,7 @@ from ftllm_nb.cli.model_arguments import (
 from ftllm_nb.cli.number_types import byte_size
 from ftllm_nb.cli.parser import one_of
 from ftllm_nb.errors import UsageError
+from ftllm_nb.terminal_text import one_printable_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     with open_checkpoint(model_folder(chosen_path(args), args.revision, args.cache_dir)) as checkpoint:
         job = QuantizeJob(checkpoint, options)
         for sentence in (*unread_warning(job.unread_tensors), *job.notes()):
-            print(f"warning: {sentence}", file=sys.stderr)
+            print(f"warning: {one_printable_line(sentence)}", file=sys.stderr)
         if args.dry_run:
             print(plan_table(job.tensors, job.format))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def interrupt_stops(conversation: Conversation) -> Iterator[None]:
-    """Inside, the first Ctrl-C stops the running answer; a second raises KeyboardInterrupt as elsewhere.
+def interrupt_stops(conversation: Conversation, also: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Inside, the first Ctrl-C stops the running answer, and calls `also`; a second raises KeyboardInterrupt.
 
     Where the program was started with SIGINT ignored (`nohup`, a shell's background job), it stays ignored.
     """
@@ -22,6 +22,7 @@ def interrupt_stops(conversation: Conversation) -> Iterator[None]:
     def stop(_signal_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         conversation.stop()
+        also()
 
     conversation.stopped = False
     before = signal.getsignal(signal.SIGINT)

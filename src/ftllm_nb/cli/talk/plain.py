@@ -18,6 +18,8 @@ from ftllm_nb.errors import FtllmError, UsageError
 MAX_LINE_BYTES = 1 << 24
 """A longer line of input is refused, so that input without line ends cannot fill the memory."""
 STDIN = "-"
+ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""Control characters that JSON may hold as they are, and that a terminal would not show."""
 
 
 class PlainOutput:
@@ -37,7 +39,8 @@ class PlainOutput:
         with interrupt_stops(conversation):
             if self._as_json:
                 answer = "".join(conversation.ask(question))
-                print(json.dumps(self._line(question, answer), ensure_ascii=False), flush=True)
+                line = json.dumps(self._line(question, answer), ensure_ascii=False)
+                print(line.translate(ESCAPED), flush=True)
             else:
                 for piece in self._shown(conversation.ask(question)):
                     print(piece, end="", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftllm_nb.cli.talk.keyboard import discard_typed
 from ftllm_nb.cli.talk.repl import is_open
 
 PROMPT = "> "
@@ -24,6 +25,10 @@ class PlainPrompt:
             print()
             raise
         return text
+
+    def forget_typed(self) -> None:
+        """Throw away what was typed ahead."""
+        discard_typed()
 
 
 def line_after(prompt: str) -> str:

@@ -19,6 +19,7 @@ from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output import ColorDepth, Output
@@ -26,6 +27,7 @@ from prompt_toolkit.output.defaults import create_output
 from prompt_toolkit.styles import Style
 
 from ftllm_nb.cli.talk.commands import commands
+from ftllm_nb.cli.talk.keyboard import discard_typed
 from ftllm_nb.cli.talk.repl import is_open
 from ftllm_nb.cli.talk.toolbar import toolbar
 from ftllm_nb.user_folders import state_folder
@@ -74,6 +76,11 @@ class Prompt:
     def read(self) -> str:
         """What was typed. Raises KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
         return self._session.prompt()
+
+    def forget_typed(self) -> None:
+        """Throw away what was typed ahead, read already or not."""
+        clear_typeahead(self._session.input)
+        discard_typed()
 
     @property
     def is_empty(self) -> bool:

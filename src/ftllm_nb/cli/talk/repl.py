@@ -6,23 +6,31 @@ from collections.abc import Callable, Iterator
 
 from ftllm_nb.cli.talk.answer_view import AnswerView
 from ftllm_nb.cli.talk.commands import LeaveRepl, run_command
-from ftllm_nb.cli.talk.conversation import Conversation
+from ftllm_nb.cli.talk.conversation import Conversation, Turn
 from ftllm_nb.cli.talk.interrupt import interrupt_stops
+from ftllm_nb.cli.talk.keyboard import without_echo
 from ftllm_nb.cli.talk.last_conversation import remember
 from ftllm_nb.cli.talk.prefill_bar import PrefillBar
 from ftllm_nb.cli.talk.saved import SavedConversation
-from ftllm_nb.cli.talk.screen import Screen, without_echo
+from ftllm_nb.cli.talk.screen import Screen
 from ftllm_nb.errors import ContextLengthError, FtllmError
 
-WORDS = {"clear": "/clear", "stop": "/exit"}
-"""fastllm's words, which mean commands when they stand alone."""
+WORDS = {
+    "clear": "/clear",
+    **dict.fromkeys(("stop", "exit", "exit()", "quit", "quit()", ":q", ":q!", ":wq"), "/exit"),
+    **dict.fromkeys(("help", "?"), "/help"),
+}
+"""Words of fastllm and of other programs, which mean commands when they stand alone."""
 QUOTES = '"""'
 
 
 class Repl:
     """What a terminal session is: a conversation, how it is shown, and what commands may change.
 
-    `model_name`: as the user named the model. `weights`: their type. `ask_yes_no(question)` asks the user.
+    `model_name`: as the user named the model. `weights`: their type. `ask_yes_no(question, default)` asks the
+    user, None where nobody can be asked. `forget_typed` throws away what was typed and not read yet.
+
+    `written`: the files that commands wrote, as they were then. `kept_turns`: the turns that a file holds.
     """
 
     def __init__(
@@ -34,7 +42,7 @@ class Repl:
         screen: Screen | None = None,
         markdown: bool = True,
         hide_thinking: bool = False,
-        ask_yes_no: Callable[[str], bool] = lambda question: False,
+        ask_yes_no: Callable[[str, bool], bool] | None = None,
     ) -> None:
         self.conversation = conversation
         self.model_name = model_name
@@ -43,11 +51,15 @@ class Repl:
         self.markdown = markdown
         self.hide_thinking = hide_thinking
         self.ask_yes_no = ask_yes_no
+        self.forget_typed: Callable[[], None] = lambda: None
         self.read_texts: list[str] = []
+        self.written: dict[str, tuple[int, int, int]] = {}
+        self.kept_turns: list[Turn] = []
+        self._was_held = False
 
     def handle(self, line: str) -> None:
         """Do what a line says. Raises `LeaveRepl`; every other failure is reported, and the session goes on."""
-        line = WORDS.get(line.strip(), line)
+        line = WORDS.get(line.strip().lower(), line)
         try:
             if is_command(line):
                 run_command(self, line)
@@ -56,6 +68,7 @@ class Repl:
         except FtllmError as error:
             self.screen.error(str(error))
         except KeyboardInterrupt:
+            self.forget_typed()
             self.screen.note("stopped")
         except (LeaveRepl, OSError):
             raise
@@ -87,7 +100,8 @@ class Repl:
                 return
             what = "turn" if dropped == 1 else f"{dropped} turns"
             self.screen.note(str(error).rstrip("."))
-            if self.ask_yes_no(f"The context is full. Drop the oldest {what} and ask again? [Y/n] "):
+            drop = f"The context is full. Drop the oldest {what} and ask again? [Y/n] "
+            if self.ask_yes_no is not None and self.ask_yes_no(drop, True):
                 self.conversation.drop_oldest(dropped)
                 self._show(start())
             else:
@@ -112,7 +126,8 @@ class Repl:
         first = None
         bar = PrefillBar(lambda: conversation.model.stats, screen.replace_line, lambda: screen.columns)
         try:
-            with without_echo(), interrupt_stops(conversation):
+            quiet = without_echo(as_keys=screen.can_erase, suspends=True)
+            with quiet, interrupt_stops(conversation, self.forget_typed):
                 with bar:
                     first = next(pieces, None)
                 if first is not None:
@@ -141,15 +156,19 @@ class Repl:
                              "and the next question offers to drop the oldest turns")  # fmt: skip
 
     def remember(self) -> None:
-        """Keep the conversation for `--continue`."""
-        remember(self.conversation, self.model_name)
+        """Keep the conversation for `--continue`; one that never had a turn does not replace what is kept."""
+        self._was_held = self._was_held or bool(self.conversation.turns)
+        if self._was_held:
+            remember(self.conversation, self.model_name)
 
     def restore(self, saved: SavedConversation) -> None:
         """Go on with a saved conversation, and say where it stands."""
         saved.restore(self.conversation)
+        self._was_held = True
         self.remember()
         turns = len(saved.turns)
-        self.screen.note(f"going on after {turns} {'turn' if turns == 1 else 'turns'}")
+        after = f"after {turns} {'turn' if turns == 1 else 'turns'}" if turns else "with the settings: no turn is kept"
+        self.screen.note(f"going on {after}")
         if saved.model is not None and saved.model != self.model_name:
             self.screen.note(f"it was held with {saved.model}, and goes on with {self.model_name}")
         if saved.turns:
@@ -162,7 +181,8 @@ class Repl:
 def is_command(line: str) -> bool:
     """Whether a line is a slash command, and no path or division that a question begins with."""
     word = line.strip().split(" ", 1)[0]
-    return word.startswith("/") and "\n" not in line.strip() and word[1:].replace("_", "").isalpha()
+    name = word[1:].removesuffix("!").replace("_", "")
+    return word.startswith("/") and "\n" not in line.strip() and (name == "?" or name.isalpha())
 
 
 def unquoted(line: str) -> str:

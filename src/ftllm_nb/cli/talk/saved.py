@@ -15,6 +15,7 @@ from typing import Any
 
 from ftllm_nb.cli.sampling_arguments import SAMPLING
 from ftllm_nb.cli.talk.conversation import Conversation, Turn, replace_undecoded
+from ftllm_nb.cli.talk.open_blocks import closed
 from ftllm_nb.cli.talk.statistics import TurnStatistics
 from ftllm_nb.cli.whole_file import write_whole
 from ftllm_nb.errors import UsageError
@@ -57,13 +58,13 @@ def as_json(conversation: Conversation, model: str) -> str:
 
 
 def as_markdown(conversation: Conversation, model: str) -> str:
-    """The conversation to read: a heading a message."""
+    """The conversation to read: a heading a message. What a message leaves open, as a code block, is closed."""
     parts = [f"# Conversation with {model}\n"]
     if conversation.system is not None:
-        parts.append(f"## System\n\n{conversation.system}\n")
+        parts.append(f"## System\n\n{closed(conversation.system)}\n")
     for turn in conversation.turns:
-        parts.append(f"## You\n\n{turn.question}\n")
-        parts.append(f"## {model}\n\n{turn.answer}\n")
+        parts.append(f"## You\n\n{closed(turn.question)}\n")
+        parts.append(f"## {model}\n\n{closed(turn.answer)}\n")
     return "\n".join(parts)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TextIO
 
-CONTROL_CHARACTERS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-"""Not printed: an answer could hold them, and they would steer the terminal."""
+from ftllm_nb.terminal_text import unfiltered, without_controls
 
 STYLES = {
     "heading": "1;35",
@@ -35,7 +33,7 @@ class Screen:
     """What the conversation is shown on. `columns` is asked for anew each time, since terminals are resized."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self.out = out or sys.stdout
+        self.out = unfiltered(out or sys.stdout)
         self.colours = has_colours(self.out)
         self.can_erase = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._style = ""
@@ -55,7 +53,7 @@ class Screen:
         if self.colours and style != self._style:
             self._waiting.append(f"\x1b[0;{STYLES[style]}m" if style else "\x1b[0m")
             self._style = style
-        self._waiting.append(text.translate(CONTROL_CHARACTERS))
+        self._waiting.append(without_controls(text))
 
     def line(self, text: str = "", style: str = "") -> None:
         """Text on a line of its own, and out with it."""
@@ -100,26 +98,5 @@ class Screen:
     def replace_line(self, text: str) -> None:
         """Put text in place of the line that the cursor is in, where the terminal can."""
         if self.can_erase:
-            self._waiting.append(f"\r\x1b[K{text}")
+            self._waiting.append(f"\r\x1b[K{without_controls(text)}")
             self.flush()
-
-
-@contextmanager
-def without_echo() -> Iterator[None]:
-    """Inside, typed characters do not appear between those of an answer; they are kept for the next prompt."""
-    try:
-        import termios
-
-        descriptor = sys.stdin.fileno()
-        before = termios.tcgetattr(descriptor)
-    except (ImportError, OSError, ValueError, termios.error):
-        yield
-        return
-    quiet = [*before]
-    # Ctrl-C alone would throw away what was typed before it.
-    quiet[3] = (quiet[3] & ~termios.ECHO) | termios.NOFLSH
-    termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ftllm_nb import __version__
 from ftllm_nb.cli.talk.commands import LeaveRepl
+from ftllm_nb.cli.talk.keyboard import discard_typed
 from ftllm_nb.cli.talk.repl import Repl
 from ftllm_nb.cli.talk.saved import SavedConversation
 from ftllm_nb.cli.talk.screen import Screen
@@ -17,6 +18,9 @@ class Prompter(Protocol):
 
     def read(self) -> str:
         """What was typed. Raises KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
+
+    def forget_typed(self) -> None:
+        """Throw away what was typed ahead."""
 
     @property
     def is_empty(self) -> bool:
@@ -40,6 +44,7 @@ def talk_on_terminal(repl: Repl, saved: SavedConversation | None = None) -> None
 
         prompt = PlainPrompt()
     repl.ask_yes_no = yes
+    repl.forget_typed = prompt.forget_typed
     try:
         for line in questions(prompt, repl.screen):
             repl.handle(line)
@@ -59,12 +64,13 @@ def questions(prompt: Prompter, screen: Screen) -> Iterator[str]:
             return
 
 
-def yes(question: str) -> bool:
-    """Ask a question; Enter is yes."""
+def yes(question: str, default: bool) -> bool:
+    """Ask a question; Enter is the default, Ctrl-C and Ctrl-D are no."""
+    discard_typed()  # what was typed before is no answer to a question that nobody had seen
     print(question, end="", flush=True)  # input() would write it to stderr, which may lead elsewhere
     try:
         answer = input()
     except (EOFError, KeyboardInterrupt):
         print()
         return False
-    return answer.strip().lower() in ("", "y", "yes")
+    return answer.strip().lower() in (("", "y", "yes") if default else ("y", "yes"))

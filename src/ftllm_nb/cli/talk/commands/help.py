@@ -9,6 +9,7 @@ from ftllm_nb.cli.talk.commands import commands
 if TYPE_CHECKING:
     from ftllm_nb.cli.talk.repl import Repl
 
+ALIASES = ("?", "h")
 KEYS = (
     ("Enter", "send"),
     ("Alt-Enter", "a new line; a pasted block keeps its lines"),
@@ -23,7 +24,7 @@ KEYS = (
 def run(repl: Repl, argument: str) -> None:
     """Print the tables."""
     rows = [(command.usage, command.summary) for command in commands().values()]
-    rows += [("clear, stop", "as /clear and /exit")]
+    rows += [("clear, exit, help", "alone on a line are no questions, nor are stop, quit, :q and ?")]
     repl.screen.table(rows)
     repl.screen.line()
     repl.screen.table(KEYS)

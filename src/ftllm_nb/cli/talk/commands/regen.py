@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from ftllm_nb.cli.talk.repl import Repl
 
 
+MEANT_BY = dict.fromkeys(("again", "redo", "regenerate", "retry"), "/regen answers the last question again")
+
+
 def run(repl: Repl, argument: str) -> None:
     """The new answer replaces the old one as soon as it is there."""
     before = repl.conversation.turns[-1:]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftllm_nb.cli.talk.saved import as_json, write_text
+from ftllm_nb.cli.talk.replace import may_replace, write_by_command
+from ftllm_nb.cli.talk.saved import as_json
 
 if TYPE_CHECKING:
     from ftllm_nb.cli.talk.repl import Repl
@@ -14,6 +15,13 @@ TAKES_FILE = True
 
 
 def run(repl: Repl, argument: str) -> None:
-    """JSON: messages, settings and statistics."""
-    write_text(argument, as_json(repl.conversation, repl.model_name))
+    """JSON: messages, settings and statistics. Asks before it replaces a file of others."""
+    if may_replace(repl, argument, "/save!"):
+        run_unasked(repl, argument)
+
+
+def run_unasked(repl: Repl, argument: str) -> None:
+    """The same, whatever the file holds."""
+    write_by_command(repl, argument, as_json(repl.conversation, repl.model_name))
+    repl.kept_turns = repl.conversation.turns
     repl.screen.note(f"saved as {argument}")
