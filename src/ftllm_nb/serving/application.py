@@ -58,6 +58,7 @@ def create_application(service: Service) -> ASGIApp:
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
         service.check_name(body.model)
         plan = await service.in_thread(lambda: plan_chat(service, body))
+        request.scope["notes"].update(plan.notes)
         answer = ChatAnswer(service, body, plan, client_of(request.scope))
         return await _respond(service, answer, bool(body.stream), request)
 
@@ -65,6 +66,7 @@ def create_application(service: Service) -> ASGIApp:
     async def completions(body: CompletionRequest, request: Request) -> Response:
         service.check_name(body.model)
         plan = await service.in_thread(lambda: plan_completion(service, body))
+        request.scope["notes"].update(plan.notes)
         answer = CompletionAnswer(service, body, plan, client_of(request.scope))
         return await _respond(service, answer, bool(body.stream), request)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.conversation import template_messages
-from ftllm_nb.serving.protocol import ChatRequest, NamedTool, ResponseFormat, Sampling
+from ftllm_nb.serving.formats import call_form, response_form
+from ftllm_nb.serving.protocol import ChatRequest, NamedTool, Sampling
 from ftllm_nb.serving.service import Model, Service
-from ftllm_nb.serving.tool_calls import call_schema
 
 
 @dataclass
@@ -22,6 +22,8 @@ class ChatPlan:
     constraints: Sequence[Constraint | None]
     functions: list[str]
     must_call: bool
+    notes: dict[str, Any] = field(default_factory=dict)
+    """For the request's line in the log."""
 
 
 def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
@@ -31,9 +33,9 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     tools = [] if choice == "none" or body.tools is None else body.tools
     functions = [tool.function.name for tool in tools]
     must_call = isinstance(choice, NamedTool) or choice == "required"
-    called = [tool.function.model_dump(exclude_none=True) for tool in tools]
+    called = {f"tools.{number}.function.parameters": tool.function for number, tool in enumerate(tools)}
     if isinstance(choice, NamedTool):
-        called = [function for function in called if function["name"] == choice.function.name]
+        called = {param: function for param, function in called.items() if function.name == choice.function.name}
     if must_call and not called:
         raise ApiError(400, "tool_choice names no function of tools.", param="tool_choice")
     if must_call and body.response_format is not None and body.response_format.type != "text":
@@ -48,26 +50,10 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     )
     if must_call:
         prompt_ids += model.tokenizer.encode_prompt(model.tool_form.prefix)
-        schema = call_schema(model.tool_form, called)
-        constraints: Sequence[Constraint | None] = model.grammars.json_schema(schema, "tools", body.n or 1)
+        form = call_form(model, called, body.n or 1)
     else:
-        constraints = format_constraints(model, body.response_format, body.n or 1)
-    return ChatPlan(prompt_ids, constraints, functions, must_call)
-
-
-def format_constraints(
-    model: Model, response_format: ResponseFormat | None, number: int
-) -> Sequence[Constraint | None]:
-    """What the form of each of `number` answers allows; None for text."""
-    if response_format is None or response_format.type == "text":
-        return [None] * number
-    if response_format.type == "json_object":
-        schema = response_format.schema_ or response_format.value or {"type": "object"}
-        return model.grammars.json_schema(schema, "response_format", number)
-    if response_format.json_schema is None or response_format.json_schema.schema_ is None:
-        raise ApiError(400, "json_schema must hold a schema.", param="response_format.json_schema")
-    schema = response_format.json_schema.schema_
-    return model.grammars.json_schema(schema, "response_format.json_schema.schema", number)
+        form = response_form(model, body.response_format, body.n or 1)
+    return ChatPlan(prompt_ids, form.constraints, functions, must_call, form.notes)
 
 
 def _check_length(messages: list[dict[str, Any]], model: Model) -> None:

@@ -6,12 +6,14 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.chat_plan import check_biases, check_characters, format_constraints
+from ftllm_nb.serving.chat_plan import check_biases, check_characters
 from ftllm_nb.serving.choices import Choices, timings, usage
+from ftllm_nb.serving.formats import response_form
 from ftllm_nb.serving.logprob_forms import completion_logprobs
 from ftllm_nb.serving.protocol import CompletionRequest
 from ftllm_nb.serving.service import Service
@@ -20,8 +22,17 @@ DEFAULT_MAX_TOKENS = 16
 """As OpenAI documents it."""
 
 
-def plan_completion(service: Service, body: CompletionRequest) -> tuple[list[list[int]], Sequence[Constraint | None]]:
-    """The prompts' ids, and a constraint for each choice; takes a while. Raises ApiError."""
+@dataclass
+class CompletionPlan:
+    """`prompts`: their ids; `constraints`: one for each choice; `notes`: for the request's line in the log."""
+
+    prompts: list[list[int]]
+    constraints: Sequence[Constraint | None]
+    notes: dict[str, Any]
+
+
+def plan_completion(service: Service, body: CompletionRequest) -> CompletionPlan:
+    """What has to be known before a completion is answered; takes a while. Raises ApiError."""
     model = service.ready_model()
     check_biases(body, model)
     prompts = _prompts(body)
@@ -38,7 +49,8 @@ def plan_completion(service: Service, body: CompletionRequest) -> tuple[list[lis
         if wrong is not None:
             raise ApiError(400, f"the model has no token id {wrong}.", param="prompt")
         ids.append(list(prompt))
-    return ids, format_constraints(model, body.response_format, number)
+    form = response_form(model, body.response_format, number)
+    return CompletionPlan(ids, form.constraints, form.notes)
 
 
 def _prompts(body: CompletionRequest) -> list[str | list[int]]:
@@ -57,7 +69,7 @@ class CompletionAnswer:
         self,
         service: Service,
         body: CompletionRequest,
-        plan: tuple[list[list[int]], Sequence[Constraint | None]],
+        plan: CompletionPlan,
         client: str,
     ) -> None:
         self._service = service
@@ -65,12 +77,11 @@ class CompletionAnswer:
         self._tokenizer = service.ready_model().tokenizer
         self._id = f"cmpl-{secrets.token_hex(12)}"
         self._created = int(time.time())
-        prompts, each_constraint = plan
-        constraints = iter(each_constraint)
-        self._num_prompts = len(prompts)
+        constraints = iter(plan.constraints)
+        self._num_prompts = len(plan.prompts)
         self.choices: Choices = service.new_choices(
             body,
-            prompts,
+            plan.prompts,
             max_tokens=body.max_tokens if body.max_tokens is not None else DEFAULT_MAX_TOKENS,
             top_logprobs=body.logprobs,
             make_constraint=lambda: next(constraints),

@@ -1,4 +1,4 @@
-"""Answers that must be JSON, or follow a schema: llguidance says which tokens may come next."""
+"""Answers that must follow a grammar: llguidance says which tokens may come next."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ _LIMITS = llguidance.LLParserLimits(
     max_grammar_size=100_000, verbose_errors=False,
 )
 
+JSON_OPTIONS = {"whitespace_pattern": r" |\n[ \t]{0,20}"}
+"""One space, or a line's end and an indentation: small models would go on with whitespace for ever."""
+
 
 class Grammars:
     """Makes constraints for one model. Any thread may use it."""
@@ -32,30 +35,29 @@ class Grammars:
         self._lock = threading.Lock()
         self._library: llguidance.LLTokenizer | None = None
 
-    def json_schema(self, schema: dict[str, Any], param: str, number: int) -> list[Constraint]:
-        """JSON that follows the schema, for each of `number` answers. ApiError where the schema is too large, or asks
-        for what cannot be done."""
-        self._check_size(schema, param)
-        try:
-            grammar = llguidance.LLMatcher.grammar_from_json_schema(
-                schema, overrides={"whitespace_pattern": r"[ \n]{0,4}", "coerce_one_of": True}
-            )
-        except ValueError as error:
-            raise ApiError(400, f"the JSON schema is wrong: {error}.", param=param) from error
-        matcher = llguidance.LLMatcher(self._open_library(), grammar, log_level=0, limits=_LIMITS)
-        if matcher.is_error():
-            reason = " ".join(matcher.get_error().split())[:300].rstrip(".")
-            raise ApiError(400, f"the JSON schema cannot be followed: {reason}.", param=param, code="invalid_schema")
-        first = allowed_ids(matcher, self._vocab_size)
-        if not len(first):
-            raise ApiError(400, "the JSON schema allows no beginning.", param=param, code="invalid_schema")
-        return [GrammarConstraint(matcher.deep_copy(), self._vocab_size, first) for _ in range(number)]
-
-    def _check_size(self, schema: dict[str, Any], param: str) -> None:
+    def check_size(self, schema: Any, param: str) -> None:
+        """ApiError for a schema beyond the limits."""
         if depth_of(schema) > self._limits.schema_depth:
             raise ApiError(400, f"the JSON schema is nested deeper than {self._limits.schema_depth}.", param=param)
         if len(json.dumps(schema)) > self._limits.schema_bytes:
             raise ApiError(400, f"the JSON schema is larger than {self._limits.schema_bytes} bytes.", param=param)
+
+    def json_schema(self, schema: Any, param: str, number: int, strict: bool = False) -> list[Constraint]:
+        """JSON that follows a prepared schema (`schemas.preparation`), for each of `number` answers. ApiError where it
+        cannot be followed. `strict`: oneOf means one of them exactly."""
+        options: Any = {**JSON_OPTIONS, "coerce_one_of": not strict}
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
+        return self._constraints(grammar, "JSON schema", param, number)
+
+    def _constraints(self, grammar: str, what: str, param: str, number: int) -> list[Constraint]:
+        matcher = llguidance.LLMatcher(self._open_library(), grammar, log_level=0, limits=_LIMITS)
+        if matcher.is_error():
+            reason = " ".join(matcher.get_error().split())[:300].rstrip(".")
+            raise ApiError(400, f"the {what} cannot be followed: {reason}.", param=param, code="invalid_schema")
+        first = allowed_ids(matcher, self._vocab_size)
+        if not len(first):
+            raise ApiError(400, f"the {what} allows no beginning.", param=param, code="invalid_schema")
+        return [GrammarConstraint(matcher.deep_copy(), self._vocab_size, first) for _ in range(number)]
 
     def _open_library(self) -> llguidance.LLTokenizer:
         with self._lock:
