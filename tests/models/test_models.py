@@ -39,6 +39,9 @@ def test_supported_architectures_are_the_files() -> None:
         {"attention_bias": True, "mlp_bias": True},
         {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
         {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e6}},
+        {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}},
+        {"rope_parameters": {"rope_type": "proportional", "partial_rotary_factor": 0.5}},
+        {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0}}},
     ],
     ids=str,
 )
@@ -51,6 +54,23 @@ def test_every_declared_tensor_is_read(model_type: str, entries: dict[str, Any])
     assert all(cache.key_dim == cache.value_dim == head_dim for cache in graph.caches.values())
     assert graph.rope is not None and graph.rope.dim == head_dim
     assert graph.vocab_size == CONFIG["vocab_size"]
+
+
+@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"partial_rotary_factor": 0.5},
+        {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}, "partial_rotary_factor": 0.5},
+    ],
+    ids=str,
+)
+def test_heads_that_are_rotated_in_part(model_type: str, entries: dict[str, Any]) -> None:
+    """transformers rotates whole heads of these architectures, or fails."""
+    with pytest.raises(GraphError, match=r"rotates whole heads, of 4 numbers, but .* leaves 2 of them"):
+        checked(CONFIG | {"model_type": model_type} | entries)
+    assert checked(CONFIG | {"model_type": model_type, "partial_rotary_factor": 1.0}).rope is not None
 
 
 def test_biases() -> None:

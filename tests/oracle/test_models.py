@@ -47,6 +47,68 @@ ROPES: dict[str, dict[str, Any]] = {
         }
     },
 }
+DIVISORS = {"short_factor": [1 + j / 10 for j in range(7)], "long_factor": [1.0 + 2 * j for j in range(7)]}
+# Of one shape of model each, rotated by whole heads of 14 numbers.
+OTHER_ROPES: dict[str, dict[str, Any]] = {
+    "yarn": {
+        "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
+        "max_position_embeddings": 128,
+    },
+    "yarn as parameters": {
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 5e5,
+            "factor": 8.0,
+            "original_max_position_embeddings": 2048,
+            "beta_fast": 16.0,
+            "beta_slow": 2.0,
+            "attention_factor": 1.25,
+        },
+        "rope_theta": 3.0,
+    },
+    "yarn with mscale": {
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "factor": 40.0,
+            "mscale": 1.0,
+            "mscale_all_dim": 0.707,
+            "original_max_position_embeddings": 4096,
+        }
+    },
+    "yarn, not truncated": {
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "factor": 32.0,
+            "truncate": False,
+            "original_max_position_embeddings": 4096,
+        },
+        "rope_theta": 150000,
+    },
+    "yarn without an original context": {
+        "rope_scaling": {"rope_type": "yarn", "factor": 2.0},
+        "max_position_embeddings": 64,
+    },
+    "yarn, original context in the config": {
+        "rope_scaling": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 7},
+        "original_max_position_embeddings": 64,
+    },
+    # The prompt is longer than the original context, or the whole context is not: see graph/rope_types/longrope.py.
+    "longrope, long": {
+        "rope_scaling": {"rope_type": "longrope", "original_max_position_embeddings": 24, **DIVISORS},
+        "max_position_embeddings": 96,
+    },
+    "longrope, short": {
+        "rope_scaling": {"rope_type": "longrope", "original_max_position_embeddings": 96, "factor": 4.0, **DIVISORS},
+        "max_position_embeddings": 96,
+    },
+    "longrope, its attention factor": {
+        "rope_parameters": {"rope_type": "longrope", "attention_factor": 1.1, "rope_theta": 1e4, **DIVISORS},
+        "original_max_position_embeddings": 24,
+    },
+    "proportional": {
+        "rope_parameters": {"rope_type": "proportional", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+    },
+}
 HEADS = {"MHA": (4, 4), "GQA": (6, 2), "MQA": (3, 1)}
 HEAD_SIZES = {"head_dim derived": None, "head_dim 22": 22}
 EMBEDDINGS = {"untied": False, "tied": True}
@@ -86,6 +148,16 @@ def grid() -> Iterator[tuple[str, dict[str, Any], str]]:
             number += 1
 
 
+def other_ropes() -> Iterator[tuple[str, dict[str, Any], str]]:
+    """As `grid`, of the rope types that it does not multiply."""
+    for number, (rope, entries) in enumerate(OTHER_ROPES.items()):
+        for base in (SMALL_MODELS["qwen2_gqa"], SMALL_MODELS["llama_mha"]):
+            sizes = {"hidden_size": 4 * 14, "num_attention_heads": 4, "num_key_value_heads": 2}
+            config = {key: value for key, value in base.items() if key != "rope_theta"} | sizes | entries
+            stored_type = STORED_TYPES[number % len(STORED_TYPES)]
+            yield f"{config['model_type']}, {rope}, {stored_type}", config, stored_type
+
+
 def transformers_logits(folder: Path, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
     """float32 [1 + DECODED, vocab_size]: after the prompt, then after each decoded token."""
     model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -109,7 +181,9 @@ def our_logits(executor: Executor, tokens: NDArray[np.int32]) -> NDArray[np.floa
     return np.stack([executor.run([SequenceStep(sequence, piece)])[0].copy() for piece in pieces])
 
 
-@pytest.mark.parametrize(("name", "config", "stored_type"), [pytest.param(*row, id=row[0]) for row in grid()])
+@pytest.mark.parametrize(
+    ("name", "config", "stored_type"), [pytest.param(*row, id=row[0]) for row in (*grid(), *other_ropes())]
+)
 def test_logits(
     tmp_path: Path, differences: Differences, name: str, config: dict[str, Any], stored_type: str
 ) -> None:

@@ -92,7 +92,7 @@ class _Checker:
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
             unread_tensors=unread_tensors(self.tensors, self.weights),
-            notes=notes + self._unread_data(logits),
+            notes=[*notes, *self._unread_data(logits), *(self.rope.notes if self.rope is not None else ())],
         )
 
     def _add(self, call: Call) -> None:
@@ -211,7 +211,7 @@ class _Checker:
 
     def _rope(self) -> RopeSettings:
         if self.rope is None:
-            self.rope = rope_settings(self.config)
+            self.rope = rope_settings(self.config, self.max_positions)
         return self.rope
 
     def _weight(self, call: Call, parameter: Parameter, name: str) -> Value | None:

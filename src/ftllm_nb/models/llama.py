@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.rope import named_rope_settings
 
 
 class LlamaModel(ComputeGraph):
@@ -16,6 +17,12 @@ class LlamaModel(ComputeGraph):
             raise GraphError(f"this architecture's hidden_act is silu, but config.json has {config['hidden_act']!r}.")
         eps = config.get("rms_norm_eps", 1e-6)
         head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        for table in named_rope_settings(config, positions=1).values():
+            if table.dim != head_dim:
+                raise GraphError(
+                    f"this architecture rotates whole heads, of {head_dim} numbers, but config.json's "
+                    f"partial_rotary_factor leaves {table.dim} of them."
+                )
 
         self.Embedding(data["inputIds"], weight["model.embed_tokens.weight"], data["hidden"])
         self.DataTypeAs(data["hidden"], data["atype"])
