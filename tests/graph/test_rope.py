@@ -263,6 +263,7 @@ def test_dim(entries: dict[str, Any], dim: int) -> None:
         ({"partial_rotary_factor": 0}, "partial_rotary_factor must be a positive number"),
         ({"rope_theta": 1e-20, "rope_scaling": {"type": "linear", "factor": 1e-20}}, "angles that are too large"),
         ({"layer_types": "full_attention", "rope_parameters": {"a": YARN}}, "layer_types must be a list of names"),
+        ({"rope_parameters": {"a": YARN}}, "rope_parameters has an object 'a', which is the name of no kind of layer"),
         ({"layer_types": ["b"], "rope_parameters": {"a": YARN}}, "layer_types has 'b' layers, for which its rope_"),
         ({"layer_types": ["b"], "rope_parameters": {"a": YARN, "b": None}}, "has no table; it has \"a\""),
         ({"rope_scaling": {"type": "linear"}}, 'factor must be a positive number for rope_type "linear"'),

@@ -83,9 +83,75 @@ def test_biases() -> None:
     assert not [name for name in llama.weight_shapes() if name.endswith(".bias")]
 
 
-def test_a_sliding_window_limits_the_context() -> None:
-    assert checked(CONFIG | {"use_sliding_window": True, "sliding_window": 20}).max_positions == 20
-    assert checked(CONFIG | {"use_sliding_window": False, "sliding_window": 20}).max_positions == 64
+SLIDING = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        SLIDING,
+        SLIDING | {"max_window_layers": 0},
+        SLIDING | {"layer_types": ["full_attention", "sliding_attention"], "max_window_layers": 2},
+        SLIDING | {"layer_types": ["sliding_attention", "attention"]},
+    ],
+    ids=str,
+)
+def test_a_sliding_window_limits_the_context(entries: dict[str, Any]) -> None:
+    graph = checked(CONFIG | entries)
+    assert graph.max_positions == 20
+    assert len(graph.notes) == 1 and "the context is cut from 64 to 20 tokens" in graph.notes[0]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"use_sliding_window": False, "sliding_window": 20, "max_window_layers": 0},
+        {"sliding_window": 20, "max_window_layers": 0},
+        SLIDING | {"max_window_layers": 2},
+        # transformers takes 28 layers for those that do not slide.
+        {"use_sliding_window": True, "sliding_window": 20},
+        SLIDING | {"sliding_window": None},
+        SLIDING | {"sliding_window": 64},
+        SLIDING | {"layer_types": ["full_attention"] * 2},
+        SLIDING | {"use_sliding_window": None},
+        # 4096 positions where the size is absent, more than there are.
+        {"use_sliding_window": True, "max_window_layers": 0},
+    ],
+    ids=str,
+)
+def test_windows_that_limit_nothing(entries: dict[str, Any]) -> None:
+    graph = checked(CONFIG | entries)
+    assert (graph.max_positions, graph.notes) == (64, [])
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        (SLIDING | {"sliding_window": 0}, "sliding_window must be a whole number of at least 1, but it is 0"),
+        (SLIDING | {"sliding_window": "20"}, "sliding_window must be a whole number"),
+        (SLIDING | {"use_sliding_window": "false"}, "use_sliding_window must be true or false, but it is 'false'"),
+        (SLIDING | {"max_window_layers": -1}, "max_window_layers must be a whole number of at least 0"),
+        (SLIDING | {"layer_types": ["full_attention"]}, "the kinds of 1 layers, but its num_hidden_layers is 2"),
+        (SLIDING | {"layer_types": ["full_attention", 1]}, "layer_types must be a list of names"),
+        (SLIDING | {"layer_types": ["conv", "full_attention"]}, "layer_types has 'conv' layers; this architecture"),
+        (
+            {"layer_types": ["sliding_attention"] * 2, "sliding_window": 20},
+            "its sliding_window gives them no window, or its use_sliding_window is false",
+        ),
+    ],
+)
+def test_windows_that_are_wrong(entries: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(GraphError) as raised:
+        checked(CONFIG | entries)
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize("entries", [{"sliding_window": 20}, {"layer_types": ["sliding_attention"] * 2}], ids=str)
+def test_llama_has_no_windows(entries: dict[str, Any]) -> None:
+    """As in transformers, which does not even say so."""
+    graph = checked(CONFIG | {"model_type": "llama"} | entries)
+    assert graph.max_positions == 64
+    assert len(graph.notes) == 1 and "every layer sees everything" in graph.notes[0]
 
 
 @pytest.mark.parametrize("model_type", ["mamba", "__init__", "", None, ["qwen2"]])
@@ -111,7 +177,7 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
 )
 def test_missing_entries(model_type: str, name: str) -> None:
     config = {key: value for key, value in CONFIG.items() if key != name} | {"model_type": model_type}
-    with pytest.raises(GraphError, match=rf'{model_type}\.py:\d+: config.json has no entry "{name}"'):
+    with pytest.raises(GraphError, match=rf'\.py:\d+: config.json has no entry "{name}"'):
         check_graph(build_graph(graph_class(config), config), {})
 
 

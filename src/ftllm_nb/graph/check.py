@@ -92,7 +92,7 @@ class _Checker:
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
             unread_tensors=unread_tensors(self.tensors, self.weights),
-            notes=[*notes, *self._unread_data(logits), *(self.rope.notes if self.rope is not None else ())],
+            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *(self.rope.notes if self.rope is not None else ())],
         )
 
     def _add(self, call: Call) -> None:
@@ -381,10 +381,7 @@ def _describe(node: Node) -> str:
 
 
 def _max_positions(config: Mapping[str, Any]) -> int:
-    try:
-        found = find_max_positions(config)
-    except ValueError as error:
-        raise GraphError(str(error)) from error
+    found = find_max_positions(config)
     if found is None:
         lengths = [name for name, value in config.items() if isinstance(value, int) and _LENGTH.search(name)]
         example = f'config["{lengths[0]}"]' if lengths else "4096"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
-from ftllm_nb.errors import CheckpointError, GraphError
+from ftllm_nb.errors import CheckpointError, FtllmError, GraphError
 from ftllm_nb.graph.build import user_error
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -53,6 +53,8 @@ def check_declared_shapes(graph: ComputeGraph, tensors: Mapping[str, TensorHeade
     """
     try:
         declared = graph.weight_shapes()
+    except FtllmError:
+        raise
     except Exception as error:
         graph_class = type(graph)
         file = graph_class.weight_shapes.__code__.co_filename

@@ -20,7 +20,7 @@ class ComputeGraph(Operators):
 
     `config`, `tokenizer_config`, `generation_config`: the folder's files, copied; build() may change them.
     `weight[…]` and `data[…]`: tensors by name; indexing again appends to the name. `calls`: what was
-    recorded. `operators`: a class may list operators of its own here, subclasses of
+    recorded. `notes`: sentences that build() wants users to read once. `operators`: a class may list operators of its own here, subclasses of
     `ftllm_nb.ops.base.Operator`; they become methods like the others and run as their NumPy reference says.
     """
 
@@ -52,6 +52,7 @@ class ComputeGraph(Operators):
         self.weight = WeightReference()
         self.data = DataReference()
         self.calls: list[Call] = []
+        self.notes: list[str] = []
 
     def build(self) -> None:
         """Describe the model: call the operators in order, the last of them writing `data["logits"]`."""

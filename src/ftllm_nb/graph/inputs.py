@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ftllm_nb.graph.rope import RopeSettings
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import MARKER, Symbol, TensorType
+
+if TYPE_CHECKING:
+    from ftllm_nb.graph.rope import RopeSettings
 
 LOGITS = "logits"
 CACHE_PREFIXES = ("pastKey", "pastValue")
@@ -51,7 +55,7 @@ def input_type(name: str, max_positions: int, rope: Callable[[], RopeSettings]) 
 def find_max_positions(config: Mapping[str, Any]) -> int | None:
     """The longest sequence: `max_positions`, else `max_position_embeddings`; None where neither is set.
 
-    Raises `ValueError` with a sentence for a value that is no positive whole number, or too large for a position.
+    Raises `GraphError` for a value that is no positive whole number, or too large for a position.
     """
     for name in ("max_positions", "max_position_embeddings"):
         number = config.get(name)
@@ -60,8 +64,8 @@ def find_max_positions(config: Mapping[str, Any]) -> int | None:
         if isinstance(number, float) and number.is_integer():
             number = int(number)
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f'config["{name}"] must be a positive whole number, but it is {number!r}.')
+            raise GraphError(f'config["{name}"] must be a positive whole number, but it is {shown(number)}.')
         if number > _MAX_POSITIONS:
-            raise ValueError(f'config["{name}"] must be at most {_MAX_POSITIONS}, but it is {number}.')
+            raise GraphError(f'config["{name}"] must be at most {_MAX_POSITIONS}, but it is {shown(number)}.')
         return number
     return None

@@ -1,18 +1,27 @@
-"""config.json's `layer_types`: the kind of attention of each layer."""
+"""Which layers of a model see only a window of what was before: config.json's `layer_types` and its windows.
+
+A window of W positions holds the token itself and the W − 1 before it, as in transformers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import whole
+from ftllm_nb.graph.inputs import find_max_positions
+
+if TYPE_CHECKING:
+    from ftllm_nb.graph.compute_graph import ComputeGraph
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+_EARLIER_NAMES = {"attention": FULL}
 
 
 def layer_kinds(config: Mapping[str, Any]) -> list[str] | None:
-    """A kind for each layer; None where the config says nothing. Raises `GraphError` for anything else."""
+    """The kind of each layer; None where the config says nothing. Raises `GraphError` for anything else."""
     kinds = config.get("layer_types")
     if kinds is None:
         return None
@@ -23,4 +32,40 @@ def layer_kinds(config: Mapping[str, Any]) -> list[str] | None:
         raise GraphError(
             f"config.json's layer_types names the kinds of {len(kinds)} layers, but its num_hidden_layers is {layers}."
         )
-    return kinds
+    return [_EARLIER_NAMES.get(kind, kind) for kind in kinds]
+
+
+def layer_windows(config: Mapping[str, Any], window: int | None, first_sliding: int) -> list[int | None]:
+    """Each layer's window, None for those that see everything.
+
+    `window`: that of sliding layers. They are those that `layer_types` calls so; where it is absent, those from
+    `first_sliding` on, if there is a window. Raises `GraphError` for kinds that are neither full nor sliding.
+    """
+    layers = whole(config, "num_hidden_layers", 0)
+    kinds = layer_kinds(config)
+    if kinds is None:
+        return [window if layer >= first_sliding else None for layer in range(layers)]
+    unknown = next((kind for kind in kinds if kind not in (FULL, SLIDING)), None)
+    if unknown is not None:
+        raise GraphError(
+            f'config.json\'s layer_types has {shown(unknown)} layers; this architecture has "{FULL}" and "{SLIDING}".'
+        )
+    if window is None and SLIDING in kinds:
+        raise GraphError(
+            f'config.json\'s layer_types has "{SLIDING}" layers, but its sliding_window gives them no window, or its '
+            "use_sliding_window is false."
+        )
+    return [window if kind == SLIDING else None for kind in kinds]
+
+
+def end_context_at_windows(graph: ComputeGraph, windows: Sequence[int | None]) -> None:
+    """Let the context end with the smallest window, and say so: up to there every layer sees everything."""
+    sizes = [window for window in windows if window is not None]
+    longest = find_max_positions(graph.config)
+    if not sizes or longest is None or longest <= min(sizes):
+        return
+    graph.config["max_positions"] = min(sizes)
+    graph.notes.append(
+        f"{len(sizes)} of {len(windows)} layers have a sliding window of {min(sizes)} tokens, which the engine does not "
+        f"compute: the context is cut from {longest} to {min(sizes)} tokens, where no window matters."
+    )

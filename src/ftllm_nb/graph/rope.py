@@ -21,7 +21,7 @@ import numpy as np
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph import rope_types
-from ftllm_nb.graph.layer_kinds import layer_kinds
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 from ftllm_nb.graph.nearest import join_quoted
 from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
 
@@ -112,8 +112,12 @@ def named_rope_settings(config: Mapping[str, Any], positions: int) -> dict[str, 
     kinds = [kind for kind, entries in section.items() if isinstance(entries, Mapping)]
     if not kinds:
         return {"": _table("", name, section, config, positions)}
+    layers = layer_kinds(config)
+    unknown = next((kind for kind in kinds if layers is None and kind not in (FULL, SLIDING)), None)
+    if unknown is not None:
+        raise GraphError(f"config.json's {name} has an object {shown(unknown)}, which is the name of no kind of layer.")
     tables = {}
-    for kind in dict.fromkeys(layer_kinds(config) or kinds):
+    for kind in dict.fromkeys(layers or kinds):
         entries = section.get(kind)
         if not isinstance(entries, Mapping):
             raise GraphError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,11 +12,9 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import positive
 
 Floats = NDArray[np.float32]
-
-SMALLEST, LARGEST = 1e-20, 1e20
-"""Of every number that a table is made from."""
 
 
 @dataclass(frozen=True)
@@ -183,15 +180,3 @@ def head_dim(config: Mapping[str, Any]) -> int:
             'num_attention_heads; assign config["head_dim"] in build().'
         )
     return int(positive(config, "hidden_size") // positive(config, "num_attention_heads"))
-
-
-def positive(source: Mapping[str, Any], name: str, why: str = "") -> float:
-    """A number within the bounds. Raises `GraphError` for anything else; `why` says what needs it."""
-    number = source.get(name)
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 < number < math.inf:
-        raise GraphError(f"config.json's {name} must be a positive number{why}, but it is {shown(number)}.")
-    if not SMALLEST <= number <= LARGEST:
-        raise GraphError(
-            f"config.json's {name} must be a number from {SMALLEST:g} to {LARGEST:g}{why}, but it is {number!r:.30}."
-        )
-    return float(number)

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from typing import Any
 
+from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.compute_graph import ComputeGraph
 
@@ -18,6 +19,9 @@ _POSITIVE_ENTRIES = (
     "num_key_value_heads",
     "vocab_size",
 )
+_MAY_BE_NULL = ("head_dim", "num_key_value_heads")
+_MOST_LAYERS = 10_000
+"""Far more than any model has; a graph of so many is recorded in seconds."""
 
 
 def supported_architectures() -> list[str]:
@@ -43,10 +47,14 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
             "Python file and given with --custom FILE."
         )
     for name in _POSITIVE_ENTRIES:
-        number = config.get(name)
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        if name not in config or (config[name] is None and name in _MAY_BE_NULL):
+            continue
+        number = config[name]
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise CheckpointError(
-                f"config.json's {name} must be a positive whole number, but it is {number!r}."
+                f"config.json's {name} must be a positive whole number, but it is {shown(number)}."
             )
+        if name == "num_hidden_layers" and number > _MOST_LAYERS:
+            raise CheckpointError(f"config.json's {name} must be at most {_MOST_LAYERS}, but it is {shown(number)}.")
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
     return found

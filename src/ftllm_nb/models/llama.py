@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.config_entries import flag, positive
+from ftllm_nb.graph.layer_kinds import SLIDING, end_context_at_windows, layer_kinds
 from ftllm_nb.graph.rope import named_rope_settings
 
 
@@ -14,15 +17,13 @@ class LlamaModel(ComputeGraph):
         """Embedding, the decoder's layers, norm, and the logits of each sequence's last token."""
         weight, data, config = self.weight, self.data, self.config
         if config.get("hidden_act", "silu") != "silu":
-            raise GraphError(f"this architecture's hidden_act is silu, but config.json has {config['hidden_act']!r}.")
-        eps = config.get("rms_norm_eps", 1e-6)
+            raise GraphError(
+                f"this architecture's hidden_act is silu, but config.json has {shown(config['hidden_act'])}."
+            )
+        eps = positive(config, "rms_norm_eps") if "rms_norm_eps" in config else 1e-6
         head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-        for table in named_rope_settings(config, positions=1).values():
-            if table.dim != head_dim:
-                raise GraphError(
-                    f"this architecture rotates whole heads, of {head_dim} numbers, but config.json's "
-                    f"partial_rotary_factor leaves {table.dim} of them."
-                )
+        self._check_rotation(head_dim)
+        end_context_at_windows(self, self.windows())
 
         self.Embedding(data["inputIds"], weight["model.embed_tokens.weight"], data["hidden"])
         self.DataTypeAs(data["hidden"], data["atype"])
@@ -59,6 +60,24 @@ class LlamaModel(ComputeGraph):
         self.RMSNorm(data["last"], weight["model.norm.weight"], eps, data["last"])
         self.Linear(data["last"], weight["lm_head.weight"], weight["lm_head.bias"], data["logits"])
 
+    def windows(self) -> list[int | None]:
+        """How many positions each layer sees, itself included; None for all."""
+        config = self.config
+        if config.get("sliding_window") is not None or SLIDING in (layer_kinds(config) or ()):
+            self.notes.append(
+                "config.json has entries of sliding windows, which this architecture does not have: every layer sees "
+                "everything, as in transformers."
+            )
+        return [None] * config["num_hidden_layers"]
+
+    def _check_rotation(self, head_dim: int) -> None:
+        for table in named_rope_settings(self.config, positions=1).values():
+            if table.dim != head_dim:
+                raise GraphError(
+                    f"this architecture rotates whole heads, of {head_dim} numbers, but config.json's "
+                    f"partial_rotary_factor leaves {table.dim} of them."
+                )
+
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of a checkpoint of this config."""
         config = self.config
@@ -67,7 +86,7 @@ class LlamaModel(ComputeGraph):
         kv_heads = config.get("num_key_value_heads") or heads
         head_dim = config.get("head_dim") or hidden // heads
         q_rows, kv_rows = heads * head_dim, kv_heads * head_dim
-        attention_bias, mlp_bias = config.get("attention_bias", False), config.get("mlp_bias", False)
+        attention_bias, mlp_bias = flag(config, "attention_bias", False), flag(config, "mlp_bias", False)
 
         shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocab, hidden)}
         for i in range(config["num_hidden_layers"]):
@@ -87,7 +106,7 @@ class LlamaModel(ComputeGraph):
             shapes[f"{layer}.input_layernorm.weight"] = (hidden,)
             shapes[f"{layer}.post_attention_layernorm.weight"] = (hidden,)
         shapes["model.norm.weight"] = (hidden,)
-        if not config.get("tie_word_embeddings", False):
+        if not flag(config, "tie_word_embeddings", False):
             shapes["lm_head.weight"] = (vocab, hidden)
         return shapes
 

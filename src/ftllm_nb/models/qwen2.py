@@ -1,20 +1,24 @@
-"""Qwen2 and Qwen2.5: Llama with biases on q, k and v, and a window beyond which the context ends."""
+"""Qwen2 and Qwen2.5: Llama with biases on q, k and v, and layers that may slide."""
 
 from __future__ import annotations
 
+from ftllm_nb.graph.config_entries import flag, whole
+from ftllm_nb.graph.layer_kinds import layer_windows
 from ftllm_nb.models.llama import LlamaModel
+
+WINDOW, FIRST_SLIDING = 4096, 28
+"""What transformers takes for an absent sliding_window and max_window_layers."""
 
 
 class Qwen2Model(LlamaModel):
     """The graph of `Qwen2ForCausalLM`."""
 
-    def build(self) -> None:
-        """Llama's graph; a bias is read wherever the checkpoint has one."""
-        config = self.config
-        if config.get("use_sliding_window"):
-            # Within the window, every layer sees everything: the context ends where that stops being so.
-            config["max_positions"] = min(config["max_position_embeddings"], config["sliding_window"])
-        super().build()
+    def windows(self) -> list[int | None]:
+        """Layers from `max_window_layers` on slide, or those that `layer_types` names, if `use_sliding_window` says so."""
+        config, window = self.config, None
+        if flag(config, "use_sliding_window", False) and config.get("sliding_window", WINDOW) is not None:
+            window = whole(config, "sliding_window", WINDOW)
+        return layer_windows(config, window, whole(config, "max_window_layers", FIRST_SLIDING, least=0))
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of a checkpoint of this config."""

@@ -1,0 +1,48 @@
+"""Entries of config.json, checked as they are read: each wrong one is a sentence, and none gets a silent default.
+
+Null is what absent is, as transformers writes what was never set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+
+SMALLEST, LARGEST = 1e-20, 1e20
+"""Of a positive number: what is made of two of them is a finite float32 still."""
+
+
+def positive(source: Mapping[str, Any], name: str, why: str = "") -> float:
+    """A number from SMALLEST to LARGEST. Raises `GraphError` for anything else; `why` says what needs it."""
+    number = source.get(name)
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 < number < math.inf:
+        raise GraphError(f"config.json's {name} must be a positive number{why}, but it is {shown(number)}.")
+    if not SMALLEST <= number <= LARGEST:
+        raise GraphError(
+            f"config.json's {name} must be a number from {SMALLEST:g} to {LARGEST:g}{why}, but it is {number!r:.30}."
+        )
+    return float(number)
+
+
+def flag(source: Mapping[str, Any], name: str, default: bool) -> bool:
+    """True or false. Raises `GraphError` for anything else."""
+    value = source.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise GraphError(f"config.json's {name} must be true or false, but it is {shown(value)}.")
+    return value
+
+
+def whole(source: Mapping[str, Any], name: str, default: int, least: int = 1) -> int:
+    """A whole number of at least `least`. Raises `GraphError` for anything else."""
+    value = source.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise GraphError(f"config.json's {name} must be a whole number of at least {least}, but it is {shown(value)}.")
+    return value

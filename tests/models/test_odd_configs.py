@@ -1,0 +1,82 @@
+"""config.json with each entry that an architecture reads set to something odd: one sentence, or a right answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ftllm_nb.errors import FtllmError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
+from ftllm_nb.models import graph_class, supported_architectures
+from tests.graph.small_graphs import CONFIG, Header
+
+ODD: tuple[Any, ...] = (None, "text", "", "8", -1, 0, 0.5, 10**40, 1e300, float("inf"), float("nan"), True, False, [],
+                        [1], ["a"], {}, {"a": {"b": 1}}, [[]], {"rope_type": {}}, {"factor": "x"})  # fmt: skip
+SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
+OPTIONAL_SIZES = ("head_dim", "num_key_value_heads")
+FLAGS = ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window")
+ROPE = ("rope_scaling", "rope_parameters")
+SCALED = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}
+LONG = {"rope_type": "longrope", "short_factor": [1.0, 2.0], "long_factor": [2.0, 3.0]}
+INTERNAL = re.compile(r"Error\b|Exception|Traceback|object at 0x|NoneType|unhashable|not subscriptable|nan\b")
+SLIDING = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
+
+
+def harmless(architecture: str, name: str, value: Any) -> bool:
+    """Whether a model may be made all the same: what means the same as an absent entry, and what is right."""
+    if architecture == "llama" and name in ("use_sliding_window", "max_window_layers", "sliding_window"):
+        return True  # no entries of its own
+    if value is None:
+        return name not in (*SIZES, "model_type", "max_position_embeddings", "rms_norm_eps", "hidden_act")
+    if name in FLAGS:
+        return isinstance(value, bool)
+    if name in ("rms_norm_eps", "rope_theta", "rope_factor", "rope_base", "partial_rotary_factor"):
+        return value == 0.5
+    if name in ROPE:
+        return value in ({}, {"factor": "x"})  # no type is the default one, and a note says what it does not use
+    return name == "max_window_layers" and value == 0
+
+
+def odd_configs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
+    """(id, architecture, config, whether it may be right)."""
+    names = (*SIZES, *OPTIONAL_SIZES, *FLAGS, *ROPE, "model_type", "hidden_act", "rms_norm_eps", "rope_theta",
+             "rope_factor", "rope_base", "partial_rotary_factor", "max_position_embeddings", "max_positions",
+             "layer_types", "sliding_window", "max_window_layers")  # fmt: skip
+    for architecture in supported_architectures():
+        config = CONFIG | {"model_type": architecture} | SLIDING
+        for name in names:
+            for value in ODD:
+                yield f"{architecture} {name}={value!r:.20}", architecture, config | {name: value}, harmless(architecture, name, value)
+        for section, keys in (
+            (SCALED, ("rope_type", "factor", "original_max_position_embeddings", "attention_factor", "beta_fast",
+                      "beta_slow", "mscale", "mscale_all_dim", "truncate", "rope_theta", "partial_rotary_factor")),
+            (LONG, ("short_factor", "long_factor", "factor", "attention_factor")),
+        ):  # fmt: skip
+            for name in keys:
+                for value in ODD:
+                    odd = config | {"rope_parameters": {**section, name: value}}
+                    yield f"{architecture} {section['rope_type']} {name}={value!r:.20}", architecture, odd, True
+
+
+@pytest.mark.parametrize("architecture", supported_architectures())
+def test_one_sentence_or_a_model(architecture: str) -> None:
+    """All in one test: there are thousands, of a millisecond each."""
+    plain = CONFIG | {"model_type": architecture}
+    tensors = {
+        name: Header(shape) for name, shape in build_graph(graph_class(plain), plain).weight_shapes().items()
+    }
+    for case, of, config, may_pass in odd_configs():
+        if of != architecture:
+            continue
+        try:
+            check_graph(build_graph(graph_class(config), config), tensors)
+        except FtllmError as error:
+            sentence = re.sub(r"'[^']*'|inf\b|but it is nan", "", str(error))
+            assert not INTERNAL.search(sentence), (case, str(error))
+            assert str(error).endswith(".") and len(str(error)) < 500 and str(error).isprintable(), (case, str(error))
+        else:
+            assert may_pass, case
