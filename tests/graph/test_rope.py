@@ -256,7 +256,7 @@ def test_dim(entries: dict[str, Any], dim: int) -> None:
         ({"rope_scaling": {**YARN, "attention_factor": 0}}, "attention_factor must be a positive number"),
         ({"rope_scaling": YARN, "rope_theta": 1}, 'rope_theta must be more than 1 for rope_type "yarn"'),
         ({"rope_scaling": {**LONGROPE, "long_factor": LONG[1:]}}, "long_factor must be a list of 8 numbers"),
-        ({"rope_scaling": {**LONGROPE, "short_factor": 1.0}}, "one for each angle, but it is 1.0"),
+        ({"rope_scaling": {**LONGROPE, "short_factor": 1.0}}, "one an angle, but it is 1.0"),
         ({"rope_scaling": {**LONGROPE, "short_factor": [0.0] * 8}}, "short_factor must be a positive number"),
         ({"rope_scaling": {**LONGROPE, "original_max_position_embeddings": 1}}, "must be more than 1"),
         ({"partial_rotary_factor": 1.5}, "partial_rotary_factor must be at most 1, but it is 1.5"),

@@ -22,7 +22,7 @@ FLAGS = ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_windo
 ROPE = ("rope_scaling", "rope_parameters")
 SCALED = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}
 LONG = {"rope_type": "longrope", "short_factor": [1.0, 2.0], "long_factor": [2.0, 3.0]}
-INTERNAL = re.compile(r"Error\b|Exception|Traceback|object at 0x|NoneType|unhashable|not subscriptable|nan\b")
+INTERNAL = re.compile(r"Error\b|Exception|Traceback|object at 0x|NoneType|unhashable|not subscriptable")
 SLIDING = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
 
 
@@ -38,7 +38,7 @@ def harmless(architecture: str, name: str, value: Any) -> bool:
         return value == 0.5
     if name in ROPE:
         return value in ({}, {"factor": "x"})  # no type is the default one, and a note says what it does not use
-    return name == "max_window_layers" and value == 0
+    return (name, value) in (("max_window_layers", 0), ("max_window_layers", 10**40), ("sliding_window", 10**40))
 
 
 def odd_configs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
@@ -50,7 +50,8 @@ def odd_configs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
         config = CONFIG | {"model_type": architecture} | SLIDING
         for name in names:
             for value in ODD:
-                yield f"{architecture} {name}={value!r:.20}", architecture, config | {name: value}, harmless(architecture, name, value)
+                may_pass = harmless(architecture, name, value)
+                yield f"{architecture} {name}={value!r:.20}", architecture, config | {name: value}, may_pass
         for section, keys in (
             (SCALED, ("rope_type", "factor", "original_max_position_embeddings", "attention_factor", "beta_fast",
                       "beta_slow", "mscale", "mscale_all_dim", "truncate", "rope_theta", "partial_rotary_factor")),
@@ -75,7 +76,7 @@ def test_one_sentence_or_a_model(architecture: str) -> None:
         try:
             check_graph(build_graph(graph_class(config), config), tensors)
         except FtllmError as error:
-            sentence = re.sub(r"'[^']*'|inf\b|but it is nan", "", str(error))
+            sentence = re.sub(r"'[^']*'", "", str(error))
             assert not INTERNAL.search(sentence), (case, str(error))
             assert str(error).endswith(".") and len(str(error)) < 500 and str(error).isprintable(), (case, str(error))
         else:

@@ -92,7 +92,7 @@ class _Checker:
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
             unread_tensors=unread_tensors(self.tensors, self.weights),
-            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *(self.rope.notes if self.rope is not None else ())],
+            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *(self.rope.notes if self.rope else ())],
         )
 
     def _add(self, call: Call) -> None:

@@ -20,8 +20,9 @@ class ComputeGraph(Operators):
 
     `config`, `tokenizer_config`, `generation_config`: the folder's files, copied; build() may change them.
     `weight[…]` and `data[…]`: tensors by name; indexing again appends to the name. `calls`: what was
-    recorded. `notes`: sentences that build() wants users to read once. `operators`: a class may list operators of its own here, subclasses of
-    `ftllm_nb.ops.base.Operator`; they become methods like the others and run as their NumPy reference says.
+    recorded. `notes`: sentences that build() wants users to read once. `operators`: a class may list operators
+    of its own here, subclasses of `ftllm_nb.ops.base.Operator`; they become methods like the others and run as
+    their NumPy reference says.
     """
 
     operators: ClassVar[tuple[type[Operator], ...]] = ()

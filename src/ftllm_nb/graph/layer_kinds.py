@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ftllm_nb.graph.compute_graph import ComputeGraph
 
 FULL, SLIDING = "full_attention", "sliding_attention"
-_EARLIER_NAMES = {"attention": FULL}
+_EARLIER_FULL = "attention"
 
 
 def layer_kinds(config: Mapping[str, Any]) -> list[str] | None:
@@ -32,7 +32,7 @@ def layer_kinds(config: Mapping[str, Any]) -> list[str] | None:
         raise GraphError(
             f"config.json's layer_types names the kinds of {len(kinds)} layers, but its num_hidden_layers is {layers}."
         )
-    return [_EARLIER_NAMES.get(kind, kind) for kind in kinds]
+    return [FULL if kind == _EARLIER_FULL else kind for kind in kinds]
 
 
 def layer_windows(config: Mapping[str, Any], window: int | None, first_sliding: int) -> list[int | None]:
@@ -66,6 +66,6 @@ def end_context_at_windows(graph: ComputeGraph, windows: Sequence[int | None]) -
         return
     graph.config["max_positions"] = min(sizes)
     graph.notes.append(
-        f"{len(sizes)} of {len(windows)} layers have a sliding window of {min(sizes)} tokens, which the engine does not "
-        f"compute: the context is cut from {longest} to {min(sizes)} tokens, where no window matters."
+        f"{len(sizes)} of {len(windows)} layers have a sliding window of {min(sizes)} tokens, which the engine does "
+        f"not compute: the context is cut from {longest} to {min(sizes)} tokens, where no window matters."
     )

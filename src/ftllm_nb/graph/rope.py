@@ -1,8 +1,8 @@
 """The tables behind the inputs `sin` and `cos`, float32 [positions, angles], as transformers computes them.
 
 A table has a name, a base, the part of a head that turns, a rope type, and what sin and cos are multiplied by. A config
-describes one for all layers (`rope_scaling`, or a flat `rope_parameters`), or one for each kind of layer (`layer_types`,
-and objects by kind in `rope_parameters`). Graphs read one table, so kinds of layers that turn otherwise are refused.
+describes one for all layers (`rope_scaling`, or a flat `rope_parameters`), or one for each kind of layer: objects in
+`rope_parameters` by the names that `layer_types` has. Graphs read one table, so tables that differ are refused.
 
 A token's rotation depends on its position alone, never on what is computed beside it; what that means for types which
 depend on the length, `dynamic` and `longrope`, is said in their files.
@@ -159,7 +159,8 @@ def _table(
     unread = entries.unread()
     notes = [made.note] if made.note is not None else []
     if unread:
-        notes.append(f'config.json\'s {where} has entries that rope_type "{rope_type}" does not use: {", ".join(unread)}.')
+        names = ", ".join(unread)
+        notes.append(f'config.json\'s {where} has entries that rope_type "{rope_type}" does not use: {names}.')
     return RopeSettings(kind, made, tuple(notes))
 
 

@@ -65,7 +65,7 @@ class RopeEntries:
 
     @property
     def base(self) -> float:
-        """`rope_base`, which a file of a model assigns, else the section's `rope_theta`, else the config's, or 10000."""
+        """`rope_base`, which a model's file assigns, else the section's `rope_theta`, else the config's, or 10000."""
         for source, name in ((self.config, "rope_base"), (self.section, "rope_theta"), (self.config, "rope_theta")):
             if source.get(name) is not None:
                 return positive(source, name)
@@ -141,7 +141,7 @@ class RopeEntries:
         if not isinstance(values, list) or len(values) != count:
             found = f"holds {len(values)}" if isinstance(values, list) else f"is {shown(values)}"
             raise GraphError(
-                f"config.json's {name} must be a list of {count} numbers{self._why}, one for each angle, but it {found}."
+                f"config.json's {name} must be a list of {count} numbers{self._why}, one an angle, but it {found}."
             )
         return tuple(positive({name: value}, name, self._why) for value in values)
 

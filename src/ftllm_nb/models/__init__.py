@@ -40,7 +40,7 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
         problem = (
             "config.json has no model_type"
             if model_type is None
-            else f'config.json has the model_type "{model_type}", which is not supported'
+            else f"config.json has the model_type {shown(model_type)}, which is not supported"
         )
         raise CheckpointError(
             f"{problem}; supported are {', '.join(supported)}, and any other model can be described in a "

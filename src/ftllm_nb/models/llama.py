@@ -63,7 +63,7 @@ class LlamaModel(ComputeGraph):
     def windows(self) -> list[int | None]:
         """How many positions each layer sees, itself included; None for all."""
         config = self.config
-        if config.get("sliding_window") is not None or SLIDING in (layer_kinds(config) or ()):
+        if SLIDING in (layer_kinds(config) or ()) or config.get("sliding_window") is not None:
             self.notes.append(
                 "config.json has entries of sliding windows, which this architecture does not have: every layer sees "
                 "everything, as in transformers."

@@ -14,7 +14,7 @@ class Qwen2Model(LlamaModel):
     """The graph of `Qwen2ForCausalLM`."""
 
     def windows(self) -> list[int | None]:
-        """Layers from `max_window_layers` on slide, or those that `layer_types` names, if `use_sliding_window` says so."""
+        """If `use_sliding_window` says so, layers from `max_window_layers` on slide, or those of `layer_types`."""
         config, window = self.config, None
         if flag(config, "use_sliding_window", False) and config.get("sliding_window", WINDOW) is not None:
             window = whole(config, "sliding_window", WINDOW)
