@@ -10,19 +10,13 @@ from ftllm_nb import host_cores
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import UsageError
 from ftllm_nb.host_cores import cpu_quota, default_threads, require_threads, usable_cores, worker_count, worker_cpus
+from tests.machine_files import write
 
 VERSION_2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 VERSION_1 = (
     "31 24 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
     "32 24 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
 )
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-    return root
 
 
 @pytest.fixture

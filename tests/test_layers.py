@@ -27,7 +27,8 @@ LAYERS = (
     ("quant",),
     ("kernels",),
     ("checkpoint", "hub", "tokenizer"),
-    ("host_cores", "memory", "terminal_text", "user_folders"),
+    ("host_cores", "host_memory", "memory", "terminal_text", "user_folders"),
+    ("byte_sizes", "control_groups"),
     ("errors",),
     ("__init__",),
 )

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
+from ftllm_nb.control_groups import ROOT, own_groups, read
 from ftllm_nb.errors import UsageError
 
 MAX_THREADS = 1024
 UNCAPPED = "FTLLM_NB_UNCAPPED_THREADS"
 """Environment variable: "1" runs as many workers as asked for, however few cores there are."""
-
-_ROOT = Path("/")
 
 
 def require_threads(threads: int) -> int:
@@ -28,7 +27,7 @@ def require_threads(threads: int) -> int:
     return threads
 
 
-def worker_count(threads: int, warn: Callable[[str], None], root: Path = _ROOT) -> int:
+def worker_count(threads: int, warn: Callable[[str], None], root: Path = ROOT) -> int:
     """How many workers to run for that many threads: no more than there are cores, which `warn` is told."""
     require_threads(threads)
     cores = usable_cores(root)
@@ -39,17 +38,17 @@ def worker_count(threads: int, warn: Callable[[str], None], root: Path = _ROOT) 
     return cores
 
 
-def usable_cores(root: Path = _ROOT) -> int:
+def usable_cores(root: Path = ROOT) -> int:
     """Logical cores within the affinity mask and the quota, which counts as its next whole number."""
     return _within_quota(len(_affinity()), root, math.ceil)
 
 
-def default_threads(root: Path = _ROOT) -> int:
+def default_threads(root: Path = ROOT) -> int:
     """Physical cores within the affinity mask and the quota, of which only whole cores count; at least 1."""
     return _within_quota(len({_siblings(cpu, root) for cpu in _affinity()}), root, math.floor)
 
 
-def worker_cpus(workers: int, root: Path = _ROOT) -> list[int] | None:
+def worker_cpus(workers: int, root: Path = ROOT) -> list[int] | None:
     """A logical CPU for each worker to be pinned to; None where the system pins no threads.
 
     A core's first logical CPU comes before any core's second one; more workers than CPUs share them in turn.
@@ -66,13 +65,13 @@ def worker_cpus(workers: int, root: Path = _ROOT) -> list[int] | None:
     return [cpus[worker % len(cpus)] for worker in range(workers)]
 
 
-def cpu_quota(root: Path = _ROOT) -> float | None:
+def cpu_quota(root: Path = ROOT) -> float | None:
     """CPU time per time that this process' control groups allow, None where they set no limit.
 
     A group's limit holds for all groups in it, so that the smallest on the way up counts (cgroups(7):
     `cpu.max` in version 2, `cpu.cfs_quota_us` and `cpu.cfs_period_us` in version 1).
     """
-    return min(filter(None, map(_group_quota, _own_groups(root))), default=None)
+    return min(filter(None, map(_group_quota, own_groups("cpu", root))), default=None)
 
 
 def _within_quota(cores: int, root: Path, whole: Callable[[float], int]) -> int:
@@ -88,50 +87,16 @@ def _affinity() -> set[int]:
 
 def _siblings(cpu: int, root: Path) -> str:
     """The logical CPUs of a CPU's core, a name of the core."""
-    return _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
-
-
-def _own_groups(root: Path) -> Iterator[Path]:
-    """Folders of the control groups that may limit this process, each followed by those around it."""
-    memberships = {}
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        # "4:cpu,cpuacct:/path" in version 1, "0::/path" in version 2.
-        _, _, membership = line.partition(":")
-        controllers, _, path = membership.partition(":")
-        memberships.update(dict.fromkeys(controllers.split(","), path))
-    for line in _read(root / "proc/self/mountinfo").splitlines():
-        mount, _, filesystem = line.partition(" - ")
-        kind, _, options = filesystem.partition(" ")
-        is_version_2 = kind == "cgroup2"
-        if not is_version_2 and (kind != "cgroup" or "cpu" not in options.split(" ")[-1].split(",")):
-            continue
-        own_path = memberships.get("" if is_version_2 else "cpu")
-        if not own_path:
-            continue
-        mounted, mount_point = mount.split(" ")[3:5]
-        # In a container, a part of the hierarchy may be mounted, and the group may lie outside of it.
-        relative = PurePosixPath(os.path.relpath(own_path, mounted))
-        if ".." in relative.parts:
-            relative = PurePosixPath()
-        folder = root / mount_point.lstrip("/")
-        for part in (relative, *relative.parents):
-            yield folder / part
+    return read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
 
 
 def _group_quota(folder: Path) -> float | None:
-    limit = _read(folder / "cpu.max").split() or [
-        _read(folder / "cpu.cfs_quota_us"),
-        _read(folder / "cpu.cfs_period_us"),
+    limit = read(folder / "cpu.max").split() or [
+        read(folder / "cpu.cfs_quota_us"),
+        read(folder / "cpu.cfs_period_us"),
     ]
     try:
         quota, period = map(int, limit)
     except ValueError:
         return None
     return quota / period if quota > 0 and period > 0 else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

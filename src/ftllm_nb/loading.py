@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftllm_nb import engine as engine_package
+from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
@@ -220,8 +221,8 @@ def open_executor(
     except MemoryError:
         size = sum(checkpoint.tensors[name].nbytes for name in graph.weights)
         raise EngineError(
-            f"the memory does not hold the model's weights, {size / 1e9:.1f} GB in its files: close other "
-            "programs, or choose a smaller model or --dtype."
+            f"the memory does not hold the model's weights, {shown_bytes(size)} in its files: close other "
+            "programs, raise the limit of memory, or choose a smaller model or --dtype."
         ) from None
     return executor
 

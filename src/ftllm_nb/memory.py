@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,10 @@ class Slabs:
     def take(self, size: int) -> NDArray[np.uint8]:
         """`size` zero bytes at a multiple of 64. Raises MemoryError."""
         if size > len(self._slab):
-            self._slab = _large_pages(max(size, SLAB_BYTES))
+            try:
+                self._slab = _large_pages(max(size, SLAB_BYTES))
+            except MemoryError:
+                self._slab = _large_pages(size)  # where memory is short, no more than is asked for
         taken = self._slab[:size]
         self._slab = self._slab[-(-size // ALIGNMENT) * ALIGNMENT :]
         return taken
@@ -62,45 +64,3 @@ def _large_pages(size: int) -> NDArray[np.uint8]:
     memory = np.frombuffer(mapping, np.uint8)
     start = -memory.ctypes.data % _HUGE_PAGE
     return memory[start : start + size]
-
-
-def available_bytes() -> int:
-    """Memory that this process may still take: what the system has free, within the limits of its control group."""
-    free = _system_bytes("MemAvailable")
-    limit, used = _control_group_bytes("memory.max"), _control_group_bytes("memory.current")
-    sizes = [_SIZE_WHERE_UNKNOWN if free is None else free]
-    if limit is not None and used is not None:
-        sizes.append(limit - used)
-    return max(0, min(sizes))
-
-
-def obtainable_bytes() -> int | None:
-    """More than this the process cannot get, whatever else gives way; None where the system does not say.
-
-    Other programs' pages may go to swap space, and the control group's files out of memory.
-    """
-    free, swap, limit = _system_bytes("MemAvailable"), _system_bytes("SwapFree"), _control_group_bytes("memory.max")
-    if free is None or swap is None:
-        return limit
-    return free + swap if limit is None else min(free + swap, limit)
-
-
-_SIZE_WHERE_UNKNOWN = 4 << 30
-
-
-def _system_bytes(field: str) -> int | None:
-    """A field of Linux' description of its memory."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields[field].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        return None
-
-
-def _control_group_bytes(name: str) -> int | None:
-    """A size in bytes that the control group has, None where there is none, or no limit."""
-    try:
-        return int((Path("/sys/fs/cgroup") / name).read_text())
-    except (OSError, ValueError):
-        return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftllm_nb.benchmark import limits
-from ftllm_nb.benchmark.model_facts import fit, free_memory, model_facts, model_rows
+from ftllm_nb.benchmark.model_facts import fit, model_facts, model_rows
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.cli import main
 from ftllm_nb.loading import model_folder
@@ -62,25 +62,6 @@ def test_rows_name_each_type() -> None:
     fits = {line.split()[0]: line.rpartition("MB  ")[2] for name, line in rows if name in ("weights", "")}
     assert fits["float32"] == "does not fit" and fits["int8"] == "fits with a shorter context"
     assert fits["int4"] == "fits with a full context" and fits["auto"] == "does not fit"
-
-
-@pytest.mark.parametrize(
-    "files, free",
-    [
-        ({}, None),
-        ({"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5 kB\n"}, 5120),
-        ({"proc/meminfo": "MemAvailable: 5 kB", "sys/fs/cgroup/memory.max": "max",
-          "sys/fs/cgroup/memory.current": "1"}, 5120),
-        ({"proc/meminfo": "MemAvailable: 5 kB", "sys/fs/cgroup/memory.max": "3000",
-          "sys/fs/cgroup/memory.current": "1000"}, 2000),
-        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "10", "sys/fs/cgroup/memory/memory.usage_in_bytes": "20"}, 0),
-    ],
-)  # fmt: skip
-def test_free_memory(tmp_path: Path, files: dict[str, str], free: int | None) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert free_memory(tmp_path) == free
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,30 @@ def test_keys_and_values_of_all_layers_lie_apart(shapes: list[tuple[int, int, in
     assert end <= layout.size < end + 64 and layout.size % 64 == 0
 
 
+def test_the_cache_grows_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system grants more than a control group may hold, and ends who writes there; address space it refuses."""
+    room = 5 << 20
+    monkeypatch.setattr(kv_cache, "obtainable_bytes", lambda: room)
+    memory, sequence = BlockMemory(BlockLayout({}, 1 << 20)), CachedSequence()
+    memory.reserve(sequence, 5 * BLOCK_POSITIONS)
+    assert len(sequence.blocks) == 5
+    room = (1 << 20) - 1
+    with pytest.raises(EngineError, match=r"no memory for 1\.0 MB more of KV cache: .* raise the limit of memory"):
+        memory.reserve(sequence, 6 * BLOCK_POSITIONS)
+    room = 64 << 20
+    taken: list[int] = []
+
+    def take(size: int) -> np.ndarray:
+        taken.append(size >> 20)
+        if size > 10 << 20:
+            raise MemoryError
+        return np.zeros(size, np.uint8)
+
+    monkeypatch.setattr(memory._memory, "take", take)
+    memory.reserve(sequence, 6 * BLOCK_POSITIONS)
+    assert taken == [64, 32, 16, 8] and len(sequence.blocks) == 6
+
+
 def test_lengths_blocks_and_what_is_given_back() -> None:
     memory = BlockMemory(BlockLayout({}, 1 << 20))
     first, second = CachedSequence(), CachedSequence()

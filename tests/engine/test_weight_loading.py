@@ -21,7 +21,6 @@ from ftllm_nb.errors import CheckpointError, EngineError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.ir import CheckedGraph
-from ftllm_nb.memory import available_bytes, obtainable_bytes
 from ftllm_nb.models import graph_class
 from tests.golden.small_models import SMALL_MODELS, tensor_shapes
 from tests.memory_checkpoint import MemoryCheckpoint, normal
@@ -57,17 +56,12 @@ def test_weights_beyond_the_memory_are_refused_before_any_is_read(monkeypatch: p
     graph, types = described(checkpoint), WeightTypes("int8")
     needed = size_of(graph, types).weight_bytes
     monkeypatch.setattr(weight_loading, "obtainable_bytes", lambda: needed // 2)
-    with pytest.raises(EngineError, match=r"weights need 0\.0 GB of memory, and 0\.0 GB are free: close other"):
+    with pytest.raises(EngineError, match=r"weights need 0\.\d MB of memory, and 0\.\d MB are free: close other"):
         CompiledExecutor(graph, checkpoint, weight_types=types)
     assert checkpoint.reads == []
     for enough in (None, needed):
         monkeypatch.setattr(weight_loading, "obtainable_bytes", lambda enough=enough: enough)
         CompiledExecutor(graph, checkpoint, weight_types=types).close()
-
-
-def test_what_may_be_had_is_at_least_what_is_free() -> None:
-    obtainable = obtainable_bytes()
-    assert obtainable is None or obtainable > available_bytes() // 2 > 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4g32"])

@@ -266,7 +266,7 @@ def test_sigterm_finishes_streams_or_ends_them_in_time(shutdown: str, complete: 
 
 @pytest.mark.parametrize("arguments, sentence", [
     (["--chunked_prefill_size", "8"], "error: --chunked_prefill_size 8 is less than --max_batch 32"),
-    (["--kv_cache_limit", "much"], "error: --kv_cache_limit: a size such as 4G"),
+    (["--kv_cache_limit", "much"], "error: --kv_cache_limit: a size such as 500M"),
     (["--kv_cache_limit", "1K"], "is less than one block of the cache"),
     (["--host", "256.1.1.1"], "cannot be listened on"),
     (["--api_key", ""], "error: --api_key: the key is empty"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.kv_cache import CACHE_KINDS, plan_block
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
@@ -63,30 +64,6 @@ def cache_size(graph: CheckedGraph, kind: str) -> int:
     return plan_block(graph.caches, kind).size * -(-graph.max_positions // BLOCK_POSITIONS)
 
 
-def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process can still get: of the machine, within its control group; None where nobody says."""
-    limits = []
-    for line in _read(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            limits.append(int(line.split()[1]) * 1024)
-    group = root / "sys/fs/cgroup"
-    for maximum, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        texts = _read(group / maximum), _read(group / used)
-        if all(text.isdigit() for text in texts):
-            limits.append(max(int(texts[0]) - int(texts[1]), 0))
-    return min(limits, default=None)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16") -> list[tuple[str, str]]:
     """The facts to print: a name and a text each, then a row for each type of weights."""
     cache = facts.cache_bytes[cache_kind]
@@ -113,11 +90,6 @@ def fit(weights: int, cache: int, free: int | None) -> str:
     if weights + cache <= free * FREE_SHARE:
         return "fits with a full context"
     return "fits with a shorter context" if weights <= free * FREE_SHARE else "does not fit"
-
-
-def shown_bytes(size: int) -> str:
-    """A size in GB, or in MB where it is smaller."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _count(parameters: int) -> str:

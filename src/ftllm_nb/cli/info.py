@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 
+from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, add_threads_argument
 from ftllm_nb.errors import UsageError
 
@@ -67,11 +68,12 @@ def model_rows(path: str, args: argparse.Namespace) -> list[tuple[str, str]]:
     """What a model is and needs."""
     from ftllm_nb.benchmark import model_facts
     from ftllm_nb.host_cores import default_threads
+    from ftllm_nb.host_memory import available_bytes
     from ftllm_nb.loading import model_folder
 
     folder = model_folder(path, args.revision, args.cache_dir)
     facts = model_facts.model_facts(folder, args.custom)
-    rows = [("model", str(folder)), *model_facts.model_rows(facts, model_facts.free_memory())]
+    rows = [("model", str(folder)), *model_facts.model_rows(facts, available_bytes())]
     if args.limits:
         rows += limit_rows(args.threads or default_threads())
     return rows
@@ -103,15 +105,15 @@ def machine_rows(chosen_threads: int | None, with_limits: bool) -> list[tuple[st
 
     from ftllm_nb import __version__
     from ftllm_nb.benchmark.cpu_name import cpu_name
-    from ftllm_nb.benchmark.model_facts import free_memory
     from ftllm_nb.cli.presets import config_file
     from ftllm_nb.cli.progress_bar import ProgressBar
     from ftllm_nb.host_cores import cpu_quota, default_threads, usable_cores, worker_count, worker_cpus
+    from ftllm_nb.host_memory import available_bytes
     from ftllm_nb.kernels.cache import cache_summary
     from ftllm_nb.kernels.tiers import TIERS, explain_tiers, host_features, host_machine
 
     threads = worker_count(chosen_threads or default_threads(), ProgressBar().warn)
-    cpus, memory = worker_cpus(threads), free_memory()
+    cpus, memory = worker_cpus(threads), available_bytes()
     features = host_features() & {name for tier in TIERS for name in tier.required}
     quota = cpu_quota()
     within = "" if quota is None else f", within a quota of {quota:g} cores"
@@ -124,7 +126,7 @@ def machine_rows(chosen_threads: int | None, with_limits: bool) -> list[tuple[st
         ("threads", f"{threads}, of {usable_cores()} usable cores{within}"),
         ("with --pin", "this system lets no program choose its threads' cores" if cpus is None
                        else f"threads stay on CPUs {', '.join(map(str, cpus))}"),
-        ("free memory", "not known" if memory is None else f"{memory / 1e9:.2f} GB"),
+        ("free memory", "not known" if memory is None else shown_bytes(memory)),
         *(limit_rows(threads) if with_limits else [("limits", "not measured: --limits measures them")]),
         ("kernel cache", cache_summary()),
         ("settings", f"{settings or 'none: there is no home folder'}{found}"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 
+from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.cli.model_arguments import add_cache_argument
 
 GROUP = "Models"
@@ -30,6 +31,5 @@ def run(args: argparse.Namespace) -> int:
     width = max(len(model.name) for model in models)
     for model in models:
         day = time.strftime("%Y-%m-%d", time.localtime(model.used))
-        size = f"{model.size / 1e9:8.2f} GB" if model.size >= 1e9 else f"{model.size / 1e6:8.1f} MB"
-        print(f"{model.name:{width}}  {size}  used {day}")
+        print(f"{model.name:{width}}  {shown_bytes(model.size):>11}  used {day}")
     return 0

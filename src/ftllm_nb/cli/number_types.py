@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from collections.abc import Callable
+
+from ftllm_nb.byte_sizes import parse_bytes
 
 
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -44,9 +45,8 @@ def real_number(low: float, high: float | None = None, *, above_low: bool = Fals
 
 
 def byte_size(text: str) -> int:
-    """An argparse type: a size in bytes, as 500MB, 5GB or 2GiB."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B\s*", text, re.IGNORECASE)
-    if found is None or float(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"a size is expected, as 500MB or 5GB, not {text!r}")
-    base = 1024 if found[3] else 1000
-    return max(1, int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " ")))
+    """An argparse type: `parse_bytes`."""
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

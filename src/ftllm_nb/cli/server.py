@@ -8,13 +8,12 @@ Needs the extra [server]: pip install 'ftllm-nb[server]'.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
-from ftllm_nb.cli.number_types import real_number, whole_number
+from ftllm_nb.cli.number_types import byte_size, real_number, whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.cli.value_types import secret
 from ftllm_nb.errors import UsageError
@@ -28,7 +27,6 @@ EXAMPLES = (
     "ftllm-nb server -p ~/Qwen2.5-0.5B-Instruct -t 4 --port 8080",
     "ftllm-nb server Qwen/Qwen2.5-0.5B-Instruct --dtype int8 --host 0.0.0.0 --api_key SECRET",
 )
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,9 +91,9 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--kv_cache_limit",
-        type=size_in_bytes,
+        type=byte_size,
         metavar="SIZE",
-        help="most memory for keys and values, such as 4G or 500M (default: half of the free memory)",
+        help="most memory for keys and values, such as 4G, 500M or 2GiB (default: half of the free memory)",
     )
     group.add_argument(
         "--request_timeout",
@@ -111,14 +109,6 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time for answers to end after SIGTERM or Ctrl-C (default: 10)",
     )
-
-
-def size_in_bytes(text: str) -> int:
-    """An argparse type: a number of bytes, with K, M, G or T for powers of 1024."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
-    if match is None or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"a size such as 4G or 500M is expected, not {text!r}")
-    return int(float(match[1]) * UNITS[match[2].upper()])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import LayerCache
+from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, value_bytes
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 from ftllm_nb.memory import SLAB_BYTES, Slabs
@@ -92,13 +94,20 @@ class BlockMemory:
 
     def _grow(self) -> list[int]:
         count = min(_BLOCKS_AT_ONCE, max(1, SLAB_BYTES // self.block_bytes))
-        try:
-            slab = self._memory.take(count * self.block_bytes)
-        except MemoryError as error:
-            raise CacheFullError(
-                f"there is no memory for {count * self.block_bytes >> 20} MB more of KV cache: close other "
-                "programs, or give --kv_cache_dtype int8."
-            ) from error
+        obtainable = obtainable_bytes()
+        if obtainable is not None:  # beyond it the system ends the process, where it has promised the memory
+            count = min(count, obtainable // self.block_bytes)
+        slab = None
+        while slab is None:
+            if not count:
+                raise CacheFullError(
+                    f"there is no memory for {shown_bytes(self.block_bytes)} more of KV cache: close other programs, "
+                    "raise the limit of memory, or give --kv_cache_dtype int8."
+                )
+            try:
+                slab = self._memory.take(count * self.block_bytes)
+            except MemoryError:
+                count //= 2
         self._slabs.append(slab)
         first = int(slab.ctypes.data)
         return [first + index * self.block_bytes for index in range(count)]

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.packed_loading import read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
 from ftllm_nb.graph.lower import Program, WeightPart
 from ftllm_nb.graph.types import is_quantized
+from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
-from ftllm_nb.memory import obtainable_bytes
 from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
 
 Progress = Callable[[str, int, int], None]
@@ -41,8 +42,8 @@ def require_memory(program: Program) -> None:
     obtainable = obtainable_bytes()
     if obtainable is not None and needed > obtainable:
         raise EngineError(
-            f"the model's weights need {needed / 1e9:.1f} GB of memory, and {obtainable / 1e9:.1f} GB are free: close "
-            "other programs, or choose a smaller model or --dtype."
+            f"the model's weights need {shown_bytes(needed)} of memory, and {shown_bytes(obtainable)} are free: close "
+            "other programs, raise the limit of memory, or choose a smaller model or --dtype."
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftllm_nb.byte_sizes import parse_bytes
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,15 +86,10 @@ def conversation(query: Query, history: History | None, system_prompt: str | Non
 
 def cache_bytes(limit: str | int | float) -> int:
     """Bytes of "10k", "10m", "1.5g" (powers of 1000), or of a number. Raises `UsageError` for anything else."""
-    units = {"k": 1e3, "m": 1e6, "g": 1e9}
-    text = str(limit).strip().lower().removesuffix("b")
     try:
-        value = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e18:
-        raise UsageError(f'the limit of the KV cache must be a size such as "500m" or "2g", not {limit!r}.')
-    return int(value)
+        return parse_bytes(str(limit))
+    except ValueError as error:
+        raise UsageError(f"the limit of the KV cache: {error}.") from None
 
 
 def thinking_variable(enable_thinking: bool | None) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.request import Constraint, End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings, merge_settings
 from ftllm_nb.engine.scheduler import SchedulerLimits
-from ftllm_nb.errors import UsageError
+from ftllm_nb.errors import EngineError, UsageError
+from ftllm_nb.host_memory import available_bytes
 from ftllm_nb.loading import LoadedModel
-from ftllm_nb.memory import available_bytes
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.choices import Choice, Choices, timings
 from ftllm_nb.serving.constraints import Grammars
@@ -32,6 +32,14 @@ from ftllm_nb.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
 SEEDS = 2**64
+SIZE_WHERE_UNKNOWN = 4 << 30
+"""Bytes that are taken to be free where the system does not say."""
+
+
+def half_of_free_memory() -> int:
+    """What the KV cache takes where nobody says how much."""
+    free = available_bytes()
+    return (SIZE_WHERE_UNKNOWN if free is None else free) // 2
 
 
 class Model:
@@ -39,8 +47,13 @@ class Model:
 
     def __init__(self, loaded: LoadedModel, options: ServerOptions) -> None:
         executor = loaded.executor
-        limit = options.kv_cache_bytes if options.kv_cache_bytes is not None else available_bytes() // 2
+        limit = options.kv_cache_bytes if options.kv_cache_bytes is not None else half_of_free_memory()
         executor.pool.limit = limit // executor.block_bytes
+        if executor.pool.limit < 1 and options.kv_cache_bytes is None:
+            raise EngineError(
+                f"{2 * limit / 1e6:.0f} MB of memory are free beside the model, too little for its KV cache: close "
+                "other programs, raise the limit of memory, or choose a smaller model or --dtype."
+            )
         if executor.pool.limit < 1:
             raise UsageError(
                 f"--kv_cache_limit of {limit} bytes is less than one block of the cache, "
