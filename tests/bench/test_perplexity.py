@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,6 +18,7 @@ from ftllm_nb.benchmark import perplexity
 from ftllm_nb.benchmark.picture import short_name
 from ftllm_nb.cli import main
 from ftllm_nb.cli import perplexity as perplexity_command
+from ftllm_nb.errors import EngineError
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
 TEXT = "What is 17 + 25? It is 42. Ünïcode, too: 你好. My name is Alice, and what is yours?\n" * 3
@@ -95,6 +97,37 @@ def test_table_and_picture(capsys: pytest.CaptureFixture[str], text: str, tmp_pa
     assert len({len(line) for line in table[2:]}) == 1, "columns are as wide in every row"
     labels = [element.text for element in ElementTree.parse(picture).iter() if element.tag.endswith("text")]
     assert {"int8", "int8g32", short_name(str(other))} <= set(labels)
+
+
+@pytest.mark.parametrize("ends_by", [KeyboardInterrupt, EngineError])
+def test_rows_appear_as_they_come_and_are_kept(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    tmp_path: Path,
+    ends_by: type[BaseException],
+) -> None:
+    """A row takes minutes to hours: it is seen at once, and Ctrl-C in the third leaves two, also as JSON and drawn."""
+    seen: list[str] = []
+    measure = perplexity.measure
+
+    def measured(row: perplexity.Contender, *rest: Any) -> perplexity.Row:
+        seen.append(capsys.readouterr().out)
+        if row.name == "int4g32":
+            raise ends_by("the machine is on fire.")
+        return measure(row, *rest)
+
+    monkeypatch.setattr(perplexity, "measure", measured)
+    picture = tmp_path / "picture.svg"
+    flags = ["perplexity", "--text", text, "--windows", "1", "--dtype", "int8,int4g32,int4", "--base", "float32"]
+    status = 130 if ends_by is KeyboardInterrupt else 2
+    assert main([*flags, "--svg", str(picture)]) == status
+    assert seen[0] == "" and "| float32 " in seen[1] and "weights" in seen[1] and "| int8 " in seen[2]
+    assert capsys.readouterr().out == "" and "int8" in picture.read_text()
+    assert len({len(part.splitlines()[-1]) for part in seen[1:]}) == 1
+    assert main([*flags, "--json"]) == status
+    kept = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in kept["rows"]] == ["float32", "int8"] and kept["is_whole"] is False
 
 
 def test_a_cache_of_fewer_bits_is_measured_too(capsys: pytest.CaptureFixture[str], text: str) -> None:
@@ -194,7 +227,9 @@ def test_another_vocabulary(capsys: pytest.CaptureFixture[str], text: str, tmp_p
     folder = write_checkpoint(tmp_path / "other", "qwen2_gqa", SMALL_MODELS["qwen2_gqa"])
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(DEMO / name, folder)
-    assert "one tokenizer" in refused(capsys, "--text", text, "--also", str(folder))
+    assert main(["perplexity", "--text", text, "--also", str(folder)]) == 2
+    output = capsys.readouterr()
+    assert "one tokenizer" in output.err and "| auto " in output.out
 
 
 def test_damaged_weights_are_no_row(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_help_answers_whatever_the_settings(
         ("[chat]\npath = '~/no_such_model'", {}, "chat -m hi", "{file}: path of [chat])."),
         ("path = 'other'", {"FTLLM_NB_PATH": "no_such_model"}, "quantize --dry_run", "variable FTLLM_NB_PATH)."),
         ("custom = '/no/such.py'", {}, "bench demo", "{file}: custom)."),
-        ("[bench]\nsvg = 'x.svg'", {}, "bench demo", "(--svg comes from {file}: svg of [bench])."),
+        ("[bench]\nconfig = 'x'", {}, "bench", "add --random to measure it (--config comes from {file}: config"),
         ("path = 'no_such_model'\n[bench]\nsvg = 'x.svg'", {}, "bench no_such_model --svg other", None),
         ("path = 'no_such_model'", {}, "chat no_such_model -m hi", None),
     ],
@@ -177,3 +177,11 @@ def test_what_is_written_is_kept(file: Path) -> None:
     assert parse("chat", file, FTLLM_NB_SYSTEM="a ").system == "a "
     assert parse("chat", file, FTLLM_NB_CUSTOM="~/x.py").custom == str(Path("~/x.py").expanduser())
     assert parse("chat", file, FASTLLM_CACHEDIR="models").cache_dir == "models"
+
+
+def test_two_flags_of_one_meaning(file: Path) -> None:
+    """--svg is --plot by its former name: either may be preset, and a variable of one goes before the file's other."""
+    file.write_text("[bench]\nsvg = 'file.svg'\n")
+    assert parse("bench", file).plot == "file.svg"
+    assert parse("bench", file, FTLLM_NB_PLOT="variable.svg").plot == "variable.svg"
+    assert parse("bench --plot line.svg", file, FTLLM_NB_SVG="variable.svg").plot == "line.svg"

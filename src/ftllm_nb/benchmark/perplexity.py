@@ -89,11 +89,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """The rows, what they were measured over, and the name of the base."""
+    """The rows so far, what they were measured over, the name of the base, and whether no row is to come."""
 
     over: str
     base: str | None
     rows: list[Row]
+    is_whole: bool = True
 
 
 def contenders(path: str | None, dtypes: str, others: Sequence[str], kv_cache_dtype: str) -> list[Contender]:
@@ -139,29 +140,44 @@ def windows_of_text(
 
 
 def run_perplexity(
-    settings: Settings, material_of: Callable[[LoadedModel], Material], *, progress: Progress, warn: Warn
+    settings: Settings,
+    material_of: Callable[[LoadedModel], Material],
+    *,
+    progress: Progress,
+    warn: Warn,
+    so_far: Callable[[Result], None] = lambda result: None,
 ) -> Result:
-    """Measure; raises subclasses of `FtllmError`. At most two models are in memory at a time."""
+    """Measure; raises subclasses of `FtllmError`. At most two models are in memory at a time.
+
+    `so_far` is told after each row: measuring goes on for hours, and may be stopped.
+    """
     base, options = settings.base, settings.options
     check_folders(settings)
     plain = dataclasses.replace(options, embedding_dtype="auto", dtype_config=None)
     found: list[Row] = []
     material: Material | None = None
+    rows = [row for row in settings.contenders if row != base or options != plain]
+
+    def add(row: Row) -> Result:
+        assert material is not None
+        found.append(row)
+        is_whole = len(found) == len(rows) + (base is not None)
+        result = Result(material.over, base.name if base is not None else None, list(found), is_whole)
+        so_far(result)
+        return result
+
     with ExitStack() as stack:
         base_engine: EngineThread | None = None
         if base is not None:
             model, base_engine = stack.enter_context(opened(settings, base, plain, progress, warn))
             material = material_of(model)
-            found.append(measure(base, model, base_engine, None, material, progress))
-        for row in settings.contenders:
-            if row == base and options == plain:
-                continue
+            result = add(measure(base, model, base_engine, None, material, progress))
+        for row in rows:
             with opened(settings, row, options, progress, warn) as (model, engine):
                 material = material or material_of(model)
                 require_fitting(row.name, engine.executor, material, base_engine)
-                found.append(measure(row, model, engine, base_engine, material, progress))
-    assert material is not None
-    return Result(material.over, base.name if base is not None else None, found)
+                result = add(measure(row, model, engine, base_engine, material, progress))
+    return result
 
 
 def check_folders(settings: Settings) -> None:

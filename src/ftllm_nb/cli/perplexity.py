@@ -10,6 +10,8 @@ same token likeliest. Several types, or folders, give a table.
 from __future__ import annotations
 
 import argparse
+import json
+from contextlib import suppress
 from typing import Any
 
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options, weight_type
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     form = None if args.plot is None else picture_form(args.plot)
 
     from ftllm_nb.benchmark.perplexity import (
+        Result,
         Settings,
         base_contender,
         contenders,
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         windows_of_text,
     )
     from ftllm_nb.benchmark.perplexity_picture import draw_fidelity
-    from ftllm_nb.benchmark.perplexity_report import as_json, as_table
+    from ftllm_nb.benchmark.perplexity_report import as_json, table_head, table_row
     from ftllm_nb.cli.progress_bar import ProgressBar
     from ftllm_nb.engine_options import EngineOptions
 
@@ -106,14 +109,29 @@ def run(args: argparse.Namespace) -> int:
         cache_dir=args.cache_dir,
     )
     material = windows_of_text(args.text, args.window, args.stride, args.windows)
-    with ProgressBar() as bar:
-        result = run_perplexity(settings, material, progress=bar.update, warn=bar.warn)
-    if args.json:
-        import json
+    names = [row.name for row in (settings.base, *settings.contenders) if row is not None]
+    found: list[Result] = []
 
-        print(json.dumps(as_json(result), indent=2))
-    else:
-        print(as_table(result))
-    if form is not None:
-        write_picture(args.plot, draw_fidelity(result, form))
+    def show(result: Result) -> None:
+        found.append(result)
+        if not args.json:
+            bar.erase()
+            if len(found) == 1:
+                print(table_head(result, names))
+            print(table_row(result, result.rows[-1], names), flush=True)
+
+    def keep(results: list[Result]) -> None:
+        if results and args.json:
+            print(json.dumps(as_json(results[-1]), indent=2), flush=True)
+        if results and form is not None:
+            write_picture(args.plot, draw_fidelity(results[-1], form))
+
+    try:
+        with ProgressBar() as bar:
+            run_perplexity(settings, material, progress=bar.update, warn=bar.warn, so_far=show)
+    except BaseException:  # what was found before Ctrl-C, or before a model that cannot be used, took long to find
+        with suppress(UsageError):  # which would hide why it ends
+            keep(found)
+        raise
+    keep(found)
     return 0

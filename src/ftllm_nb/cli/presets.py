@@ -37,10 +37,12 @@ WITHOUT_PRESET = ("help", "version")
 
 @dataclass(frozen=True)
 class Preset:
-    """A flag's default from the user's settings; `where`: which of them said so."""
+    """A flag's default from the user's settings; `where`: which of them said so; the highest `rank` counts."""
 
+    flag: str
     value: Any
     where: str
+    rank: int
 
 
 def config_file() -> Path | None:
@@ -54,7 +56,7 @@ def apply_presets(
 ) -> None:
     """Make the user's settings the defaults of the commands' flags. Raises `UsageError` for wrong ones.
 
-    Parsed arguments get `presets`, by flag, and `unused_presets`, sentences for `warn_of_unused`.
+    Parsed arguments get `presets`, by their names, and `unused_presets`, sentences for `warn_of_unused`.
     """
     environment = os.environ if environment is None else environment
     file = file or config_file()
@@ -64,23 +66,26 @@ def apply_presets(
     warn_of_unknown(environment, sorted({flag for flags in known.values() for flag in flags}))
     taken, refused = set(), {}
     for name, flags in known.items():
-        presets, unused = {}, {}
+        presets: dict[str, Preset] = {}  # by what they set, which two flags may share
+        unused = {}
         for flag, action in flags.items():
-            for value, where, parse in (
+            sources = (
                 (settings.get(flag), f"{file}: {flag}", parsed),
                 (settings.get(name, {}).get(flag), f"{file}: {flag} of [{name}]", parsed),
                 (environment.get(variable(flag)), f"the environment variable {variable(flag)}", parsed_variable),
-            ):
+            )
+            for rank, (value, where, parse) in enumerate(sources):
                 if value is None:
                     continue
                 try:
-                    presets[flag] = Preset(parse(action, value, where), where)
+                    preset = Preset(flag, parse(action, value, where), where, rank)
                     taken.add(where)
+                    if action.dest not in presets or presets[action.dest].rank <= rank:
+                        presets[action.dest] = preset
                 except UsageError as error:
                     refused[where] = error
                     unused[flag] = str(error).rstrip(".")
-        for flag, preset in presets.items():
-            set_default(parser.commands[name], flags[flag], flag, preset.value)
+        set_defaults(parser.commands[name], presets)
         parser.commands[name].set_defaults(presets=presets, unused_presets=unused)
     for where, refusal in refused.items():
         if where not in taken:  # by no command: what one takes, another may not have, as quantize types of floats
@@ -95,14 +100,14 @@ def warn_of_unused(args: argparse.Namespace) -> None:
 
 def with_origin(args: argparse.Namespace, message: str) -> str:
     """An error's message, and where the flag that it is about comes from, if that is the user's settings."""
-    for flag, preset in args.presets.items():
-        if flag == "path":
+    for name, preset in args.presets.items():
+        if name == "path":
             is_used = uses_preset_path(args)
         else:
-            is_used = getattr(args, flag, None) is preset.value  # the command line did not say something else
+            is_used = getattr(args, name, None) is preset.value  # the command line did not say something else
         value = preset.value if isinstance(preset.value, str) else ""
-        if is_used and (f"--{flag} " in f"{message} " or (len(value) > 1 and value in message)):
-            return f"{message.rstrip('.')} (--{flag} comes from {preset.where})."
+        if is_used and (f"--{preset.flag} " in f"{message} " or (len(value) > 1 and value in message)):
+            return f"{message.rstrip('.')} (--{preset.flag} comes from {preset.where})."
     return message
 
 
@@ -161,10 +166,13 @@ def warn_of_unknown(environment: Mapping[str, str], flags: list[str]) -> None:
             print(f"warning: the environment variable {name} is no flag's{meant}.", file=sys.stderr)
 
 
-def set_default(command: argparse.ArgumentParser, action: argparse.Action, flag: str, value: Any) -> None:
-    """Let the flag have this value where the command line does not give it."""
-    if flag == "path":  # the model may be named by position as well, which goes before it
-        command.set_defaults(preset_path=value)
-    else:
-        action.default = value
-        action.required = False
+def set_defaults(command: argparse.ArgumentParser, presets: dict[str, Preset]) -> None:
+    """Let flags have these values where the command line does not give them."""
+    for action in command._actions:
+        if action.dest == "path":
+            continue  # the model may be named by position as well, which goes before it
+        if action.dest in presets:
+            action.default = presets[action.dest].value
+            action.required = False
+    if "path" in presets:
+        command.set_defaults(preset_path=presets["path"].value)

@@ -41,9 +41,14 @@ class ProgressBar:
 
     def warn(self, sentence: str) -> None:
         """Say something that the user should know, on a line of its own."""
+        self.erase()
+        print(f"warning: {one_printable_line(sentence)}", file=sys.stderr, flush=True)
+
+    def erase(self) -> None:
+        """Take the bar away, so that something can be printed in its place."""
         if self.drawn:
             self.draw("")
-        print(f"warning: {one_printable_line(sentence)}", file=sys.stderr, flush=True)
+            self.drawn = False
 
     def draw(self, line: str) -> None:
         """Put the line in place of the one drawn before."""
@@ -56,9 +61,7 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.drawn:
-            self.draw("")
-            self.drawn = False
+        self.erase()
 
 
 class RateBar(ProgressBar):
