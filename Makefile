@@ -14,7 +14,7 @@ ARGS ?=
 PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test webui-test oracle lowest wheel lint type bench tree clean
+.PHONY: help chat test webui-test vendor oracle lowest wheel lint type bench tree clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -28,6 +28,9 @@ test: $(VENV)/.dev ## run the tests
 
 webui-test: $(VENV)/.browser ## try the chat page in headless Chromium; screenshots in webui-screenshots/
 	$(VENV)/bin/python -m pytest -m browser $(ARGS) tests/serving/page
+
+vendor: $(VENV)/.package ## fetch what the chat page takes from others, by npm; ARGS=--check only compares
+	$(VENV)/bin/python -m ftllm_nb.serving.page.vendored $(ARGS)
 
 oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
 	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(PYTEST_WORKERS) $(ARGS)

@@ -1,4 +1,4 @@
-"""What browsers do in their users' names: passwords, and requests for pages of other sites."""
+"""What browsers do in their users' names: requests for pages of other sites."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from starlette.types import ASGIApp
 
 from ftllm_nb.cli import main
 from ftllm_nb.serving.application import create_application
-from ftllm_nb.serving.browser_requests import password_of
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.service import Service
 
@@ -41,19 +40,12 @@ def request(options: ServerOptions, method: str, path: str, headers: dict[str, s
     return asyncio.run(ask())
 
 
-def basic(password: str) -> dict[str, str]:
-    return {"authorization": "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()}
-
-
-def test_passwords() -> None:
-    assert password_of(base64.b64encode(b"user:pass:word")) == b"pass:word"
-    assert password_of(base64.b64encode(b"no colon")) == b""
-    assert password_of(b"\xff\xfe") == b""
-
-
-def test_a_server_without_a_page_takes_no_passwords() -> None:
-    refused = request(ServerOptions(api_keys=("first",)), "GET", "/v1/models", basic("first"))
-    assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
+def test_no_server_takes_passwords() -> None:
+    """A browser would send them for any page that asks."""
+    password = {"authorization": "Basic " + base64.b64encode(b"anybody:first").decode()}
+    for title in (None, "Ask"):
+        refused = request(ServerOptions(api_keys=("first",), title=title), "GET", "/v1/models", password)
+        assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
 
 
 def test_pages_of_other_sites_get_no_work_done() -> None:
@@ -81,5 +73,5 @@ def test_a_public_server_without_a_key_is_warned_of(
 
 
 def test_a_server_without_a_page_has_no_route_of_it() -> None:
-    for path in ("/", "/config", "/gradio_api/info", "/theme.css"):
+    for path in ("/", "/page/about", "/page/x/app.js"):
         assert request(ServerOptions(), "GET", path).status_code == 404

@@ -120,9 +120,6 @@ def serve(args: argparse.Namespace, options: ServerOptions, *, extra: str) -> in
     """Serve as the options say until told to end; the exit status. `extra`: which one brings the packages."""
     try:
         from ftllm_nb.serving.run import run_server
-
-        if options.title is not None:
-            import ftllm_nb.serving.page.mount  # noqa: F401 a package that is missing is told before anything starts
     except ImportError as error:
         raise UsageError(
             f"the {extra} needs the package {error.name}: install it with pip install 'ftllm-nb[{extra}]'."

@@ -1,7 +1,7 @@
 """Talk to a model in the browser: a chat page on the server of `ftllm-nb server`, which it offers as well.
 
-Open the address that it prints. Each browser has conversations of its own, which this program does not keep. The page
-loads nothing from elsewhere. With --api_key the browser asks for a name, which may be anything, and for the key.
+Open the address that it prints. Each browser keeps its own conversations, this program keeps none. The page loads
+nothing from elsewhere. With --api_key the page asks for the key.
 Needs the extra [webui]: pip install 'ftllm-nb[webui]'.
 """
 

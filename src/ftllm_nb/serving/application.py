@@ -23,7 +23,8 @@ from ftllm_nb.serving.completions import CompletionAnswer, plan_completion
 from ftllm_nb.serving.conversation import template_messages
 from ftllm_nb.serving.event_stream import ClientGone, EventStream, to_json, until_gone
 from ftllm_nb.serving.guard import Guard, client_of
-from ftllm_nb.serving.page.gate import is_of_page
+from ftllm_nb.serving.page.addresses import is_of_page
+from ftllm_nb.serving.page.routes import add_chat_page
 from ftllm_nb.serving.protocol import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from ftllm_nb.serving.service import Service
 
@@ -102,9 +103,6 @@ def create_application(service: Service) -> ASGIApp:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     if service.options.title is not None:
-        # Gradio takes seconds to import, and a server without a page does not need it.
-        from ftllm_nb.serving.page.mount import add_chat_page
-
         add_chat_page(app, service, service.options.title)
 
     routes = {route.path for route in app.routes if hasattr(route, "path")}

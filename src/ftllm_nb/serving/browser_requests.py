@@ -1,22 +1,9 @@
-"""What is special about browsers: keys as passwords, and requests that another site's page makes in a user's name."""
+"""What is special about browsers: requests that another site's page makes in a user's name."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
-
-CHALLENGE = b'Basic realm="ftllm-nb: any name, and an API key as the password", charset="UTF-8"'
-"""Lets a browser ask for a key, and send it with each request to this server."""
-
-
-def password_of(credentials: bytes) -> bytes:
-    """The password of HTTP's Basic scheme (RFC 7617); empty where there is none."""
-    try:
-        return base64.b64decode(credentials, validate=True).partition(b":")[2]
-    except binascii.Error:
-        return b""
 
 
 def is_of_another_site(method: str, headers: Mapping[bytes, bytes], allowed_origins: Sequence[str]) -> bool:

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftllm_nb.serving.api_errors import ApiError, as_api_error
-from ftllm_nb.serving.browser_requests import CHALLENGE, is_of_another_site, password_of
+from ftllm_nb.serving.browser_requests import is_of_another_site
 from ftllm_nb.serving.event_stream import to_json
 from ftllm_nb.serving.options import ServerOptions
+from ftllm_nb.serving.page.addresses import is_page_file
 
 CLIENT_CLOSED_REQUEST = 499
 """As nginx logs it: the client went before it was answered."""
@@ -35,6 +36,7 @@ class Guard:
         self._options = options
         self._done = done
         self._posts = 0
+        self._has_page = options.title is not None
         self._keys = [_digest(key.encode()) for key in options.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,26 +64,22 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
         authorization = headers.get(b"authorization", b"")
-        if self._keys:
+        if self._keys and not (self._has_page and is_page_file(scope["method"], scope["path"])):
+            # No browser shows a key by itself: who does may ask from anywhere.
             scope["notes"]["client"] = f"key {self._check_key(authorization)}"
-        elif not self._options.is_public and not _is_local(headers.get(b"host", b"").decode("latin-1")):
+            return
+        is_private = not self._keys and not self._options.is_public
+        if is_private and not _is_local(headers.get(b"host", b"").decode("latin-1")):
             # A page in a browser on this machine could reach the server under a name of its own.
             raise ApiError(400, "the host must be named localhost or by its address.", code="wrong_host")
-        # A program shows a key by itself; a browser does so for any page that asks.
-        shows_key = bool(self._keys) and authorization.lower().startswith(b"bearer ")
-        if not shows_key and is_of_another_site(scope["method"], headers, self._options.cors_origins):
+        if is_of_another_site(scope["method"], headers, self._options.cors_origins):
             raise ApiError(403, "pages of other sites may not use this server.", code="wrong_origin")
 
     def _check_key(self, authorization: bytes) -> int:
         scheme, _, given = authorization.partition(b" ")
-        scheme, given = scheme.lower(), given.strip()
-        schemes = [b"bearer"]
-        if self._options.title is not None:
-            schemes.append(b"basic")
-            given = password_of(given) if scheme == b"basic" else given
         # Every key is compared, in a time that depends neither on where they differ nor on their lengths.
-        same = [hmac.compare_digest(key, _digest(given)) for key in self._keys]
-        if scheme not in schemes or not any(same):
+        same = [hmac.compare_digest(key, _digest(given.strip())) for key in self._keys]
+        if scheme.lower() != b"bearer" or not any(same):
             raise ApiError(401, "a valid API key is needed: Authorization: Bearer KEY.", code="invalid_api_key")
         return same.index(True) + 1
 
@@ -132,7 +130,6 @@ class _Answer:
     def __init__(self, send: Send, options: ServerOptions) -> None:
         self._send = send
         self._seconds = options.limits.send_seconds
-        self._challenge = b"Bearer" if options.title is None else CHALLENGE
         self.status = 0
 
     async def send(self, message: Message) -> None:
@@ -163,7 +160,7 @@ class _Answer:
         if error.status in (408, 413, 429):
             headers.append((b"connection", b"close"))
         if error.status == 401:
-            headers.append((b"www-authenticate", self._challenge))
+            headers.append((b"www-authenticate", b"Bearer"))
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 

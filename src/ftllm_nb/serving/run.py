@@ -99,7 +99,7 @@ class _Server(uvicorn.Server):
                 create_application(service),
                 http=Protocol,
                 ws="none",
-                lifespan="off" if options.title is None else "on",
+                lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -120,7 +120,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
         self._service.close_soon()
-        self._service.end_connections()
         timer = asyncio.get_running_loop().call_later(self._seconds, self._service.end_answers)
         try:
             await super().shutdown(sockets)

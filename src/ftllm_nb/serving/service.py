@@ -86,7 +86,6 @@ class Service:
         self.options = options
         self.model: Model | None = None
         self.closing = False
-        self._when_closing: list[Callable[[], None]] = []
         self.created = int(time.time())
         self.metrics = Metrics(lambda: None if self.model is None else self.model.engine)
         self._live: set[Choices] = set()
@@ -187,18 +186,9 @@ class Service:
                 self.metrics.answer_done(choice.request, choice.reason or "cancelled")
             notes.update(_notes(choices.choices))
 
-    def when_closing(self, do: Callable[[], None]) -> None:
-        """`do` is called once on the event loop, when no new requests are taken any more."""
-        self._when_closing.append(do)
-
     def close_soon(self) -> None:
         """New requests are refused from now on."""
         self.closing = True
-
-    def end_connections(self) -> None:
-        """Let go of what would stay open although nothing is being answered. Called on the event loop."""
-        while self._when_closing:
-            self._when_closing.pop()()
 
     def end_answers(self) -> None:
         """End what is still being answered, with a sentence."""

@@ -1,4 +1,4 @@
-"""The chat page in headless Chromium. Without Chromium, playwright or gradio these tests skip and say so."""
+"""The chat page in headless Chromium. Without Chromium or playwright these tests skip and say so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
     from tests.serving.server_process import ServerProcess
 
@@ -26,7 +26,7 @@ SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "webui-screenshots"
 SCRIPTED = "tests.serving.page.scripted_server"
 MISSING = [
     name
-    for name, found in (("chromium", CHROMIUM), *((name, find_spec(name)) for name in ("playwright", "gradio")))
+    for name, found in (("chromium", CHROMIUM), ("playwright", find_spec("playwright")))
     if not found
 ]
 
@@ -69,17 +69,18 @@ def new_user(webui: ServerProcess, browser: Browser) -> Iterator[Callable[..., P
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def new_user(url: str = webui.url, **options: Any) -> Page:
+    def new_user(url: str = webui.url, is_ready: bool = True, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
         page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
         page.on("request", lambda asked: None if asked.url.startswith((url, "data:")) else complaints.append(asked.url))
         page.goto(url)
-        wait_until_ready(page)
+        if is_ready:
+            wait_until_ready(page)
         return page
 
     yield new_user
@@ -93,41 +94,49 @@ def page(new_user: Callable[..., Page]) -> Page:
     return new_user()
 
 
+def is_complaint(message: ConsoleMessage) -> bool:
+    """Whether the console's line tells of a fault of the page; a refusal of the server's is none."""
+    return message.type == "error" and not message.text.startswith("Failed to load resource")
+
+
 def wait_until_ready(page: Page) -> None:
-    """Until the page knows the model, and what was kept is there."""
+    """Until the page knows the model."""
     page.locator("#model", has_text="bfloat16").wait_for()
-    page.wait_for_timeout(150)
 
 
 def ask(page: Page, question: str) -> None:
     """Send a question."""
     page.get_by_label("Message", exact=True).fill(question)
     page.keyboard.press("Enter")
-    page.get_by_test_id("user").last.wait_for()
+    page.locator(".answer").last.wait_for()
 
 
 def wait_until_answered(page: Page) -> None:
     """Until no answer is being made."""
-    page.locator("#question .submit-button").wait_for()
-    page.locator("#question textarea:enabled").wait_for()
+    page.get_by_role("button", name="Send").wait_for()
 
 
 def answer_to(page: Page, question: str) -> str:
     """Ask, and wait for the whole answer."""
-    before = page.get_by_test_id("bot").count()
+    before = page.locator(".answer").count()
     ask(page, question)
-    page.get_by_test_id("bot").nth(before).wait_for()
+    page.locator(".answer").nth(before).wait_for()
     wait_until_answered(page)
     return answers(page)[-1]
 
 
 def answers(page: Page) -> list[str]:
-    """The texts of all answers."""
-    return [text.strip() for text in page.get_by_test_id("bot").all_inner_texts()]
+    """The texts of all answers that are shown."""
+    return [text.strip() for text in page.locator(".answer > .markdown").all_inner_texts()]
+
+
+def questions(page: Page) -> list[str]:
+    """The texts of all questions that are shown."""
+    return page.locator(".question .bubble").all_inner_texts()
 
 
 def press(page: Page, name: str) -> None:
-    """A button of the last message that has it."""
+    """The last button of this name."""
     page.get_by_role("button", name=name, exact=True).last.click()
 
 

@@ -16,16 +16,17 @@ from typing import Any
 
 from ftllm_nb.cli import main
 from ftllm_nb.engine.batching import QueueFullError
+from ftllm_nb.serving import application
 from ftllm_nb.serving.chat import ChatAnswer
-from ftllm_nb.serving.chat_plan import ChatPlan
-from ftllm_nb.serving.page import answers
 
 ECHO, LONG, BUSY = "ECHO ", "LONG", "BUSY"
+REASON, CALL = "REASON ", "CALL"
+"""What an echoed answer thinks before it begins; a call of a function in its place."""
 FAIL = "FAIL"
 """Where an echoed answer breaks off."""
 ENDS = {"0": -100.0, "2": -100.0}
 """Biases against the demo model's tokens that end an answer."""
-request_of, plan_of = answers.chat_request, answers.plan_chat
+plan_of = application.plan_chat
 
 
 class Slow:
@@ -38,18 +39,13 @@ class Slow:
         pass
 
 
-def noted_request(messages: list[dict[str, Any]], given: Any) -> Any:
-    body = request_of(messages, given)
+def obedient_plan(service: Any, body: Any) -> Any:
     print(json.dumps({"request": body.model_dump(exclude_none=True)}), file=sys.stderr, flush=True)
-    if str(messages[-1]["content"]).startswith(LONG):
-        return body.model_copy(update={"logit_bias": ENDS, "max_tokens": 900})
-    return body
-
-
-def slow_plan(service: Any, body: Any) -> ChatPlan:
-    question = str(body.messages[-1]["content"])
+    question = str(next(each["content"] for each in reversed(body.messages) if each["role"] == "user"))
     if question.startswith(BUSY):
         raise QueueFullError("256 requests wait already: try again later.")
+    if question.startswith(LONG):
+        body.logit_bias, body.max_tokens = ENDS, 900
     plan = plan_of(service, body)
     if question.startswith(LONG):
         plan.constraints = [Slow()]
@@ -66,23 +62,31 @@ class ObedientAnswer(ChatAnswer):
                 for choice in chunk["choices"] if question.startswith(ECHO) else ():
                     choice["delta"].pop("content", None)
                     if choice["finish_reason"] is not None:
-                        async for piece in echoed(question.removeprefix(ECHO)):
-                            part = {**choice, "delta": {"content": piece}, "finish_reason": None}
-                            yield {**chunk, "choices": [part]}
+                        async for delta in echoed(question.removeprefix(ECHO)):
+                            yield {**chunk, "choices": [{**choice, "delta": delta, "finish_reason": None}]}
                 yield chunk
 
 
-async def echoed(text: str) -> AsyncGenerator[str, None]:
+async def echoed(text: str) -> AsyncGenerator[dict[str, Any], None]:
+    if text.startswith(CALL):
+        for piece in ('{"city": ', '"Paris"}'):
+            name = {"name": "weather"} if piece.startswith("{") else {}
+            yield {"tool_calls": [{"index": 0, "function": {**name, "arguments": piece}}]}
+        return
+    if text.startswith(REASON):
+        thought, _, text = text.removeprefix(REASON).partition("\n")
+        for word in thought.split(" "):
+            await asyncio.sleep(0.05)
+            yield {"reasoning_content": f"{word} "}
     whole, _, rest = text.partition(FAIL)
     for start in range(0, len(whole), 40):
         await asyncio.sleep(0.01)
-        yield whole[start : start + 40]
+        yield {"content": whole[start : start + 40]}
     if rest:
         raise RuntimeError("a defect, as the question asked for")
 
 
 if __name__ == "__main__":
-    answers.chat_request = noted_request
-    answers.plan_chat = slow_plan
-    answers.ChatAnswer = ObedientAnswer  # type: ignore[misc]
+    application.plan_chat = obedient_plan
+    application.ChatAnswer = ObedientAnswer  # type: ignore[misc]
     sys.exit(main(["webui", *sys.argv[1:]]))

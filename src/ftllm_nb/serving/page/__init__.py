@@ -1,1 +1,1 @@
-"""The chat page: Gradio's ChatInterface on the server's own application and engine."""
+"""The chat page: files of its own that a browser runs, on the same API that programs use."""

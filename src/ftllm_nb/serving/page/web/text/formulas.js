@@ -1,0 +1,47 @@
+// Formulas in Markdown, as extensions of marked: $$ … $$ and \[ … \] stand alone, $ … $ and \( … \) in a line.
+// A single dollar opens a formula where pandoc thinks so, which leaves prices alone.
+
+const BLOCK = /^ {0,3}(?:\$\$([^]+?)\$\$|\\\[([^]+?)\\\])[ \t]*(?:\n|$)/;
+const DISPLAY = /^(?:\$\$([^]+?)\$\$|\\\[([^]+?)\\\])/;
+const INLINE = /^(?:\$((?![\s$])(?:\\[^]|[^$\\\n]|\n(?!\s*\n))*?(?:\\[^]|[^\s$\\]))\$(?![\w$])|\\\(([^]+?)\\\))/;
+const START = /\$|\\[([]/;
+
+const blockFormula = {
+  name: "blockFormula",
+  level: "block",
+  start: (text) => text.match(/(?:^|\n) {0,3}(?:\$\$|\\\[)/)?.index,
+  tokenizer(text) {
+    const match = BLOCK.exec(text);
+    return match ? token("blockFormula", match, true) : undefined;
+  },
+  renderer: rendered,
+};
+
+const inlineFormula = {
+  name: "inlineFormula",
+  level: "inline",
+  start: (text) => text.match(START)?.index,
+  tokenizer(text, tokens) {
+    const display = DISPLAY.exec(text);
+    if (display) return token("inlineFormula", display, true);
+    const match = INLINE.exec(text);
+    const isPrice = match?.[1] !== undefined && /[\p{L}\p{N}]$/u.test(tokens.at(-1)?.raw ?? "");
+    return match && !isPrice ? token("inlineFormula", match, false) : undefined;
+  },
+  renderer: rendered,
+};
+
+function token(type, match, display) {
+  return { type, raw: match[0], display };
+}
+
+// A place with the formula as it was written, which text/decorate.js draws.
+function rendered({ raw, display }) {
+  const source = raw.trim().replace(/[&<>]/g, (mark) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[mark]);
+  return `<span class="${display ? "formula display" : "formula"}">${source}</span>`;
+}
+
+// A formula without its marks.
+export const sourceOf = (written) => written.replace(/^(?:\$\$?|\\[([])|(?:\$\$?|\\[)\]])$/g, "").trim();
+
+export const formulas = { extensions: [blockFormula, inlineFormula] };
