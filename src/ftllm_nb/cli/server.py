@@ -55,6 +55,13 @@ def add_server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
         "--model_name", metavar="NAME", help="the model's name in the API (default: the folder's name)"
     )
     group.add_argument(
+        "--tool_call_parser",
+        type=family_name,
+        metavar="NAME",
+        help="how the model writes calls of functions and thinking, such as hermes, llama3 or harmony (default: as its "
+        "chat template says)",
+    )
+    group.add_argument(
         "--cors_origin", action="append", metavar="URL", help="let pages of this origin use the API, * for all"
     )
     group.add_argument(
@@ -111,6 +118,16 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def family_name(name: str) -> str:
+    """An argparse type: the name of a family of answers."""
+    from ftllm_nb.answers.families import family_named
+
+    try:
+        return family_named(name).name
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+
 def run(args: argparse.Namespace) -> int:
     """Serve until told to end; the exit status."""
     return serve(args, server_options(args), extra="server")
@@ -162,6 +179,7 @@ def server_options(args: argparse.Namespace, title: str | None = None) -> Server
         port=args.port,
         api_keys=tuple(args.api_key or ()),
         title=title,
+        tool_call_parser=args.tool_call_parser,
         model_name=args.model_name or PurePath(chosen_path(args)).name or "model",
         cors_origins=tuple(args.cors_origin or ()),
         max_batch=args.max_batch,

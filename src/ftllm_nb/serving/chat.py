@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from ftllm_nb.serving.answer_deltas import AnswerDeltas, add_delta
 from ftllm_nb.serving.chat_plan import ChatPlan
 from ftllm_nb.serving.choices import Choices, timings, usage
 from ftllm_nb.serving.logprob_forms import chat_logprobs
 from ftllm_nb.serving.protocol import ChatRequest
 from ftllm_nb.serving.service import Service
-from ftllm_nb.serving.tool_calls import ToolCall, ToolCallParser
 
 
 class ChatAnswer:
@@ -35,6 +35,7 @@ class ChatAnswer:
             top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
             make_constraint=lambda: next(constraints),
             client=client,
+            style=self._model.style,
         )
 
     async def chunks(self, notes: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -70,9 +71,7 @@ class ChatAnswer:
         async for index, delta, logprobs, reason in self._deltas(notes):
             found = messages[index]
             message = found["message"]
-            message["content"] += delta.get("content", "")
-            for call in delta.get("tool_calls", ()):
-                message.setdefault("tool_calls", []).append({k: v for k, v in call.items() if k != "index"})
+            add_delta(message, delta)
             if logprobs is not None:
                 before = found["logprobs"] or {"content": [], "refusal": None}
                 found["logprobs"] = {**before, "content": before["content"] + logprobs["content"]}
@@ -88,40 +87,27 @@ class ChatAnswer:
         self, notes: dict[str, Any]
     ) -> AsyncGenerator[tuple[int, dict[str, Any], dict[str, Any] | None, str | None], None]:
         """(choice, what is new in its message, logprobs, why it ended)."""
-        number = len(self.choices.choices)
-        plan = self._plan
-        parsers = [
-            ToolCallParser(self._model.tool_form, plan.functions, plan.must_call) if plan.functions else None
-            for _ in range(number)
-        ]
-        calls_of = [0] * number
+        readers = [self._new_reader() for _ in self.choices.choices]
         if self._service.options.log_text:
             notes["messages"] = self._body.messages
         async with self._service.answering(self.choices, notes), aclosing(self.choices.events()) as events:
             async for choice, piece in events:
-                index = choice.index
-                text = piece.text
-                calls: list[ToolCall] = []
-                parser = parsers[index]
-                if parser is not None:
-                    text, calls = parser.push(text)
-                    if choice.reason is not None:
-                        rest, more = parser.finish()
-                        text, calls = text + rest, calls + more
-                delta: dict[str, Any] = {"content": text} if text else {}
-                if calls:
-                    delta["tool_calls"] = [
-                        call.in_openai_form(calls_of[index] + at) for at, call in enumerate(calls)
-                    ]
-                    calls_of[index] += len(calls)
-                reason = choice.reason
-                if calls_of[index] and reason == "stop":
-                    reason = "tool_calls"
+                reader = readers[choice.index]
+                delta, tokens = reader.hear(piece, choice.reason)
+                if reader.is_over:
+                    self.choices.end(choice)
+                reason = reader.finish_reason(choice.reason)
                 logprobs = None
-                if self._body.logprobs and piece.tokens:
-                    logprobs = chat_logprobs(self._model.tokenizer, piece.tokens)
+                if self._body.logprobs and tokens:
+                    logprobs = chat_logprobs(self._model.tokenizer, tokens)
                 if delta or logprobs is not None or reason is not None:
-                    yield index, delta, logprobs, reason
+                    yield choice.index, delta, logprobs, reason
+
+    def _new_reader(self) -> AnswerDeltas:
+        plan, style = self._plan, self._model.style
+        given = self._model.tool_form.prefix if plan.must_call else None
+        parser = style.parser(plan.functions, plan.opened, given)
+        return AnswerDeltas(parser, style.family.new_id, one_call=self._body.parallel_tool_calls is False)
 
     def _head(self, kind: str) -> dict[str, Any]:
         name = self._service.options.model_name

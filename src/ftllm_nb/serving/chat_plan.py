@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ftllm_nb.answers.calls import Functions
+from ftllm_nb.answers.family import Thinking
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.conversation import template_messages
@@ -20,8 +22,10 @@ class ChatPlan:
 
     prompt_ids: list[int]
     constraints: Sequence[Constraint | None]
-    functions: list[str]
+    functions: Functions
     must_call: bool
+    opened: Thinking | None = None
+    """The thinking inside of which the prompt ends."""
     notes: dict[str, Any] = field(default_factory=dict)
     """For the request's line in the log."""
 
@@ -31,7 +35,7 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     model = service.ready_model()
     choice = body.tool_choice if body.tool_choice is not None else "auto"
     tools = [] if choice == "none" or body.tools is None else body.tools
-    functions = [tool.function.name for tool in tools]
+    functions = {tool.function.name: tool.function.parameters or {} for tool in tools}
     must_call = isinstance(choice, NamedTool) or choice == "required"
     called = {f"tools.{number}.function.parameters": tool.function for number, tool in enumerate(tools)}
     if isinstance(choice, NamedTool):
@@ -48,12 +52,15 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     prompt_ids = model.tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, tools=[tool.model_dump(exclude_none=True) for tool in tools] or None
     )
+    opened = model.style.opened_thinking(prompt_ids)
     if must_call:
+        if opened is not None:
+            prompt_ids += model.tokenizer.encode_prompt(f"{opened.end}\n\n")
         prompt_ids += model.tokenizer.encode_prompt(model.tool_form.prefix)
         form = call_form(model, called, body.n or 1)
     else:
         form = response_form(model, body.response_format, body.n or 1)
-    return ChatPlan(prompt_ids, form.constraints, functions, must_call, form.notes)
+    return ChatPlan(prompt_ids, form.constraints, functions, must_call, opened, form.notes)
 
 
 def _check_length(messages: list[dict[str, Any]], model: Model) -> None:

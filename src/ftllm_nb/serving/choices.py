@@ -63,6 +63,13 @@ class Choices:
             self.cancel()
             raise
 
+    def end(self, choice: Choice) -> None:
+        """The choice is whole, whatever the model would write next. Called on the event loop."""
+        if choice.reason is None:
+            choice.reason = STOP
+            choice.ended = time.monotonic()
+            self.engine.cancel(choice.request)
+
     def cancel(self) -> None:
         """Nobody wants the rest."""
         for choice in self.choices:
@@ -78,8 +85,7 @@ class Choices:
 
     async def events(self) -> AsyncGenerator[tuple[Choice, Piece], None]:
         """Pieces as they come; the last one of a choice comes with its `reason`. Raises what went wrong."""
-        left = len(self.choices)
-        while left:
+        while any(choice.reason is None for choice in self.choices):
             choice, event = await self._heard.get()
             if self.failure is not None:
                 raise self.failure
@@ -90,7 +96,6 @@ class Choices:
                 self.first_text = time.monotonic()
             if choice.reason is not None:
                 choice.ended = time.monotonic()
-                left -= 1
             if piece.text or piece.tokens or choice.reason is not None:
                 yield choice, piece
 

@@ -38,6 +38,8 @@ class ServerOptions:
     port: int = 8080
     api_keys: tuple[str, ...] = ()
     model_name: str = "demo"
+    tool_call_parser: str | None = None
+    """The family of the model's calls; None: the one that the chat template belongs to."""
     title: str | None = None
     """Of the chat page at /; None: there is no page."""
     cors_origins: tuple[str, ...] = ()

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ftllm_nb.answers.call_form import CallForm
+from ftllm_nb.answers.call_form import PLAIN, CallForm
+from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.batching import BatchingEngine
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.request import Constraint, End, Request, Token
@@ -27,7 +28,6 @@ from ftllm_nb.serving.metrics import Metrics
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.protocol import Sampling
 from ftllm_nb.serving.text_pieces import TextPieces
-from ftllm_nb.serving.tool_calls import form_of
 from ftllm_nb.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
@@ -70,7 +70,10 @@ class Model:
         self.grammars = Grammars(loaded.tokenizer, executor.vocab_size, options.limits)
         spelled = (loaded.tokenizer.token_bytes(token_id) for token_id in range(loaded.tokenizer.vocab_size))
         self.longest_token = max(map(len, spelled), default=1)
-        self.tool_form: CallForm = form_of(loaded.tokenizer.template_source)
+        self.style = AnswerStyle(loaded.tokenizer, options.tool_call_parser)
+        form = self.style.family.form
+        self.tool_form: CallForm = form if form.name_key else PLAIN
+        """How calls that are forced are written: as JSON objects."""
         self._loaded = loaded
 
     def close(self) -> None:
@@ -141,9 +144,18 @@ class Service:
         top_logprobs: int | None,
         make_constraint: Callable[[], Constraint | None],
         client: str,
+        style: AnswerStyle | None = None,
     ) -> Choices:
-        """`body.n` choices for each prompt, submitted. Raises what `BatchingEngine.submit` does."""
+        """`body.n` choices for each prompt, submitted. Raises what `BatchingEngine.submit` does.
+
+        `style`: the text of the choices' pieces is for its parser; None for plain text.
+        """
         model = self.ready_model()
+        stops = model.tokenizer.eos_token_ids if style is None else style.stop_token_ids
+        stop_strings = body.stop_strings
+        if style is not None:
+            # A tag that is asked for may be a token, or the same written as text.
+            stop_strings = list(dict.fromkeys([*stop_strings, *map(style.tags.mark, stop_strings)]))
         choices = Choices(model.engine, self._mailbox)
         for prompt_ids in prompts:
             for number in range(body.n or 1):
@@ -160,13 +172,14 @@ class Service:
                         prompt_ids,
                         settings,
                         listen,
-                        stop_token_ids=model.tokenizer.eos_token_ids,
+                        stop_token_ids=stops,
                         constraint=constraint,
                         top_logprobs=top_logprobs,
                         client=client,
                     )
 
-                choices.add(make, TextPieces(model.tokenizer.stream_decoder(), body.stop_strings))
+                decoder = model.tokenizer.stream_decoder() if style is None else style.decoder()
+                choices.add(make, TextPieces(decoder, stop_strings))
         choices.submit()
         return choices
 

@@ -88,6 +88,7 @@ class Tokenizer:
         self.special_ids = frozenset(
             token_id for token_id, token in backend.added_tokens.items() if token.special
         )
+        self._added_ids: dict[str, int] | None = None
         self.prompt_pieces = prompt_pieces
 
     @property
@@ -140,6 +141,12 @@ class Tokenizer:
     def id_to_token(self, token_id: int) -> str | None:
         """The token as the vocabulary spells it, None for ids beyond it."""
         return self._backend.id_to_token(token_id)
+
+    def added_token_id(self, content: str) -> int | None:
+        """The id of the added token of that content, which text becomes as a whole; None where there is none."""
+        if self._added_ids is None:
+            self._added_ids = {token.content: token_id for token_id, token in self._backend.added_tokens.items()}
+        return self._added_ids.get(content)
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of plain text: nothing is put around it, and no control token comes out of it."""

@@ -1,0 +1,52 @@
+"""Llama 3.1 to 3.3: {"name": …, "parameters": {…}} as the answer, on a line of it, or behind <|python_tag|>.
+
+Several have ; between them. Calls in Python's notation are read, too.
+"""
+
+from __future__ import annotations
+
+from ftllm_nb.answers.call_form import CallForm
+from ftllm_nb.answers.calls import Functions, json_calls
+from ftllm_nb.answers.family import Family
+from ftllm_nb.answers.pythonic import python_calls
+from ftllm_nb.answers.reader import NotACall, Reader, Steps
+
+TAG = "<|python_tag|>"
+
+
+class Llama3(Family):
+    """A JSON object without tags."""
+
+    signs = ((TAG,), ('"parameters"',))
+    begins = (TAG, "{", "[")
+    stops = ("<|eom_id|>",)
+    form = CallForm("", "", key="parameters")
+
+    def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
+        """See Family."""
+        if begin != TAG:
+            reader.at -= 1
+            if not reader.begins_line:
+                raise NotACall
+        yield from reader.skip_space()
+        character = yield from reader.peek()
+        if character != "{" and not (character == "[" and (yield from self._is_list_of_objects(reader))):
+            yield from python_calls(reader, functions)
+            return
+        while character in ("{", "["):
+            yield from json_calls(reader, functions)
+            yield from reader.skip_space()
+            yield from reader.take(";", ",")
+            yield from reader.skip_space()
+            yield from reader.take(TAG)
+            yield from reader.skip_space()
+            character = yield from reader.peek()
+
+    def _is_list_of_objects(self, reader: Reader) -> Steps[bool]:
+        ahead = 1
+        while (character := (yield from reader.peek(ahead))).isspace():
+            ahead += 1
+        return character == "{"
+
+
+family = Llama3()

@@ -1,0 +1,74 @@
+"""Every family's answers, cut at every place and at every length."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from ftllm_nb.answers.events import Event, merged
+from ftllm_nb.answers.families import family_named, family_names
+from ftllm_nb.answers.parser import AnswerParser
+from ftllm_nb.answers.tags import Tags
+from tests.answers.written import FUNCTIONS, WRITTEN, Written, marked, summary, tags_of
+
+
+def read(written: Written, tags: Tags, pieces: list[str], is_cut: bool = False) -> list[Event]:
+    parser = AnswerParser(family_named(written.family), tags, FUNCTIONS)
+    events = [event for piece in pieces for event in parser.push(piece)]
+    return merged([*events, *parser.finish(is_cut)])
+
+
+def variants(written: Written) -> list[tuple[Tags, str]]:
+    """With tags as tokens, and as text: then a text that only looks like a tag is left out of the cases."""
+    family = family_named(written.family)
+    tokens = tags_of(family, True)
+    found = [(tokens, marked(written.text, tokens))]
+    if "»<tool_call>« first" not in written.text and "»[" not in written.text:
+        found.append((tags_of(family, False), written.text.replace("»", "").replace("«", "")))
+    return found
+
+
+@pytest.mark.parametrize("written", WRITTEN, ids=lambda written: f"{written.family}-{written.text[:30]!r}")
+def test_answers_are_read(written: Written) -> None:
+    for tags, text in variants(written):
+        reasoning, content, calls = summary(read(written, tags, [text]))
+        assert [(name, json.loads(arguments)) for name, arguments in calls] == list(written.calls)
+        assert (reasoning, content) == (written.reasoning, written.content)
+
+
+@pytest.mark.parametrize("written", WRITTEN, ids=lambda written: f"{written.family}-{written.text[:30]!r}")
+def test_where_an_answer_is_cut_makes_no_difference(written: Written) -> None:
+    rng = random.Random(written.text)
+    for tags, text in variants(written):
+        whole = read(written, tags, [text])
+        assert read(written, tags, list(text)) == whole
+        for at in rng.sample(range(1, len(text)), min(12, len(text) - 1)):
+            assert read(written, tags, [text[:at], text[at:]]) == whole
+        for _ in range(4):
+            places = sorted(rng.sample(range(len(text) + 1), min(5, len(text))))
+            pieces = [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
+            assert read(written, tags, pieces) == whole
+
+
+@pytest.mark.parametrize("written", WRITTEN, ids=lambda written: f"{written.family}-{written.text[:30]!r}")
+def test_an_answer_that_ends_early_holds_what_was_written(written: Written) -> None:
+    rng = random.Random(written.text)
+    for tags, text in variants(written):
+        whole = summary(read(written, tags, [text]))
+        for length in rng.sample(range(len(text)), min(16, len(text))):
+            # Cut by max_tokens: the arguments are a beginning of what they would have been.
+            reasoning, _, calls = summary(read(written, tags, [text[:length]], is_cut=True))
+            assert whole[0].startswith(reasoning) or not tags.marks or written.family == "granite"
+            for (name, arguments), (whole_name, whole_arguments) in zip(calls, whole[2], strict=False):
+                assert name == whole_name
+                # A number's beginning is a number, too, and a tag's end may turn out to be text.
+                assert whole_arguments.startswith(arguments) or "1e999" in text or "</a>" in text or '"""' in text
+            # Ended by the model: arguments are JSON all the same.
+            for _, arguments in summary(read(written, tags, [text[:length]]))[2]:
+                assert isinstance(json.loads(arguments), dict)
+
+
+def test_every_family_is_tested_with_calls() -> None:
+    assert {written.family for written in WRITTEN if written.calls} == set(family_names())
