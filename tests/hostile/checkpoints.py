@@ -7,7 +7,13 @@ opens models. All but the broken place is right, `good_folder`'s, so that nothin
 from __future__ import annotations
 
 # Each of these files puts its builders into HOSTILE.
-from tests.hostile import configurations, quantized_weights, safetensors_headers, weight_files  # noqa: F401
+from tests.hostile import (  # noqa: F401
+    configurations,
+    foreign_folders,
+    quantized_weights,
+    safetensors_headers,
+    weight_files,
+)
 from tests.hostile.spoiling import HOSTILE, Hostile, good_folder
 
 __all__ = ["HOSTILE", "Hostile", "good_folder"]

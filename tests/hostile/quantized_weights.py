@@ -166,9 +166,9 @@ def quantized_format_unknown(root: Path) -> Path:
     return quantized_folder(root, PACKED, format="nvfp4-pack-quantized")
 
 
-@hostile("config.json", "the quant_method 'gptq'; supported is compressed-tensors")
-def quantized_by_another_method(root: Path) -> Path:
-    return quantized_folder(root, PACKED, quant_method="gptq")
+@hostile("config.json", "the quant_method 'of-tomorrow'; supported is compressed-tensors")
+def quantized_by_an_unknown_method(root: Path) -> Path:
+    return quantized_folder(root, PACKED, quant_method="of-tomorrow")
 
 
 @hostile("config.json", "the quant_method ['gptq']")

@@ -31,7 +31,7 @@ def weights_only_as_bin(root: Path) -> Path:
     return folder
 
 
-@hostile(".", "from_pretrained")
+@hostile(".", "their maker's own form")
 def weights_only_as_pt(root: Path) -> Path:
     folder = weights_missing(root)
     (folder / "consolidated.00.pth").write_bytes(b"PK\x03\x04" + bytes(60))

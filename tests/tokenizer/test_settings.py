@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.errors import TokenizerError
+from ftllm_nb.tokenizer import load_tokenizer
 from ftllm_nb.tokenizer.added_tokens import AddedToken
 from ftllm_nb.tokenizer.settings import read_settings
-from tests.tokenizer.folders import write_json
+from tests.hostile.spoiling import good_weights
+from tests.tokenizer.folders import read_config, write_chatml, write_json
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -102,3 +105,20 @@ def test_damaged_added_tokens_file(tmp_path: Path, content: str) -> None:
     with pytest.raises(TokenizerError) as caught:
         read_settings(tmp_path, {}, {})
     assert "added_tokens.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_byte_order_marks_are_passed_over(tmp_path: Path) -> None:
+    """Editors on Windows write them, and every JSON reader but the strictest ignores them."""
+    folder = write_chatml(tmp_path / "model")
+    expected = load_tokenizer(folder, read_config(folder, "tokenizer_config.json"), read_config(folder, "config.json"))
+    template = read_config(folder, "tokenizer_config.json")["chat_template"]
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8-sig")
+    write_json(folder / "special_tokens_map.json", {"eos_token": "<|im_end|>"})
+    for file in folder.glob("*.json"):
+        file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    (folder / "model.safetensors").write_bytes(good_weights())
+    with open_checkpoint(folder) as checkpoint:
+        found = load_tokenizer(folder, checkpoint.tokenizer_config, checkpoint.config)
+    messages = [{"role": "user", "content": "hello"}]
+    assert found.apply_chat_template(messages) == expected.apply_chat_template(messages)
+    assert found.render_chat(messages).startswith("<|im_start|>")

@@ -17,7 +17,7 @@ from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.checkpoint.files import file_mode
-from ftllm_nb.checkpoint.folder import require_model_folder
+from ftllm_nb.checkpoint.recognise import require_config_folder
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine_options import EngineOptions
@@ -133,7 +133,7 @@ def open_weights(settings: Settings) -> Checkpoint:
         return open_checkpoint(model_folder(settings.path))
     if settings.random_config is None:
         folder = model_folder(settings.path)
-        require_model_folder(folder)
+        require_config_folder(folder)
         file = folder / "config.json"
     else:
         file = Path(settings.random_config)

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from ftllm_nb.errors import CheckpointError
 
-_LFS_POINTER = b"version https://git-lfs"
+LFS_POINTER = b"version https://git-lfs"
+"""What a git-lfs pointer begins with."""
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -61,12 +62,12 @@ def open_regular(path: Path) -> BinaryIO:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
     try:
-        start = file.read(len(_LFS_POINTER))
+        start = file.read(len(LFS_POINTER))
         file.seek(0)
     except OSError as error:
         file.close()
         raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
-    if start == _LFS_POINTER:
+    if start == LFS_POINTER:
         file.close()
         raise CheckpointError(
             f"{path} is a git-lfs pointer and not the file itself: run `git lfs pull` in {path.parent}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -13,16 +12,12 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.base import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors.config import read_config
 from ftllm_nb.checkpoint.config import read_json_object, read_optional_json_object
-from ftllm_nb.checkpoint.files import file_mode, list_folder, shown
+from ftllm_nb.checkpoint.files import file_mode, shown
 from ftllm_nb.checkpoint.packed import PackedCheckpoint, is_packed
 from ftllm_nb.checkpoint.quantized import QuantizedCheckpoint
+from ftllm_nb.checkpoint.recognise import INDEX_FILE, SINGLE_FILE, require_model_folder, require_readable_tensors
 from ftllm_nb.checkpoint.safetensors import SafetensorsFile
 from ftllm_nb.errors import CheckpointError
-
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
 class FolderCheckpoint(Checkpoint):
@@ -48,8 +43,6 @@ class FolderCheckpoint(Checkpoint):
             if not file.tensors:
                 raise CheckpointError(f"{file.path} holds no tensors: download the file again.")
             return dict.fromkeys(file.tensors, file)
-        if file_mode(self.path / INDEX_FILE) is None:
-            raise CheckpointError(_no_weights(self.path))
         shard_of = _read_index(self.path / INDEX_FILE)
         missing = sorted(shard for shard in set(shard_of.values()) if file_mode(self.path / shard) is None)
         if missing:
@@ -96,19 +89,6 @@ class FolderCheckpoint(Checkpoint):
             file.close()
 
 
-def require_model_folder(folder: Path) -> None:
-    """Raise `CheckpointError` for what is no folder with a config.json."""
-    mode = file_mode(folder)
-    if mode is None:
-        raise CheckpointError(
-            f"{folder}: no such folder; a model's folder, OWNER/NAME on the Hugging Face hub or demo is expected."
-        )
-    if not stat.S_ISDIR(mode):
-        raise CheckpointError(_not_a_folder(folder))
-    if file_mode(folder / "config.json") is None:
-        raise CheckpointError(_no_config(folder))
-
-
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a Hugging Face model folder: reads its configuration files and the headers of its weights.
 
@@ -121,52 +101,12 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         if is_packed(checkpoint.config):
             return PackedCheckpoint(checkpoint)
+        require_readable_tensors(folder, checkpoint.config, checkpoint.tensors)
         quantization = read_config(checkpoint.config, str(folder / "config.json"))
         return checkpoint if quantization is None else QuantizedCheckpoint(checkpoint, quantization)
     except CheckpointError:
         checkpoint.close()
         raise
-
-
-def _not_a_folder(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix == ".gguf":
-        return f"{path} is a GGUF file, which cannot be read: give the model's Hugging Face folder instead."
-    if suffix in (".safetensors", ".json", ".model", *_PICKLED):
-        return f"{path} is a file: give the folder it lies in, {path.absolute().parent}."
-    return f"{path} is a file: expected a Hugging Face model folder, with config.json and .safetensors files."
-
-
-def _no_config(folder: Path) -> str:
-    names = list_folder(folder)
-    if any(name.lower().endswith(".gguf") for name in names):
-        return (
-            f"{folder} holds GGUF files, which cannot be read: give the model's Hugging Face folder instead."
-        )
-    if "adapter_config.json" in names:
-        return f"{folder} holds a LoRA adapter and no model: merge it into its base model and save that."
-    return f"{folder} holds no config.json: expected a Hugging Face model folder, so check path and download."
-
-
-def _no_weights(folder: Path) -> str:
-    names = list_folder(folder)
-    endings = {Path(name).suffix.lower() for name in names}
-    found = [name for name in names if name.lower().endswith(".safetensors")]
-    if found:
-        return (
-            f"{folder} holds {shown(found[0])}, but neither {SINGLE_FILE} nor {INDEX_FILE}, which says what "
-            "lies in which file: download the missing one."
-        )
-    pickled = sorted(endings.intersection(_PICKLED))
-    if pickled:
-        return (
-            f"{folder} holds its weights only as {' and '.join(pickled)}: convert it with transformers' "
-            f'`AutoModelForCausalLM.from_pretrained("{folder}").save_pretrained("{folder}-safetensors", '
-            "safe_serialization=True)` and copy the tokenizer's files there."
-        )
-    if ".gguf" in endings:
-        return f"{folder} holds its weights only as GGUF, which cannot be read: download the .safetensors."
-    return f"{folder} holds no weights: expected {SINGLE_FILE}, or {INDEX_FILE} and the files that it names."
 
 
 def _read_index(path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.checksum import MODULUS, checksum
 from ftllm_nb.checkpoint.files import reason
-from ftllm_nb.checkpoint.folder import INDEX_FILE
+from ftllm_nb.checkpoint.recognise import INDEX_FILE
 from ftllm_nb.errors import OutputError, UsageError
 from ftllm_nb.quantization.shards import Layout
 

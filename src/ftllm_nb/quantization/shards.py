@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ftllm_nb.checkpoint.folder import SINGLE_FILE
+from ftllm_nb.checkpoint.recognise import SINGLE_FILE
 from ftllm_nb.quantization.formats.base import OutputTensor
 
 ALIGNMENT = 64

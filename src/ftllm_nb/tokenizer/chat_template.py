@@ -157,7 +157,7 @@ def _read(file: Path) -> str:
             raise TokenizerError(
                 f"{file} is larger than {MAX_TEMPLATE_BYTES // 2**20} MB, which no template needs."
             )
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise TokenizerError(f"{file} cannot be read: {error}.") from error
 

@@ -114,7 +114,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
             raise TokenizerError(
                 f"{path} is larger than {MAX_JSON_BYTES // 2**20} MB, which no such file needs."
             )
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(value, dict):

@@ -34,7 +34,7 @@ def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
     from tokenizers import Tokenizer as LibraryTokenizer
 
     with _library_at_work(f"{file} is damaged or of an unknown version"):
-        library = LibraryTokenizer.from_str(file.read_text(encoding="utf-8"))
+        library = LibraryTokenizer.from_str(file.read_text(encoding="utf-8-sig"))
         return _open_library(library, file, settings)
 
 
