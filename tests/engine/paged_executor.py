@@ -146,8 +146,7 @@ class PagedExecutor:
                 self.content[block][1][len(held) % size :] = [token]
                 held.append(token)
             sequence.length += len(step.token_ids)
-            if step.wants_logits:
-                rows.append(logits_of(held))
+            rows += [logits_of(held[: len(held) - back]) for back in reversed(range(step.wants_logits))]
         self.step_tokens.append([len(step.token_ids) for step in steps])
         self.logits = np.stack(rows) if rows else np.empty((0, VOCAB), np.float32)
         return self.logits

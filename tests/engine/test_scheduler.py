@@ -14,7 +14,7 @@ from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits, context_tokens
 from ftllm_nb.errors import EngineError
-from tests.engine.paged_executor import PagedExecutor, answer_alone, same_logprobs
+from tests.engine.paged_executor import PagedExecutor, answer_alone, logits_of, same_logprobs
 
 TOP = 3
 
@@ -261,6 +261,44 @@ def test_out_of_memory_is_no_full_cache_and_those_who_came_first_go_on() -> None
     (end,) = heard(too_long).ends
     assert end.reason == "failed" and "there is no memory" in str(end.error)
     assert scheduler.counts.preemptions > 0 and executor.pool.counts.used == 0
+
+
+@pytest.mark.parametrize("only_prompt", [False, True])
+def test_a_prompts_own_logprobs(only_prompt: bool) -> None:
+    """Whatever was in the cache, however often its blocks were given back: each token's, once, beside other answers."""
+    executor = PagedExecutor(limit=24)
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=4, chunk_tokens=16))
+    prompts = [[number, *range(1, 20), *range(1, 20)] for number in (1, 1, 2)]
+    others = [new_request([9, 8, number], 30, logit_bias=((0, -100.0),)) for number in range(2)]
+    judged = [
+        Request(prompt, SamplingSettings(max_tokens=12, logit_bias=((0, -100.0),)), Heard(), stop_token_ids=[0],
+                top_logprobs=TOP, prompt_logprobs=2, only_prompt=only_prompt)
+        for prompt in prompts
+    ]  # fmt: skip
+    for request in [others[0], *judged, others[1]]:
+        scheduler.add(request)
+    run_all(scheduler)
+    for request, prompt in zip(judged, prompts, strict=True):
+        assert len(request.judged) == len(prompt) - 1 and request.cached_tokens == 0
+        for end, logprobs in enumerate(request.judged, 1):
+            same_logprobs(logprobs, logits_of(prompt[:end]), prompt[end], 2)
+        if only_prompt:
+            assert heard(request).ends == [End("length")] and not heard(request).tokens
+        else:
+            check_answer(request, 12)
+    for request in others:
+        check_answer(request, 30)
+    assert scheduler.counts.preemptions > 0 or only_prompt
+    assert max(sum(tokens) for tokens in executor.step_tokens) <= 16
+
+
+def test_a_prompt_alone_needs_no_logits() -> None:
+    executor = PagedExecutor()
+    scheduler = Scheduler(executor, SchedulerLimits())
+    request = Request([1, 2, 3], SamplingSettings(max_tokens=1), Heard(), only_prompt=True)
+    scheduler.add(request)
+    run_all(scheduler)
+    assert heard(request).ends == [End("length")] and not request.judged
 
 
 ALWAYS_1 = ((1, 100.0),)

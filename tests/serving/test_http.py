@@ -48,11 +48,11 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     (CHAT, {"messages": SUM, "temperature": "1"}, "temperature"),
     (CHAT, {"messages": SUM, "top_p": 1.5}, "top_p"),
     (CHAT, {"messages": SUM, "n": 0}, "n"),
-    (CHAT, {"messages": SUM, "n": 17}, "n"),
+    (CHAT, {"messages": SUM, "n": 129}, "n"),
     (CHAT, {"messages": SUM, "max_tokens": 0}, "max_tokens"),
     (CHAT, {"messages": SUM, "top_logprobs": 21}, "top_logprobs"),
     (CHAT, {"messages": SUM, "stop": [""]}, "stop"),
-    (CHAT, {"messages": SUM, "stop": ["x"] * 17}, "stop"),
+    (CHAT, {"messages": SUM, "stop": ["x"] * 65}, "stop"),
     (CHAT, {"messages": SUM, "logit_bias": {"x": 1}}, "logit_bias"),
     (CHAT, {"messages": SUM, "logit_bias": {"99999": 1}}, "logit_bias"),
     (CHAT, {"messages": SUM, "stop": [5] * 1_000_000}, "stop.0"),
@@ -65,9 +65,8 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     ("/v1/completions", {"prompt": [2048]}, "prompt"),
     ("/v1/completions", {"prompt": [-1] * 1_000_000}, "prompt.0"),
     ("/v1/completions", {"prompt": "x", "logit_bias": {"99999": 1}}, "logit_bias"),
-    ("/v1/completions", {"prompt": "x", "echo": True}, "echo"),
     ("/v1/completions", {"prompt": "x", "suffix": "y"}, "suffix"),
-    ("/v1/completions", {"prompt": ["x"] * 16, "n": 2}, "n"),
+    ("/v1/completions", {"prompt": ["x"] * 100, "n": 2}, "n"),
     ("/tokenize", {}, "prompt"),
     ("/detokenize", {"tokens": [-1]}, "tokens.0"),
     ("/detokenize", {"tokens": [5] * 1025}, "tokens"),
@@ -146,7 +145,15 @@ def test_tokenize_and_detokenize(http: httpx.Client) -> None:
     text = "Hello <|im_end|> wörld 🙂"
     tokens = http.post("/tokenize", json={"prompt": text}).json()
     assert tokens["count"] == len(tokens["tokens"]) and tokens["max_model_len"] == 1024
-    assert 2 not in tokens["tokens"]
+    assert 2 in tokens["tokens"], "who writes a prompt means its control tokens"
+    plain = http.post("/tokenize", json={"prompt": text, "parse_special": False}).json()
+    assert 2 not in plain["tokens"] and http.post("/tokenize", json={"content": text}).json() == tokens
+    assert http.post("/detokenize", json={"tokens": plain["tokens"]}).json()["prompt"] == text
+    chat = http.post("/tokenize", json={"messages": [{"role": "user", "content": "<|im_end|>"}]}).json()
+    ends = [*chat["tokens"]].count(2)
+    assert ends == http.post("/tokenize", json={"messages": SUM}).json()["tokens"].count(2)
+    named = http.post("/tokenize", json={"prompt": "x<|im_end|>", "return_token_strs": True}).json()
+    assert named["token_strs"] == ["x", "<|im_end|>"]
     assert http.post("/detokenize", json={"tokens": tokens["tokens"]}).json()["prompt"] == text
     chat = http.post("/tokenize", json={"messages": SUM}).json()["tokens"]
     assert "<|im_end|>" in http.post("/detokenize", json={"tokens": chat}).json()["prompt"]

@@ -66,7 +66,8 @@ class Request:
 
     `listen` is called on the engine thread with each `Token` and then one `End`; it must neither wait nor raise.
     `client`: who asks; the queue is fair between clients. `top_logprobs`: how many of the likeliest tokens' logprobs
-    come with each token; None for no logprobs at all.
+    come with each token; None for no logprobs at all. `prompt_logprobs` is the same for the prompt's own tokens.
+    `only_prompt`: the prompt is read, and nothing is answered.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class Request:
         stop_token_ids: Iterable[int] = (),
         constraint: Constraint | None = None,
         top_logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+        only_prompt: bool = False,
         client: str = "",
     ) -> None:
         self.prompt_tokens = len(prompt_ids)
@@ -86,10 +89,14 @@ class Request:
         self.stop_token_ids = frozenset(stop_token_ids)
         self.constraint = constraint
         self.top_logprobs = top_logprobs
+        self.prompt_logprobs = prompt_logprobs
+        self.only_prompt = only_prompt
         self.client = client
 
         self.token_ids = list(prompt_ids)
         """Prompt and answer."""
+        self.judged: list[TokenLogprobs] = []
+        """Of the prompt's tokens from the second one on, where they were asked for; whole when the answer begins."""
         self.most_tokens = 0
         """Of the answer."""
         self.sequence: Any = None
@@ -112,6 +119,11 @@ class Request:
     def remaining(self) -> int:
         """Tokens that have to run before the next one can be chosen."""
         return len(self.token_ids) - (0 if self.sequence is None else int(self.sequence.length))
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether logprobs of the prompt's tokens are still to come, which needs the prompt itself to run."""
+        return self.prompt_logprobs is not None and len(self.judged) < self.prompt_tokens - 1
 
     def block_keys(self, count: int, block_positions: int) -> list[bytes]:
         """The keys of its first `count` full blocks."""

@@ -11,6 +11,7 @@ Used on the engine thread only.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from ftllm_nb.engine.fair_queue import FairQueue
 from ftllm_nb.engine.logprobs import token_logprobs
 from ftllm_nb.engine.loops import LOOP_TOKENS, is_loop
 from ftllm_nb.engine.request import CANCELLED, FAILED, LENGTH, LOOP, STOP, Request, Token
-from ftllm_nb.engine.sampling import Sampler
+from ftllm_nb.engine.sampling import NOT_FINITE, Sampler
 from ftllm_nb.errors import EngineError, StepStopped
 
 
@@ -103,7 +104,7 @@ class Scheduler:
             SequenceStep(
                 request.sequence,
                 np.array(request.token_ids[request.sequence.length :][:count], np.int32),
-                wants_logits=count == request.remaining,
+                wants_logits=count if request.is_judging else int(count == request.remaining),
             )
             for request, count in shares.items()
         ]
@@ -127,11 +128,34 @@ class Scheduler:
         finally:
             self.in_step = []
         self.counts.steps += 1
-        rows = zip(logits, self._executor.largest().tolist(), strict=True)
+        rows = list(zip(logits, self._executor.largest().tolist(), strict=True))
         for request, step in zip(shares, steps, strict=True):
             self._publish(request, len(step.token_ids))
-            if step.wants_logits:
-                self._choose_token(request, *next(rows))
+            its_rows, rows = rows[: step.wants_logits], rows[step.wants_logits :]
+            if request.is_judging and not self._judge(request, its_rows):
+                continue
+            if request.remaining:
+                continue
+            if request.only_prompt:
+                self._end(request, LENGTH)
+            else:
+                self._choose_token(request, *its_rows[-1])
+
+    def _judge(self, request: Request, rows: Sequence[tuple[NDArray[np.float32], int]]) -> bool:
+        """Note the logprobs of the prompt's tokens that follow those that just ran, of which each has a row; False
+        where the rows are no numbers, which ends the request."""
+        assert request.prompt_logprobs is not None
+        first = request.sequence.length - len(rows) + 1
+        for position, (logits, largest) in enumerate(rows, first):
+            # What ran again, after its blocks were given back, was judged before.
+            if position <= len(request.judged) or position >= request.prompt_tokens:
+                continue
+            if largest < 0:
+                self._end(request, FAILED, EngineError(NOT_FINITE))
+                return False
+            token_id = request.token_ids[position]
+            request.judged.append(token_logprobs(logits, token_id, request.prompt_logprobs))
+        return True
 
     def _admit(self) -> None:
         """Let waiting requests begin, in the queue's order, while there is room for all of their tokens."""
@@ -159,6 +183,8 @@ class Scheduler:
         """The blocks that hold the request's beginning, with a reference each; None where it pays to wait, since
         a running request is just computing the next one."""
         size = self._executor.block_positions
+        if request.is_judging:
+            return []
         # The last token runs in any case: its logits are needed.
         keys = request.block_keys((len(request.token_ids) - 1) // size, size)
         blocks = self._executor.pool.find(keys)

@@ -19,13 +19,14 @@ from ftllm_nb.serving.api_errors import ApiError, as_api_error, validation_error
 from ftllm_nb.serving.chat import ChatAnswer
 from ftllm_nb.serving.chat_plan import check_characters, plan_chat
 from ftllm_nb.serving.choices import Choices
-from ftllm_nb.serving.completions import CompletionAnswer, plan_completion
+from ftllm_nb.serving.completions import CompletionAnswer, plan_completion, trusted_ids
 from ftllm_nb.serving.conversation import template_messages
 from ftllm_nb.serving.event_stream import ClientGone, EventStream, to_json, until_gone
+from ftllm_nb.serving.foreign_fields import check_foreign
 from ftllm_nb.serving.guard import Guard, client_of
 from ftllm_nb.serving.page.addresses import is_of_page
 from ftllm_nb.serving.page.routes import add_chat_page
-from ftllm_nb.serving.protocol import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
+from ftllm_nb.serving.protocol import Body, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from ftllm_nb.serving.service import Service
 
 
@@ -57,7 +58,7 @@ def create_application(service: Service) -> ASGIApp:
 
     @app.post("/v1/chat/completions", responses=errors)
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
-        service.check_name(body.model)
+        _check(service, body, request)
         plan = await service.in_thread(lambda: plan_chat(service, body))
         request.scope["notes"].update(plan.notes)
         answer = ChatAnswer(service, body, plan, client_of(request.scope))
@@ -65,7 +66,7 @@ def create_application(service: Service) -> ASGIApp:
 
     @app.post("/v1/completions", responses=errors)
     async def completions(body: CompletionRequest, request: Request) -> Response:
-        service.check_name(body.model)
+        _check(service, body, request)
         plan = await service.in_thread(lambda: plan_completion(service, body))
         request.scope["notes"].update(plan.notes)
         answer = CompletionAnswer(service, body, plan, client_of(request.scope))
@@ -84,8 +85,11 @@ def create_application(service: Service) -> ASGIApp:
     async def tokenize(body: TokenizeRequest) -> Response:
         service.check_name(body.model)
         tokens = await service.in_thread(lambda: _token_ids(service, body))
-        context = service.ready_model().engine.max_context
-        return _json({"tokens": tokens, "count": len(tokens), "max_model_len": context})
+        model = service.ready_model()
+        strings = [model.tokenizer.id_to_token(token_id) for token_id in tokens] if body.return_token_strs else None
+        return _json({
+            "tokens": tokens, "count": len(tokens), "max_model_len": model.engine.max_context, "token_strs": strings
+        })
 
     @app.post("/detokenize", responses=errors)
     async def detokenize(body: DetokenizeRequest) -> Response:
@@ -122,6 +126,14 @@ def create_application(service: Service) -> ASGIApp:
     return guarded
 
 
+def _check(service: Service, body: Body, request: Request) -> None:
+    """Raise ApiError for what the body asks for and nobody here does."""
+    service.check_name(body.model)
+    unknown = check_foreign(body.model_extra)
+    if unknown:
+        request.scope["notes"]["ignored_fields"] = [name[:64] for name in unknown[:16]]
+
+
 async def _respond(service: Service, answer: Answer, stream: bool, request: Request) -> Response:
     notes: dict[str, Any] = request.scope["notes"]
     notes["stream"] = stream
@@ -143,12 +155,14 @@ async def _respond(service: Service, answer: Answer, stream: bool, request: Requ
 
 def _token_ids(service: Service, body: TokenizeRequest) -> list[int]:
     model = service.ready_model()
-    if (body.prompt is None) == (body.messages is None):
+    given = [each for each in (body.prompt, body.content, body.messages) if each is not None]
+    if len(given) != 1:
         raise ApiError(400, "give either prompt or messages.", param="prompt")
-    if body.prompt is not None:
-        check_characters(len(body.prompt), model)
-        return model.tokenizer.encode_completion(body.prompt)
-    messages = template_messages(body.messages or [], model.tokenizer.template_source)
+    if isinstance(given[0], str):
+        # llama.cpp, whose clients write content, puts nothing before it unless it is asked to; vLLM does.
+        add = body.add_special_tokens if body.add_special_tokens is not None else body.content is None
+        return trusted_ids(model, given[0], add, body.parse_special is not False)
+    messages = template_messages(given[0], model.tokenizer.template_source)
     check_characters(sum(len(message["content"]) for message in messages), model)
     return model.tokenizer.apply_chat_template(messages, add_generation_prompt=body.add_generation_prompt)
 

@@ -76,7 +76,8 @@ class ChatAnswer:
                 before = found["logprobs"] or {"content": [], "refusal": None}
                 found["logprobs"] = {**before, "content": before["content"] + logprobs["content"]}
             found["finish_reason"] = reason or found["finish_reason"]
-        for found in messages:
+        for found, choice in zip(messages, self.choices.choices, strict=True):
+            found.update(choice.stop_reason)
             if "tool_calls" in found["message"] and not found["message"]["content"].strip():
                 found["message"]["content"] = None
         if self._service.options.log_text:
@@ -122,6 +123,8 @@ class ChatAnswer:
         **extra: Any,
     ) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        if reason is not None:
+            choice.update(self.choices.choices[index].stop_reason)
         return {**self._head("chat.completion.chunk"), "choices": [choice], **extra}
 
     def _counts(self) -> dict[str, Any]:

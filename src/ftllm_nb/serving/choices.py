@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from ftllm_nb.engine.batching import BatchingEngine
-from ftllm_nb.engine.request import CANCELLED, LENGTH, STOP, End, Request, Token
+from ftllm_nb.engine.request import CANCELLED, LENGTH, LOOP, STOP, End, Request, Token
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.mailbox import Mailbox
 from ftllm_nb.serving.text_pieces import Piece, TextPieces
@@ -24,7 +24,14 @@ class Choice:
     pieces: TextPieces
     tokens: int = 0
     reason: str | None = None
+    is_loop: bool = False
+    """Whether it ended since it only repeated itself; the reason is "stop" then, as clients know no other."""
     ended: float | None = None
+
+    @property
+    def stop_reason(self) -> dict[str, str]:
+        """What the response says beside finish_reason, in the field that vLLM has for it."""
+        return {"stop_reason": "repetition"} if self.is_loop else {}
 
 
 @dataclass(eq=False)
@@ -113,6 +120,7 @@ class Choices:
         if event.reason == CANCELLED:
             raise ApiError(503, "the answer was cancelled.", code="cancelled")
         piece = choice.pieces.finish()
+        choice.is_loop = event.reason == LOOP
         choice.reason = STOP if choice.pieces.stopped else LENGTH if event.reason == LENGTH else STOP
         return piece
 

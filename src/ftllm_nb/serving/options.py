@@ -11,17 +11,18 @@ class Limits:
     """What one request may ask for; beyond it the answer is status 400, or 413 for `body_bytes`."""
 
     body_bytes: int = 4 << 20
-    choices: int = 16
-    """n, and prompts of one completion, together."""
-    stop_strings: int = 16
+    choices: int = 128
+    """n, and prompts of one completion, together; OpenAI's most of n."""
+    stop_strings: int = 64
     stop_characters: int = 256
     top_logprobs: int = 20
+    prompt_logprobs: int = 1 << 20
+    """Numbers, of all tokens of a request's prompts together."""
     logit_biases: int = 1024
     messages: int = 4096
     tools: int = 128
     schema_bytes: int = 64 << 10
     schema_depth: int = 32
-    max_tokens: int = 1 << 20
     body_seconds: float = 30.0
     """For sending a request's body."""
     send_seconds: float = 60.0

@@ -1,33 +1,39 @@
 """The bodies of requests, as OpenAI documents them, with what other servers added: top_k, min_p, repetition_penalty.
 
-Unknown fields are ignored, as OpenAI's clients and proxies send their own. Bounds that depend on the server's options
-are checked where they are used.
+Fields that are not declared here are for foreign_fields.py to judge. Bounds that depend on the server's options are
+checked where they are used.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from ftllm_nb.engine.sampling_settings import MAX_SEED
+from ftllm_nb.serving import value_forms
 from ftllm_nb.serving.options import Limits
 
 LIMITS = Limits()
-SIXTY_FOUR_BITS = 2**63
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = BeforeValidator(value_forms.whole)
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Stop = Annotated[str, Field(min_length=1, max_length=LIMITS.stop_characters)]
-Count = Annotated[int, Field(ge=1, le=LIMITS.max_tokens)]
+# A limit beyond the context is the context.
+Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(value_forms.token_limit)]
+CountOrNone = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(value_forms.token_limit)]
 # fail_fast: a body can hold a million items, and a sentence about each would take a quarter of a minute.
 Messages = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=LIMITS.messages, fail_fast=True)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
+TokenIds = Annotated[
+    list[TokenId], Field(min_length=1, fail_fast=True), BeforeValidator(value_forms.whole_items)
+]
 
 
 class Body(BaseModel):
-    """What all bodies have in common."""
+    """What all bodies have in common. Fields that are not declared are kept, to be judged."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="allow")
 
     model: str | None = Field(None, max_length=512)
     user: str | None = Field(None, max_length=512)
@@ -68,33 +74,39 @@ class Sampling(Body):
 
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=LIMITS.stop_strings, fail_fast=True)] | None = None
-    max_tokens: Count | None = None
-    n: Annotated[int, Field(ge=1, le=LIMITS.choices)] | None = 1
-    seed: Annotated[int, Field(ge=-SIXTY_FOUR_BITS, lt=2 * SIXTY_FOUR_BITS)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    stop: (
+        Annotated[
+            list[Stop], Field(max_length=LIMITS.stop_strings, fail_fast=True), BeforeValidator(value_forms.listed)
+        ]
+        | None
+    ) = None
+    stop_token_ids: Annotated[TokenIds, Field(max_length=LIMITS.stop_strings)] | None = None
+    max_tokens: CountOrNone = Field(None, validation_alias=AliasChoices("max_tokens", "n_predict", "max_new_tokens"))
+    min_tokens: Annotated[int, Field(ge=0, lt=2**31), Whole] | None = None
+    ignore_eos: bool | None = None
+    stop_loops: bool | None = None
+    n: Annotated[int, Field(ge=1, le=LIMITS.choices), Whole] | None = 1
+    seed: Annotated[Annotated[int, Field(ge=-(2**63), le=MAX_SEED)] | None, BeforeValidator(value_forms.seed)] = None
+    do_sample: bool | None = None
+    temperature: Annotated[Finite, Field(ge=0)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31), Whole] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
-        None, max_length=LIMITS.logit_biases
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = Field(
+        None, validation_alias=AliasChoices("repetition_penalty", "repeat_penalty")
     )
+    logit_bias: Annotated[
+        Annotated[dict[str, Finite], Field(max_length=LIMITS.logit_biases)] | None,
+        BeforeValidator(value_forms.biases),
+    ] = None
     response_format: ResponseFormat | None = None
-
-    @field_validator("logit_bias")
-    @classmethod
-    def _keys_are_token_ids(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        if value is not None and not all(key.isascii() and key.isdigit() and len(key) < 10 for key in value):
-            raise ValueError("the keys must be token ids")
-        return value
 
     @property
     def stop_strings(self) -> list[str]:
-        """`stop` as a list."""
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+        """`stop`, [] where there is none."""
+        return self.stop or []
 
 
 class Function(BaseModel):
@@ -138,9 +150,10 @@ class ChatRequest(Sampling):
     """The body of /v1/chat/completions."""
 
     messages: Messages
-    max_completion_tokens: Count | None = None
+    max_tokens: Count = Field(None, validation_alias=AliasChoices("max_tokens", "n_predict", "max_new_tokens"))
+    max_completion_tokens: Count = None
     logprobs: bool | None = False
-    top_logprobs: Annotated[int, Field(ge=0, le=LIMITS.top_logprobs)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=LIMITS.top_logprobs), Whole] | None = None
     tools: Annotated[list[Tool], Field(max_length=LIMITS.tools, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = True
@@ -155,21 +168,51 @@ class CompletionRequest(Sampling):
         | TokenIds
         | Annotated[list[TokenIds], Field(min_length=1, max_length=LIMITS.choices, fail_fast=True)]
     )
-    logprobs: Annotated[int, Field(ge=0, le=LIMITS.top_logprobs)] | None = None
-    echo: Literal[False] | None = False
-    best_of: Literal[1] | None = None
-    suffix: None = None
+    logprobs: Annotated[int, Field(ge=0, le=LIMITS.top_logprobs), Whole] | None = None
+    echo: bool | None = False
+    best_of: Annotated[int, Field(ge=1), Whole] | None = None
+    suffix: str | None = None
+    add_special_tokens: bool | None = True
+    parse_special: bool | None = True
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _few_prompts(cls, value: Any) -> Any:
+        """What a list of too many holds does not matter."""
+        if isinstance(value, list) and value and isinstance(value[0], (str, list)) and len(value) > LIMITS.choices:
+            raise ValueError(f"at most {LIMITS.choices} prompts can be continued at once, not {len(value)}")
+        return value
+
+    @field_validator("suffix")
+    @classmethod
+    def _no_suffix(cls, value: str | None) -> str | None:
+        if value:
+            raise ValueError("a text between two others cannot be asked for: leave it out")
+        return value
+
+    @field_validator("best_of")
+    @classmethod
+    def _no_choice_of_answers(cls, value: int | None, others: ValidationInfo) -> int | None:
+        if value not in (None, 1, others.data.get("n") or 1):
+            raise ValueError("as many answers are made as n says, and none is left out: leave it out")
+        return value
 
 
 class TokenizeRequest(Body):
-    """The body of /tokenize: a text, or a conversation in the chat template."""
+    """The body of /tokenize: a text (`content` in llama.cpp's form), or a conversation in the chat template."""
 
     prompt: str | None = None
+    content: str | None = None
     messages: Messages | None = None
     add_generation_prompt: bool = True
+    add_special_tokens: bool | None = Field(
+        None, validation_alias=AliasChoices("add_special_tokens", "add_special")
+    )
+    parse_special: bool | None = True
+    return_token_strs: bool | None = False
 
 
 class DetokenizeRequest(Body):
     """The body of /detokenize."""
 
-    tokens: Annotated[list[TokenId], Field(fail_fast=True)]
+    tokens: Annotated[list[TokenId], Field(fail_fast=True), BeforeValidator(value_forms.whole_items)]

@@ -14,8 +14,8 @@ from ftllm_nb.answers.call_form import PLAIN, CallForm
 from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.batching import BatchingEngine
 from ftllm_nb.engine.engine_thread import EngineThread
-from ftllm_nb.engine.request import Constraint, End, Request, Token
-from ftllm_nb.engine.sampling_settings import SamplingSettings, merge_settings
+from ftllm_nb.engine.request import LOOP, Constraint, End, Request, Token
+from ftllm_nb.engine.sampling_settings import MAX_SEED, SamplingSettings, merge_settings
 from ftllm_nb.engine.scheduler import SchedulerLimits
 from ftllm_nb.errors import EngineError, UsageError
 from ftllm_nb.host_memory import available_bytes
@@ -28,10 +28,10 @@ from ftllm_nb.serving.metrics import Metrics
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.protocol import Sampling
 from ftllm_nb.serving.text_pieces import TextPieces
+from ftllm_nb.serving.value_forms import MOST_BIAS
 from ftllm_nb.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
-SEEDS = 2**64
 SIZE_WHERE_UNKNOWN = 4 << 30
 """Bytes that are taken to be free where the system does not say."""
 
@@ -121,9 +121,21 @@ class Service:
 
     def settings(self, body: Sampling, max_tokens: int | None, choice: int) -> SamplingSettings:
         """How the choice with this number is sampled: each of several choices has a seed of its own."""
+        model = self.ready_model()
+        banned = {int(key) for key, bias in (body.logit_bias or {}).items() if bias <= -MOST_BIAS}
+        # Who forbids the end wants an answer of a length, whatever it says.
+        stop_loops = body.stop_loops
+        if stop_loops is None:
+            stop_loops = not model.tokenizer.eos_token_ids <= banned
+        if body.min_tokens and max_tokens is not None and body.min_tokens > max_tokens:
+            raise ApiError(400, f"min_tokens is more than max_tokens, {max_tokens}.", param="min_tokens")
         return merge_settings(
-            self.ready_model().generation_config,
+            model.generation_config,
             max_tokens=max_tokens,
+            min_tokens=body.min_tokens,
+            ignore_eos=body.ignore_eos,
+            stop_loops=stop_loops,
+            do_sample=body.do_sample,
             temperature=body.temperature,
             top_p=body.top_p,
             top_k=None if body.top_k is None else max(body.top_k, 0),
@@ -132,7 +144,7 @@ class Service:
             frequency_penalty=body.frequency_penalty,
             repetition_penalty=body.repetition_penalty,
             logit_bias=tuple((int(key), bias) for key, bias in (body.logit_bias or {}).items()),
-            seed=None if body.seed is None else (body.seed + choice) % SEEDS,
+            seed=None if body.seed is None else (body.seed + choice) % (MAX_SEED + 1),
         )
 
     def new_choices(
@@ -145,13 +157,16 @@ class Service:
         make_constraint: Callable[[], Constraint | None],
         client: str,
         style: AnswerStyle | None = None,
+        prompt_logprobs: int | None = None,
     ) -> Choices:
         """`body.n` choices for each prompt, submitted. Raises what `BatchingEngine.submit` does.
 
-        `style`: the text of the choices' pieces is for its parser; None for plain text.
+        `style`: the text of the choices' pieces is for its parser; None for plain text. With `max_tokens` 0 prompts are
+        read and nothing is answered; `prompt_logprobs`: see `Request`.
         """
         model = self.ready_model()
         stops = model.tokenizer.eos_token_ids if style is None else style.stop_token_ids
+        stops = stops.union(body.stop_token_ids or ())
         stop_strings = body.stop_strings
         if style is not None:
             # A tag that is asked for may be a token, or the same written as text.
@@ -159,7 +174,7 @@ class Service:
         choices = Choices(model.engine, self._mailbox)
         for prompt_ids in prompts:
             for number in range(body.n or 1):
-                settings = self.settings(body, max_tokens, number)
+                settings = self.settings(body, max_tokens or None, number)
                 constraint = make_constraint()
 
                 def make(
@@ -175,11 +190,13 @@ class Service:
                         stop_token_ids=stops,
                         constraint=constraint,
                         top_logprobs=top_logprobs,
+                        prompt_logprobs=prompt_logprobs,
+                        only_prompt=max_tokens == 0,
                         client=client,
                     )
 
                 decoder = model.tokenizer.stream_decoder() if style is None else style.decoder()
-                choices.add(make, TextPieces(decoder, stop_strings))
+                choices.add(make, TextPieces(decoder, stop_strings, settings.min_tokens))
         choices.submit()
         return choices
 
@@ -196,7 +213,7 @@ class Service:
             self._live.discard(choices)
             choices.cancel()
             for choice in choices.choices:
-                self.metrics.answer_done(choice.request, choice.reason or "cancelled")
+                self.metrics.answer_done(choice.request, _end_of(choice))
             notes.update(_notes(choices.choices))
 
     def close_soon(self) -> None:
@@ -215,6 +232,10 @@ class Service:
             self.model.close()
 
 
+def _end_of(choice: Choice) -> str:
+    return LOOP if choice.is_loop else choice.reason or "cancelled"
+
+
 def _notes(choices: list[Choice]) -> dict[str, Any]:
     """What the log says of a request's answers."""
     request = choices[0].request
@@ -224,6 +245,6 @@ def _notes(choices: list[Choice]) -> dict[str, Any]:
         "answer_tokens": sum(choice.tokens for choice in choices),
         "choices": len(choices),
         "preemptions": sum(choice.request.preemptions for choice in choices),
-        "finish_reason": choices[0].reason or "cancelled",
+        "finish_reason": _end_of(choices[0]),
         **{key: value for key, value in timings(choices).items() if key.endswith("_ms")},
     }

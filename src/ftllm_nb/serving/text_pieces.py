@@ -18,10 +18,14 @@ class Piece:
 
 
 class TextPieces:
-    """Holds text back while it may be the beginning of a stop string; the string itself is left out."""
+    """Holds text back while it may be the beginning of a stop string; the string itself is left out.
 
-    def __init__(self, decoder: StreamDecoder, stop_strings: Sequence[str]) -> None:
+    `min_tokens`: a stop string that ends before so many tokens have come is text like any other.
+    """
+
+    def __init__(self, decoder: StreamDecoder, stop_strings: Sequence[str], min_tokens: int = 0) -> None:
         self._decoder = decoder
+        self._must_go_on = min_tokens
         self._stop_strings = list(stop_strings)
         self._held = ""
         # Tokens not sent yet, each with how much of the held text lies before its end.
@@ -31,6 +35,7 @@ class TextPieces:
 
     def push(self, token: Token) -> Piece:
         """What the token makes certain."""
+        self._must_go_on -= 1
         return self._add(self._decoder.push(token.token_id), [token])
 
     def finish(self) -> Piece:
@@ -48,6 +53,8 @@ class TextPieces:
         searched_from = max(0, len(self._held) - max(map(len, self._stop_strings), default=0) + 1)
         self._held += text
         self._tokens += [(len(self._held), token) for token in tokens]
+        if self._must_go_on > 0:
+            return self._release(len(self._held))
         found = [at for stop in self._stop_strings if (at := self._held.find(stop, searched_from)) >= 0]
         if found:
             self.stopped = True

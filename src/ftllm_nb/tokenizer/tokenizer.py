@@ -152,9 +152,15 @@ class Tokenizer:
         """Ids of plain text: nothing is put around it, and no control token comes out of it."""
         return self._encode(without_surrogates(text), [])
 
-    def encode_completion(self, text: str) -> list[int]:
-        """Ids of a text to continue: the tokenizer's own beginning of a sequence, then `encode_text`."""
-        return self._backend.surrounding_tokens()[0] + self.encode_text(text)
+    def encode_completion(
+        self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False
+    ) -> list[int]:
+        """Ids of a text to continue: the tokenizer's own beginning of a sequence, unless `add_special_tokens` is
+        False, then `encode_text`. With `parse_special` its author is trusted as `encode_prompt` says, and a beginning
+        that the text spells itself is not doubled."""
+        ids = self.encode_prompt(text) if parse_special else self.encode_text(text)
+        beginning = self._backend.surrounding_tokens()[0] if add_special_tokens else []
+        return ids if beginning and parse_special and ids[: len(beginning)] == beginning else beginning + ids
 
     def encode_prompt(self, rendered: str) -> list[int]:
         """Ids of a prompt that its author trusts: control tokens spelled in it become control tokens."""
