@@ -14,10 +14,16 @@ from ftllm_nb.answers.reader import NotACall, Reader, Steps, UnknownFunction
 
 @dataclass(frozen=True)
 class Thinking:
-    """What thinking begins and ends with."""
+    """What thinking begins and ends with. `leads_on`: what begins the answer behind it."""
 
     begin: str
     end: str
+    leads_on: str = ""
+
+    @property
+    def closing(self) -> str:
+        """What ends thinking that is broken off, and begins the answer."""
+        return f"{self.end}{self.leads_on}" if self.end.startswith("<|") else f"\n{self.end}{self.leads_on}"
 
 
 THINKING = (
@@ -48,6 +54,8 @@ class Family:
     stops: tuple[str, ...] = ()
     """Tokens that end an answer, besides those that the model's files name."""
     thinking: tuple[Thinking, ...] = THINKING
+    thinking_variables: tuple[str, ...] = ("enable_thinking", "thinking")
+    """What chat templates call the variable that says whether to think."""
     tags: tuple[str, ...] = ()
     """Further tags, besides those above."""
     form: CallForm = PLAIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from ftllm_nb.answers.calls import Functions
 from ftllm_nb.answers.families import family_named, family_of
@@ -36,6 +37,22 @@ class AnswerStyle:
     ) -> AnswerParser:
         """What reads one answer; see `AnswerParser`."""
         return AnswerParser(self.family, self.tags, functions, opened, given)
+
+    def thinking_begins(self) -> dict[int, Thinking]:
+        """The tokens with which answers may begin to think, where the chat template knows of it."""
+        pairs = [pair for pair in self.family.thinking if pair.begin in self._tokenizer.template_source]
+        ids = [self._tokenizer.added_token_id(pair.begin) for pair in pairs]
+        return {token_id: pair for token_id, pair in zip(ids, pairs, strict=True) if token_id is not None}
+
+    @cached_property
+    def line_end_ids(self) -> frozenset[int]:
+        """The tokens that are one line end or several."""
+        spelled = ((each, self._tokenizer.token_bytes(each)) for each in range(self._tokenizer.vocab_size))
+        return frozenset(token_id for token_id, data in spelled if data and not data.strip(b"\n"))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text of ours, whose tags are tokens where they can be."""
+        return self._tokenizer.encode_prompt(text)
 
     def opened_thinking(self, prompt_ids: Sequence[int]) -> Thinking | None:
         """The thinking inside of which a prompt ends, so that the answer begins there; None where it does not."""

@@ -8,12 +8,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.answer_deltas import AnswerDeltas, add_delta
 from ftllm_nb.serving.chat_plan import ChatPlan
 from ftllm_nb.serving.choices import Choices, timings, usage
 from ftllm_nb.serving.logprob_forms import chat_logprobs
 from ftllm_nb.serving.protocol import ChatRequest
 from ftllm_nb.serving.service import Service
+from ftllm_nb.serving.thinking_limit import limited
 
 
 class ChatAnswer:
@@ -33,10 +35,16 @@ class ChatAnswer:
             [plan.prompt_ids],
             max_tokens=most,
             top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-            make_constraint=lambda: next(constraints),
+            make_constraint=lambda: self._may_think_before(next(constraints)),
             client=client,
             style=self._model.style,
         )
+
+    def _may_think_before(self, constraint: Constraint | None) -> Constraint | None:
+        """What holds for an answer: a call that is forced begins at once."""
+        if self._plan.must_call:
+            return constraint
+        return limited(self._model.style, self._plan.opened, self._body.most_thinking, constraint)
 
     async def chunks(self, notes: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """chat.completion.chunk objects."""

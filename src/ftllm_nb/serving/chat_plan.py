@@ -50,12 +50,15 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     messages = template_messages(body.messages, model.tokenizer.template_source)
     _check_length(messages, model)
     prompt_ids = model.tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, tools=[tool.model_dump(exclude_none=True) for tool in tools] or None
+        messages,
+        add_generation_prompt=True,
+        tools=[tool.model_dump(exclude_none=True) for tool in tools] or None,
+        **body.template_variables(model.style),
     )
     opened = model.style.opened_thinking(prompt_ids)
     if must_call:
         if opened is not None:
-            prompt_ids += model.tokenizer.encode_prompt(f"{opened.end}\n\n")
+            prompt_ids += model.style.encode(f"{opened.closing}\n\n")
         prompt_ids += model.tokenizer.encode_prompt(model.tool_form.prefix)
         form = call_form(model, called, body.n or 1)
     else:

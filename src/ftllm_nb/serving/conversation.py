@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.reasoning_history import add_reasoning
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
@@ -28,6 +29,7 @@ def _message(message: dict[str, Any], where: str, template_source: str) -> dict[
         copy.pop("tool_calls", None)
     else:
         copy["tool_calls"] = _calls(calls, f"{where}.tool_calls")
+    add_reasoning(copy, template_source, where)
     return copy
 
 

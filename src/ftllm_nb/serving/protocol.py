@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from ftllm_nb.engine.sampling_settings import MAX_SEED
 from ftllm_nb.serving import value_forms
 from ftllm_nb.serving.options import Limits
+from ftllm_nb.serving.thinking_fields import ThinkingFields
 
 LIMITS = Limits()
 
@@ -146,7 +147,7 @@ class NamedTool(BaseModel):
     function: NamedFunction
 
 
-class ChatRequest(Sampling):
+class ChatRequest(Sampling, ThinkingFields):
     """The body of /v1/chat/completions."""
 
     messages: Messages

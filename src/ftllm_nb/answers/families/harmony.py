@@ -26,7 +26,7 @@ class Harmony(Family):
     signs = ((CHANNEL, MESSAGE, START),)
     tags = (START, CHANNEL, MESSAGE, CONSTRAIN, *ENDS)
     stops = ("<|call|>", "<|return|>")
-    thinking = (Thinking(f"{CHANNEL}analysis{MESSAGE}", "<|end|>"),)
+    thinking = (Thinking(f"{CHANNEL}analysis{MESSAGE}", ENDS[0], f"{START}assistant{CHANNEL}final{MESSAGE}"),)
     form = CallForm(
         f"{CHANNEL}commentary to=functions.", "<|call|>", name_key="", separator=f" {CONSTRAIN}json{MESSAGE}"
     )
