@@ -10,6 +10,7 @@ What the model answers to a message:
     slow      nothing, but its prefill goes on until it is stopped
     think     a thought, then a word
     wide      wide, joined and right-to-left characters
+    loop      words that end, since they are repeated
     markdown  a heading, a line with code and emphasis, a code block
     half      a word and half a character, cut short
     else      the number of messages so far and the message
@@ -63,8 +64,10 @@ class ScriptedModel:
         self.stats = stats
         for piece in pieces:
             stats.answer_tokens += len(piece)
+            stats.decode_tokens, stats.decode_seconds = stats.answer_tokens - 1, (stats.answer_tokens - 1) / 16
             yield piece
-        stats.finish_reason = "stopped" if self.stopped else "length" if query[-1]["content"] == "half" else "stop"
+        ends = {"half": "length", "loop": "loop"}
+        stats.finish_reason = "stopped" if self.stopped else ends.get(query[-1]["content"], "stop")
 
     def answer(self, message: str, length: int, options: dict[str, Any]) -> Generator[str, None, None]:
         self.stopped = False

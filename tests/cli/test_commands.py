@@ -77,6 +77,7 @@ def test_leaving(talk: Talk, word: str) -> None:
 
 
 def test_undo_and_regen(talk: Talk) -> None:
+    talk.say("/set temperature 0")
     talk.say("one")
     talk.say("two")
     assert "the same answer, since the likeliest words are taken" in talk.say("/regen")
@@ -119,17 +120,19 @@ def test_system(talk: Talk) -> None:
 
 
 def test_set_and_show(talk: Talk) -> None:
-    assert talk.say("/set temperature 0.5") == "(temperature is 0.5)\n"
-    assert talk.say("/set top-k=3") == "(top_k is 3)\n"
+    assert talk.say("/set temperature 0.5") == "(temperature is 0.5, from /set)\n"
+    assert talk.say("/set top-k=3") == "(top_k is 3, from /set)\n"
     assert talk.say("/set enable_thinking on") == "(enable_thinking is on)\n"
     assert "('enable_thinking', True)" in talk.say("options") and "('top_k', 3)" in talk.say("options")
     shown = talk.say("/show")
-    assert re.search(r"temperature +0.5\n", shown) and re.search(r"top_p +0.9, the model's own\n", shown)
-    assert re.search(r"top_k +3\n", shown) and re.search(r"seed +another each time\n", shown)
+    assert re.search(r"temperature +0.5, from /set\n", shown)
+    assert re.search(r"top_p +0.9, from the model's generation_config.json\n", shown)
+    assert re.search(r"top_k +3, from /set\n", shown) and re.search(r"seed +another each time\n", shown)
     assert re.search(r"model +demo\n", shown) and "2 turns" in shown
-    assert talk.say("/set temperature default") == "(temperature is 1, the model's own)\n"
-    talk.say("/set top_k default")
-    assert re.search(r"temperature +0, the model's own\n", talk.say("/show"))
+    assert talk.say("/set temperature default") == "(temperature is 0.8, from ftllm-nb's own defaults)\n"
+    assert talk.say("/set seed 12345678") == "(seed is 12345678, from /set)\n"
+    talk.say("/set temperature 0")
+    assert "temperature 0 leaves no choice" in talk.say("/set top_p 0.5")
     assert talk.say("/set markdown off") == "(markdown is off)\n"
 
 
@@ -152,7 +155,9 @@ def test_set_and_show(talk: Talk) -> None:
         ("/clear all", "/clear takes nothing after it, but 'all' was given."),
         ("/save", "/save needs more: /save FILE."),
         ("/load nowhere.json", "nowhere.json cannot be read: No such file or directory."),
-        ("/read /", "/ is no plain file"),
+        ("/read /", "/ is a folder: name a file, or /* for those in it."),
+        ("/read /dev/zero", "/dev/zero is no plain file"),
+        ("/load /bin/sh", "/bin/sh is no text but a binary file"),
         ("/save /no/such/folder/file", "cannot be written: No such file or directory."),
     ],
 )
@@ -217,6 +222,37 @@ def test_read_puts_files_before_the_next_question(talk: Talk, tmp_path: Path) ->
     assert talk.say("and?") == "3 and?\n"
 
 
+def test_a_file_that_waits_is_seen_and_can_be_put_away(
+    talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_text("aa")
+    (tmp_path / "b").write_text("bb")
+    assert "waiting" not in talk.say("/show") and "wait" not in toolbar(talk.repl, 200)
+    talk.say("/read a")
+    assert "| a waits |" in toolbar(talk.repl, 200) + " |"
+    talk.say("/read b")
+    assert "2 files wait" in toolbar(talk.repl, 200)
+    assert re.search("waiting +a, b, before the next question\n", talk.say("/show"))
+    assert talk.say("/undo") == "(put away: b)\n"
+    assert talk.say("why?") == "1 aa\n\nwhy?\n"
+    assert talk.say("/undo") == "(taken back: aa why?)\n"
+
+
+def test_a_pattern_reads_each_file_of_text_under_its_name(talk: Talk, tmp_path: Path) -> None:
+    for name, data in (("a.py", b"x"), ("b.py", b"\x7fELF\0\1"), ("[c].py", b"z"), ("d.txt", b"no")):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder.py").mkdir()
+    text = talk.say(f"/read {tmp_path}/*.py")
+    assert f"(left out, since they are no text or cannot be read: {tmp_path}/b.py)" in text
+    assert "2 files, will stand before the next question" in text
+    assert talk.repl.waiting[0].text == f"{tmp_path}/[c].py:\n\nz\n\n{tmp_path}/a.py:\n\nx"
+    assert "1 line, will stand" in talk.say(f"/read {tmp_path}/[c].py")  # a name that looks like a pattern
+    assert "matches no file" in talk.say(f"/read {tmp_path}/*.rs")
+    assert "no file that" in talk.say(f"/read {tmp_path}/b*")
+    assert "is a folder: name a file, or " in talk.say(f"/read {tmp_path}")
+
+
 def test_a_text_that_is_too_long_does_not_spoil_the_next_question(talk: Talk, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text(" \n")
     assert "holds no text" in talk.say(f"/read {tmp_path}/empty")
@@ -234,8 +270,17 @@ def test_stats(talk: Talk) -> None:
     talk.say("one")
     talk.say("two")
     text = talk.say("/stats")
-    assert "11 tokens: 8 reused from the cache, 3 computed" in text
-    assert "6.0 tokens/s" in text and "first token" in text and "2 answers, 10 tokens, 8 reused" in text
+    assert "11 tokens: 8 reused from the cache, 3 read" in text
+    assert "first token" in text and "2 answers, 10 tokens, 8 reused" in text
+    # Half a second of reading is no answering.
+    assert re.search(r"reading +0.50 s, 6.0 tokens/s \(prefill\)\n", text)
+    assert re.search(r"answering +0.25 s, 16.0 tokens/s \(decode\)\n", text)
+
+
+def test_an_answer_that_repeats_itself_says_so_once(talk: Talk) -> None:
+    assert "(ended, since the answer only repeated itself: /regen answers again" in talk.say("loop")
+    assert "ended, since it only repeated itself" in talk.say("/stats")
+    assert "repeated" not in talk.say("one")
 
 
 def test_profile_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +355,7 @@ def test_completion(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_toolbar_fits_every_width(talk: Talk) -> None:
     talk.say("one")
     full = toolbar(talk.repl, 200)
-    assert full == "demo | float32, 2 threads | 8/100000 tokens"
+    assert full == "demo | float32, 2 threads | 8/100000 tokens | 16.0 tokens/s"
     for columns in range(1, 200):
         assert len(toolbar(talk.repl, columns)) < max(columns, 1) or columns <= len(full)
         assert len(toolbar(talk.repl, columns)) <= columns

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftllm_nb.cli.talk.markdown import BOLD, BOLD_ITALIC, CODE, HEADING, ITALIC, PLAIN, MarkdownStream
+from ftllm_nb.cli.talk.markdown import BOLD, BOLD_ITALIC, CODE, CODE_BLOCK, HEADING, ITALIC, PLAIN, MarkdownStream
 
 TEXTS = st.lists(
     st.sampled_from(["*", "**", "***", "`", "```", "~~~", "#", "# ", "## ", " ", "   ", "\n", "a", "b1", "你", "."]),
@@ -58,11 +58,11 @@ def test_pieces_do_not_matter(text: str, cuts: list[int]) -> None:
         ("2 * 3 ** 4 and 2*3*4, 2**3", [(PLAIN, "2 * 3 ** 4 and 2*3*4, 2**3")]),
         ("* item\n* item", [(PLAIN, "* item\n* item")]),
         ("**never closed\nnext", [(BOLD, "**never closed\n"), (PLAIN, "next")]),
-        ("```py\n# **x**\n``\n```\nout", [(CODE, "```py\n# **x**\n``\n```\n"), (PLAIN, "out")]),
-        ("````\n```\nin\n````\nout", [(CODE, "````\n```\nin\n````\n"), (PLAIN, "out")]),
-        ("```\n```not the end\n```", [(CODE, "```\n```not the end\n```")]),
-        ("~~~\n```\n~~~\nout", [(CODE, "~~~\n```\n~~~\n"), (PLAIN, "out")]),
-        ("  ```\nx\n  ```\nout", [(CODE, "  ```\nx\n  ```\n"), (PLAIN, "out")]),
+        ("```py\n# **x**\n``\n```\nout", [(CODE_BLOCK, "```py\n# **x**\n``\n```\n"), (PLAIN, "out")]),
+        ("````\n```\nin\n````\nout", [(CODE_BLOCK, "````\n```\nin\n````\n"), (PLAIN, "out")]),
+        ("```\n```not the end\n```", [(CODE_BLOCK, "```\n```not the end\n```")]),
+        ("~~~\n```\n~~~\nout", [(CODE_BLOCK, "~~~\n```\n~~~\n"), (PLAIN, "out")]),
+        ("  ```\nx\n  ```\nout", [(CODE_BLOCK, "  ```\nx\n  ```\n"), (PLAIN, "out")]),
     ],
 )  # fmt: skip
 def test_what_is_recognized(text: str, expected: list[tuple[str, str]]) -> None:

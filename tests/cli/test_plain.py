@@ -185,6 +185,7 @@ def test_a_file_is_one_question(tmp_path: Path) -> None:
         ("/", "cannot be read: Is a directory"),
         ("/dev/null", "holds no text"),
         ("/dev/zero", "longer than 16 MiB"),
+        ("/bin/sh", "the file /bin/sh of --file is no text but a binary file"),
     ],
 )
 def test_a_file_that_holds_no_question(path: str, says: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from ftllm_nb.cli.talk.conversation import Conversation
 from ftllm_nb.cli.talk.last_conversation import last_conversation_file, recall, remember
-from ftllm_nb.cli.talk.saved import as_json, as_markdown, read_conversation, read_text, write_text
+from ftllm_nb.cli.talk.saved import as_json, as_markdown, read_conversation, write_text
+from ftllm_nb.cli.talk.text_file import read_text
 from ftllm_nb.errors import UsageError
 from tests.cli.scripted_chat import ScriptedModel
 
@@ -84,7 +85,7 @@ def test_a_file_that_is_no_conversation_is_refused(tmp_path: Path, content: Any,
 def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_text(str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="no plain file"):
+    with pytest.raises(UsageError, match="is a folder"):
         read_text(str(tmp_path))
     with pytest.raises(UsageError, match="no plain file"):
         read_text("/dev/zero")

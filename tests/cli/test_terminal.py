@@ -226,6 +226,15 @@ def test_the_conversation_goes_on_with_its_settings(tmp_path: Path) -> None:
         assert "> one\r\n2 one\r\n" in terminal.before
         assert ask(terminal, "two") == "4 two\r\n"
         assert "('temperature', 0.5)" in ask(terminal, "options")
+    with talking("--continue", "--temperature", "0.25", "--top_k=7", XDG_STATE_HOME=str(tmp_path)) as terminal:
+        assert "('temperature', 0.25), ('top_k', 7)" in ask(terminal, "options")  # flags go before what was saved
+        shown = ask(terminal, "/show")
+        assert "0.25, from --temperature" in shown and "from ftllm-nb's own defaults" in shown
+        ask(terminal, "/undo")
+        ask(terminal, "/set temperature 0.5")
+    with talking("--continue", XDG_STATE_HOME=str(tmp_path), FTLLM_NB_TOP_K="7") as terminal:
+        shown = ask(terminal, "/show")
+        assert "0.5, from the saved conversation" in shown and "7, from FTLLM_NB_TOP_K" in shown
     program = start("--continue", "-m", "three", XDG_STATE_HOME=str(tmp_path))
     program.expect_exact("8 three\r\n")
     assert leaves(program) == 0

@@ -98,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
 
         from ftllm_nb.cli.talk.plain import PlainOutput, answer_lines
 
-        output = PlainOutput(conversation, as_json=args.json, hide_thinking=args.hide_thinking)
+        output = PlainOutput(
+            conversation, as_json=args.json, hide_thinking=args.hide_thinking, markdown=not args.plain
+        )
         if question is None:
             answer_lines(output)
         else:
@@ -153,8 +155,18 @@ def talk(conversation: Conversation, args: argparse.Namespace, saved: SavedConve
         weights_line(conversation, args),
         markdown=not args.plain,
         hide_thinking=args.hide_thinking,
+        origins=origins(args, saved),
     )
     talk_on_terminal(repl, saved)
+
+
+def origins(args: argparse.Namespace, saved: SavedConversation | None) -> dict[str, str]:
+    """Who gave each setting of sampling, by its name: a flag, the user's settings, or the saved conversation."""
+    found = dict.fromkeys(saved.settings if saved is not None else (), "the saved conversation")
+    for name, value in given_settings(args).items():
+        preset = args.presets.get(name)
+        found[name] = preset.where if preset is not None and preset.value is value else f"--{name}"
+    return found
 
 
 def weights_line(conversation: Conversation, args: argparse.Namespace) -> str:

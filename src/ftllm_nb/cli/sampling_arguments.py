@@ -62,6 +62,8 @@ SAMPLING = {
 }  # fmt: skip
 """The settings by name."""
 
+ENGINE_NAMES = {"repeat_penalty": "repetition_penalty"}
+"""What the engine calls a setting, where it has another name for it."""
 MODEL_SAMPLING: dict[str, Any] = {
     "do_sample": None,
     "min_length": None,
@@ -73,7 +75,9 @@ MODEL_SAMPLING: dict[str, Any] = {
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare a flag for each setting; one that is not given leaves the model's own default."""
     group = parser.add_argument_group(
-        "sampling", "Flags that are not given follow the model's generation_config.json."
+        "sampling",
+        "Flags that are not given follow the model's generation_config.json; where that says nothing of how to sample, "
+        "temperature is 0.8, top_p 0.95 and min_p 0.05.",
     )
     for name, setting in SAMPLING.items():
         group.add_argument(f"--{name}", type=setting.parse, metavar=setting.metavar, help=setting.help)
@@ -88,8 +92,19 @@ def engine_settings(generation_config: dict[str, Any], settings: dict[str, Any])
     """How tokens are chosen by these settings, and by a model's generation_config.json where there are none."""
     from ftllm_nb.engine.sampling_settings import merge_settings
 
-    names = {"repeat_penalty": "repetition_penalty"}
-    return merge_settings(generation_config, **{names.get(name, name): value for name, value in settings.items()})
+    return merge_settings(generation_config, **_by_engine_names(settings))
+
+
+def engine_sources(generation_config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
+    """Whose each value of `engine_settings` is: GIVEN, MODEL or DEFAULT of engine/sampling_settings.py, by its name."""
+    from ftllm_nb.engine.sampling_settings import setting_sources
+
+    sources = setting_sources(generation_config, **_by_engine_names(settings))
+    return {**sources, **{name: sources[ENGINE_NAMES.get(name, name)] for name in SAMPLING}}
+
+
+def _by_engine_names(settings: dict[str, Any]) -> dict[str, Any]:
+    return {ENGINE_NAMES.get(name, name): value for name, value in settings.items()}
 
 
 def stream_options(settings: dict[str, Any]) -> dict[str, Any]:

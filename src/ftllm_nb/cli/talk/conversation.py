@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftllm_nb.cli.sampling_arguments import MODEL_SAMPLING, engine_settings, stream_options
+from ftllm_nb.cli.sampling_arguments import MODEL_SAMPLING, engine_settings, engine_sources, stream_options
 from ftllm_nb.cli.talk.statistics import TurnStatistics, turn_statistics
 from ftllm_nb.cli.talk.thinking import BEGIN as THINKING
 from ftllm_nb.errors import UsageError
@@ -117,6 +117,10 @@ class Conversation:
     def sampling(self) -> SamplingSettings:
         """How the next answer's tokens are chosen: by the settings, and by the model's where there are none."""
         return engine_settings(self.model.loaded.graph.generation_config, self.settings)
+
+    def sampling_sources(self) -> dict[str, str]:
+        """Whose each value of `sampling` is, as engine/sampling_settings.py calls it, by the settings' own names."""
+        return engine_sources(self.model.loaded.graph.generation_config, self.settings)
 
     def begins_thinking(self) -> bool:
         """Whether prompts end inside of a thinking block, so that answers begin there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 PLAIN, HEADING, CODE, BOLD, ITALIC, BOLD_ITALIC = "", "heading", "code", "bold", "italic", "bold italic"
+CODE_BLOCK = "code block"
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _MAY_BECOME_FENCE = re.compile(r" {0,3}(`{0,2}|~{0,2})")
@@ -43,7 +44,7 @@ class MarkdownStream:
     def finish(self) -> list[tuple[str, str]]:
         """The rest, when no more comes."""
         if self._head:
-            self._begin_line(self._head, CODE if self._fence else None)
+            self._begin_line(self._head, CODE_BLOCK if self._fence else None)
         self._end_marks("\n")
         return self._take()
 
@@ -65,13 +66,13 @@ class MarkdownStream:
                 closing = _FENCE.match(head)
                 if closing is not None and closing[1].startswith(self._fence) and not head[closing.end() :].strip():
                     self._fence = ""
-                self._begin_line(head, CODE)
+                self._begin_line(head, CODE_BLOCK)
             elif not _MAY_CLOSE_FENCE.fullmatch(head):
-                self._begin_line(head, CODE)
+                self._begin_line(head, CODE_BLOCK)
         elif (fence := _FENCE.match(head)) is not None:
             if fence.end() < len(head):
                 self._fence = fence[1]
-                self._begin_line(head, CODE)
+                self._begin_line(head, CODE_BLOCK)
         elif _HEADING.match(head):
             self._begin_line(head, HEADING)
         elif not (_MAY_BECOME_FENCE.fullmatch(head) or _MAY_BECOME_HEADING.fullmatch(head)):

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ftllm_nb.cli.talk.answer_view import without_thinking
+from ftllm_nb.cli.talk.answer_view import AnswerView, without_thinking
 from ftllm_nb.cli.talk.conversation import Conversation
 from ftllm_nb.cli.talk.interrupt import interrupt_stops
+from ftllm_nb.cli.talk.screen import Screen
+from ftllm_nb.cli.talk.text_file import decoded
 from ftllm_nb.cli.talk.thinking import ThinkingSplitter
 from ftllm_nb.errors import FtllmError, UsageError
 
@@ -23,10 +25,16 @@ ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 class PlainOutput:
-    """Prints answers: as text, each with a line end, or with `as_json` as a line of JSON each, with its timings."""
+    """Prints answers: as text, each with a line end, or with `as_json` as a line of JSON each, with its timings.
 
-    def __init__(self, conversation: Conversation, *, as_json: bool = False, hide_thinking: bool = False) -> None:
+    On a terminal text looks as in a session, with styles where `markdown` says so; elsewhere every byte is the model's.
+    """
+
+    def __init__(
+        self, conversation: Conversation, *, as_json: bool = False, hide_thinking: bool = False, markdown: bool = True
+    ) -> None:
         self._conversation = conversation
+        self._markdown = markdown
         self._as_json = as_json
         self._hide_thinking = hide_thinking
 
@@ -41,12 +49,29 @@ class PlainOutput:
                 answer = "".join(conversation.ask(question))
                 line = json.dumps(self._line(question, answer), ensure_ascii=False)
                 print(line.translate(ESCAPED), flush=True)
+            elif sys.stdout.isatty():
+                self._show(conversation.ask(question))
             else:
                 for piece in self._shown(conversation.ask(question)):
                     print(piece, end="", flush=True)
                 print(flush=True)
         if conversation.stopped:
             raise KeyboardInterrupt
+
+    def _show(self, pieces: Iterator[str]) -> None:
+        screen = Screen()
+        view = AnswerView(
+            screen,
+            markdown=self._markdown,
+            hide_thinking=self._hide_thinking,
+            begins_thinking=self._conversation.begins_thinking(),
+        )
+        try:
+            for piece in pieces:
+                view.show(piece)
+        finally:
+            view.finish()
+            screen.line()
 
     def _shown(self, pieces: Iterator[str]) -> Iterator[str]:
         """The pieces, without thinking where that is hidden."""
@@ -108,7 +133,7 @@ def read_question(path: str) -> str:
         raise UsageError(f"--file: {path!r} holds a character that no path may hold.") from None
     if len(data) > MAX_LINE_BYTES:
         raise UsageError(f"the file {path} of --file is longer than {MAX_LINE_BYTES >> 20} MiB: choose a shorter one.")
-    text = data.decode("utf-8-sig", "replace").replace("\r\n", "\n").rstrip("\n")
+    text = decoded(data, f"the file {path} of --file").rstrip("\n")
     if not text.strip():
         raise UsageError(f"the file {path} of --file holds no text: write the question into it.")
     return text

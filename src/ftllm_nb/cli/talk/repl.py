@@ -13,6 +13,7 @@ from ftllm_nb.cli.talk.last_conversation import remember
 from ftllm_nb.cli.talk.prefill_bar import PrefillBar
 from ftllm_nb.cli.talk.saved import SavedConversation
 from ftllm_nb.cli.talk.screen import Screen
+from ftllm_nb.cli.talk.waiting import Waiting
 from ftllm_nb.errors import ContextLengthError, FtllmError
 
 WORDS = {
@@ -27,7 +28,8 @@ QUOTES = '"""'
 class Repl:
     """What a terminal session is: a conversation, how it is shown, and what commands may change.
 
-    `model_name`: as the user named the model. `weights`: their type. `ask_yes_no(question, default)` asks the
+    `model_name`: as the user named the model. `weights`: their type. `origins`: who gave each of the conversation's
+    settings, by its name. `ask_yes_no(question, default)` asks the
     user, None where nobody can be asked. `forget_typed` throws away what was typed and not read yet.
 
     `written`: the files that commands wrote, as they were then. `kept_turns`: the turns that a file holds.
@@ -42,6 +44,7 @@ class Repl:
         screen: Screen | None = None,
         markdown: bool = True,
         hide_thinking: bool = False,
+        origins: dict[str, str] | None = None,
         ask_yes_no: Callable[[str, bool], bool] | None = None,
     ) -> None:
         self.conversation = conversation
@@ -50,9 +53,10 @@ class Repl:
         self.screen = screen or Screen()
         self.markdown = markdown
         self.hide_thinking = hide_thinking
+        self.origins = dict(origins or {})
         self.ask_yes_no = ask_yes_no
         self.forget_typed: Callable[[], None] = lambda: None
-        self.read_texts: list[str] = []
+        self.waiting: list[Waiting] = []
         self.written: dict[str, tuple[int, int, int]] = {}
         self.kept_turns: list[Turn] = []
         self._was_held = False
@@ -79,11 +83,11 @@ class Repl:
 
     def ask(self, question: str) -> None:
         """Ask, with what `/read` read before the question."""
-        question = "\n\n".join([*self.read_texts, question])
+        question = "\n\n".join([*(each.text for each in self.waiting), question])
         turns = self.conversation.turns
         self._answer(lambda: self.conversation.ask(question), question)
         if self.conversation.turns is not turns:
-            self.read_texts.clear()
+            self.waiting.clear()
 
     def answer_again(self) -> None:
         """Ask the last question again."""
@@ -110,19 +114,15 @@ class Repl:
     def _say_too_long(self, error: ContextLengthError) -> None:
         """A question that even alone does not fit; what was read for it is put away, so that the next one may."""
         self.screen.error(str(error).replace(", or begin a new conversation", ""))
-        if self.read_texts:
-            self.read_texts.clear()
+        if self.waiting:
+            self.waiting.clear()
             self.screen.note("what /read read is put away again")
 
     def _show(self, pieces: Iterator[str]) -> None:
         """Print the answer as it is made. The first Ctrl-C ends it; the session goes on."""
         conversation, screen = self.conversation, self.screen
-        view = AnswerView(
-            screen,
-            markdown=self.markdown,
-            hide_thinking=self.hide_thinking,
-            begins_thinking=conversation.begins_thinking(),
-        )
+        view = self._view()
+        before = conversation.turns
         first = None
         bar = PrefillBar(lambda: conversation.model.stats, screen.replace_line, lambda: screen.columns)
         try:
@@ -145,12 +145,24 @@ class Repl:
         if conversation.stopped:
             screen.write(" (stopped)", "note")
         screen.line()
-        self._say_when_full()
+        if conversation.turns is not before:
+            self._say_how_it_ended(conversation.turns[-1])
         self.remember()
 
-    def _say_when_full(self) -> None:
-        last = self.conversation.turns[-1].statistics if self.conversation.turns else None
-        limit = self.conversation.model.get_max_input_len()
+    def _view(self) -> AnswerView:
+        return AnswerView(
+            self.screen,
+            markdown=self.markdown,
+            hide_thinking=self.hide_thinking,
+            begins_thinking=self.conversation.begins_thinking(),
+        )
+
+    def _say_how_it_ended(self, turn: Turn) -> None:
+        """What the user should know of an answer that the model did not end by itself."""
+        last, limit = turn.statistics, self.conversation.model.get_max_input_len()
+        if last is not None and last.finish_reason == "loop":
+            self.screen.note("ended, since the answer only repeated itself: /regen answers again, and "
+                             "/set repeat_penalty 1.1 makes repetition less likely")  # fmt: skip
         if last is not None and last.finish_reason == "length" and last.context_tokens > limit:
             self.screen.note(f"the context of {limit} tokens is full: /undo or /clear make room, "
                              "and the next question offers to drop the oldest turns")  # fmt: skip
@@ -164,6 +176,11 @@ class Repl:
     def restore(self, saved: SavedConversation) -> None:
         """Go on with a saved conversation, and say where it stands."""
         saved.restore(self.conversation)
+        self.origins = dict.fromkeys(saved.settings, "the saved conversation")
+        self.say_restored(saved)
+
+    def say_restored(self, saved: SavedConversation) -> None:
+        """Say where the conversation stands, which goes on from a saved one."""
         self._was_held = True
         self.remember()
         turns = len(saved.turns)
@@ -175,7 +192,10 @@ class Repl:
             last = saved.turns[-1]
             self.screen.write("> ", "prompt")
             self.screen.line(last.question)
-            self.screen.line(last.answer)
+            view = self._view()
+            view.show(last.answer)
+            view.finish()
+            self.screen.line()
 
 
 def is_command(line: str) -> bool:

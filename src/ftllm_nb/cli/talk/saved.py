@@ -10,19 +10,18 @@ import argparse
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ftllm_nb.cli.sampling_arguments import SAMPLING
 from ftllm_nb.cli.talk.conversation import Conversation, Turn, replace_undecoded
 from ftllm_nb.cli.talk.open_blocks import closed
 from ftllm_nb.cli.talk.statistics import TurnStatistics
+from ftllm_nb.cli.talk.text_file import read_text
 from ftllm_nb.cli.whole_file import write_whole
 from ftllm_nb.errors import UsageError
 
 FORMAT = 1
 """Raised when the form changes; a file of a later form is refused."""
-LARGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -74,21 +73,6 @@ def write_text(path: str, text: str) -> None:
         write_whole(os.path.expanduser(path), text, 0o600)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from None
-    except ValueError:
-        raise UsageError(f"{path!r} holds a character that no path may hold.") from None
-
-
-def read_text(path: str) -> str:
-    """A file's text, bytes that are no UTF-8 as U+FFFD. Raises `UsageError`, also for files that never end."""
-    target = Path(os.path.expanduser(path))
-    try:
-        if target.exists() and not target.is_file():
-            raise UsageError(f"{path} is no plain file: name a file.")
-        if target.exists() and target.stat().st_size > LARGEST_FILE:
-            raise UsageError(f"{path} is larger than {LARGEST_FILE >> 20} MiB, too large for a conversation.")
-        return target.read_bytes().decode("utf-8-sig", "replace").replace("\r\n", "\n")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError:
         raise UsageError(f"{path!r} holds a character that no path may hold.") from None
 

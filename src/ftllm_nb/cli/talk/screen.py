@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
+from ftllm_nb.cli.talk.characters import lines_of
 from ftllm_nb.terminal_text import unfiltered, without_controls
 
 STYLES = {
     "heading": "1;35",
     "code": "36",
+    "code block": "36",
     "bold": "1",
     "italic": "3",
     "bold italic": "1;3",
@@ -75,7 +76,7 @@ class Screen:
         beside = self.columns >= width + 24
         indent = width + 2 if beside else 4
         for name, text in rows:
-            first, *more = textwrap.wrap(text, max(self.columns - indent - 1, 10)) or [""]
+            first, *more = lines_of(text, max(self.columns - indent - 1, 10)) or [""]
             if beside:
                 self.write(f"{name:{width}}  {first}\n")
             else:
@@ -86,7 +87,7 @@ class Screen:
 
     def wrapped(self, text: str) -> str:
         """The text broken between words where a terminal would break it within one."""
-        return textwrap.fill(text, self.columns - 1, break_on_hyphens=False) if self.out.isatty() else text
+        return "\n".join(lines_of(text, self.columns - 1)) if self.out.isatty() else text
 
     def flush(self) -> None:
         """Let everything written appear."""
@@ -94,6 +95,10 @@ class Screen:
         self._waiting.clear()
         self.out.write(text)
         self.out.flush()
+
+    def take_back(self, columns: int) -> None:
+        """Erase so many columns before the cursor, on its line, where the terminal can."""
+        self._waiting.append(f"\x1b[{columns}D\x1b[K")
 
     def replace_line(self, text: str) -> None:
         """Put text in place of the line that the cursor is in, where the terminal can."""

@@ -16,14 +16,20 @@ class TurnStatistics:
     prompt_tokens: int
     reused_tokens: int
     answer_tokens: int
+    prefill_tokens: int
+    """Tokens of the prompt that were read before the answer ended: not all where it was stopped."""
+    prefill_seconds: float
     prefill_tokens_per_second: float
+    decode_seconds: float
+    """Spent on the answer's tokens after the first, which comes with the end of the prompt."""
     decode_tokens_per_second: float
     time_to_first_token: float
     """From the question to the first piece of text; 0 where there was none."""
     seconds: float
     """From the question to the end of the answer."""
     finish_reason: str
-    """"stop" (the model ended it), "length" (--max_tokens, or a full context), "stopped" (Ctrl-C)."""
+    """"stop" (the model ended it), "length" (--max_tokens, or a full context), "loop" (it only repeated itself),
+    "stopped" (Ctrl-C)."""
 
     @property
     def context_tokens(self) -> int:
@@ -53,6 +59,9 @@ def turn_statistics(stats: GenerationStats, first_piece_after: float | None, sec
         prompt_tokens=stats.prompt_tokens,
         reused_tokens=stats.reused_tokens,
         answer_tokens=stats.answer_tokens,
+        prefill_tokens=stats.prefill_tokens,
+        prefill_seconds=stats.prefill_seconds,
+        decode_seconds=stats.decode_seconds,
         prefill_tokens_per_second=stats.prefill_tokens_per_second,
         decode_tokens_per_second=stats.decode_tokens_per_second,
         time_to_first_token=first_piece_after or 0.0,

@@ -29,11 +29,12 @@ class Prompter(Protocol):
 
 def talk_on_terminal(repl: Repl, saved: SavedConversation | None = None) -> None:
     """Ask and answer until the user leaves. `saved`: the conversation to go on with."""
-    repl.screen.line(f"ftllm-nb {__version__}, model {repl.model_name}, {repl.weights}", "bold")
+    banner = f"ftllm-nb {__version__}, model {repl.model_name}, {repl.weights}"
+    repl.screen.line(repl.screen.wrapped(banner), "bold")
     keys = "/help lists the commands, Ctrl-C stops an answer, /exit or Ctrl-D leaves"
     repl.screen.line(repl.screen.wrapped(keys), "note")
     if saved is not None:
-        repl.restore(saved)
+        repl.say_restored(saved)
     prompt: Prompter
     if repl.screen.can_erase:
         from ftllm_nb.cli.talk.prompt import Prompt

@@ -14,6 +14,6 @@ MEANT_BY = dict.fromkeys(("forget", "new", "reset", "restart"), "/clear forgets 
 def run(repl: Repl, argument: str) -> None:
     """System message and settings stay. `--continue` does not bring the conversation back."""
     repl.conversation.forget()
-    repl.read_texts.clear()
+    repl.waiting.clear()
     repl.remember()
     repl.screen.note("the conversation is forgotten")

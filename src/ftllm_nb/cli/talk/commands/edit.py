@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftllm_nb.cli.talk.saved import read_text
+from ftllm_nb.cli.talk.text_file import read_text
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.parser import nearest
-from ftllm_nb.cli.sampling_arguments import SAMPLING
+from ftllm_nb.cli.sampling_arguments import ENGINE_NAMES, SAMPLING
 from ftllm_nb.cli.value_types import ON_OR_OFF
 from ftllm_nb.errors import UsageError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ARGUMENT = "NAME VALUE"
 DEFAULT = "default"
+THE_MODELS, OURS = "the model's generation_config.json", "ftllm-nb's own defaults"
 SWITCHES = {
     "markdown": "show headings, emphasis and code in colours",
     "hide_thinking": "leave out what stands between <think> and </think>",
@@ -35,11 +36,13 @@ def run(repl: Repl, argument: str) -> None:
         set_switch(repl, name, text)
     elif text == DEFAULT:
         repl.conversation.settings.pop(name, None)
+        repl.origins.pop(name, None)
     else:
         try:
             repl.conversation.settings[name] = SAMPLING[name].parse(text)
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"{name}: {error}.") from None
+        repl.origins[name] = "/set"
     repl.remember()
     repl.screen.note(f"{name} is {setting_text(repl, name)}")
 
@@ -59,27 +62,30 @@ def set_switch(repl: Repl, name: str, text: str) -> None:
 
 
 def setting_text(repl: Repl, name: str) -> str:
-    """A setting's value, as `/show` shows it."""
+    """A setting's value and whose it is, as `/show` shows it."""
     if name in SAMPLING:
-        value = repl.conversation.settings.get(name)
-        if value is None:
-            return models_own(repl, name)
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return sampling_text(repl, name)
     value = repl.conversation.enable_thinking if name == "enable_thinking" else getattr(repl, name)
     return {True: "on", False: "off", None: "as the chat template does"}[value]
 
 
-def models_own(repl: Repl, name: str) -> str:
-    """What the model says of a setting."""
-    settings = repl.conversation.sampling()
-    if name == "seed":
+def sampling_text(repl: Repl, name: str) -> str:
+    """A setting of sampling, as it holds for the next answer."""
+    from ftllm_nb.engine.sampling_settings import GIVEN, MODEL
+
+    settings, sources = repl.conversation.sampling(), repl.conversation.sampling_sources()
+    value = getattr(settings, ENGINE_NAMES.get(name, name))
+    if name == "seed" and value is None:
         return "another each time"
-    if name == "max_tokens" and settings.max_tokens is None:
+    if name == "max_tokens" and value is None:
         return "as many as the context holds"
-    if name == "temperature" and settings.is_greedy:
-        return "0, the model's own"
-    value = getattr(settings, "repetition_penalty" if name == "repeat_penalty" else name)
-    return f"{value:g}, the model's own"
+    source = sources[name]
+    if name == "temperature" and not settings.do_sample:
+        value, source = 0, sources["do_sample"]
+    whose = repl.origins.get(name, "/set") if source == GIVEN else THE_MODELS if source == MODEL else OURS
+    in_vain = settings.is_greedy and name in ("top_p", "top_k", "min_p", "seed")
+    shown = f"{value:g}" if isinstance(value, float) else value
+    return f"{shown}, from {whose}{'; temperature 0 leaves no choice' if in_vain else ''}"
 
 
 def complete(repl: Repl, text: str) -> list[str]:

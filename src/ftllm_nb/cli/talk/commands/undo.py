@@ -1,4 +1,4 @@
-"""take the last question and its answer back"""
+"""take back a file that /read read, else the last question and its answer"""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def run(repl: Repl, argument: str) -> None:
-    """Says which question it was."""
+    """Says what it was."""
+    if repl.waiting:
+        repl.screen.note(f"put away: {repl.waiting.pop().name}")
+        return
     question = " ".join(repl.conversation.undo().question.split())
     if len(question) > 40:
         question = question[:39] + "…"
