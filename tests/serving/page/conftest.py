@@ -69,10 +69,12 @@ def new_user(webui: ServerProcess, browser: Browser) -> Iterator[Callable[..., P
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def new_user(url: str = webui.url, is_ready: bool = True, **options: Any) -> Page:
+    def new_user(url: str = webui.url, is_ready: bool = True, script: str = "", **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
+        if script:
+            page.add_init_script(script)
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)

@@ -30,10 +30,12 @@ export function fromJson(text) {
   } catch {
     throw new Error("The file is no JSON.");
   }
-  if (found?.format !== FORMAT || !Array.isArray(found.conversations)) {
-    throw new Error("The file holds no conversations of this page: choose one that it exported as JSON.");
+  try {
+    if (found.format === FORMAT) return found.conversations.map(({ conversation, messages }) => renamed(conversation, messages));
+  } catch {
+    // It has another form.
   }
-  return found.conversations.map(({ conversation, messages }) => renamed(conversation, messages));
+  throw new Error("The file holds no conversations of this page: choose one that it exported as JSON.");
 }
 
 function renamed(conversation, messages) {
@@ -51,21 +53,23 @@ function renamed(conversation, messages) {
       from: nameOf(conversation.from),
     },
     messages: messages.map((message) => ({
-      ...message,
       id: nameOf(message.id),
       conversation: id,
       parent: nameOf(message.parent),
       role: message.role === "user" ? "user" : "assistant",
       text: text(message.text),
       thinking: text(message.thinking),
-      calls: Array.isArray(message.calls) ? message.calls : [],
-      files: (Array.isArray(message.files) ? message.files : []).map((file) => ({ name: text(file?.name), text: text(file?.text) })),
+      calls: list(message.calls).map((call) => ({ name: text(call.name), arguments: text(call.arguments) })),
+      files: list(message.files).map((file) => ({ name: text(file.name), text: text(file.text) })),
       created: number(message.created),
-      status: message.status === "streaming" ? "interrupted" : message.status,
+      deleted: message.deleted === true,
+      status: message.status === "streaming" ? "interrupted" : text(message.status),
+      error: message.error ? { kind: text(message.error.kind), message: text(message.error.message) } : null,
     })),
   };
 }
 
+const list = (value) => (Array.isArray(value) ? value : []);
 const text = (value) => (typeof value === "string" ? value : "");
 const number = (value) => (Number.isFinite(value) ? value : Date.now());
 

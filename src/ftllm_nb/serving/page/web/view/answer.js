@@ -1,5 +1,6 @@
 // An answer: its thoughts, its text, how it ended, and how fast it was.
 import { goOn, retry } from "../state/answers.js";
+import { state } from "../state/store.js";
 import { CopyButton } from "./copy_button.js";
 import { FailureView } from "./failure_view.js";
 import { html, remembered } from "./html.js";
@@ -44,7 +45,7 @@ function Ending({ message, isRunning }) {
   return html`
     <p class="mark">
       ${ENDINGS[message.status]}
-      ${message.text.trim() && html`<button type="button" class="link" disabled=${isRunning} onClick=${() => goOn(message)}>Go on</button>`}
+      ${state.about?.continues && message.text.trim() && html`<button type="button" class="link" disabled=${isRunning} onClick=${() => goOn(message)}>Go on</button>`}
       <button type="button" class="link" disabled=${isRunning} onClick=${() => retry(message)}>Try again</button>
     </p>
   `;

@@ -6,6 +6,7 @@ import { state } from "../state/store.js";
 import { readTextFile } from "../text/files.js";
 import { Chip } from "./attachments.js";
 import { fitted } from "./fitted.js";
+import { Form } from "./form.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { icon, IconButton } from "./icons.js";
 
@@ -43,8 +44,7 @@ export function Composer({ current, isRunning }) {
   }, [current?.id, isRunning]);
 
   const canSend = !isRunning && (text.trim() || files.length);
-  const submit = (event) => {
-    event.preventDefault();
+  const submit = () => {
     if (!canSend) return;
     setText("");
     setFiles([]);
@@ -52,7 +52,9 @@ export function Composer({ current, isRunning }) {
   };
   const hear = (event) => {
     const isSent = event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229;
-    if (isSent && FINE.matches) submit(event);
+    if (!isSent || !FINE.matches) return;
+    event.preventDefault();
+    submit();
   };
   const paste = (event) => {
     const pasted = [...event.clipboardData.files];
@@ -66,7 +68,7 @@ export function Composer({ current, isRunning }) {
     attach(chosen);
   };
   return html`
-    <form class="composer" onSubmit=${submit} onClick=${(event) => event.target === event.currentTarget && field.current.focus()}>
+    <${Form} class="composer" onSubmit=${submit} onClick=${(event) => event.target === event.currentTarget && field.current.focus()}>
       ${files.length > 0 && html`
         <div class="chips">
           ${files.map((file) => html`<${Chip} file=${file} context=${state.about?.context} remove=${() => setFiles(files.filter((each) => each !== file))} />`)}
@@ -84,7 +86,7 @@ export function Composer({ current, isRunning }) {
           ? html`<button type="button" class="round" aria-label="Stop" title="Stop (Esc)" onClick=${() => stop()}>${icon("stop")}</button>`
           : html`<button type="submit" class="round" aria-label="Send" title="Send (Enter)" disabled=${!canSend}>${icon("send")}</button>`}
       </div>
-    </form>
+    <//>
   `;
 }
 

@@ -1,6 +1,7 @@
 // Questions that the page asks: {title, text, code, field: {label, value, type}, choices: [{label, isDanger, act}]}.
 import { useKey } from "../api/client.js";
 import { change } from "../state/store.js";
+import { Form } from "./form.js";
 import { html, useLayoutEffect, useRef } from "./html.js";
 
 export function askKey(then) {
@@ -26,13 +27,10 @@ export function Dialog({ dialog }) {
     close();
     choice.act(value);
   };
-  const submit = (event) => {
-    event.preventDefault();
-    if (dialog.choices.length === 1) choose(dialog.choices[0]);
-  };
+  const submit = () => dialog.choices.length === 1 && choose(dialog.choices[0]);
   return html`
     <dialog ref=${box} class="box" onClose=${close} aria-label=${dialog.title} key=${dialog.title}>
-      <form onSubmit=${submit}>
+      <${Form} onSubmit=${submit}>
         <h2>${dialog.title}</h2>
         ${dialog.text && html`<p>${dialog.text}</p>`}
         ${dialog.code !== undefined && html`<pre tabindex="0"><code>${dialog.code}</code></pre>`}
@@ -43,7 +41,7 @@ export function Dialog({ dialog }) {
             <button type="button" class=${choice.isDanger ? "danger" : "primary"} onClick=${() => choose(choice)}>${choice.label}</button>
           `)}
         </p>
-      </form>
+      <//>
     </dialog>
   `;
 }

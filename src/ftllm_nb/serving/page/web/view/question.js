@@ -4,6 +4,7 @@ import { deleteTurn } from "../state/conversations.js";
 import { Chip } from "./attachments.js";
 import { CopyButton } from "./copy_button.js";
 import { fitted } from "./fitted.js";
+import { Form } from "./form.js";
 import { html, remembered, useLayoutEffect, useRef, useState } from "./html.js";
 import { IconButton } from "./icons.js";
 import { Versions } from "./versions.js";
@@ -33,25 +34,25 @@ function Editor({ message, isRunning, close }) {
     field.current.setSelectionRange(text.length, text.length);
   }, []);
   useLayoutEffect(() => fitted(field.current), [text]);
-  const ask = (event) => {
-    event.preventDefault();
+  const ask = () => {
     if (!text.trim() || isRunning) return;
     close();
     askEdited(message, text);
   };
   const hear = (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) ask(event);
-    if (event.key !== "Escape") return;
+    const isAsked = event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229;
+    if (!isAsked && event.key !== "Escape") return;
     event.preventDefault();
-    close();
+    if (isAsked) ask();
+    else close();
   };
   return html`
-    <form class="editor" onSubmit=${ask}>
+    <${Form} class="editor" onSubmit=${ask}>
       <textarea ref=${field} aria-label="Question" dir="auto" value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${hear}></textarea>
       <p>
         <button type="submit" class="primary" disabled=${!text.trim() || isRunning}>Ask again</button>
         <button type="button" onClick=${close}>Cancel</button>
       </p>
-    </form>
+    <//>
   `;
 }

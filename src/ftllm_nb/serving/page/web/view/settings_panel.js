@@ -1,6 +1,7 @@
 // What can be set: how the model answers, and how the page looks.
 import { complaint, NUMBERS, set, useDefaults } from "../state/settings.js";
 import { change } from "../state/store.js";
+import { Form } from "./form.js";
 import { html, remembered, useLayoutEffect, useRef } from "./html.js";
 import { IconButton } from "./icons.js";
 
@@ -16,7 +17,7 @@ export const SettingsPanel = remembered(({ isOpen, settings, about }) => {
   const close = () => change({ settingsAreOpen: false });
   return html`
     <dialog class="panel" ref=${panel} onClose=${close} onClick=${(event) => event.target === panel.current && close()} aria-label="Settings">
-      <div class="panel-body">
+      <${Form} class="panel-body">
         <div class="panel-head"><h2>Settings</h2><${IconButton} name="close" label="Close settings" onClick=${close} /></div>
         <label class="field">System prompt
           <textarea rows="4" dir="auto" placeholder="None: the model's own" value=${settings.system ?? ""} onInput=${(event) => set("system", event.target.value)}></textarea>
@@ -26,7 +27,7 @@ export const SettingsPanel = remembered(({ isOpen, settings, about }) => {
         <button type="button" onClick=${useDefaults}>Use the model's own settings</button>
         <${Choice} name="theme" label="Appearance" options=${THEMES} value=${settings.theme ?? "auto"} />
         <p class="note">They hold for all conversations in this browser.</p>
-      </div>
+      <//>
     </dialog>
   `;
 });

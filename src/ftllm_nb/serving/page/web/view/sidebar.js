@@ -4,6 +4,7 @@ import { notify } from "../state/notices.js";
 import { search } from "../state/search.js";
 import { change, state } from "../state/store.js";
 import { asJson, fromJson, save } from "../state/transfer.js";
+import { Form } from "./form.js";
 import { html, remembered, useRef } from "./html.js";
 import { icon, IconButton } from "./icons.js";
 
@@ -12,10 +13,10 @@ export const Sidebar = remembered(({ current, list, running, search: wanted, fou
   return html`
     <nav class=${`sidebar ${isOpen ? "is-open" : ""}`} aria-label="Conversations">
       <button type="button" class="new" onClick=${openNew}>${icon("add")} New conversation</button>
-      <label class="search">
+      <${Form} class="search" role="search">
         ${icon("search")}
         <input type="search" placeholder="Search" aria-label="Search conversations" value=${wanted} onInput=${(event) => search(event.target.value)} />
-      </label>
+      <//>
       <ul class="list">
         ${shown.map((conversation) => html`
           <${Entry}
