@@ -138,7 +138,7 @@ def test_a_browsers_page_gets_no_permission(http: httpx.Client) -> None:
     assert "access-control-allow-origin" not in response.headers
     # A form can send plain text without asking first; such a body is refused.
     plain = http.post(CHAT, content=json.dumps({"messages": SUM}), headers={"content-type": "text/plain"})
-    assert plain.status_code == 400
+    assert plain.status_code == 415
 
 
 def test_tokenize_and_detokenize(http: httpx.Client) -> None:
@@ -210,12 +210,13 @@ def test_keys_are_needed_on_every_route() -> None:
     keys = ("--api_key", "right", "--api_key", "second")
     with ServerProcess("demo", *keys, "--cors_origin", "http://a.example") as server:
         with httpx.Client(base_url=server.url) as http:
-            for path in ("/health", "/metrics", "/v1/models", "/nowhere", "/openapi.json"):
+            assert http.get("/health").status_code == 200
+            for path in ("/metrics", "/v1/models", "/nowhere", "/openapi.json"):
                 for key in ("", "Bearer wrong", "Bearer", "right", "Bearer rightx", "Basic right"):
                     response = http.get(path, headers={"authorization": key} if key else {})
                     assert response.status_code == 401 and error_of(response)["type"] == "authentication_error"
             for key in ("right", "second"):
-                assert http.get("/health", headers={"authorization": f"Bearer {key}"}).status_code == 200
+                assert http.get("/metrics", headers={"authorization": f"Bearer {key}"}).status_code == 200
             asked = {"origin": "http://a.example", "access-control-request-method": "POST"}
             allowed = http.options(CHAT, headers=asked)
             assert allowed.headers["access-control-allow-origin"] == "http://a.example"

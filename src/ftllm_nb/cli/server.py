@@ -55,6 +55,11 @@ def add_server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
         "--model_name", metavar="NAME", help="the model's name in the API (default: the folder's name)"
     )
     group.add_argument(
+        "--strict_model_name",
+        action="store_true",
+        help="refuse requests for a model of another name (default: the one model answers them)",
+    )
+    group.add_argument(
         "--tool_call_parser",
         type=family_name,
         metavar="NAME",
@@ -64,6 +69,15 @@ def add_server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
     group.add_argument(
         "--cors_origin", action="append", metavar="URL", help="let pages of this origin use the API, * for all"
     )
+    group.add_argument(
+        "--allowed_host",
+        action="append",
+        metavar="NAME",
+        help="a further name by which this machine may be asked, * for any; without a key, and for --host of this "
+        "machine alone, others are refused",
+    )
+    group.add_argument("--key_for_health", action="store_true", help="ask for the key on /health, too")
+    group.add_argument("--open_metrics", action="store_true", help="answer /metrics without a key")
     group.add_argument(
         "--log_text", action="store_true", help="write prompts and answers into the log, too"
     )
@@ -181,7 +195,11 @@ def server_options(args: argparse.Namespace, title: str | None = None) -> Server
         title=title,
         tool_call_parser=args.tool_call_parser,
         model_name=args.model_name or PurePath(chosen_path(args)).name or "model",
+        strict_model_name=args.strict_model_name,
         cors_origins=tuple(args.cors_origin or ()),
+        allowed_hosts=tuple(args.allowed_host or ()),
+        key_for_health=args.key_for_health,
+        open_metrics=args.open_metrics,
         max_batch=args.max_batch,
         max_queue=args.max_queue,
         chunked_prefill_size=chunk,

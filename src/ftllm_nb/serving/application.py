@@ -29,6 +29,9 @@ from ftllm_nb.serving.page.routes import add_chat_page
 from ftllm_nb.serving.protocol import Body, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from ftllm_nb.serving.service import Service
 
+_ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models")
+"""What clients look for without the /v1, when their base URL lacks it."""
+
 
 class Answer(Protocol):
     """What a chat and a completion have in common."""
@@ -44,7 +47,7 @@ class Answer(Protocol):
 
 def create_application(service: Service) -> ASGIApp:
     """The ASGI application; its model may still be loading."""
-    app = FastAPI(title="ftllm-nb", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="ftllm-nb", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_error_handlers(app)
     errors: dict[int | str, dict[str, Any]] = {
         status: {"description": text}
@@ -82,8 +85,8 @@ def create_application(service: Service) -> ASGIApp:
         return _json(_model_card(service))
 
     @app.post("/tokenize", responses=errors)
-    async def tokenize(body: TokenizeRequest) -> Response:
-        service.check_name(body.model)
+    async def tokenize(body: TokenizeRequest, request: Request) -> Response:
+        _check_name(service, body, request)
         tokens = await service.in_thread(lambda: _token_ids(service, body))
         model = service.ready_model()
         strings = [model.tokenizer.id_to_token(token_id) for token_id in tokens] if body.return_token_strs else None
@@ -92,8 +95,8 @@ def create_application(service: Service) -> ASGIApp:
         })
 
     @app.post("/detokenize", responses=errors)
-    async def detokenize(body: DetokenizeRequest) -> Response:
-        service.check_name(body.model)
+    async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
+        _check_name(service, body, request)
         text = await service.in_thread(lambda: _text_of(service, body.tokens))
         return _json({"prompt": text})
 
@@ -117,7 +120,8 @@ def create_application(service: Service) -> ASGIApp:
         if service.options.title is None or status >= 400 or not is_of_page(scope["path"]):
             request_log.write_line(scope, status, seconds)
 
-    guarded: ASGIApp = Guard(app, service.options, done)
+    json_paths = {getattr(route, "path", "") for route in app.routes if "POST" in getattr(route, "methods", ())}
+    guarded: ASGIApp = Guard(app, service.options, done, json_paths)
     if service.options.cors_origins:
         # Outermost: a browser asks first, without a key.
         guarded = CORSMiddleware(
@@ -126,9 +130,20 @@ def create_application(service: Service) -> ASGIApp:
     return guarded
 
 
+def _check_name(service: Service, body: Body, request: Request) -> None:
+    """One model is served: any name is it, unless the options say otherwise."""
+    served = service.options.model_name
+    if body.model is None or body.model == served:
+        return
+    if service.options.strict_model_name:
+        service.check_name(body.model)
+    request.scope["notes"]["asked_model"] = body.model[:100]
+    request.scope["answer_headers"].append((b"x-served-model", served.encode("ascii", "replace")))
+
+
 def _check(service: Service, body: Body, request: Request) -> None:
     """Raise ApiError for what the body asks for and nobody here does."""
-    service.check_name(body.model)
+    _check_name(service, body, request)
     unknown = check_foreign(body.model_extra)
     if unknown:
         request.scope["notes"]["ignored_fields"] = [name[:64] for name in unknown[:16]]
@@ -205,7 +220,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     async def of_starlette(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        response = await known(request, ApiError(error.status_code, f"{error.detail}."))
+        sentence = f"{error.detail}."
+        if error.status_code == 404 and "/v1" + request.url.path in _ROUTES:
+            sentence = f"There is nothing here: the API begins with /v1, so ask /v1{request.url.path}."
+        response = await known(request, ApiError(error.status_code, sentence))
         response.headers.update(error.headers or {})
         return response
 

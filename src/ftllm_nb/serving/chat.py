@@ -119,8 +119,7 @@ class ChatAnswer:
         return AnswerDeltas(parser, style.family.new_id, one_call=self._body.parallel_tool_calls is False)
 
     def _head(self, kind: str) -> dict[str, Any]:
-        name = self._service.options.model_name
-        return {"id": self._id, "object": kind, "created": self._created, "model": name}
+        return self._service.head(self._id, kind, self._created)
 
     def _chunk(
         self,

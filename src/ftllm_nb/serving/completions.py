@@ -164,8 +164,7 @@ class CompletionAnswer:
         return text, completion_logprobs(tokenizer, tokens, prompt_offsets(tokenizer, ids, text))
 
     def _head(self) -> dict[str, Any]:
-        name = self._service.options.model_name
-        return {"id": self._id, "object": "text_completion", "created": self._created, "model": name}
+        return self._service.head(self._id, "text_completion", self._created)
 
     def _counts(self) -> dict[str, Any]:
         counts = usage(self.choices.choices, len(self._plan.prompts))

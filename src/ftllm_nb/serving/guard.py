@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
+import re
+import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ftllm_nb.serving.api_errors import ApiError, as_api_error
 from ftllm_nb.serving.browser_requests import is_of_another_site
 from ftllm_nb.serving.event_stream import to_json
+from ftllm_nb.serving.host_names import is_known_host
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.page.addresses import is_page_file
 
@@ -22,6 +24,8 @@ CLIENT_CLOSED_REQUEST = 499
 """As nginx logs it: the client went before it was answered."""
 
 
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_MANY_SLASHES = re.compile("/{2,}")
 _DISCARDED_BODIES = 8
 _TOO_SLOW = "the client does not take the answer"
 _MORE_REQUESTS = 64
@@ -29,12 +33,22 @@ _MORE_REQUESTS = 64
 
 
 class Guard:
-    """ASGI middleware. `done(scope, status, seconds)` is called after each request; scope["notes"] has the details."""
+    """ASGI middleware. `done(scope, status, seconds)` is called after each request; scope["notes"] has the details, and
+    what a route appends to scope["answer_headers"] is sent with the answer. `json_paths` are the routes that read JSON.
+    """
 
-    def __init__(self, app: ASGIApp, options: ServerOptions, done: Callable[[Scope, int, float], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        options: ServerOptions,
+        done: Callable[[Scope, int, float], None],
+        json_paths: Collection[str] = (),
+    ) -> None:
         self._app = app
         self._options = options
         self._done = done
+        self._json_paths = frozenset(json_paths)
+        self._open_paths = {"/health": not options.key_for_health, "/metrics": options.open_metrics}
         self._posts = 0
         self._has_page = options.title is not None
         self._keys = [_digest(key.encode()) for key in options.api_keys]
@@ -45,13 +59,20 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
-        notes = scope["notes"] = {"client": (scope.get("client") or ("", 0))[0]}
-        answer = _Answer(send, self._options)
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers)
+        notes = scope["notes"] = {"client": (scope.get("client") or ("", 0))[0], "request_id": request_id}
+        extra = scope["answer_headers"] = [(b"x-request-id", request_id.encode())]
+        answer = _Answer(send, self._options, extra)
+        # HEAD is GET whose body uvicorn leaves out.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        scope["path"] = _MANY_SLASHES.sub("/", scope["path"]).rstrip("/") or "/"
         try:
-            self._check(scope)
+            self._check(scope, headers)
             with self._place(scope):
                 body = await self._read_body(scope, receive)
-                await self._app(scope, _replay(body, receive), answer.send)
+                self._check_form(scope["path"], body, headers)
+                await self._app({**scope, "method": method}, _replay(body, receive), answer.send)
         except _Gone:
             pass
         except Exception as error:
@@ -61,27 +82,45 @@ class Guard:
         finally:
             self._done(scope, answer.status or CLIENT_CLOSED_REQUEST, time.monotonic() - started)
 
-    def _check(self, scope: Scope) -> None:
-        headers = dict(scope["headers"])
-        authorization = headers.get(b"authorization", b"")
-        if self._keys and not (self._has_page and is_page_file(scope["method"], scope["path"])):
+    def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        is_page = self._has_page and is_page_file(scope["method"], scope["path"])
+        if self._keys and not is_page and not self._open_paths.get(scope["path"]):
             # No browser shows a key by itself: who does may ask from anywhere.
-            scope["notes"]["client"] = f"key {self._check_key(authorization)}"
+            scope["notes"]["client"] = f"key {self._check_key(headers)}"
             return
-        is_private = not self._keys and not self._options.is_public
-        if is_private and not _is_local(headers.get(b"host", b"").decode("latin-1")):
+        host = headers.get(b"host", b"").decode("latin-1")
+        if not self._keys and not self._options.is_public and not is_known_host(host, self._options.allowed_hosts):
             # A page in a browser on this machine could reach the server under a name of its own.
-            raise ApiError(400, "the host must be named localhost or by its address.", code="wrong_host")
+            name = ascii(host[:100])[1:-1]
+            message = f"the host {name} is unknown: write localhost or an address, or allow it with --allowed_host."
+            raise ApiError(400, message, code="wrong_host")
         if is_of_another_site(scope["method"], headers, self._options.cors_origins):
             raise ApiError(403, "pages of other sites may not use this server.", code="wrong_origin")
 
-    def _check_key(self, authorization: bytes) -> int:
-        scheme, _, given = authorization.partition(b" ")
+    def _check_key(self, headers: dict[bytes, bytes]) -> int:
+        """The number of the key that the request shows, as OpenAI's clients do or as Anthropic's."""
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer":
+            given = headers.get(b"x-api-key", b"")
         # Every key is compared, in a time that depends neither on where they differ nor on their lengths.
         same = [hmac.compare_digest(key, _digest(given.strip())) for key in self._keys]
-        if scheme.lower() != b"bearer" or not any(same):
+        if not any(same):
             raise ApiError(401, "a valid API key is needed: Authorization: Bearer KEY.", code="invalid_api_key")
         return same.index(True) + 1
+
+    def _check_form(self, path: str, body: bytes, headers: dict[bytes, bytes]) -> None:
+        """Refuse a body that is not said to be JSON, which a form of another site's page could send without asking."""
+        if not body or path not in self._json_paths:
+            return
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if not re.fullmatch(rb"application/(json|.*\+json)", kind):
+            found = ascii(kind.decode("latin-1"))[1:-1][:100] or "missing"
+            message = f"the header Content-Type is {found}: send Content-Type: application/json."
+            raise ApiError(415, message, param="Content-Type", code="unsupported_media_type")
+        coding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if coding != b"identity":
+            message = "the header Content-Encoding names a compression: send the body as it is, without it."
+            raise ApiError(415, message, param="Content-Encoding", code="unsupported_media_type")
 
     @contextmanager
     def _place(self, scope: Scope) -> Iterator[None]:
@@ -127,8 +166,9 @@ class _Gone(Exception):
 class _Answer:
     """Sends, within a time; knows the status that was sent."""
 
-    def __init__(self, send: Send, options: ServerOptions) -> None:
+    def __init__(self, send: Send, options: ServerOptions, headers: list[tuple[bytes, bytes]]) -> None:
         self._send = send
+        self._headers = headers
         self._seconds = options.limits.send_seconds
         self.status = 0
 
@@ -136,6 +176,7 @@ class _Answer:
         """As ASGI's send; a client that does not read is left alone."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         # What asyncio.wait_for does, without a task of its own for each piece of an answer.
         task = asyncio.current_task()
         assert task is not None
@@ -183,16 +224,10 @@ def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
     return replayed
 
 
-def _is_local(host: str) -> bool:
-    """Whether a Host header is empty, localhost or an address."""
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name in ("", "localhost"):
-        return True
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """The client's own, where it is one, else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
 
 
 def client_of(scope: Scope) -> str:

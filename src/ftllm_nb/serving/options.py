@@ -43,7 +43,12 @@ class ServerOptions:
     """The family of the model's calls; None: the one that the chat template belongs to."""
     title: str | None = None
     """Of the chat page at /; None: there is no page."""
+    strict_model_name: bool = False
+    """Whether a request for a model of another name is refused."""
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    key_for_health: bool = False
+    open_metrics: bool = False
     max_batch: int = 32
     max_queue: int = 256
     chunked_prefill_size: int = 64

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ftllm_nb.errors import UsageError
 from ftllm_nb.loading import LoadedModel
 from ftllm_nb.serving.application import create_application
+from ftllm_nb.serving.http_protocol import AcceptFailures, Protocol, raise_descriptor_limit
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.service import Model, Service
 
@@ -29,6 +29,7 @@ def run_server(options: ServerOptions, load: Callable[[], LoadedModel], say: Cal
 
     `say` is told where the server listens, and when the model is loaded.
     """
+    raise_descriptor_limit()
     listening = bind(options)
     host, port = listening.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/{'v1' if options.title is None else ''}"
@@ -91,13 +92,13 @@ class _Server(uvicorn.Server):
     def __init__(self, service: Service, options: ServerOptions) -> None:
         limits = options.limits
 
-        class Protocol(_Protocol):
+        class TimedProtocol(Protocol):
             headers_seconds = limits.headers_seconds
 
         super().__init__(
             uvicorn.Config(
                 create_application(service),
-                http=Protocol,
+                http=TimedProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -117,6 +118,11 @@ class _Server(uvicorn.Server):
         self._service.close_soon()
         super().handle_exit(signal.SIGINT if again else sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        asyncio.get_running_loop().set_exception_handler(AcceptFailures())
+        await super().startup(sockets)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
         self._service.close_soon()
@@ -125,44 +131,3 @@ class _Server(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             timer.cancel()
-
-
-class _Protocol(H11Protocol):
-    """Closes a connection whose request's headers do not arrive in time."""
-
-    headers_seconds = 30.0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See asyncio.Protocol."""
-        super().connection_made(transport)
-        self._headers_timer: asyncio.TimerHandle | None = None
-        self._await_headers()
-
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
-        super().data_received(data)
-        self._await_headers()
-
-    def on_response_complete(self) -> None:
-        """See H11Protocol."""
-        super().on_response_complete()
-        self._await_headers()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
-        if self._headers_timer is not None:
-            self._headers_timer.cancel()
-        super().connection_lost(exc)
-
-    def _await_headers(self) -> None:
-        """One timer from the end of a response, or the connection's beginning, until a request's headers are there."""
-        is_waiting = self.cycle is None or self.cycle.response_complete
-        if is_waiting and self._headers_timer is None:
-            self._headers_timer = self.loop.call_later(self.headers_seconds, self._give_up)
-        elif not is_waiting and self._headers_timer is not None:
-            self._headers_timer.cancel()
-            self._headers_timer = None
-
-    def _give_up(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
+from ftllm_nb import __version__
 from ftllm_nb.answers.call_form import PLAIN, CallForm
 from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.batching import BatchingEngine
@@ -114,6 +116,20 @@ class Service:
         if name is not None and name != self.options.model_name:
             message = f"the model {name[:100]!r} does not exist here; there is {self.options.model_name!r}."
             raise ApiError(404, message, param="model", code="model_not_found")
+
+    def head(self, answer_id: str, kind: str, created: int) -> dict[str, Any]:
+        """What each response, and each piece of a stream, begins with."""
+        return {
+            "id": answer_id, "object": kind, "created": created, "model": self.options.model_name,
+            "system_fingerprint": self._fingerprint,
+        }  # fmt: skip
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Another one where the same request with the same seed may be answered otherwise."""
+        model = self.ready_model()
+        what = (__version__, self.options.model_name, model.weight_dtype, model.vocab_size)
+        return "fp_" + hashlib.blake2b(repr(what).encode(), digest_size=5).hexdigest()
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Work that takes a while, such as tokenizing, off the event loop."""
