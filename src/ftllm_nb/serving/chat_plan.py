@@ -11,8 +11,8 @@ from ftllm_nb.answers.family import Thinking
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.conversation import template_messages
-from ftllm_nb.serving.formats import call_form, response_form
-from ftllm_nb.serving.protocol import ChatRequest, NamedTool, Sampling
+from ftllm_nb.serving.formats import call_form, check_no_other_form, response_form
+from ftllm_nb.serving.protocol import AllowedToolsChoice, ChatRequest, NamedTool, Sampling, Tool
 from ftllm_nb.serving.service import Model, Service
 
 
@@ -33,37 +33,51 @@ class ChatPlan:
 def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     """Tokens and grammars; takes a while. Raises ApiError, or TokenizerError for what the template refuses."""
     model = service.ready_model()
-    choice = body.tool_choice if body.tool_choice is not None else "auto"
-    tools = [] if choice == "none" or body.tools is None else body.tools
-    functions = {tool.function.name: tool.function.parameters or {} for tool in tools}
-    must_call = isinstance(choice, NamedTool) or choice == "required"
-    called = {f"tools.{number}.function.parameters": tool.function for number, tool in enumerate(tools)}
-    if isinstance(choice, NamedTool):
-        called = {param: function for param, function in called.items() if function.name == choice.function.name}
-    if must_call and not called:
-        raise ApiError(400, "tool_choice names no function of tools.", param="tool_choice")
-    if must_call and body.response_format is not None and body.response_format.type != "text":
-        raise ApiError(400, "a forced call and a response format exclude each other.", param="response_format")
+    tools, must_call = offered_tools(body)
+    functions = {tool.function.name: tool.function.parameters or {} for tool in tools.values()}
     if body.top_logprobs and not body.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
     check_biases(body, model)
     messages = template_messages(body.messages, model.tokenizer.template_source)
     _check_length(messages, model)
+    told = [tool.model_dump(exclude_none=True) for tool in tools.values()]
     prompt_ids = model.tokenizer.apply_chat_template(
-        messages,
-        add_generation_prompt=True,
-        tools=[tool.model_dump(exclude_none=True) for tool in tools] or None,
-        **body.template_variables(model.style),
+        messages, add_generation_prompt=True, tools=told or None, **body.template_variables(model.style)
     )
     opened = model.style.opened_thinking(prompt_ids)
     if must_call:
+        check_no_other_form(body)
         if opened is not None:
             prompt_ids += model.style.encode(f"{opened.closing}\n\n")
         prompt_ids += model.tokenizer.encode_prompt(model.tool_form.prefix)
+        called = {f"tools.{number}.function.parameters": tool.function for number, tool in must_call.items()}
         form = call_form(model, called, body.n or 1)
     else:
-        form = response_form(model, body.response_format, body.n or 1)
-    return ChatPlan(prompt_ids, form.constraints, functions, must_call, opened, form.notes)
+        form = response_form(model, body, body.n or 1)
+    return ChatPlan(prompt_ids, form.constraints, functions, bool(must_call), opened, form.notes)
+
+
+def offered_tools(body: ChatRequest) -> tuple[dict[int, Tool], dict[int, Tool]]:
+    """(the tools that the model is told of, those of which it must call one), by their numbers in the request."""
+    choice = body.tool_choice if body.tool_choice is not None else "auto"
+    tools = {} if choice == "none" else dict(enumerate(body.tools or ()))
+    if isinstance(choice, AllowedToolsChoice):
+        tools = _named(tools, [tool.function.name for tool in choice.allowed_tools.tools])
+        return tools, tools if choice.allowed_tools.mode == "required" else {}
+    if isinstance(choice, NamedTool):
+        return tools, _named(tools, [choice.function.name])
+    if choice == "required" and not tools:
+        raise ApiError(400, "tool_choice asks for a call, and there are no tools.", param="tool_choice")
+    return tools, tools if choice == "required" else {}
+
+
+def _named(tools: dict[int, Tool], names: list[str]) -> dict[int, Tool]:
+    missing = set(names) - {tool.function.name for tool in tools.values()}
+    if missing:
+        raise ApiError(
+            400, f"tool_choice names {min(missing)!r}, which is no function of tools.", param="tool_choice"
+        )
+    return {number: tool for number, tool in tools.items() if tool.function.name in names}
 
 
 def _check_length(messages: list[dict[str, Any]], model: Model) -> None:

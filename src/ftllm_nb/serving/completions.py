@@ -49,7 +49,7 @@ def plan_completion(service: Service, body: CompletionRequest) -> CompletionPlan
             message = f"the prompts' logprobs are {entries} numbers, more than {limits.prompt_logprobs}: ask for fewer."
             raise ApiError(400, message, param="prompt")
     texts = [prompt if isinstance(prompt, str) else None for prompt in given]
-    form = response_form(model, body.response_format, number)
+    form = response_form(model, body, number)
     return CompletionPlan(prompts, texts, form.constraints, form.notes)
 
 

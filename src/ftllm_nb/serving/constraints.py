@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import llguidance
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ftllm_nb.engine.request import Constraint, ConstraintError
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.options import Limits
+from ftllm_nb.serving.runaway import Runaway, TokenKinds
 from ftllm_nb.tokenizer import Tokenizer
 
 _LIMITS = llguidance.LLParserLimits(
@@ -25,6 +27,24 @@ JSON_OPTIONS = {"whitespace_pattern": r" |\n[ \t]{0,20}"}
 """One space, or a line's end and an indentation: small models would go on with whitespace for ever."""
 
 
+@dataclass(frozen=True)
+class Grammar:
+    """What answers may be. `text`: for the library; `what`: its name in sentences; `param`: where the request has it;
+    `is_json`: it is JSON, which small models must be kept from going on with."""
+
+    text: str
+    what: str
+    param: str
+    is_json: bool = False
+
+
+def json_grammar(schema: Any, param: str, strict: bool = False) -> Grammar:
+    """JSON that follows a prepared schema (see `schemas.preparation`). `strict`: oneOf means one of them exactly."""
+    options: Any = {**JSON_OPTIONS, "coerce_one_of": not strict}
+    text = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
+    return Grammar(text, "JSON schema", param, is_json=True)
+
+
 class Grammars:
     """Makes constraints for one model. Any thread may use it."""
 
@@ -34,62 +54,79 @@ class Grammars:
         self._limits = limits
         self._lock = threading.Lock()
         self._library: llguidance.LLTokenizer | None = None
+        self._kinds: TokenKinds | None = None
 
-    def check_size(self, schema: Any, param: str) -> None:
-        """ApiError for a schema beyond the limits."""
+    def check_size(self, schema: Any, what: str, param: str) -> None:
+        """ApiError for a schema, or a grammar's text, beyond the limits."""
         if depth_of(schema) > self._limits.schema_depth:
-            raise ApiError(400, f"the JSON schema is nested deeper than {self._limits.schema_depth}.", param=param)
+            raise ApiError(400, f"the {what} is nested deeper than {self._limits.schema_depth}.", param=param)
         if len(json.dumps(schema)) > self._limits.schema_bytes:
-            raise ApiError(400, f"the JSON schema is larger than {self._limits.schema_bytes} bytes.", param=param)
+            raise ApiError(400, f"the {what} is larger than {self._limits.schema_bytes} bytes.", param=param)
 
-    def json_schema(self, schema: Any, param: str, number: int, strict: bool = False) -> list[Constraint]:
-        """JSON that follows a prepared schema (`schemas.preparation`), for each of `number` answers. ApiError where it
-        cannot be followed. `strict`: oneOf means one of them exactly."""
-        options: Any = {**JSON_OPTIONS, "coerce_one_of": not strict}
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
-        return self._constraints(grammar, "JSON schema", param, number)
-
-    def _constraints(self, grammar: str, what: str, param: str, number: int) -> list[Constraint]:
-        matcher = llguidance.LLMatcher(self._open_library(), grammar, log_level=0, limits=_LIMITS)
+    def constraints(self, grammar: Grammar, number: int) -> list[Constraint]:
+        """For each of `number` answers. ApiError where the grammar cannot be followed."""
+        what, param = grammar.what, grammar.param
+        library, kinds = self._open_library()
+        matcher = llguidance.LLMatcher(library, grammar.text, log_level=0, limits=_LIMITS)
         if matcher.is_error():
             reason = " ".join(matcher.get_error().split())[:300].rstrip(".")
             raise ApiError(400, f"the {what} cannot be followed: {reason}.", param=param, code="invalid_schema")
         first = allowed_ids(matcher, self._vocab_size)
         if not len(first):
             raise ApiError(400, f"the {what} allows no beginning.", param=param, code="invalid_schema")
-        return [GrammarConstraint(matcher.deep_copy(), self._vocab_size, first) for _ in range(number)]
+        return [
+            GrammarConstraint(
+                matcher.deep_copy(), self._vocab_size, first, what, Runaway(kinds) if grammar.is_json else None
+            )
+            for _ in range(number)
+        ]
 
-    def _open_library(self) -> llguidance.LLTokenizer:
+    def _open_library(self) -> tuple[llguidance.LLTokenizer, TokenKinds]:
         with self._lock:
-            if self._library is None:
-                wrapper = llguidance.TokenizerWrapper(_Vocabulary(self._tokenizer, self._vocab_size))
+            if self._library is None or self._kinds is None:
+                vocabulary = _Vocabulary(self._tokenizer, self._vocab_size)
                 ends = sorted(each for each in self._tokenizer.eos_token_ids if each < self._vocab_size)
+                self._kinds = TokenKinds(vocabulary.tokens)
                 self._library = llguidance.LLTokenizer(
-                    wrapper, n_vocab=self._vocab_size, eos_token=ends, slices=llguidance.LLTokenizer.json_slices()
+                    llguidance.TokenizerWrapper(vocabulary),
+                    n_vocab=self._vocab_size,
+                    eos_token=ends,
+                    slices=llguidance.LLTokenizer.json_slices(),
                 )
-            return self._library
+            return self._library, self._kinds
 
 
 class GrammarConstraint:
-    """See `Constraint`. `first`: the ids that an answer may begin with."""
+    """See `Constraint`. `first`: the ids that an answer may begin with; `what`: the grammar's name in sentences."""
 
-    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int, first: NDArray[np.intp]) -> None:
+    def __init__(
+        self,
+        matcher: llguidance.LLMatcher,
+        vocab_size: int,
+        first: NDArray[np.intp],
+        what: str,
+        runaway: Runaway | None,
+    ) -> None:
         self._matcher = matcher
         self._vocab_size = vocab_size
         self._first: NDArray[np.intp] | None = first
+        self._what = what
+        self._runaway = runaway
 
     def allowed(self) -> NDArray[np.intp]:
         """The ids that may come next, ascending."""
         ids = allowed_ids(self._matcher, self._vocab_size) if self._first is None else self._first
         if not len(ids):
-            raise ConstraintError("the answer cannot go on within the JSON schema: simplify it.")
-        return ids
+            raise ConstraintError(f"the answer cannot go on within the {self._what}: simplify it.")
+        return ids if self._runaway is None else self._runaway.limited(ids)
 
     def accept(self, token_id: int) -> None:
         """The token was chosen."""
         self._first = None
         if not self._matcher.consume_token(token_id):
-            raise ConstraintError("the answer cannot go on within the JSON schema: simplify it.")
+            raise ConstraintError(f"the answer cannot go on within the {self._what}: simplify it.")
+        if self._runaway is not None:
+            self._runaway.push(token_id)
 
 
 def allowed_ids(matcher: llguidance.LLMatcher, vocab_size: int) -> NDArray[np.intp]:

@@ -1,17 +1,24 @@
-"""What a request says that answers must be: JSON, a schema, calls of functions."""
+"""What a request says that answers must be: JSON, a schema, calls of functions, a grammar; as one grammar."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import llguidance
+
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.protocol import Function, ResponseFormat
+from ftllm_nb.serving.constraints import Grammar, json_grammar
+from ftllm_nb.serving.gbnf import GrammarError, lark_of
+from ftllm_nb.serving.protocol import Function, ResponseFormat, Sampling
 from ftllm_nb.serving.schemas.preparation import Preparation
 from ftllm_nb.serving.service import Model
 from ftllm_nb.serving.tool_calls import call_schema
+
+ANY_OBJECT = {"type": "object"}
 
 
 @dataclass
@@ -22,25 +29,13 @@ class Form:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def response_form(model: Model, response_format: ResponseFormat | None, number: int) -> Form:
-    """What the response format of each of `number` answers allows. ApiError where it cannot be followed."""
-    if response_format is None or response_format.type == "text":
-        return Form([None] * number)
-    schema: Any
-    strict = False
-    if response_format.type == "json_object":
-        schema = response_format.schema_ or response_format.value or {"type": "object"}
-        param = "response_format"
-    else:
-        if response_format.json_schema is None or response_format.json_schema.schema_ is None:
-            raise ApiError(400, "json_schema must hold a schema.", param="response_format.json_schema")
-        schema = response_format.json_schema.schema_
-        strict = bool(response_format.json_schema.strict)
-        param = "response_format.json_schema.schema"
-    model.grammars.check_size(schema, param)
+def response_form(model: Model, body: Sampling, number: int) -> Form:
+    """What each of `number` answers may be. ApiError where that cannot be followed, or is said in several ways."""
     preparation = Preparation()
-    prepared = preparation.whole(preparation.add(schema, param, strict))
-    return Form(model.grammars.json_schema(prepared, param, number, strict), _notes(preparation))
+    grammar = _Forms(model, preparation).grammar(body)
+    if grammar is None:
+        return Form([None] * number)
+    return Form(model.grammars.constraints(grammar, number), _notes(preparation))
 
 
 def call_form(model: Model, functions: dict[str, Function], number: int) -> Form:
@@ -48,12 +43,12 @@ def call_form(model: Model, functions: dict[str, Function], number: int) -> Form
     preparation = Preparation()
     prepared = []
     for param, function in functions.items():
-        model.grammars.check_size(function.parameters, param)
+        model.grammars.check_size(function.parameters, "JSON schema", param)
         schema = arguments_schema(function.parameters, param)
         arguments = preparation.add(schema, param, bool(function.strict))
         prepared.append({"name": function.name, "parameters": arguments})
     schema = preparation.whole(call_schema(model.tool_form, prepared))
-    return Form(model.grammars.json_schema(schema, "tools", number), _notes(preparation))
+    return Form(model.grammars.constraints(json_grammar(schema, "tools"), number), _notes(preparation))
 
 
 def arguments_schema(parameters: dict[str, Any] | None, param: str) -> dict[str, Any]:
@@ -64,6 +59,102 @@ def arguments_schema(parameters: dict[str, Any] | None, param: str) -> dict[str,
     if types is not None and types != "object" and not (isinstance(types, list) and "object" in types):
         raise ApiError(400, "the arguments of a function are an object: type must be object.", param=f"{param}.type")
     return {"type": "object", **parameters, **({"type": "object"} if types != "object" else {})}
+
+
+def asked_forms(body: Sampling) -> dict[str, Any]:
+    """Every form that the request asks for, by its field; those of llama.cpp, vLLM and SGLang among them."""
+    form = body.response_format
+    asked: dict[str, Any] = {"response_format": form if form is not None and form.type != "text" else None}
+    asked.update({name: getattr(body, name) for name in (*_KINDS, "guided_choice")})
+    inner = body.structured_outputs
+    if inner is not None:
+        asked.update({f"structured_outputs.{name}": value for name, value in inner.forms().items()})
+    # llama.cpp's clients send "" for no grammar, and {} for no schema.
+    nothing: tuple[Any, ...] = (None, False, "")
+    if asked["json_schema"] == {}:
+        asked["json_schema"] = None
+    return {name: value for name, value in asked.items() if value not in nothing}
+
+
+def check_no_other_form(body: Sampling) -> None:
+    """ApiError where an answer that is a call is asked to be something else. A response format is what the answer has
+    that is no call, so that the two may stand side by side."""
+    other = next((name for name in asked_forms(body) if name != "response_format"), None)
+    if other is not None:
+        raise ApiError(400, f"{other} and a forced call exclude each other: leave one of them out.", param=other)
+
+
+_KINDS = {
+    "guided_json": "json", "json_schema": "json", "guided_regex": "regex", "regex": "regex",
+    "guided_grammar": "grammar", "grammar": "grammar", "ebnf": "grammar",
+}  # fmt: skip
+
+
+class _Forms:
+    """From a request's fields to a grammar."""
+
+    def __init__(self, model: Model, preparation: Preparation) -> None:
+        self._model = model
+        self._preparation = preparation
+
+    def grammar(self, body: Sampling) -> Grammar | None:
+        asked = asked_forms(body)
+        if not asked:
+            return None
+        if len(asked) > 1:
+            first, second = list(asked)[:2]
+            raise ApiError(400, f"{first} and {second} exclude each other: leave one of them out.", param=second)
+        ((name, value),) = asked.items()
+        if isinstance(value, ResponseFormat):
+            return self._response_format(value)
+        kind = _KINDS.get(name) or name.partition(".")[2] or "choice"
+        if kind == "json_object":
+            return self._schema(ANY_OBJECT, name)
+        if kind == "json":
+            return self._schema(_parsed(value, name), name)
+        self._model.grammars.check_size(value, kind, name)
+        if kind == "choice":
+            return Grammar(_choice(value), "choice", name)
+        if kind == "regex":
+            return Grammar(llguidance.LLMatcher.grammar_from_regex(value), "regular expression", name)
+        try:
+            return Grammar(llguidance.LLMatcher.grammar_from_lark(lark_of(value)), "grammar", name)
+        except GrammarError as error:
+            reason = " ".join(str(error).split())[:300].rstrip(".")
+            raise ApiError(400, f"the grammar is wrong: {reason}.", param=name, code="invalid_schema") from error
+
+    def _response_format(self, form: ResponseFormat) -> Grammar:
+        if form.type == "json_object":
+            return self._schema(form.schema_ or form.value or ANY_OBJECT, "response_format")
+        if form.json_schema is None or form.json_schema.schema_ is None:
+            raise ApiError(400, "json_schema must hold a schema.", param="response_format.json_schema")
+        return self._schema(
+            form.json_schema.schema_, "response_format.json_schema.schema", bool(form.json_schema.strict)
+        )
+
+    def _schema(self, schema: Any, param: str, strict: bool = False) -> Grammar:
+        self._model.grammars.check_size(schema, "JSON schema", param)
+        prepared = self._preparation.add(schema, param, strict)
+        if prepared is False:
+            raise ApiError(400, "the JSON schema allows nothing.", param=param, code="invalid_schema")
+        return json_grammar(self._preparation.whole({} if prepared is True else prepared), param, strict)
+
+
+def _parsed(value: dict[str, Any] | str, param: str) -> dict[str, Any]:
+    """A schema that may be given as a text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = ""
+    if not isinstance(value, dict):
+        raise ApiError(400, f"{param} must be a JSON schema: an object, or the text of one.", param=param)
+    return value
+
+
+def _choice(texts: list[str]) -> str:
+    alternatives = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
+    return llguidance.LLMatcher.grammar_from_lark(f"start: {alternatives}")
 
 
 def _notes(preparation: Preparation) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class Limits:
     logit_biases: int = 1024
     messages: int = 4096
     tools: int = 128
+    choice_texts: int = 4096
+    """Among which an answer must choose."""
     schema_bytes: int = 64 << 10
     schema_depth: int = 32
     body_seconds: float = 30.0

@@ -26,6 +26,7 @@ Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(value_form
 CountOrNone = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(value_forms.token_limit)]
 # fail_fast: a body can hold a million items, and a sentence about each would take a quarter of a minute.
 Messages = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=LIMITS.messages, fail_fast=True)]
+Choices = Annotated[list[str], Field(min_length=1, max_length=LIMITS.choice_texts, fail_fast=True)]
 TokenIds = Annotated[
     list[TokenId], Field(min_length=1, fail_fast=True), BeforeValidator(value_forms.whole_items)
 ]
@@ -70,6 +71,26 @@ class ResponseFormat(BaseModel):
     value: dict[str, Any] | None = None
 
 
+class StructuredOutputs(BaseModel):
+    """vLLM's object: one of the forms that answers may have. What it says of how it is done has no meaning here."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    json_: dict[str, Any] | str | None = Field(None, alias="json")
+    regex: str | None = None
+    choice: Choices | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+    structural_tag: None = None
+
+    def forms(self) -> dict[str, Any]:
+        """Each of the forms by its name."""
+        return {
+            "json": self.json_, "regex": self.regex, "choice": self.choice, "grammar": self.grammar,
+            "json_object": self.json_object,
+        }  # fmt: skip
+
+
 class Sampling(Body):
     """What chats and completions have in common."""
 
@@ -103,6 +124,16 @@ class Sampling(Body):
         BeforeValidator(value_forms.biases),
     ] = None
     response_format: ResponseFormat | None = None
+    # What answers may be, as vLLM's, llama.cpp's and SGLang's clients say it.
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: str | None = None
+    json_schema: dict[str, Any] | str | None = None
+    grammar: str | None = None
+    regex: str | None = None
+    ebnf: str | None = None
 
     @property
     def stop_strings(self) -> list[str]:
@@ -147,6 +178,24 @@ class NamedTool(BaseModel):
     function: NamedFunction
 
 
+class AllowedTools(BaseModel):
+    """Which of the tools may be called, and whether one must be."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=LIMITS.tools, fail_fast=True)]
+
+
+class AllowedToolsChoice(BaseModel):
+    """A choice among some of the tools."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
 class ChatRequest(Sampling, ThinkingFields):
     """The body of /v1/chat/completions."""
 
@@ -156,7 +205,7 @@ class ChatRequest(Sampling, ThinkingFields):
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Field(ge=0, le=LIMITS.top_logprobs), Whole] | None = None
     tools: Annotated[list[Tool], Field(max_length=LIMITS.tools, fail_fast=True)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedToolsChoice | None = None
     parallel_tool_calls: bool | None = True
 
 
