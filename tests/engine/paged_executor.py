@@ -160,5 +160,8 @@ class PagedExecutor:
     def clear_stop(self) -> None:
         self._stop = False
 
+    def release_memory(self) -> None:
+        self.pool.forget_all()
+
     def close(self) -> None:
         self.closed = True

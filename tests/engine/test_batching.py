@@ -175,3 +175,25 @@ def test_closing_ends_what_runs_and_what_waits(
     assert front.cache.used == 0
     with pytest.raises(EngineError, match="closed"):
         front.submit(Asked([1]))
+
+
+def test_an_idle_engine_gives_the_caches_memory_back(front: BatchingEngine, executor: PagedExecutor) -> None:
+    asked = Asked([1, 2] * 20)
+    front.submit(asked)
+    asked.wait()
+    wait_until_idle(front)
+    assert front.cache_bytes == front.cache.made * executor.block_bytes > 0
+    held = front.cache_bytes
+    assert front.release_cache() == held and front.cache_bytes == front.cache.kept == 0
+    again = Asked([1, 2] * 20)
+    front.submit(again)
+    assert again.wait()[0] == again.expected() and again.cached_tokens == 0
+
+
+def test_a_busy_engine_keeps_its_cache(front: BatchingEngine, executor: PagedExecutor) -> None:
+    executor.step_seconds = 0.02
+    asked = Asked([1, 2, 3], 30)
+    front.submit(asked)
+    assert executor.step_running.wait(10)
+    assert front.release_cache() == 0
+    assert asked.wait()[0] == asked.expected()

@@ -114,7 +114,16 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         "--kv_cache_limit",
         type=byte_size,
         metavar="SIZE",
-        help="most memory for keys and values, such as 4G, 500M or 2GiB (default: half of the free memory)",
+        help="most memory for keys and values, such as 4G or 500M (default: twice what --max_batch contexts take, "
+        "at most a quarter of the free memory, or half where one context needs it)",
+    )
+    group.add_argument(
+        "--kv_cache_idle",
+        type=real_number(0),
+        default=300.0,
+        metavar="SECONDS",
+        help="after so long without requests, kept beginnings of prompts are dropped and their memory is given back; 0 "
+        "keeps them (default: 300)",
     )
     group.add_argument(
         "--request_timeout",
@@ -205,6 +214,7 @@ def server_options(args: argparse.Namespace, title: str | None = None) -> Server
         chunked_prefill_size=chunk,
         max_context_length=args.max_context_length,
         kv_cache_bytes=args.kv_cache_limit,
+        kv_cache_idle_seconds=args.kv_cache_idle,
         request_seconds=args.request_timeout,
         shutdown_seconds=args.shutdown_timeout,
         log_text=args.log_text,

@@ -59,6 +59,24 @@ class BatchingEngine:
         """Blocks of the KV cache."""
         return self._engine.executor.pool.counts
 
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that the system gave for those blocks."""
+        return self.cache.made * self._engine.executor.block_bytes
+
+    def release_cache(self) -> int:
+        """Forget all kept prefixes and give the cache's memory back; how many bytes. 0, and no change, while requests
+        are being answered. Waits for the engine thread."""
+        before = self.cache_bytes
+        with self._lock:
+            if self._rounds is not None:
+                return 0
+        try:
+            self._engine.call(lambda executor: executor.release_memory())
+        except EngineError:
+            return 0  # the engine is closed, and its memory given back
+        return max(0, before - self.cache_bytes)
+
     def submit(self, request: Request) -> None:
         """Queue a request; its listener hears of everything that follows.
 

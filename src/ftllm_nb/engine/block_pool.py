@@ -24,12 +24,18 @@ class CacheFullError(EngineError):
 @dataclass(frozen=True)
 class BlockCounts:
     """`used`: blocks that sequences hold; `kept`: only kept for their prefix; `limit`: of both, None for no limit;
-    `evicted`: kept blocks, since the beginning, whose place was needed."""
+    `evicted`: kept blocks, since the beginning, whose place was needed; `free`: hold nothing."""
 
     used: int
     kept: int
     limit: int | None
     evicted: int
+    free: int
+
+    @property
+    def made(self) -> int:
+        """How many there are memory for."""
+        return self.used + self.kept + self.free
 
 
 class BlockPool:
@@ -54,7 +60,7 @@ class BlockPool:
     @property
     def counts(self) -> BlockCounts:
         """How many blocks there are of each kind."""
-        return BlockCounts(len(self._references), len(self._kept), self.limit, self._evicted)
+        return BlockCounts(len(self._references), len(self._kept), self.limit, self._evicted, len(self._free))
 
     @property
     def available(self) -> int | None:

@@ -73,6 +73,7 @@ class _EngineCollector:
             "requests_waiting": ("Requests in the queue", engine.num_waiting),
             "cache_blocks_used": ("Blocks of the KV cache that requests hold", cache.used),
             "cache_blocks_kept": ("Blocks that are only kept for their prefix", cache.kept),
+            "cache_bytes": ("Memory of the KV cache now", engine.cache_bytes),
             "cache_blocks_limit": ("Most blocks, used and kept", cache.limit or 0),
         }
         counters = {

@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """See `ftllm-nb server --help`. `kv_cache_bytes` None: half of the memory that is free after loading."""
+    """See `ftllm-nb server --help`. `kv_cache_bytes` None: what cache_room.py says."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -56,6 +56,8 @@ class ServerOptions:
     chunked_prefill_size: int = 64
     max_context_length: int | None = None
     kv_cache_bytes: int | None = None
+    kv_cache_idle_seconds: float = 300.0
+    """After so long without requests the cache's memory is given back; 0: never."""
     request_seconds: float = 600.0
     shutdown_seconds: float = 10.0
     ping_seconds: float = 10.0

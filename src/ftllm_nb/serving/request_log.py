@@ -1,4 +1,5 @@
-"""One line of JSON for each request, on stderr; what was asked and answered only where the options say so."""
+"""One line of JSON for each request, and for what else happens, on stderr; what was asked and answered only where the
+options say so."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ def write_line(scope: Scope, status: int, seconds: float) -> None:
     notes: dict[str, Any] = dict(scope["notes"])
     exception = notes.pop("exception", None)
     line = {
-        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "time": _now(),
         "method": scope["method"],
         "path": scope["path"][:200],
         "status": status,
@@ -27,3 +28,12 @@ def write_line(scope: Scope, status: int, seconds: float) -> None:
     if exception is not None and status >= 500:
         text += "\n" + "".join(traceback.format_exception(exception)).rstrip()
     print(text, file=sys.stderr, flush=True)
+
+
+def write_event(event: str, **details: Any) -> None:
+    """A line for what happened without a request."""
+    print(json.dumps({"time": _now(), "event": event, **details}), file=sys.stderr, flush=True)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

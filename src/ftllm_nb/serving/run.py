@@ -49,7 +49,10 @@ def run_server(options: ServerOptions, load: Callable[[], LoadedModel], say: Cal
             model.close()
             return
         service.model = model
-        say(f"{address} is ready: model {options.model_name}, context {model.engine.max_context} tokens")
+        say(
+            f"{address} is ready: model {options.model_name}, context {model.engine.max_context} tokens, "
+            f"KV cache up to {model.cache_limit_bytes / 1e6:,.0f} MB"
+        )
 
     # uvicorn raises the signal that ended it once more, so that it would kill the process before everything is closed.
     signal.signal(signal.SIGTERM, lambda number, frame: None)

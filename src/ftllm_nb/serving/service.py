@@ -19,10 +19,10 @@ from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.request import LOOP, Constraint, End, Request, Token
 from ftllm_nb.engine.sampling_settings import MAX_SEED, SamplingSettings, merge_settings
 from ftllm_nb.engine.scheduler import SchedulerLimits
-from ftllm_nb.errors import EngineError, UsageError
-from ftllm_nb.host_memory import available_bytes
 from ftllm_nb.loading import LoadedModel
+from ftllm_nb.serving import request_log
 from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.cache_room import IdleTimer, cache_blocks
 from ftllm_nb.serving.choices import Choice, Choices, timings
 from ftllm_nb.serving.constraints import Grammars
 from ftllm_nb.serving.mailbox import Mailbox
@@ -34,14 +34,6 @@ from ftllm_nb.serving.value_forms import MOST_BIAS
 from ftllm_nb.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
-SIZE_WHERE_UNKNOWN = 4 << 30
-"""Bytes that are taken to be free where the system does not say."""
-
-
-def half_of_free_memory() -> int:
-    """What the KV cache takes where nobody says how much."""
-    free = available_bytes()
-    return (SIZE_WHERE_UNKNOWN if free is None else free) // 2
 
 
 class Model:
@@ -49,18 +41,8 @@ class Model:
 
     def __init__(self, loaded: LoadedModel, options: ServerOptions) -> None:
         executor = loaded.executor
-        limit = options.kv_cache_bytes if options.kv_cache_bytes is not None else half_of_free_memory()
-        executor.pool.limit = limit // executor.block_bytes
-        if executor.pool.limit < 1 and options.kv_cache_bytes is None:
-            raise EngineError(
-                f"{2 * limit / 1e6:.0f} MB of memory are free beside the model, too little for its KV cache: close "
-                "other programs, raise the limit of memory, or choose a smaller model or --dtype."
-            )
-        if executor.pool.limit < 1:
-            raise UsageError(
-                f"--kv_cache_limit of {limit} bytes is less than one block of the cache, "
-                f"{executor.block_bytes} bytes for {executor.block_positions} tokens."
-            )
+        executor.pool.limit = cache_blocks(executor, options)
+        self.cache_limit_bytes = executor.pool.limit * executor.block_bytes
         limits = SchedulerLimits(options.max_batch, options.chunked_prefill_size, options.max_context_length)
         self.thread = EngineThread(executor)
         self.engine = BatchingEngine(self.thread, limits, options.max_queue)
@@ -94,6 +76,7 @@ class Service:
         self.created = int(time.time())
         self.metrics = Metrics(lambda: None if self.model is None else self.model.engine)
         self._live: set[Choices] = set()
+        self._idle = IdleTimer(options.kv_cache_idle_seconds, self._when_idle)
         # Two, so that one long text does not make short ones wait.
         self._workers = ThreadPoolExecutor(2, thread_name_prefix="ftllm-nb text")
 
@@ -220,6 +203,7 @@ class Service:
     async def answering(self, choices: Choices, notes: dict[str, Any]) -> AsyncIterator[None]:
         """While a request is answered: it ends in time, at the latest when this is left, and is counted."""
         self._live.add(choices)
+        self._idle.stop()
         late = ApiError(504, f"the answer took more than {self.options.request_seconds:g} s.", code="timeout")
         timer = asyncio.get_running_loop().call_later(self.options.request_seconds, choices.abort, late)
         try:
@@ -231,6 +215,21 @@ class Service:
             for choice in choices.choices:
                 self.metrics.answer_done(choice.request, _end_of(choice))
             notes.update(_notes(choices.choices))
+            if not self._live:
+                self._idle.restart()
+
+    def _when_idle(self) -> None:
+        """Give the cache's memory back, off the event loop."""
+        model = self.model
+        if model is None or self.closing or self._live:
+            return
+
+        def release() -> None:
+            if released := model.engine.release_cache():
+                idle = self.options.kv_cache_idle_seconds
+                request_log.write_event("cache_released", bytes=released, idle_seconds=idle)
+
+        self._workers.submit(release)
 
     def close_soon(self) -> None:
         """New requests are refused from now on."""

@@ -1,0 +1,72 @@
+"""How much memory the KV cache may take, and that it gives it back when nobody asks.
+
+What prompts begin with is kept, so that the next one that begins alike is answered sooner; without a bound that fits
+the model it would take all that it may, and look like a leak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ftllm_nb.engine.executor import Executor
+from ftllm_nb.errors import EngineError, UsageError
+from ftllm_nb.host_memory import available_bytes
+from ftllm_nb.serving.options import ServerOptions
+
+SIZE_WHERE_UNKNOWN = 4 << 30
+"""Bytes that are taken to be free where the system does not say."""
+KEPT_SHARE = 2
+"""Times what all answers at once take at most: as much again is kept for prompts that come again."""
+
+
+def cache_blocks(executor: Executor, options: ServerOptions) -> int:
+    """Most blocks of the cache. `EngineError` where the free memory holds none, `UsageError` where --kv_cache_limit
+    does not."""
+    free = available_bytes()
+    free = SIZE_WHERE_UNKNOWN if free is None else free
+    limit = options.kv_cache_bytes
+    if limit is None:
+        positions = executor.max_positions
+        if options.max_context_length is not None:
+            positions = min(positions, options.max_context_length)
+        context = -(-positions // executor.block_positions) * executor.block_bytes
+        limit = default_bytes(free, context, options.max_batch)
+        if limit < executor.block_bytes:
+            raise EngineError(
+                f"{free / 1e6:.0f} MB of memory are free beside the model, too little for its KV cache: close other "
+                "programs, raise the limit of memory, or choose a smaller model or --dtype."
+            )
+    if limit < executor.block_bytes:
+        raise UsageError(
+            f"--kv_cache_limit of {limit} bytes is less than one block of the cache, "
+            f"{executor.block_bytes} bytes for {executor.block_positions} tokens."
+        )
+    return limit // executor.block_bytes
+
+
+def default_bytes(free: int, context: int, max_batch: int) -> int:
+    """Bytes where nobody says how many: what `max_batch` whole contexts of `context` bytes take, twice, but at most a
+    quarter of the free memory, or half of it where one context needs that."""
+    return min(KEPT_SHARE * max_batch * context, max(free // 4, min(context, free // 2)))
+
+
+class IdleTimer:
+    """Calls `release` on the event loop when nobody has asked for so many seconds; 0: never."""
+
+    def __init__(self, seconds: float, release: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._release = release
+        self._timer: asyncio.TimerHandle | None = None
+
+    def restart(self) -> None:
+        """Somebody asks, or was just answered."""
+        self.stop()
+        if self._seconds:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._release)
+
+    def stop(self) -> None:
+        """Do not call."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
