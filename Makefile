@@ -11,10 +11,11 @@ TEST_WORKERS ?= 2
 # More arguments for the program that a target runs: make test ARGS="-k rotary", make bench ARGS="-t 2"
 ARGS ?=
 
+QUICK = not oracle and not slow and not browser and not clients
 PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test webui-test vendor oracle lowest wheel lint type bench tree clean
+.PHONY: help chat test webui-test clients vendor oracle lowest wheel lint type bench tree clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -24,10 +25,13 @@ chat: $(VENV)/.package ## talk to the bundled demo model
 	@$(VENV)/bin/ftllm-nb chat $(ARGS)
 
 test: $(VENV)/.dev ## run the tests
-	$(VENV)/bin/python -m pytest -m "not oracle and not slow and not browser" $(PYTEST_WORKERS) $(ARGS)
+	$(VENV)/bin/python -m pytest -m "$(QUICK)" $(PYTEST_WORKERS) $(ARGS)
 
 webui-test: $(VENV)/.browser ## try the chat page in headless Chromium; screenshots in webui-screenshots/
 	$(VENV)/bin/python -m pytest -m browser $(ARGS) tests/serving/page
+
+clients: $(VENV)/.dev ## try real clients of OpenAI's API, each in an environment of its own in .venv-clients/
+	$(VENV)/bin/python -m pytest -m clients $(ARGS) tests/clients
 
 vendor: $(VENV)/.package ## fetch what the chat page takes from others, by npm; ARGS=--check only compares
 	$(VENV)/bin/python -m ftllm_nb.serving.page.vendored $(ARGS)
@@ -36,7 +40,7 @@ oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
 	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(PYTEST_WORKERS) $(ARGS)
 
 lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
-	$(LOWEST_VENV)/bin/python -m pytest -m "not oracle and not slow and not browser" $(PYTEST_WORKERS) $(ARGS)
+	$(LOWEST_VENV)/bin/python -m pytest -m "$(QUICK)" $(PYTEST_WORKERS) $(ARGS)
 
 wheel: ## build the wheel, install it alone into a new environment and ask it a question
 	rm -rf $(WHEEL_VENV) dist

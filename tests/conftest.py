@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-KEPT_VARIABLES = {"FTLLM_NB_CACHE_DIR", "FTLLM_NB_TIER", "FTLLM_NB_UNCAPPED_THREADS"}
+KEPT_VARIABLES = {"FTLLM_NB_CACHE_DIR", "FTLLM_NB_CLIENTS_MODEL", "FTLLM_NB_TIER", "FTLLM_NB_UNCAPPED_THREADS"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
