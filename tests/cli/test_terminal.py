@@ -232,9 +232,11 @@ def test_the_conversation_goes_on_with_its_settings(tmp_path: Path) -> None:
         assert "0.25, from --temperature" in shown and "from ftllm-nb's own defaults" in shown
         ask(terminal, "/undo")
         ask(terminal, "/set temperature 0.5")
-    with talking("--continue", XDG_STATE_HOME=str(tmp_path), FTLLM_NB_TOP_K="7") as terminal:
+    variables = {"FTLLM_NB_TEMPERATURE": "0.75", "FTLLM_NB_MIN_P": "0.125"}  # go behind what was saved
+    with talking("--continue", XDG_STATE_HOME=str(tmp_path), **variables) as terminal:
         shown = ask(terminal, "/show")
-        assert "0.5, from the saved conversation" in shown and "7, from FTLLM_NB_TOP_K" in shown
+        assert "0.5, from the saved conversation" in shown and "7, from the saved conversation" in shown
+        assert "0.125, from the environment variable FTLLM_NB_MIN_P" in shown
     program = start("--continue", "-m", "three", XDG_STATE_HOME=str(tmp_path))
     program.expect_exact("8 three\r\n")
     assert leaves(program) == 0

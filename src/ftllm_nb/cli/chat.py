@@ -128,12 +128,23 @@ def question_of(args: argparse.Namespace) -> str | None:
 
 
 def use_flags(conversation: Conversation, args: argparse.Namespace) -> None:
-    """What flags say goes before what a conversation was saved with."""
-    conversation.settings.update(given_settings(args))
-    if args.system is not None:
-        conversation.system = args.system
-    if args.enable_thinking is not None:
-        conversation.enable_thinking = args.enable_thinking
+    """What flags say goes before what a conversation was saved with, and that before the user's settings."""
+    said = given_settings(args)
+    conversation.settings = {
+        **said,
+        **conversation.settings,
+        **{name: value for name, value in said.items() if preset_of(args, name) is None},
+    }
+    for name in ("system", "enable_thinking"):
+        value = getattr(args, name)
+        if value is not None and (preset_of(args, name) is None or getattr(conversation, name) is None):
+            setattr(conversation, name, value)
+
+
+def preset_of(args: argparse.Namespace, flag: str) -> str | None:
+    """Which of the user's settings says what a flag is; None where the command line does."""
+    preset = args.presets.get(flag)
+    return preset.where if preset is not None and preset.value is getattr(args, flag) else None
 
 
 def import_ahead() -> None:
@@ -162,11 +173,10 @@ def talk(conversation: Conversation, args: argparse.Namespace, saved: SavedConve
 
 def origins(args: argparse.Namespace, saved: SavedConversation | None) -> dict[str, str]:
     """Who gave each setting of sampling, by its name: a flag, the user's settings, or the saved conversation."""
-    found = dict.fromkeys(saved.settings if saved is not None else (), "the saved conversation")
-    for name, value in given_settings(args).items():
-        preset = args.presets.get(name)
-        found[name] = preset.where if preset is not None and preset.value is value else f"--{name}"
-    return found
+    of_saved = dict.fromkeys(saved.settings if saved is not None else (), "the saved conversation")
+    said = {name: preset_of(args, name) for name in given_settings(args)}
+    by_settings = {name: where for name, where in said.items() if where is not None}
+    return {**by_settings, **of_saved, **{name: f"--{name}" for name, where in said.items() if where is None}}
 
 
 def weights_line(conversation: Conversation, args: argparse.Namespace) -> str:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 PROMPT = FormattedText([("class:prompt", "> ")])
 CONTINUATION = FormattedText([("class:prompt", "| ")])
+GOING_ON = FormattedText([("", "  ")])
+"""Before the rest of a line that is longer than the terminal is wide."""
 STYLE = Style.from_dict(
     {
         "prompt": "bold ansicyan",
@@ -54,7 +56,7 @@ class Prompt:
             PROMPT,
             multiline=True,
             enable_suspend=True,
-            prompt_continuation=CONTINUATION,
+            prompt_continuation=lambda width, line, wraps: GOING_ON if wraps else CONTINUATION,
             history=open_history(),
             auto_suggest=AutoSuggestFromHistory(),
             completer=CommandCompleter(repl),

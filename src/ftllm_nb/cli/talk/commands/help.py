@@ -24,7 +24,7 @@ KEYS = (
 def run(repl: Repl, argument: str) -> None:
     """Print the tables."""
     rows = [(command.usage, command.summary) for command in commands().values()]
-    rows += [("clear, exit, help", "alone on a line are no questions, nor are stop, quit, :q and ?")]
+    rows += [("clear, exit, help", "are commands where they stand alone; so are stop, quit, :q and ?")]
     repl.screen.table(rows)
     repl.screen.line()
     repl.screen.table(KEYS)
