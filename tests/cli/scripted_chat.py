@@ -5,7 +5,7 @@ What the model answers to a message:
     control   a text with an escape sequence
     control c1  the same with characters that JSON may hold as they are
     fail      a word, then an EngineError
-    options   the keyword arguments of stream_response
+    options   the keyword arguments of stream_events
     pause     two words, a second apart
     slow      nothing, but its prefill goes on until it is stopped
     think     a thought, then a word
@@ -23,10 +23,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
 from ftllm_nb import llm
+from ftllm_nb.answers.events import Content, Event
 from ftllm_nb.cli import main
 from ftllm_nb.engine.generation import GenerationStats
 from ftllm_nb.errors import CheckpointError, ContextLengthError, EngineError
@@ -37,6 +39,7 @@ class ScriptedModel:
 
     threads = 2
     weight_dtype = "float32"
+    tokenizer = SimpleNamespace(template_source="")
     loaded = SimpleNamespace(graph=SimpleNamespace(generation_config={"top_p": 0.9}))
     context = int(os.environ.get("SCRIPTED_CONTEXT", 100_000))
 
@@ -46,14 +49,19 @@ class ScriptedModel:
         self.forgotten = 0
         self.queries: list[list[dict[str, str]]] = []
 
-    def stream_response(self, query: list[dict[str, str]], **options: Any) -> Generator[str, None, None]:
+    def stream_events(self, query: list[dict[str, str]], **options: Any) -> Generator[Event, None, None]:
         self.queries.append(query)
         message = query[-1]["content"]
         if len(message) > 100:
             raise ContextLengthError(f"The prompt has {len(message)} tokens, but the context holds 100.")
         if self.get_input_token_len(query) > self.context:
             raise ContextLengthError("The conversation is too long.")
-        return self.counted(self.answer(message, len(query), options), query)
+        return self.contents(self.counted(self.answer(message, len(query), options), query))
+
+    def contents(self, pieces: Generator[str, None, None]) -> Generator[Event, None, None]:
+        with closing(pieces):
+            for piece in pieces:
+                yield Content(piece, 0, 0)
 
     def counted(self, pieces: Iterator[str], query: list[dict[str, str]]) -> Generator[str, None, None]:
         """The pieces, with statistics as the engine keeps them."""
@@ -111,9 +119,6 @@ class ScriptedModel:
 
     def get_input_token_len(self, query: str | list[dict[str, str]]) -> int:
         return len(query) if isinstance(query, str) else sum(len(message["content"]) for message in query)
-
-    def get_prompt(self, query: str, *, enable_thinking: bool | None = None) -> str:
-        return f"{query}<think>\n" if enable_thinking else query
 
     def get_max_input_len(self) -> int:
         return self.context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ftllm_nb.cli.talk.conversation import Conversation, Turn
 from ftllm_nb.cli.talk.statistics import TurnStatistics
 from ftllm_nb.errors import ContextLengthError, EngineError, UsageError
 from tests.cli.scripted_chat import ScriptedModel
+from tests.puppet import TEMPLATE, write_puppet
 
 
 def user(text: str) -> dict[str, str]:
@@ -88,7 +90,7 @@ def test_a_turn_that_fails_leaves_the_conversation_as_it_was() -> None:
 def test_settings_reach_the_model_by_their_names_in_python() -> None:
     conversation, _ = start(temperature=0.0, max_tokens=5)
     answer = "".join(conversation.ask("options"))
-    assert answer == "[('max_length', 5), ('one_by_one', True), ('temperature', 0.0)]"
+    assert answer == "[('max_length', 5), ('temperature', 0.0)]"
 
 
 def test_bytes_that_are_no_utf8_become_replacement_characters() -> None:
@@ -196,3 +198,12 @@ def test_the_cache_of_the_common_beginning_is_used_after_undo_and_regeneration()
         assert "".join(conversation.ask("What is my name?")) == answer
         undone = conversation.turns[1].statistics
         assert undone is not None and undone.reused_tokens == second.prompt_tokens - 1
+
+
+def test_thinking_has_one_form_and_its_own_place_in_the_history(tmp_path: Path) -> None:
+    template = TEMPLATE.replace("assistant\n{%", "assistant\n[THINK]\n{%") + "{# m.reasoning_content #}"
+    folder = write_puppet(tmp_path / "puppet", "hm, yes[/THINK]Paris.", template, control=["[THINK]", "[/THINK]"])
+    with llm.model(str(folder), threads=1) as model:
+        conversation = Conversation(model, settings={"temperature": 0})
+        assert "".join(conversation.ask("?")) == "<think>\nhm, yes\n</think>\n\nParis."
+        assert conversation.messages[1] == {"role": "assistant", "content": "Paris.", "reasoning_content": "hm, yes"}

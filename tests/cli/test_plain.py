@@ -69,7 +69,6 @@ def test_flags_reach_the_model() -> None:
     expected = {
         "max_length": 9,
         "min_p": 0.1,
-        "one_by_one": True,
         "repeat_penalty": 1.2,
         "seed": 7,
         "temperature": 0.0,
@@ -77,7 +76,7 @@ def test_flags_reach_the_model() -> None:
         "top_p": 0.5,
     }
     assert out == f"{sorted(expected.items())}\n"
-    assert chat(text="options\n") == (0, "[('one_by_one', True)]\n", "")
+    assert chat(text="options\n") == (0, "[]\n", "")
 
 
 def test_warnings_go_to_stderr() -> None:
@@ -215,8 +214,6 @@ def test_thinking_can_be_left_out() -> None:
 def test_whether_to_think_reaches_the_template() -> None:
     assert "('enable_thinking', True)" in chat("--enable_thinking", "-m", "options")[1]
     assert "('enable_thinking', False)" in chat("--enable_thinking", "false", "-m", "options")[1]
-    # The prompt of the scripted model then ends in <think>, so that answers begin inside.
-    assert chat("--enable_thinking", "--hide_thinking", "-m", "a")[1] == "\n"
 
 
 def test_without_a_conversation_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ftllm_nb.errors import UsageError
 from ftllm_nb.llm.absent import ABSENT_METHODS, absent
+from ftllm_nb.llm.answer_events import events_of, request_of
 from ftllm_nb.llm.async_stream import iterate_in_thread
 from ftllm_nb.llm.handles import Handles
 from ftllm_nb.llm.requests import (
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ftllm_nb.answers.events import Event
+    from ftllm_nb.answers.style import AnswerStyle
     from ftllm_nb.engine.executor import Executor
     from ftllm_nb.engine.generation import GenerationStats, GenerationTask
     from ftllm_nb.loading import LoadedModel
@@ -137,6 +141,16 @@ class Model:
             stop_token_ids, add_generation_prompt, min_p, seed, enable_thinking,
         ))  # fmt: skip
         return self._text(self._session.answer(task), task, one_by_one)
+
+    def stream_events(
+        self, query: Query, history: History | None = None, **settings: Any
+    ) -> Generator[Event, None, None]:
+        """The answer as it is made, its thinking apart from its content: `Reasoning` and `Content` of
+        `ftllm_nb.answers.events`. `settings`: as of `stream_response`; what is missing is the model's own."""
+        request = request_of(query, history, settings)
+        prompt_ids = self._prompt_of(request)
+        task = self._prepare(request, prompt_ids, self._answer_style.stop_token_ids)
+        return events_of(self._session.answer(task), task, self._answer_style, prompt_ids)
 
     def response(
         self,
@@ -353,15 +367,24 @@ class Model:
                 return absent(name, ABSENT_METHODS[name])
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _prepare(self, request: Request) -> GenerationTask:
-        """Check a request; its task, which does not run yet."""
+    @cached_property
+    def _answer_style(self) -> AnswerStyle:
+        from ftllm_nb.answers.style import AnswerStyle
+
+        return AnswerStyle(self.tokenizer)
+
+    def _prompt_of(self, request: Request) -> list[int]:
+        return self.prompt_ids(request.query, request.history, request.enable_thinking, request.add_generation_prompt)
+
+    def _prepare(
+        self, request: Request, prompt_ids: list[int] | None = None, end_ids: frozenset[int] = frozenset()
+    ) -> GenerationTask:
+        """Check a request; its task, which does not run yet. `end_ids` end the answer besides the model's own."""
         from ftllm_nb.engine.sampling_settings import token_id_list
 
         settings = request.settings(self._loaded.graph.generation_config)
-        prompt_ids = self.prompt_ids(
-            request.query, request.history, request.enable_thinking, request.add_generation_prompt
-        )
-        stop_ids = frozenset(token_id_list(request.stop_token_ids, "stop_token_ids", UsageError))
+        prompt_ids = prompt_ids if prompt_ids is not None else self._prompt_of(request)
+        stop_ids = end_ids |  frozenset(token_id_list(request.stop_token_ids, "stop_token_ids", UsageError))
         return self._session.prepare(prompt_ids, settings, stop_ids | self._end_ids)
 
     def _text(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ftllm_nb.answers.history import NAMES, with_reasoning
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.reasoning_history import add_reasoning
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
@@ -29,8 +29,11 @@ def _message(message: dict[str, Any], where: str, template_source: str) -> dict[
         copy.pop("tool_calls", None)
     else:
         copy["tool_calls"] = _calls(calls, f"{where}.tool_calls")
-    add_reasoning(copy, template_source, where)
-    return copy
+    found = next((name for name in NAMES if message.get(name)), NAMES[0])
+    reasoning = message.get(found) or ""
+    if not isinstance(reasoning, str):
+        raise ApiError(400, f"{found} must be a text.", param=f"{where}.{found}")
+    return with_reasoning(copy, reasoning if role == "assistant" else "", template_source)
 
 
 def _text(content: Any, where: str) -> str:

@@ -6,7 +6,7 @@ import time
 
 from ftllm_nb.cli.talk.markdown import CODE_BLOCK, MarkdownStream
 from ftllm_nb.cli.talk.screen import Screen
-from ftllm_nb.cli.talk.thinking import ThinkingSplitter
+from ftllm_nb.cli.talk.thinking import ThinkingSplitter, split_answer
 from ftllm_nb.cli.talk.word_wrap import WordWrap
 
 FRAME_SECONDS = 0.016
@@ -14,13 +14,11 @@ FRAME_SECONDS = 0.016
 
 
 class AnswerView:
-    """Fed with pieces. `begins_thinking`: the prompt ended inside of a thinking block."""
+    """Fed with pieces."""
 
-    def __init__(
-        self, screen: Screen, *, markdown: bool = True, hide_thinking: bool = False, begins_thinking: bool = False
-    ) -> None:
+    def __init__(self, screen: Screen, *, markdown: bool = True, hide_thinking: bool = False) -> None:
         self._screen = screen
-        self._thinking = ThinkingSplitter(begins_thinking)
+        self._thinking = ThinkingSplitter()
         self._has_styles = markdown and screen.colours
         self._wrap = WordWrap(screen) if screen.can_erase else None
         self._markdown = MarkdownStream() if self._has_styles or self._wrap is not None else None
@@ -84,9 +82,6 @@ class AnswerView:
                 self._write_styled(self._markdown.feed(text))
 
 
-def without_thinking(answer: str, begins_thinking: bool = False) -> str:
+def without_thinking(answer: str) -> str:
     """A whole answer's text without its thinking, nor the blank that follows it."""
-    splitter = ThinkingSplitter(begins_thinking)
-    parts = [*splitter.feed(answer), *splitter.finish()]
-    text = "".join(part for is_thinking, part in parts if not is_thinking)
-    return text if len(parts) == 1 else text.lstrip()
+    return split_answer(answer)[1]

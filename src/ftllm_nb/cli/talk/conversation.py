@@ -10,9 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftllm_nb.answers.history import with_reasoning
 from ftllm_nb.cli.sampling_arguments import MODEL_SAMPLING, engine_settings, engine_sources, stream_options
 from ftllm_nb.cli.talk.statistics import TurnStatistics, turn_statistics
-from ftllm_nb.cli.talk.thinking import BEGIN as THINKING
+from ftllm_nb.cli.talk.thinking import as_text, split_answer
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class Conversation:
         self.enable_thinking = enable_thinking
         self.turns: list[Turn] = []
         self.stopped = False
-        self._begins_thinking: dict[bool | None, bool] = {}
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -68,7 +68,9 @@ class Conversation:
         messages = [] if self.system is None else [{"role": "system", "content": self.system}]
         for turn in turns:
             messages.append({"role": "user", "content": turn.question})
-            messages.append({"role": "assistant", "content": turn.answer})
+            thought, text = split_answer(turn.answer)
+            answer = {"role": "assistant", "content": text}
+            messages.append(with_reasoning(answer, thought, self.model.tokenizer.template_source))
         return messages
 
     def ask(self, question: str) -> Iterator[str]:
@@ -112,7 +114,7 @@ class Conversation:
     def _stream(self, messages: list[dict[str, str]]) -> Any:
         thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
         options = {**MODEL_SAMPLING, **stream_options(self.settings), **thinking}
-        return self.model.stream_response(messages, one_by_one=True, **options)
+        return as_text(self.model.stream_events(messages, **options))
 
     def sampling(self) -> SamplingSettings:
         """How the next answer's tokens are chosen: by the settings, and by the model's where there are none."""
@@ -121,13 +123,6 @@ class Conversation:
     def sampling_sources(self) -> dict[str, str]:
         """Whose each value of `sampling` is, as engine/sampling_settings.py calls it, by the settings' own names."""
         return engine_sources(self.model.loaded.graph.generation_config, self.settings)
-
-    def begins_thinking(self) -> bool:
-        """Whether prompts end inside of a thinking block, so that answers begin there."""
-        if self.enable_thinking not in self._begins_thinking:
-            prompt = self.model.get_prompt("?", enable_thinking=self.enable_thinking)
-            self._begins_thinking[self.enable_thinking] = prompt.rstrip().endswith(THINKING)
-        return self._begins_thinking[self.enable_thinking]
 
     def stop(self) -> None:
         """End the running answer soon; callable from a signal handler."""

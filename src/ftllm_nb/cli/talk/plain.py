@@ -64,7 +64,6 @@ class PlainOutput:
             screen,
             markdown=self._markdown,
             hide_thinking=self._hide_thinking,
-            begins_thinking=self._conversation.begins_thinking(),
         )
         try:
             for piece in pieces:
@@ -78,7 +77,7 @@ class PlainOutput:
         if not self._hide_thinking:
             yield from pieces
             return
-        splitter = ThinkingSplitter(self._conversation.begins_thinking())
+        splitter = ThinkingSplitter()
         follows_thinking = False
         for parts in (*map(splitter.feed, pieces), splitter.finish()):
             for is_thinking, text in parts:
@@ -90,7 +89,7 @@ class PlainOutput:
 
     def _line(self, question: str, answer: str) -> dict[str, Any]:
         conversation = self._conversation
-        text = without_thinking(answer, conversation.begins_thinking()) if self._hide_thinking else answer
+        text = without_thinking(answer) if self._hide_thinking else answer
         last = conversation.turns[-1].statistics if conversation.turns else None
         return {"question": question, "answer": text, **({} if last is None else last.as_json())}
 

@@ -154,7 +154,6 @@ class Repl:
             self.screen,
             markdown=self.markdown,
             hide_thinking=self.hide_thinking,
-            begins_thinking=self.conversation.begins_thinking(),
         )
 
     def _say_how_it_ended(self, turn: Turn) -> None:

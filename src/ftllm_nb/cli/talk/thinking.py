@@ -1,19 +1,47 @@
-"""Which part of an answer is the model's thinking: what stands in `<think> … </think>` at its beginning."""
+"""Thinking in an answer's text: it stands in `<think> … </think>` at the beginning, whatever the model's own tags."""
 
 from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+
+from ftllm_nb.answers.events import Content, Event, Reasoning
 
 BEGIN = "<think>"
 END = "</think>"
 
 
+def as_text(events: Generator[Event, None, None]) -> Generator[str, None, None]:
+    """The pieces of an answer's text."""
+    is_thinking = False
+    with closing(events):
+        for event in events:
+            if isinstance(event, Reasoning):
+                if not is_thinking:
+                    yield f"{BEGIN}\n"
+                is_thinking = True
+                yield event.text
+            elif isinstance(event, Content):
+                if is_thinking:
+                    yield f"\n{END}\n\n"
+                    is_thinking = False
+                yield event.text
+
+
+def split_answer(answer: str) -> tuple[str, str]:
+    """(the thinking, the text) of a whole answer, without tags and the blanks around them."""
+    splitter = ThinkingSplitter()
+    parts = [*splitter.feed(answer), *splitter.finish()]
+    thought = "".join(text for is_thinking, text in parts if is_thinking)
+    text = "".join(text for is_thinking, text in parts if not is_thinking)
+    return thought.strip().removeprefix(BEGIN).removesuffix(END).strip(), text.lstrip() if thought else text
+
+
 class ThinkingSplitter:
-    """Splits an answer that comes in pieces. All texts together are the answer, tags included.
+    """Splits an answer that comes in pieces. All texts together are the answer, tags included."""
 
-    `inside`: the prompt ended with the tag that begins thinking, so that the answer begins inside.
-    """
-
-    def __init__(self, inside: bool = False) -> None:
-        self._state = "inside" if inside else "before"
+    def __init__(self) -> None:
+        self._state = "before"
         self._held = ""
 
     def feed(self, piece: str) -> list[tuple[bool, str]]:
