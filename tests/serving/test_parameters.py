@@ -90,7 +90,7 @@ def test_what_means_the_same(http: httpx.Client, body: dict[str, Any], same_as: 
     (CHAT, {"echo": True}, "echo", "/v1/completions"),
     (CHAT, {"functions": [{"name": "f"}]}, "functions", "write tools"),
     (CHAT, {"options": {"temperature": 1}}, "options", "beside it"),
-    (CHAT, {"continue_final_message": True}, "continue_final_message", "yourself"),
+    (CHAT, {"add_generation_prompt": False}, "add_generation_prompt", "must begin"),
     (CHAT, {"prompt_logprobs": 1}, "prompt_logprobs", "echo and logprobs"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_refused_by_name(

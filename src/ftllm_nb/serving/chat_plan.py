@@ -10,6 +10,7 @@ from ftllm_nb.answers.calls import Functions
 from ftllm_nb.answers.family import Thinking
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.continued import begun_ids, check_free
 from ftllm_nb.serving.conversation import template_messages
 from ftllm_nb.serving.formats import call_form, check_no_other_form, response_form
 from ftllm_nb.serving.protocol import AllowedToolsChoice, ChatRequest, NamedTool, Sampling, Tool
@@ -41,10 +42,14 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     messages = template_messages(body.messages, model.tokenizer.template_source)
     _check_length(messages, model)
     told = [tool.model_dump(exclude_none=True) for tool in tools.values()]
+    begun = body.take_begun(messages)
     prompt_ids = model.tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, tools=told or None, **body.template_variables(model.style)
     )
     opened = model.style.opened_thinking(prompt_ids)
+    if begun is not None:
+        prompt_ids += begun_ids(model.tokenizer, begun, opened)
+        opened = None
     if must_call:
         check_no_other_form(body)
         if opened is not None:
@@ -54,6 +59,8 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
         form = call_form(model, called, body.n or 1)
     else:
         form = response_form(model, body, body.n or 1)
+    if begun is not None:
+        check_free(form.constraints)
     return ChatPlan(prompt_ids, form.constraints, functions, bool(must_call), opened, form.notes)
 
 

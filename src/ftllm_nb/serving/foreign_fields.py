@@ -71,8 +71,6 @@ REFUSED: dict[str, Foreign] = {
     "vllm_xargs": Foreign("changes how the model runs", ({},)),
     "prompt_embeds": Foreign("stands for the prompt", ()),
     "chat_template": Foreign(_CHAT, (), "write the prompt yourself, to /v1/completions"),
-    "add_generation_prompt": Foreign(_CHAT, (True,), "write the prompt yourself, to /v1/completions"),
-    "continue_final_message": Foreign(_CHAT, (False,), "write the prompt yourself, to /v1/completions"),
     "documents": Foreign(_CHAT, ([],), "write them into a message"),
     # OpenAI
     "functions": Foreign("names functions to call", ([],), "write tools"),

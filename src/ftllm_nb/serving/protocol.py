@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ftllm_nb.engine.sampling_settings import MAX_SEED
 from ftllm_nb.serving import value_forms
+from ftllm_nb.serving.continued import ContinuedFields
 from ftllm_nb.serving.options import Limits
 from ftllm_nb.serving.thinking_fields import ThinkingFields
 
@@ -196,7 +197,7 @@ class AllowedToolsChoice(BaseModel):
     allowed_tools: AllowedTools
 
 
-class ChatRequest(Sampling, ThinkingFields):
+class ChatRequest(Sampling, ThinkingFields, ContinuedFields):
     """The body of /v1/chat/completions."""
 
     messages: Messages

@@ -171,13 +171,13 @@ def test_system_prompt_and_settings_reach_the_model(page: Page, webui: ServerPro
 
 def test_a_wrong_setting_is_named(page: Page) -> None:
     press(page, "Settings")
-    page.get_by_label("Temperature").fill("9")
-    page.get_by_text("Temperature must be 0 to 2.").wait_for()
+    page.get_by_label("Top p").fill("9")
+    page.get_by_text("Top p must be 0 to 1.").wait_for()
     page.keyboard.press("Escape")
     ask(page, SUM)
-    page.get_by_role("alert").get_by_text("No answer. Temperature must be 0 to 2.").wait_for()
+    page.get_by_role("alert").get_by_text("No answer. Top p must be 0 to 1.").wait_for()
     press(page, "Open the settings")
-    page.get_by_label("Temperature").fill("0")
+    page.get_by_label("Top p").fill("0.5")
     page.keyboard.press("Escape")
     page.get_by_role("alert").get_by_role("button", name="Try again").click()
     page.locator(".answer").get_by_text("42", exact=True).wait_for()

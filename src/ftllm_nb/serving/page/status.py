@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.serving.protocol import ChatRequest, Sampling
+from ftllm_nb.serving.protocol import Sampling
 from ftllm_nb.serving.service import Service
 
 SETTINGS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_tokens", "seed")
@@ -28,8 +28,6 @@ def about(service: Service) -> dict[str, Any]:
         "tier": current_tier().name,
         "threads": model.threads,
         "context": model.engine.max_context,
-        "continues": "continue_final_message" in ChatRequest.model_fields,
-        "thinking": "chat_template_kwargs" in ChatRequest.model_fields
-        and "enable_thinking" in model.tokenizer.template_source,
+        "thinking": bool(model.style.thinking_begins()),
         "defaults": {**defaults, "temperature": 0} if settings.is_greedy else defaults,
     }

@@ -67,8 +67,10 @@ function requestBody(question, begunAnswer) {
     ...requestFields(state.settings, state.about),
   };
   if (!begunAnswer) return body;
-  return { ...body, messages: [...asked, { role: "assistant", content: begunAnswer.text }], add_generation_prompt: false, continue_final_message: true };
+  return { ...body, messages: [...asked, begunMessage(begunAnswer)], continue_final_message: true };
 }
+
+const begunMessage = ({ text, thinking }) => ({ role: "assistant", content: text, ...(thinking && { reasoning_content: thinking }) });
 
 // One answer while it is made.
 class Run {

@@ -5,7 +5,7 @@ const KEY = "ftllm-nb settings";
 
 // By the API's names. `low` and `high` are the bounds that the API sets.
 export const NUMBERS = [
-  { name: "temperature", label: "Temperature", info: "0 always takes the likeliest token", low: 0, high: 2, step: 0.05 },
+  { name: "temperature", label: "Temperature", info: "0 always takes the likeliest token", low: 0, step: 0.05 },
   { name: "top_p", label: "Top p", info: "likeliest tokens that hold this share", low: 0, high: 1, step: 0.01 },
   { name: "top_k", label: "Top k", info: "likeliest tokens; 0 is no limit", low: 0, whole: true },
   { name: "min_p", label: "Min p", info: "share of the likeliest token's probability", low: 0, high: 1, step: 0.01 },
@@ -65,6 +65,6 @@ export const firstComplaint = (settings) =>
 export function requestFields(settings, about) {
   const given = NUMBERS.filter(({ name }) => (settings[name] ?? "") !== "");
   const fields = Object.fromEntries(given.map(({ name }) => [name, Number(settings[name])]));
-  if (about?.thinking && settings.thinking) fields.chat_template_kwargs = { enable_thinking: settings.thinking === "on" };
+  if (about?.thinking && settings.thinking) fields.enable_thinking = settings.thinking === "on";
   return fields;
 }

@@ -1,6 +1,5 @@
 // An answer: its thoughts, its text, how it ended, and how fast it was.
 import { goOn, retry } from "../state/answers.js";
-import { state } from "../state/store.js";
 import { CopyButton } from "./copy_button.js";
 import { FailureView } from "./failure_view.js";
 import { html, remembered } from "./html.js";
@@ -45,7 +44,7 @@ function Ending({ message, isRunning }) {
   return html`
     <p class="mark">
       ${ENDINGS[message.status]}
-      ${state.about?.continues && message.text.trim() && html`<button type="button" class="link" disabled=${isRunning} onClick=${() => goOn(message)}>Go on</button>`}
+      ${message.text.trim() && html`<button type="button" class="link" disabled=${isRunning} onClick=${() => goOn(message)}>Go on</button>`}
       <button type="button" class="link" disabled=${isRunning} onClick=${() => retry(message)}>Try again</button>
     </p>
   `;
