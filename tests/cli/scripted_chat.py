@@ -9,6 +9,7 @@ What the model answers to a message:
     pause     two words, a second apart
     slow      nothing, but its prefill goes on until it is stopped
     think     a thought, then a word
+    only thinking  a thought that is cut
     wide      wide, joined and right-to-left characters
     loop      words that end, since they are repeated
     markdown  a heading, a line with code and emphasis, a code block
@@ -39,7 +40,7 @@ class ScriptedModel:
 
     threads = 2
     weight_dtype = "float32"
-    tokenizer = SimpleNamespace(template_source="")
+    tokenizer = SimpleNamespace(template_source=os.environ.get("SCRIPTED_TEMPLATE", "{{ enable_thinking }}"))
     loaded = SimpleNamespace(graph=SimpleNamespace(generation_config={"top_p": 0.9}))
     context = int(os.environ.get("SCRIPTED_CONTEXT", 100_000))
 
@@ -103,6 +104,8 @@ class ScriptedModel:
                 time.sleep(0.01)
         elif message == "think":
             yield from ("<th", "ink>hm", "</thi", "nk>\n\n", "so")
+        elif message == "only thinking":
+            yield "<think>hm"
         elif message == "wide":
             yield from ("你好 ", "\U0001f468\u200d\U0001f469\u200d\U0001f467 ", "שלום ", "e\u0301")
         elif message == "markdown":

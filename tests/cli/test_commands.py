@@ -136,6 +136,42 @@ def test_set_and_show(talk: Talk) -> None:
     assert talk.say("/set markdown off") == "(markdown is off)\n"
 
 
+def test_thinking_is_shown_hidden_and_switched(talk: Talk) -> None:
+    assert talk.say("/set think") == talk.say("/set think on") == "(enable_thinking is on)\n"
+    assert talk.say("/set nothink") == talk.say("/set think off") == "(enable_thinking is off)\n"
+    assert "('enable_thinking', False)" in talk.say("options")
+    assert talk.say("/set think default") == "(enable_thinking is as the chat template does)\n"
+    assert "enable_thinking" not in talk.say("options")
+    assert talk.say("/set think hide") == "(hide_thinking is on)\n" and talk.say("think") == "so\n"
+    assert "(the answer ended while the model was thinking: /set think show" in talk.say("only thinking")
+    assert talk.say("/set think show") == "(hide_thinking is off)\n"
+    assert talk.say("only thinking") == "<think>hm\n"
+    assert "/set think takes on, off, default, show, hide" in talk.say("/set think maybe")
+    assert completions(talk, "/set think s") == ["/set think show"]
+
+
+def test_a_template_without_a_switch_for_thinking_says_so(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for template, knows in (
+        ("{{ message.thinking }}{{ message['thinking'] }}", False),
+        ("{% if thinking is defined and thinking %}", True),
+        ("{% if enable_thinking %}", True),
+    ):
+        monkeypatch.setattr(ScriptedModel.tokenizer, "template_source", template)
+        assert ("no such switch: nothing changes" in talk.say("/set think on")) != knows
+
+
+def test_thinking_is_saved_apart_and_exported_as_a_quotation(talk: Talk, tmp_path: Path) -> None:
+    talk.say("think")
+    talk.say(f"/save {tmp_path}/saved")
+    talk.say(f"/export {tmp_path}/text.md")
+    message = json.loads((tmp_path / "saved").read_text())["messages"][1]
+    assert message == {"role": "assistant", "content": "so", "reasoning_content": "hm"}
+    assert "\n## demo\n\n> hm\n\nso\n" in (tmp_path / "text.md").read_text()
+    other = Talk()
+    assert other.say(f"/load {tmp_path}/saved").endswith("> think\n<think>\nhm\n</think>\n\nso\n")
+    assert other.repl.conversation.messages == talk.repl.conversation.messages
+
+
 @pytest.mark.parametrize(
     "line, says",
     [

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--hide_thinking", action="store_true", help="leave out what the model writes between <think> and </think>"
+        "--hide_thinking", action="store_true", help="leave out what the model thinks before it answers"
     )
     group.add_argument(
         "--plain", action="store_true", help="show answers as they are, without colours for headings, code and emphasis"
@@ -87,11 +87,15 @@ def run(args: argparse.Namespace) -> int:
         import_ahead()
     with without_echo(as_keys=Screen().can_erase) if is_terminal else nullcontext():
         loaded = load_model(args)
+    from ftllm_nb.loading import warn_on_stderr
+
     with closing(loaded) as model:
         conversation = Conversation(model, args.system, given_settings(args), args.enable_thinking)
         if saved is not None:
             saved.restore(conversation)
             use_flags(conversation, args)
+        if args.enable_thinking is not None and not conversation.template_knows_thinking:
+            warn_on_stderr("the model's chat template has no switch for thinking: --enable_thinking changes nothing.")
         if is_terminal:
             talk(conversation, args, saved)
             return 0

@@ -93,8 +93,8 @@ def cache_bytes(limit: str | int | float) -> int:
 
 
 def thinking_variable(enable_thinking: bool | None) -> dict[str, Any]:
-    """What the chat template is told besides the messages."""
-    return {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+    """What the chat template is told besides the messages; Granite's and DeepSeek's have a name of their own for it."""
+    return {} if enable_thinking is None else {"enable_thinking": enable_thinking, "thinking": enable_thinking}
 
 
 def last_message(query: Query) -> str:

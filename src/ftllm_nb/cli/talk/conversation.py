@@ -124,6 +124,12 @@ class Conversation:
         """Whose each value of `sampling` is, as engine/sampling_settings.py calls it, by the settings' own names."""
         return engine_sources(self.model.loaded.graph.generation_config, self.settings)
 
+    @property
+    def template_knows_thinking(self) -> bool:
+        """Whether the chat template has a switch for thinking, so that `enable_thinking` does something."""
+        switch = r"\benable_thinking\b|(?<![.\w'\"])thinking\b(?!['\"])"
+        return re.search(switch, self.model.tokenizer.template_source) is not None
+
     def stop(self) -> None:
         """End the running answer soon; callable from a signal handler."""
         self.stopped = True

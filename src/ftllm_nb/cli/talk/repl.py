@@ -13,6 +13,7 @@ from ftllm_nb.cli.talk.last_conversation import remember
 from ftllm_nb.cli.talk.prefill_bar import PrefillBar
 from ftllm_nb.cli.talk.saved import SavedConversation
 from ftllm_nb.cli.talk.screen import Screen
+from ftllm_nb.cli.talk.thinking import split_answer
 from ftllm_nb.cli.talk.waiting import Waiting
 from ftllm_nb.errors import ContextLengthError, FtllmError
 
@@ -159,6 +160,9 @@ class Repl:
     def _say_how_it_ended(self, turn: Turn) -> None:
         """What the user should know of an answer that the model did not end by itself."""
         last, limit = turn.statistics, self.conversation.model.get_max_input_len()
+        thought, text = split_answer(turn.answer)
+        if self.hide_thinking and thought and not text:
+            self.screen.note("the answer ended while the model was thinking: /set think show lets that be seen")
         if last is not None and last.finish_reason == "loop":
             self.screen.note("ended, since the answer only repeated itself: /regen answers again, and "
                              "/set repeat_penalty 1.1 makes repetition less likely")  # fmt: skip

@@ -17,6 +17,7 @@ from ftllm_nb.cli.talk.conversation import Conversation, Turn, replace_undecoded
 from ftllm_nb.cli.talk.open_blocks import closed
 from ftllm_nb.cli.talk.statistics import TurnStatistics
 from ftllm_nb.cli.talk.text_file import read_text
+from ftllm_nb.cli.talk.thinking import split_answer, with_thinking
 from ftllm_nb.cli.whole_file import write_whole
 from ftllm_nb.errors import UsageError
 
@@ -57,13 +58,18 @@ def as_json(conversation: Conversation, model: str) -> str:
 
 
 def as_markdown(conversation: Conversation, model: str) -> str:
-    """The conversation to read: a heading a message. What a message leaves open, as a code block, is closed."""
+    """The conversation to read: a heading a message, thinking as a quotation.
+
+    What a message leaves open, as a code block that was cut, is closed.
+    """
     parts = [f"# Conversation with {model}\n"]
     if conversation.system is not None:
         parts.append(f"## System\n\n{closed(conversation.system)}\n")
     for turn in conversation.turns:
         parts.append(f"## You\n\n{closed(turn.question)}\n")
-        parts.append(f"## {model}\n\n{closed(turn.answer)}\n")
+        thought, text = split_answer(turn.answer)
+        quoted = "".join(f"> {line}".rstrip() + "\n" for line in thought.splitlines()) + "\n" if thought else ""
+        parts.append(f"## {model}\n\n{quoted}{closed(text)}\n")
     return "\n".join(parts)
 
 
@@ -117,7 +123,9 @@ def _split(messages: list[Any], path: str) -> tuple[str | None, list[tuple[str, 
     for number, message in enumerate(messages, 1):
         if not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise UsageError(f'{path}: message {number} must be {{"role": …, "content": a text}}.')
-        texts.append((message.get("role"), replace_undecoded(message["content"])))
+        thought = message.get("reasoning_content")
+        content = with_thinking(thought if isinstance(thought, str) else "", message["content"])
+        texts.append((message.get("role"), replace_undecoded(content)))
     system = texts.pop(0)[1] if texts and texts[0][0] == "system" else None
     expected = ["user", "assistant"] * (len(texts) // 2)
     if [role for role, _ in texts] != expected:

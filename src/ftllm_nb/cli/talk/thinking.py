@@ -37,6 +37,11 @@ def split_answer(answer: str) -> tuple[str, str]:
     return thought.strip().removeprefix(BEGIN).removesuffix(END).strip(), text.lstrip() if thought else text
 
 
+def with_thinking(thought: str, text: str) -> str:
+    """The inverse of `split_answer`."""
+    return f"{BEGIN}\n{thought}\n{END}\n\n{text}" if thought else text
+
+
 class ThinkingSplitter:
     """Splits an answer that comes in pieces. All texts together are the answer, tags included."""
 

@@ -18,17 +18,31 @@ DEFAULT = "default"
 THE_MODELS, OURS = "the model's generation_config.json", "ftllm-nb's own defaults"
 SWITCHES = {
     "markdown": "show headings, emphasis and code in colours",
-    "hide_thinking": "leave out what stands between <think> and </think>",
+    "hide_thinking": "leave out what the model thinks before it answers",
     "enable_thinking": "tell the chat template whether the model should think",
 }
 
 
+THINK = {
+    "on": "enable_thinking on",
+    "off": "enable_thinking off",
+    "default": "enable_thinking default",
+    "show": "hide_thinking off",
+    "hide": "hide_thinking on",
+}
+"""What /set think VALUE stands for."""
+
+
 def run(repl: Repl, argument: str) -> None:
     """A setting of sampling, or a switch."""
-    name, _, text = argument.replace("=", " ", 1).partition(" ")
-    name, text = name.replace("-", "_"), text.strip()
+    name, text = named(argument)
+    if name in ("think", "nothink"):
+        word = "off" if name == "nothink" else text.lower() or "on"
+        if word not in THINK or (name == "nothink" and text):
+            raise UsageError(f"/set think takes {', '.join(THINK)}; /set nothink turns thinking off.")
+        name, text = named(THINK[word])
     if name not in SAMPLING and name not in SWITCHES:
-        known = [*SAMPLING, *SWITCHES]
+        known = [*SAMPLING, *SWITCHES, "think"]
         raise UsageError(f"{name!r} is no setting{nearest(name, known)}; known are {', '.join(known)}.")
     if not text:
         raise UsageError(f"/set {name} needs a value, as in /set {name} {complete(repl, name + ' ')[0].split()[1]}.")
@@ -45,6 +59,14 @@ def run(repl: Repl, argument: str) -> None:
         repl.origins[name] = "/set"
     repl.remember()
     repl.screen.note(f"{name} is {setting_text(repl, name)}")
+    if name == "enable_thinking" and not repl.conversation.template_knows_thinking:
+        repl.screen.note("the model's chat template has no such switch: nothing changes")
+
+
+def named(argument: str) -> tuple[str, str]:
+    """A setting's name and the text of its value, which may be "" where none is given."""
+    name, _, text = argument.replace("=", " ", 1).partition(" ")
+    return name.replace("-", "_"), text.strip()
 
 
 def set_switch(repl: Repl, name: str, text: str) -> None:
@@ -92,7 +114,9 @@ def complete(repl: Repl, text: str) -> list[str]:
     """Names, then what a value may look like."""
     name, space, value = text.partition(" ")
     if not space:
-        return [f"{each} " for each in (*SAMPLING, *SWITCHES) if each.startswith(name)]
+        return [f"{each} " for each in (*SAMPLING, *SWITCHES, "think") if each.startswith(name)]
+    if name == "think":
+        return [f"think {each}" for each in THINK if each.startswith(value)]
     values = ["on", "off"] if name in SWITCHES else EXAMPLES.get(name, [])
     return [f"{name} {each}" for each in (*values, DEFAULT) if each.startswith(value)]
 
