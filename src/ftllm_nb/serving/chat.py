@@ -114,7 +114,7 @@ class ChatAnswer:
 
     def _new_reader(self) -> AnswerDeltas:
         plan, style = self._plan, self._model.style
-        given = self._model.tool_form.prefix if plan.must_call else None
+        given = style.family.form.prefix if plan.must_call else None
         parser = style.parser(plan.functions, plan.opened, given)
         return AnswerDeltas(parser, style.family.new_id, one_call=self._body.parallel_tool_calls is False)
 

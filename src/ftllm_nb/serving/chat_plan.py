@@ -13,7 +13,7 @@ from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.continued import begun_ids, check_free
 from ftllm_nb.serving.conversation import template_messages
 from ftllm_nb.serving.formats import call_form, check_no_other_form, response_form
-from ftllm_nb.serving.protocol import AllowedToolsChoice, ChatRequest, NamedTool, Sampling, Tool
+from ftllm_nb.serving.protocol import AllowedToolsChoice, ChatRequest, Function, NamedTool, Sampling, Tool
 from ftllm_nb.serving.service import Model, Service
 
 
@@ -39,6 +39,7 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     if body.top_logprobs and not body.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
     check_biases(body, model)
+    number = body.n or 1
     messages = template_messages(body.messages, model.tokenizer.template_source)
     _check_length(messages, model)
     told = [tool.model_dump(exclude_none=True) for tool in tools.values()]
@@ -54,11 +55,10 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
         check_no_other_form(body)
         if opened is not None:
             prompt_ids += model.style.encode(f"{opened.closing}\n\n")
-        prompt_ids += model.tokenizer.encode_prompt(model.tool_form.prefix)
-        called = {f"tools.{number}.function.parameters": tool.function for number, tool in must_call.items()}
-        form = call_form(model, called, body.n or 1)
+        prompt_ids += model.style.encode(model.style.family.form.prefix)
+        form = call_form(model, _by_param(must_call), number)
     else:
-        form = response_form(model, body, body.n or 1)
+        form = response_form(model, body, number, _by_param(tools), body.parallel_tool_calls is False)
     if begun is not None:
         check_free(form.constraints)
     return ChatPlan(prompt_ids, form.constraints, functions, bool(must_call), opened, form.notes)
@@ -76,6 +76,10 @@ def offered_tools(body: ChatRequest) -> tuple[dict[int, Tool], dict[int, Tool]]:
     if choice == "required" and not tools:
         raise ApiError(400, "tool_choice asks for a call, and there are no tools.", param="tool_choice")
     return tools, tools if choice == "required" else {}
+
+
+def _by_param(tools: dict[int, Tool]) -> dict[str, Function]:
+    return {f"tools.{number}.function.parameters": tool.function for number, tool in tools.items()}
 
 
 def _named(tools: dict[int, Tool], names: list[str]) -> dict[int, Tool]:

@@ -29,20 +29,32 @@ JSON_OPTIONS = {"whitespace_pattern": r" |\n[ \t]{0,20}"}
 
 @dataclass(frozen=True)
 class Grammar:
-    """What answers may be. `text`: for the library; `what`: its name in sentences; `param`: where the request has it;
-    `is_json`: it is JSON, which small models must be kept from going on with."""
+    """What answers may be. `sources`: grammars for the library, of which the first is where answers begin; `what`: its
+    name in sentences; `param`: where the request has it; `is_json`: it is JSON, which small models must be kept from
+    going on with."""
 
-    text: str
+    sources: tuple[dict[str, Any], ...]
     what: str
     param: str
     is_json: bool = False
 
+    @property
+    def text(self) -> str:
+        """For the library."""
+        first, *others = self.sources
+        if first.get("lark_grammar"):
+            return json.dumps({"grammars": [{**first, "lark_grammar": _FREE + first["lark_grammar"]}, *others]})
+        root = {"lark_grammar": f"{_FREE}start: @answer"}
+        return json.dumps({"grammars": [root, {**first, "name": "answer"}, *others]})
 
-def json_grammar(schema: Any, param: str, strict: bool = False) -> Grammar:
+
+_FREE = '%llguidance {"no_forcing": true}\n'
+"""How text that is certain is cut into tokens is the model's choice, too."""
+
+
+def json_source(schema: dict[str, Any], strict: bool = False) -> dict[str, Any]:
     """JSON that follows a prepared schema (see `schemas.preparation`). `strict`: oneOf means one of them exactly."""
-    options: Any = {**JSON_OPTIONS, "coerce_one_of": not strict}
-    text = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
-    return Grammar(text, "JSON schema", param, is_json=True)
+    return {"json_schema": {**schema, "x-guidance": {**JSON_OPTIONS, "coerce_one_of": not strict}}}
 
 
 class Grammars:

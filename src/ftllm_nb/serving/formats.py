@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,12 @@ import llguidance
 
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.constraints import Grammar, json_grammar
+from ftllm_nb.serving.constraints import Grammar, json_source
 from ftllm_nb.serving.gbnf import GrammarError, lark_of
 from ftllm_nb.serving.protocol import Function, ResponseFormat, Sampling
 from ftllm_nb.serving.schemas.preparation import Preparation
 from ftllm_nb.serving.service import Model
-from ftllm_nb.serving.tool_calls import call_schema
+from ftllm_nb.serving.tool_calls import call_or, forced_call
 
 ANY_OBJECT = {"type": "object"}
 
@@ -29,26 +29,43 @@ class Form:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def response_form(model: Model, body: Sampling, number: int) -> Form:
-    """What each of `number` answers may be. ApiError where that cannot be followed, or is said in several ways."""
+def response_form(
+    model: Model, body: Sampling, number: int, functions: Mapping[str, Function] | None = None, only_one: bool = False
+) -> Form:
+    """What each of `number` answers may be. ApiError where that cannot be followed, or is said in several ways.
+
+    `functions`: those that may be called instead, by where the request has their parameters; `only_one`: call.
+    """
     preparation = Preparation()
     grammar = _Forms(model, preparation).grammar(body)
     if grammar is None:
         return Form([None] * number)
+    if functions:
+        definitions = Preparation()
+        arguments = _prepared_arguments(model, definitions, functions)
+        preparation.passed_over += definitions.passed_over
+        grammar = call_or(grammar, model.style, arguments, definitions.definitions, only_one)
     return Form(model.grammars.constraints(grammar, number), _notes(preparation))
 
 
-def call_form(model: Model, functions: dict[str, Function], number: int) -> Form:
+def call_form(model: Model, functions: Mapping[str, Function], number: int) -> Form:
     """A call of one of the functions, as the whole answer. `functions`: by where the request has their parameters."""
     preparation = Preparation()
-    prepared = []
+    arguments = _prepared_arguments(model, preparation, functions)
+    grammar = forced_call(model.style, arguments, preparation.definitions)
+    return Form(model.grammars.constraints(grammar, number), _notes(preparation))
+
+
+def _prepared_arguments(model: Model, preparation: Preparation, functions: Mapping[str, Function]) -> dict[str, Any]:
+    prepared = {}
     for param, function in functions.items():
         model.grammars.check_size(function.parameters, "JSON schema", param)
         schema = arguments_schema(function.parameters, param)
-        arguments = preparation.add(schema, param, bool(function.strict))
-        prepared.append({"name": function.name, "parameters": arguments})
-    schema = preparation.whole(call_schema(model.tool_form, prepared))
-    return Form(model.grammars.constraints(json_grammar(schema, "tools"), number), _notes(preparation))
+        made = preparation.add(schema, param, bool(function.strict))
+        if made is False:
+            raise ApiError(400, "the JSON schema allows nothing.", param=param, code="invalid_schema")
+        prepared[function.name] = made
+    return prepared
 
 
 def arguments_schema(parameters: dict[str, Any] | None, param: str) -> dict[str, Any]:
@@ -114,11 +131,13 @@ class _Forms:
             return self._schema(_parsed(value, name), name)
         self._model.grammars.check_size(value, kind, name)
         if kind == "choice":
-            return Grammar(_choice(value), "choice", name)
+            texts = " | ".join(json.dumps(text, ensure_ascii=False) for text in value)
+            return Grammar(({"lark_grammar": f"start: {texts}"},), "choice", name)
         if kind == "regex":
-            return Grammar(llguidance.LLMatcher.grammar_from_regex(value), "regular expression", name)
+            source = json.loads(llguidance.LLMatcher.grammar_from_regex(value))["grammars"][0]
+            return Grammar((source,), "regular expression", name)
         try:
-            return Grammar(llguidance.LLMatcher.grammar_from_lark(lark_of(value)), "grammar", name)
+            return Grammar(({"lark_grammar": lark_of(value)},), "grammar", name)
         except GrammarError as error:
             reason = " ".join(str(error).split())[:300].rstrip(".")
             raise ApiError(400, f"the grammar is wrong: {reason}.", param=name, code="invalid_schema") from error
@@ -137,7 +156,8 @@ class _Forms:
         prepared = self._preparation.add(schema, param, strict)
         if prepared is False:
             raise ApiError(400, "the JSON schema allows nothing.", param=param, code="invalid_schema")
-        return json_grammar(self._preparation.whole({} if prepared is True else prepared), param, strict)
+        whole = self._preparation.whole({} if prepared is True else prepared)
+        return Grammar((json_source(whole, strict),), "JSON schema", param, is_json=True)
 
 
 def _parsed(value: dict[str, Any] | str, param: str) -> dict[str, Any]:
@@ -150,11 +170,6 @@ def _parsed(value: dict[str, Any] | str, param: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ApiError(400, f"{param} must be a JSON schema: an object, or the text of one.", param=param)
     return value
-
-
-def _choice(texts: list[str]) -> str:
-    alternatives = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
-    return llguidance.LLMatcher.grammar_from_lark(f"start: {alternatives}")
 
 
 def _notes(preparation: Preparation) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from ftllm_nb import __version__
-from ftllm_nb.answers.call_form import PLAIN, CallForm
 from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.batching import BatchingEngine
 from ftllm_nb.engine.engine_thread import EngineThread
@@ -55,9 +54,6 @@ class Model:
         spelled = (loaded.tokenizer.token_bytes(token_id) for token_id in range(loaded.tokenizer.vocab_size))
         self.longest_token = max(map(len, spelled), default=1)
         self.style = AnswerStyle(loaded.tokenizer, options.tool_call_parser)
-        form = self.style.family.form
-        self.tool_form: CallForm = form if form.name_key else PLAIN
-        """How calls that are forced are written: as JSON objects."""
         self._loaded = loaded
 
     def close(self) -> None:

@@ -1,24 +1,92 @@
-"""Calls that a request forces, as JSON schemas."""
+"""Calls of functions as grammars: as the whole answer, or in place of an answer of another form."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
-from ftllm_nb.answers.call_form import CallForm
+from ftllm_nb.answers.call_form import PLAIN, CallForm
+from ftllm_nb.answers.style import AnswerStyle
+from ftllm_nb.serving.constraints import Grammar, json_source
+
+SHORTEST_TAG = 3
+"""A family's calls that begin with less could be JSON that is no call."""
 
 
-def call_schema(form: CallForm, functions: list[dict[str, Any]]) -> dict[str, Any]:
-    """The JSON schema of a call of one of the functions, each {"name", "parameters"?}."""
+def forced_call(style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any]) -> Grammar:
+    """A call, behind what the family's form begins with. `arguments`: a prepared schema by the function's name."""
+    rule, sources = _call(style, arguments, definitions)
+    return Grammar((_lark(f"start: {rule}"), *sources), "JSON schema", "tools", is_json=True)
+
+
+def call_or(
+    form: Grammar, style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any], only_one: bool
+) -> Grammar:
+    """An answer of the form, or calls as the family writes them."""
+    family = style.family
+    if family.form is PLAIN:
+        begins = [tag for tag in family.begins if len(tag) >= SHORTEST_TAG]
+        if not begins:
+            return form
+        tokens = " | ".join(f"<[{token_id}]>" for token_id in style.tags.marks)
+        rest = f"(/(?s:.+)/{' | ' + tokens if tokens else ''})*"
+        rules = f"({' | '.join(spelled(style, tag) for tag in begins)}) {rest}"
+        sources: list[dict[str, Any]] = []
+    else:
+        prefix, suffix = spelled(style, family.form.prefix), spelled(style, family.form.suffix)
+        rule, sources = _call(style, arguments, definitions)
+        rules = f"{prefix} ({rule}) {suffix}"
+        if not only_one and family.form.name_key and suffix and not family.form.prefix.endswith("["):
+            rules = f'{rules} ("\\n" {rules})*'
+    first, *others = form.sources
+    start = _lark(f"start: @form | calls\ncalls: {rules}")
+    return Grammar((start, {**first, "name": "form"}, *others, *sources), form.what, form.param, form.is_json)
+
+
+def call_schema(form: CallForm, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a call of one of the functions, where their names are in the JSON."""
     alternatives = [
         {
             "type": "object",
-            "properties": {form.name_key: {"const": function["name"]}, form.key: function.get("parameters") or _ANY},
+            "properties": {form.name_key: {"const": name}, form.key: schema},
             "required": [form.name_key, form.key],
             "additionalProperties": False,
         }
-        for function in functions
+        for name, schema in arguments.items()
     ]
     return alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
 
 
-_ANY = {"type": "object"}
+def spelled(style: AnswerStyle, text: str) -> str:
+    """A text of ours in Lark's notation, in which tags that are tokens are those tokens."""
+    ids = {mark: token_id for token_id, mark in style.tags.marks.items()}
+    parts: list[str] = []
+    plain = ""
+    for letter in style.tags.mark(text):
+        if letter in ids:
+            parts += [json.dumps(plain, ensure_ascii=False)] if plain else []
+            parts.append(f"<[{ids[letter]}]>")
+            plain = ""
+        else:
+            plain += letter
+    return " ".join([*parts, *([json.dumps(plain, ensure_ascii=False)] if plain else [])])
+
+
+def _call(
+    style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any]
+) -> tuple[str, list[dict[str, Any]]]:
+    """(what stands between the form's prefix and suffix, in Lark's notation; the grammars that it names)."""
+    form = style.family.form
+    more = {"$defs": definitions} if definitions else {}
+    if form.name_key:
+        return "@call", [{**json_source({**call_schema(form, arguments), **more}), "name": "call"}]
+    sources, rules = [], []
+    for number, (name, schema) in enumerate(arguments.items()):
+        sources.append({**json_source({**schema, **more}), "name": f"arguments{number}"})
+        rules.append(f"{spelled(style, name + form.separator)} @arguments{number}")
+    return " | ".join(rules), sources
+
+
+def _lark(text: str) -> dict[str, Any]:
+    return {"lark_grammar": text}

@@ -7,7 +7,7 @@ from typing import Any
 
 import llguidance
 
-from ftllm_nb.serving.constraints import JSON_OPTIONS
+from ftllm_nb.serving.constraints import Grammar, json_source
 from ftllm_nb.serving.schemas.preparation import Preparation
 
 END = 256
@@ -33,9 +33,7 @@ def prepared(schema: Any, strict: bool = False) -> tuple[Any, list[str]]:
 
 def matcher_of(schema: Any) -> llguidance.LLMatcher:
     """Of a prepared schema."""
-    options: Any = {**JSON_OPTIONS, "coerce_one_of": True}
-    grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
-    matcher = llguidance.LLMatcher(LIBRARY, grammar, log_level=0)
+    matcher = llguidance.LLMatcher(LIBRARY, Grammar((json_source(schema),), "", "").text, log_level=0)
     assert not matcher.is_error(), matcher.get_error()
     return matcher
 
