@@ -63,7 +63,7 @@ def write_puppet(
 
 def _cut(text: str, control: Sequence[str], letters: list[str]) -> list[str]:
     """The text as tokens, none twice but control tokens: a piece is as short as makes it new."""
-    used = {*control, *letters}
+    used = {*control, letters[ord("\n")]}
     pieces: list[str] = []
     while text:
         at, token = min(((text.find(each), each) for each in control if each in text), default=(len(text), ""))

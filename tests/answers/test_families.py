@@ -25,7 +25,7 @@ def variants(written: Written) -> list[tuple[Tags, str]]:
     family = family_named(written.family)
     tokens = tags_of(family, True)
     found = [(tokens, marked(written.text, tokens))]
-    if "»<tool_call>« first" not in written.text and "»[" not in written.text:
+    if "<think>hm<|tool" not in written.text and "»<tool_call>« first" not in written.text and "»[" not in written.text:
         found.append((tags_of(family, False), written.text.replace("»", "").replace("«", "")))
     return found
 

@@ -177,6 +177,8 @@ WRITTEN = [
     Written("kimi_k2", f'<think>hm</think>Ok{KIMI}functions.get_weather:0<|tool_call_argument_begin|>{{"city": "Paris"}}'
             '<|tool_call_end|><|tool_call_begin|>functions.get_time:1<|tool_call_argument_begin|>{}<|tool_call_end|>'
             '<|tool_calls_section_end|>', (PARIS, NOW), "Ok", "hm"),
+    Written("kimi_k2", f'<think>hm{KIMI}functions.get_time:0<|tool_call_argument_begin|>{{}}<|tool_call_end|>'
+            '<|tool_calls_section_end|>', (NOW,), "", "hm"),
     Written("granite", '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Paris"}}, {"name": "get_time"}]',
             (PARIS, NOW)),
     Written("granite", "Here is my thought process: hm Here is my response: 5", content="5", reasoning="hm"),

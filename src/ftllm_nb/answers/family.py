@@ -46,6 +46,8 @@ class Family:
     signs: tuple[tuple[str, ...], ...] = ()
     """Texts that a chat template of the family writes: all of one alternative. A template that has the signs of several
     families belongs to the one with the longest."""
+    hint: str = ""
+    """What such a template writes where it has no family's signs."""
     begins: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     """What ends a call; up to there a call of an unknown function is text."""
@@ -56,6 +58,8 @@ class Family:
     thinking: tuple[Thinking, ...] = THINKING
     thinking_variables: tuple[str, ...] = ("enable_thinking", "thinking")
     """What chat templates call the variable that says whether to think."""
+    breaks_thinking: tuple[str, ...] = ()
+    """Tags that end thinking where they are tokens, since models forget to end it."""
     tags: tuple[str, ...] = ()
     """Further tags, besides those above."""
     form: CallForm = PLAIN
@@ -95,7 +99,7 @@ class Family:
                 reader.at = start
                 return
             pair = next(each for each in self.thinking if each.begin == begin)
-        yield from thought(reader, pair)
+        yield from thought(reader, pair, tuple(filter(reader.tags.is_token, self.breaks_thinking)))
 
     def body(self, reader: Reader, functions: Functions) -> Steps[None]:
         """Tells text and calls to the end."""
@@ -142,12 +146,15 @@ def _told_calls(reader: Reader, steps: Steps[None]) -> Steps[tuple[int | None, N
         yield event
 
 
-def thought(reader: Reader, pair: Thinking) -> Steps[None]:
-    """Tells thinking whose beginning was read, up to its end and without the whitespace around it."""
+def thought(reader: Reader, pair: Thinking, breaks: tuple[str, ...]) -> Steps[None]:
+    """Tells thinking whose beginning was read, up to its end or to what breaks it off, and without the whitespace
+    around it."""
     reader.is_thinking = True
     yield from reader.skip_space()
     yield from reader.take(pair.begin)  # some models write again what the prompt ended with
     yield from reader.skip_space()
-    yield from reader.until_spaced(pair.end, kind=Reasoning)
+    _, word = yield from reader.until_spaced(pair.end, *breaks, kind=Reasoning)
+    if word in breaks:
+        reader.at -= len(reader.tags.mark(word))
     reader.is_thinking = False
     yield from reader.skip_space()

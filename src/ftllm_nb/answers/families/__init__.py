@@ -40,6 +40,7 @@ def family_of(template: str) -> Family:
 
     def weight(family: Family) -> int:
         found = [signs for signs in family.signs if all(sign in template for sign in signs)]
-        return max((sum(map(len, signs)) for signs in found), default=0)
+        hinted = bool(family.hint) and family.hint in template
+        return max((sum(map(len, signs)) for signs in found), default=int(hinted))
 
     return max([family_named(DEFAULT), *map(family_named, family_names())], key=weight)

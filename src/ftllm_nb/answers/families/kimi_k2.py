@@ -19,6 +19,7 @@ class KimiK2(Family):
     signs = ((CALL, ARGUMENTS),)
     begins = (BEGIN, CALL)
     ends = (CALL_END,)
+    breaks_thinking = begins
     tags = (END, ARGUMENTS)
     form = CallForm(f"{BEGIN}{CALL}functions.", f"{CALL_END}{END}", name_key="", separator=f":0{ARGUMENTS}")
 

@@ -1,4 +1,4 @@
-"""Llama 3.1 to 3.3: {"name": …, "parameters": {…}} as the answer, on a line of it, or behind <|python_tag|>.
+"""Llama 3.1 to 4: {"name": …, "parameters": {…}} as the answer, on a line of it, or behind <|python_tag|>.
 
 Several have ; between them. Calls in Python's notation are read, too.
 """
@@ -11,20 +11,22 @@ from ftllm_nb.answers.family import Family
 from ftllm_nb.answers.pythonic import python_calls
 from ftllm_nb.answers.reader import NotACall, Reader, Steps
 
-TAG = "<|python_tag|>"
+TAGS = ("<|python_tag|>", "<|python_start|>")
 
 
 class Llama3(Family):
     """A JSON object without tags."""
 
-    signs = ((TAG,), ('"parameters"',))
-    begins = (TAG, "{", "[")
-    stops = ("<|eom_id|>",)
+    signs: tuple[tuple[str, ...], ...] = tuple((tag,) for tag in TAGS)
+    hint = '"parameters"'
+    begins = (*TAGS, "{", "[")
+    silent = ("<|python_end|>",)
+    stops = ("<|eom_id|>", "<|eom|>")
     form = CallForm("", "", key="parameters")
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""
-        if begin != TAG:
+        if begin not in TAGS:
             reader.at -= 1
             if not reader.begins_line:
                 raise NotACall
@@ -38,7 +40,7 @@ class Llama3(Family):
             yield from reader.skip_space()
             yield from reader.take(";", ",")
             yield from reader.skip_space()
-            yield from reader.take(TAG)
+            yield from reader.take(*TAGS)
             yield from reader.skip_space()
             character = yield from reader.peek()
 
