@@ -97,7 +97,7 @@ CONFIG = {"head_dim": HEAD_DIM, "max_position_embeddings": 256, "vocab_size": VO
 def _argument(graph: ComputeGraph, parameter: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    return (graph.weight if parameter in ("weight", "bias") else graph.data)[value]
+    return (graph.weight if parameter in ("weight", "bias", "sinks") else graph.data)[value]
 
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -284,8 +284,21 @@ def _attend(graph: RandomGraph, draw: Draw) -> None:
     graph.layers += 1
     original = draw(st.sampled_from([source, q]))
     graph.call("FusedAttention", q=q, k=f"pastKey.{layer}", v=f"pastValue.{layer}", curk=k, curv=v,
-               original=original, mask="attentionMask", output=out, seqLens="seqLens", scale=0.4)  # fmt: skip
+               original=original, mask="attentionMask", output=out, seqLens="seqLens", scale=0.4,
+               **_limits(graph, draw, kv_heads * group))  # fmt: skip
     graph.shapes[out] = (kv_heads * group * HEAD_DIM,)
+
+
+def _limits(graph: RandomGraph, draw: Draw, heads: int) -> dict[str, Any]:
+    """What attention may be limited by, in every second one."""
+    limits: dict[str, Any] = {}
+    if draw(st.booleans()):
+        limits["window"] = draw(st.integers(0, 8))
+        limits["chunk"] = draw(st.sampled_from([0, 4]))
+        limits["softcap"] = draw(st.sampled_from([0.0, 1.5]))
+        if draw(st.booleans()):
+            limits["sinks"] = graph.weight(heads)
+    return limits
 
 
 _STEPS = (

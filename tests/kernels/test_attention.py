@@ -24,13 +24,14 @@ from ftllm_nb.kernels.step import (
     STEP_NUM_SPLITS,
     STEP_NUM_TILES,
     STEP_PARTIALS,
+    STEP_POSITIONS,
     STEP_SEQUENCES,
     STEP_SPLITS,
     STEP_TILES,
     TILE_FIELDS,
 )
 from ftllm_nb.memory import aligned_bytes
-from tests.kernels.cache_blocks import KINDS, POSITIONS, Layout
+from tests.kernels.cache_blocks import KINDS, POSITIONS, UNUSED, Layout
 from tests.kernels.kernel_runs import UNIT, Floats, Rows, run_all
 
 STARTS = st.sampled_from([0, 1, 15, 47, 63, 64, 130, 255, 300, 600])
@@ -71,6 +72,10 @@ class Sequence:
         if part == "values":
             self.value_scales[head, position] = scale
 
+    def forget_before(self, position: int) -> None:
+        """Let the blocks in which all positions are before this one hold what no number is."""
+        self._blocks[self._order[: position // POSITIONS]] = UNUSED
+
     def last_alone(self) -> Sequence:
         """The same with its last token alone in the step."""
         alone = copy.copy(self)
@@ -88,6 +93,10 @@ class Attention:
     causal: bool
     sequences: list[Sequence]
     queries: Floats
+    window: int = 0
+    chunk: int = 0
+    softcap: float = 0.0
+    sinks: Floats | None = None
 
     @classmethod
     def drawn(
@@ -99,6 +108,11 @@ class Attention:
         width = layout.kv_heads * group * layout.key_dim
         queries = random.standard_normal((sum(count for _, count in spans), width), np.float32)
         return cls(layout, group, float(np.float32(1.3 * layout.key_dim**-0.5)), causal, sequences, queries)
+
+    def first_seen(self, position: int) -> int:
+        """The first position that a token sees."""
+        first = max(0, position + 1 - self.window) if self.window else 0
+        return max(first, position // self.chunk * self.chunk) if self.chunk else first
 
     @property
     def heads(self) -> int:
@@ -145,6 +159,7 @@ class Attention:
             (sequence.addresses.ctypes.data, first, sequence.start, sequence.length)
             for sequence, first in zip(self.sequences, self.first_tokens, strict=False)
         ]
+        positions = np.concatenate([np.arange(each.start, each.length) for each in self.sequences]).astype(np.int32)
         num_partials = sum(merge[1] for merge in merges)
         partials = aligned_bytes(4 * num_partials * partial_floats(self.heads, layout.value_dim))
         tables = {
@@ -153,12 +168,14 @@ class Attention:
             STEP_SPLITS: _table(splits, SPLIT_FIELDS),
             STEP_MERGES: _table(merges, MERGE_FIELDS),
             STEP_PARTIALS: partials,
+            STEP_POSITIONS: positions,
         }
         counts = {STEP_NUM_TILES: len(tiles), STEP_NUM_SPLITS: len(splits), STEP_NUM_MERGES: len(merges)}
         kernels = [attend_kernel(layout.kind), attend_split_kernel(layout.kind, self.group), merge_splits]
         run_all(kernels, len(self.queries), queries.address, queries.stride, out.address, out.stride, self.heads,
                 layout.kv_heads, layout.key_dim, layout.value_dim, layout.keys, layout.values, self.scale,
-                int(self.causal),
+                int(self.causal), self.window, self.chunk, self.softcap,
+                0 if self.sinks is None else int(self.sinks.ctypes.data),
                 fields=counts | {field: int(table.ctypes.data) for field, table in tables.items()})  # fmt: skip
         out.assert_marks()
         return out.values
@@ -182,25 +199,31 @@ class Attention:
         for sequence in self.sequences:
             for position in range(sequence.start, sequence.length):
                 seen = position + 1 if self.causal else sequence.length
+                first = self.first_seen(position)
                 for head in range(self.heads):
-                    keys = sequence.keys[head // self.group, :seen]
-                    values = sequence.values[head // self.group, :seen]
+                    keys = sequence.keys[head // self.group, first:seen]
+                    values = sequence.values[head // self.group, first:seen]
                     scores = keys @ queries[token, head] * self.scale
-                    weights = np.exp(scores - scores.max())
                     size = (np.abs(keys) @ np.abs(queries[token, head])).max() * self.scale
+                    if self.softcap:
+                        scores = self.softcap * np.tanh(scores / self.softcap)
+                        size *= 1.5  # a division, the tanh within three units, and a product
+                    sink = -np.inf if self.sinks is None else float(self.sinks[head])
+                    weights = np.exp(scores - scores.max())
+                    total = weights.sum() + np.exp(sink - scores.max())
                     spans = -(-seen // SPAN_POSITIONS)
                     units = 2 * ((layout.key_dim + 3) * size + 2 * size + 8 * (spans + 1)) + seen + spans + 4
                     bound = units * UNIT * np.abs(values).max()
                     if layout.dtype == "int8":
                         half_step = np.abs(queries[token, head]).max() * self.scale / STEPS / 2
                         bound += 2 * np.abs(keys).sum(axis=1).max() * half_step * np.abs(values).max()
-                        scales = sequence.value_scales[head // self.group, :seen]
-                        for at in range(0, seen, POSITIONS):
-                            block = slice(at, at + POSITIONS)
+                        scales = sequence.value_scales[head // self.group, first:seen]
+                        for at in range(first - first % POSITIONS, seen, POSITIONS):
+                            block = slice(max(0, at - first), at - first + POSITIONS)
                             rounded = np.abs(values[block] / scales[block, None]).sum(axis=0)
                             half_step = (weights[block] * scales[block]).max() / STEPS / 2
-                            bound = bound + 1.01 * rounded * half_step / weights.sum()
-                    error = np.abs(results[token, head] - weights @ values / weights.sum())
+                            bound = bound + 1.01 * rounded * half_step / total
+                    error = np.abs(results[token, head] - weights @ values / total)
                     assert (error <= bound).all(), (position, head)
                 token += 1
 
@@ -264,6 +287,43 @@ def test_a_token_gives_the_same_bits_however_it_is_computed(dtype: str, group: i
     for height in (1, 2, 5, 13, 31):
         np.testing.assert_array_equal(attention.in_tiles(height), whole)
     for index, sequence in enumerate(attention.sequences):
+        last = attention.first_tokens[index + 1] - 1
+        single = replace(
+            attention, sequences=[sequence.last_alone()], queries=attention.queries[last : last + 1]
+        )
+        np.testing.assert_array_equal(single.split(), whole[last : last + 1])
+
+
+LIMITS = st.fixed_dictionaries({
+    "window": st.sampled_from([0, 1, 2, 63, 64, 65, 100, 256, 257, 500]),
+    "chunk": st.sampled_from([0, 0, 1, 64, 100, 256]),
+    "softcap": st.sampled_from([0.0, 0.5, 30.0]),
+})  # fmt: skip
+"""What attention may be limited by."""
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@settings(max_examples=40, deadline=None)
+@given(
+    spans=st.lists(st.tuples(STARTS, st.sampled_from([1, 2, 17, 64, 150])), min_size=1, max_size=2),
+    limits=LIMITS, has_sinks=st.booleans(), group=st.sampled_from([1, 3]), value_dim=st.sampled_from([16, 33]),
+    seed=st.integers(0, 9),
+)  # fmt: skip
+def test_windows_chunks_caps_and_sinks(
+    dtype: str, spans: list[tuple[int, int]], limits: dict[str, Any], has_sinks: bool, group: int, value_dim: int,
+    seed: int,
+) -> None:  # fmt: skip
+    """In tiles of any height and split, to the same bits; blocks that are before all windows are not read."""
+    drawn = Attention.drawn(Layout(dtype, 2, 34, value_dim), group, spans, seed=seed)
+    sinks = np.random.default_rng(seed).normal(0, 3, drawn.heads).astype(np.float32) if has_sinks else None
+    attention = replace(drawn, sinks=sinks, **limits)
+    for sequence in attention.sequences:
+        sequence.forget_before(attention.first_seen(sequence.start))
+    whole = attention.in_tiles(tile_tokens(attention.heads, 2))
+    attention.assert_right(whole)
+    np.testing.assert_array_equal(attention.in_tiles(7), whole)
+    for index, sequence in enumerate(attention.sequences):
+        sequence.forget_before(attention.first_seen(sequence.length - 1))
         last = attention.first_tokens[index + 1] - 1
         single = replace(
             attention, sequences=[sequence.last_alone()], queries=attention.queries[last : last + 1]

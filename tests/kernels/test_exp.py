@@ -1,4 +1,4 @@
-"""exp on vectors against NumPy in double precision."""
+"""exp and tanh on vectors against NumPy in double precision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftllm_nb.kernels.compile import kernel
-from ftllm_nb.kernels.exp import exp
+from ftllm_nb.kernels.exp import exp, tanh
 from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
 
 
@@ -14,6 +14,12 @@ from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
 def exp_of_floats(source, target, count):  # type: ignore[no-untyped-def]
     for at in range(0, count, 16):
         store_vector_partial(target + 4 * at, exp(load_vector_partial(source + 4 * at, count - at)), count - at)
+
+
+@kernel()
+def tanh_of_floats(source, target, count):  # type: ignore[no-untyped-def]
+    for at in range(0, count, 16):
+        store_vector_partial(target + 4 * at, tanh(load_vector_partial(source + 4 * at, count - at)), count - at)
 
 
 def compiled_exp(values: np.ndarray) -> np.ndarray:
@@ -27,6 +33,24 @@ def test_within_three_units_in_the_last_place(count: int) -> None:
     values = np.random.default_rng(count).uniform(-87, 87.9, count).astype(np.float32)
     exact = np.exp(values.astype(np.float64))
     assert np.max(np.abs(compiled_exp(values) - exact) / np.spacing(exact.astype(np.float32))) < 3
+
+
+def test_tanh_within_three_units_in_the_last_place() -> None:
+    random = np.random.default_rng(1)
+    values = np.concatenate([random.uniform(-10, 10, 3000), random.normal(0, 1e-3, 1000), [0.625, -0.625, 100]])
+    values = values.astype(np.float32)
+    result = np.empty_like(values)
+    tanh_of_floats(values.ctypes.data, result.ctypes.data, values.size)
+    exact = np.tanh(values.astype(np.float64))
+    assert np.max(np.abs(result - exact) / np.spacing(np.abs(exact).astype(np.float32))) < 3
+
+
+def test_tanh_at_its_edges() -> None:
+    values = np.array([0, np.inf, -np.inf, 3e38, -3e38, np.nan], np.float32)
+    result = np.empty_like(values)
+    tanh_of_floats(values.ctypes.data, result.ctypes.data, values.size)
+    np.testing.assert_array_equal(result[:5], [0, 1, -1, 1, -1])
+    assert np.isnan(result[5])
 
 
 def test_edges() -> None:

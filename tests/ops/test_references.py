@@ -133,19 +133,27 @@ def test_rotary_dim_of_a_head_and_of_half_a_head_are_the_same() -> None:
 
 
 def attend_naively(
-    q: Any, keys: Any, values: Any, position: int, scale: float, causal: bool
+    q: Any, keys: Any, values: Any, position: int, scale: float, causal: bool, limits: dict[str, Any]
 ) -> list[list[float]]:
     """One token's attention, [heads][v dim]: softmax over the positions that it sees."""
     heads, kv_heads = len(q), keys.shape[1]
-    seen = range(position + 1) if causal else range(len(keys))
+    window, chunk, softcap = (limits.get(name, 0) for name in ("window", "chunk", "softcap"))
+    seen = [
+        p for p in range(len(keys))
+        if not causal or (p <= position and (not window or position - p < window)
+                          and (not chunk or p // chunk == position // chunk))
+    ]  # fmt: skip
     output = []
     for h in range(heads):
         kv = h * kv_heads // heads
         scores = [scale * sum(a * b for a, b in zip(q[h], keys[p, kv], strict=True)) for p in seen]
+        if softcap:
+            scores = [softcap * math.tanh(score / softcap) for score in scores]
         weights = [math.exp(score - max(scores)) for score in scores]
+        sink = math.exp(limits["sinks"][h] - max(scores)) if "sinks" in limits else 0
         output.append(
             [
-                sum(w * values[p, kv, d] for w, p in zip(weights, seen, strict=True)) / sum(weights)
+                sum(w * values[p, kv, d] for w, p in zip(weights, seen, strict=True)) / (sum(weights) + sink)
                 for d in range(values.shape[2])
             ]
         )
@@ -159,8 +167,12 @@ def attend_naively(
     st.tuples(st.integers(1, 4), st.integers(1, 4)),
     st.sampled_from([0, 2]),
     st.sampled_from(["float32", "float16"]),
+    st.fixed_dictionaries({}, optional={
+        "window": st.integers(1, 5), "chunk": st.integers(1, 4), "softcap": st.sampled_from([0.5, 5.0]),
+        "sinks": st.just([0.3, -1.0, 2.0, 0.0, 1.5, -0.2]),
+    }),
     seeds,
-)
+)  # fmt: skip
 def test_attention(
     lengths: list[int],
     kv_heads: int,
@@ -168,10 +180,16 @@ def test_attention(
     dims: tuple[int, int],
     mask_type: int,
     dtype: str,
+    limits: dict[str, Any],
     seed: int,
 ) -> None:
     """Two steps of several sequences: caches grow, sequences are apart, V has its own head size."""
     dim, v_dim = dims
+    if mask_type == 2:
+        limits = {name: limits[name] for name in limits if name not in ("window", "chunk")}
+    given_limits = dict(limits)
+    if "sinks" in limits:
+        given_limits["sinks"] = np.float32(limits["sinks"][: kv_heads * group])
     caches = {
         name: [ReferenceCache(kv_heads, size, dtype) for _ in lengths]
         for name, size in zip("kv", dims, strict=True)
@@ -184,7 +202,7 @@ def test_attention(
         curv = normal(seed + 3 * step + 2, 1, tokens, kv_heads, v_dim)
         output = compute(
             "FusedAttention", **caches, q=q, curk=curk, curv=curv, original=q, mask=np.empty(0),
-            seqLens=np.int32(lengths), scale=0.7, maskType=mask_type, unitLen=128,
+            seqLens=np.int32(lengths), scale=0.7, maskType=mask_type, unitLen=128, **given_limits,
         )  # fmt: skip
         assert output.shape == (1, tokens, kv_heads * group * v_dim)
         first = 0
@@ -200,6 +218,7 @@ def test_attention(
                     start + i,
                     0.7,
                     mask_type == 0,
+                    limits,
                 )
                 np.testing.assert_allclose(output[0, first + i], np.ravel(expected), atol=1e-5)
             first += length

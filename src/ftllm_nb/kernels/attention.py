@@ -11,6 +11,7 @@ import math
 
 from ftllm_nb.kernels.attention_parts import (
     ATTEND_CAUSAL,
+    ATTEND_CHUNK,
     ATTEND_HEADS,
     ATTEND_KEY_DIM,
     ATTEND_KEYS,
@@ -20,12 +21,17 @@ from ftllm_nb.kernels.attention_parts import (
     ATTEND_QUERY,
     ATTEND_QUERY_STRIDE,
     ATTEND_SCALE,
+    ATTEND_SINKS,
+    ATTEND_SOFTCAP,
     ATTEND_VALUE_DIM,
     ATTEND_VALUES,
+    ATTEND_WINDOW,
     MINUS_INFINITY,
     SCORES_STRIDE,
     WEIGHTS_STRIDE,
+    add_sink,
     finish,
+    first_seen,
     gather_queries,
     judge,
     merge,
@@ -98,7 +104,8 @@ def attend_kernel(kind: int) -> Kernel:
         columns, gathered = key_columns(kind, key_dim), query_bytes(kind, key_dim)
         key_block = 16 * columns * element + scales // 4
         value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
-        causal = argument(row, ATTEND_CAUSAL) != 0
+        causal, softcap = argument(row, ATTEND_CAUSAL) != 0, scalar(row, ATTEND_SOFTCAP)
+        window, sight = argument(row, ATTEND_WINDOW), argument(row, ATTEND_CHUNK)
         zeros = field(worker, WORKER_SCRATCH)
         floats = zeros + max(4 * BLOCK_POSITIONS, value_row)
         queries = floats + 4 * padded(key_dim)
@@ -129,40 +136,49 @@ def attend_kernel(kind: int) -> Kernel:
                 store_f32(totals + 8 * at + 4, 0.0)
             gather(argument(row, ATTEND_QUERY) + first_token * query_stride, query_stride, kv_head * group, group,
                    tokens, key_dim, scalar(row, ATTEND_SCALE), queries, floats)  # fmt: skip
-            for start in range(0, end, SPAN_POSITIONS):
+            begin = first_seen(first_position, window, sight)
+            for start in range(begin // SPAN_POSITIONS * SPAN_POSITIONS, end, SPAN_POSITIONS):
                 filled = min(SPAN_POSITIONS, end - start)
+                # Blocks before what the first token sees may be gone; later ones are there for all of the tile.
+                first_block = max(0, begin - start) // BLOCK_POSITIONS * BLOCK_POSITIONS
                 blocks = field(sequence, SEQUENCE_BLOCKS) + 8 * (start // BLOCK_POSITIONS)
-                # Tokens whose position is before a block see nothing of it; a tile's rows are in their order.
-                first = 0
+                # Tokens whose position is before a block see nothing of it, nor do those whose window begins behind it;
+                # a tile's rows are in their order.
+                first, last = 0, tokens
                 if causal:
                     first = max(0, start - first_position)
-                for at in range(first * group, rows):
+                while first_seen(first_position + last - 1, window, sight) >= start + filled:
+                    last -= 1
+                seeing = last * group
+                for at in range(first * group, seeing):
                     store_vector(lanes + 64 * at, spread(MINUS_INFINITY))
                 skipped = first
-                for at in range(0, filled, BLOCK_POSITIONS):
+                for at in range(first_block, filled, BLOCK_POSITIONS):
                     size = min(BLOCK_POSITIONS, filled - at)
                     if causal:
                         skipped = max(0, start + at - first_position)
                     keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_KEYS)
                     score(keys + kv_head * 4 * key_block, key_block, (size + 15) // 16,
-                          queries + skipped * group * gathered, gathered, rows - skipped * group, zeros, 0,
+                          queries + skipped * group * gathered, gathered, seeing - skipped * group, zeros, 0,
                           scores + skipped * group * SCORES_STRIDE + 4 * at, SCORES_STRIDE, columns)  # fmt: skip
-                    for line in range(skipped * group, rows):
+                    for line in range(skipped * group, seeing):
                         valid = size
                         if causal:
                             valid = min(size, first_position + line // group + 1 - start - at)
-                        largest = judge(scores + line * SCORES_STRIDE + 4 * at, valid, load_vector(lanes + 64 * line))
+                        hidden = first_seen(first_position + line // group, window, sight) - start - at
+                        largest = judge(scores + line * SCORES_STRIDE + 4 * at, hidden, valid, softcap,
+                                        load_vector(lanes + 64 * line))  # fmt: skip
                         store_vector(lanes + 64 * line, largest)
-                for at in range(first * group, rows):
+                for at in range(first * group, seeing):
                     store_f32(found + 8 * at, max_lanes(load_vector(lanes + 64 * at)))
                     store_vector(lanes + 64 * at, spread(0.0))
-                for at in range(0, filled, BLOCK_POSITIONS):
+                for at in range(first_block, filled, BLOCK_POSITIONS):
                     size = min(BLOCK_POSITIONS, filled - at)
                     if causal:
                         skipped = max(0, start + at - first_position)
                     values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_VALUES)
                     values += kv_head * (value_bytes + scales)
-                    for line in range(skipped * group, rows):
+                    for line in range(skipped * group, seeing):
                         place, m = scores + line * SCORES_STRIDE + 4 * at, load_f32(found + 8 * line)
                         total = load_vector(lanes + 64 * line)
                         if is_wide:
@@ -179,14 +195,16 @@ def attend_kernel(kind: int) -> Kernel:
                     if is_wide:
                         factor_rows, factor_stride, count = weights, WEIGHTS_STRIDE, BLOCK_POSITIONS
                     results = span_values + skipped * group * value_row
-                    before, before_stride = (zeros, 0) if at == 0 else (results, value_row)
+                    before, before_stride = (zeros, 0) if at == first_block else (results, value_row)
                     combine(values, BLOCK_POSITIONS * 16 * element, value_vectors,
-                            factor_rows + skipped * group * factor_stride, factor_stride, rows - skipped * group,
+                            factor_rows + skipped * group * factor_stride, factor_stride, seeing - skipped * group,
                             before, before_stride, results, value_row, count)  # fmt: skip
-                for at in range(first * group, rows):
+                for at in range(first * group, seeing):
                     merge(running + at * value_row, totals + 8 * at, span_values + at * value_row,
                           load_f32(found + 8 * at), sum_lanes(load_vector(lanes + 64 * at)), value_vectors)  # fmt: skip
             for at in range(rows):
+                add_sink(running + at * value_row, totals + 8 * at, argument(row, ATTEND_SINKS),
+                         kv_head * group + at % group, zeros, value_vectors)  # fmt: skip
                 out = argument(row, ATTEND_OUTPUT) + (first_token + at // group) * out_stride
                 out += (kv_head * group + at % group) * value_dim * 4
                 finish(running + at * value_row, totals + 8 * at, out, value_dim)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_columns, padded
 from ftllm_nb.kernels.emit import usable_in_kernels
-from ftllm_nb.kernels.exp import exp
+from ftllm_nb.kernels.exp import exp, tanh
 from ftllm_nb.kernels.matmul_tile import INT8
 from ftllm_nb.kernels.memory import bits_float, load_f32, store_f32
 from ftllm_nb.kernels.simd import (
@@ -48,9 +48,11 @@ MINUS_INFINITY = np.float32(-np.inf)
 
 (
     ATTEND_QUERY, ATTEND_QUERY_STRIDE, ATTEND_OUTPUT, ATTEND_OUTPUT_STRIDE, ATTEND_HEADS, ATTEND_KV_HEADS,
-    ATTEND_KEY_DIM, ATTEND_VALUE_DIM, ATTEND_KEYS, ATTEND_VALUES, ATTEND_SCALE, ATTEND_CAUSAL,
-) = range(12)  # fmt: skip
-"""Arguments of the rows of all three kernels. `KEYS` and `VALUES`: the layer's places inside a cache block."""
+    ATTEND_KEY_DIM, ATTEND_VALUE_DIM, ATTEND_KEYS, ATTEND_VALUES, ATTEND_SCALE, ATTEND_CAUSAL, ATTEND_WINDOW,
+    ATTEND_CHUNK, ATTEND_SOFTCAP, ATTEND_SINKS,
+) = range(16)  # fmt: skip
+"""Arguments of the rows of all three kernels. `KEYS` and `VALUES`: the layer's places inside a cache block. `WINDOW`,
+`CHUNK`: see `first_seen`. `SOFTCAP`: 0 for none. `SINKS`: address of float32 [heads], 0 for none."""
 
 
 @usable_in_kernels
@@ -85,13 +87,31 @@ def gather_queries(kind: int) -> Any:
 
 
 @numba.njit
-def judge(scores, valid, largest):
-    """Make a block's scores −∞ from `valid` on; returns the lanes' `largest` ones so far."""
+def first_seen(position, window, chunk):
+    """The first position that a token sees: of a window, which holds so many keys, its own included; of a chunk, the
+    beginning of the one that it is in. 0 for neither. Never falls as the position grows."""
+    first = 0
+    if window > 0:
+        first = max(0, position + 1 - window)
+    if chunk > 0:
+        first = max(first, position // chunk * chunk)
+    return first
+
+
+@numba.njit
+def judge(scores, begin, valid, softcap, largest):
+    """Cap a block's scores at ±softcap, where that is not 0, and make those before `begin` and from `valid` on −∞;
+    returns the lanes' `largest` ones so far."""
     limit, lowest = spread_int(np.int32(valid)), spread(MINUS_INFINITY)
     for at in range(0, BLOCK_POSITIONS, 16):
         score = load_vector(scores + 4 * at)
-        if valid < at + 16:
-            score = select((lane_numbers() + spread_int(np.int32(at))) < limit, score, lowest)
+        if softcap != 0.0:
+            score = tanh(score / spread(softcap)) * spread(softcap)
+            store_vector(scores + 4 * at, score)
+        if valid < at + 16 or at < begin:
+            numbers = lane_numbers() + spread_int(np.int32(at))
+            score = select(numbers < limit, score, lowest)
+            score = select(numbers < spread_int(np.int32(begin)), lowest, score)
             store_vector(scores + 4 * at, score)
         largest = maximum(largest, score)
     return largest
@@ -144,6 +164,14 @@ def merge(running, totals, span_values, span_m, span_l, value_vectors):
     for at in range(0, 64 * value_vectors, 64):
         added = load_vector(span_values + at) * new_factor
         store_vector(running + at, fma(load_vector(running + at), old_factor, added))
+
+
+@numba.njit
+def add_sink(running, totals, sinks, head, zeros, value_vectors):
+    """Let a head's sink have its part of the weight: it is a span of one key, whose value is zero. `sinks`: address of
+    float32 [heads], 0 where there are none."""
+    if sinks != 0:
+        merge(running, totals, zeros, load_f32(sinks + 4 * head), np.float32(1.0), value_vectors)
 
 
 @numba.njit

@@ -11,6 +11,7 @@ import functools
 import numba
 
 from ftllm_nb.kernels.attention_parts import (
+    ATTEND_CHUNK,
     ATTEND_HEADS,
     ATTEND_KEY_DIM,
     ATTEND_KEYS,
@@ -20,12 +21,17 @@ from ftllm_nb.kernels.attention_parts import (
     ATTEND_QUERY,
     ATTEND_QUERY_STRIDE,
     ATTEND_SCALE,
+    ATTEND_SINKS,
+    ATTEND_SOFTCAP,
     ATTEND_VALUE_DIM,
     ATTEND_VALUES,
+    ATTEND_WINDOW,
     MINUS_INFINITY,
     SCORES_STRIDE,
     WEIGHTS_STRIDE,
+    add_sink,
     finish,
+    first_seen,
     gather_queries,
     judge,
     merge,
@@ -37,7 +43,7 @@ from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_c
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.matmul import group_matmul
 from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES
-from ftllm_nb.kernels.memory import fetch_lines, load_f32, load_i64, store_f32
+from ftllm_nb.kernels.memory import fetch_lines, load_f32, load_i32, load_i64, store_f32
 from ftllm_nb.kernels.simd import load_vector, max_lanes, spread, store_vector, sum_lanes
 from ftllm_nb.kernels.step import (
     MERGE_FIELDS,
@@ -56,6 +62,7 @@ from ftllm_nb.kernels.step import (
     STEP_NUM_MERGES,
     STEP_NUM_SPLITS,
     STEP_PARTIALS,
+    STEP_POSITIONS,
     STEP_SEQUENCES,
     STEP_SPLITS,
     WORKER_SCRATCH,
@@ -109,27 +116,36 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
         lanes = weights + group * WEIGHTS_STRIDE
         for at in range(0, max(4 * BLOCK_POSITIONS, 64 * value_vectors), 64):
             store_vector(zeros + at, spread(0.0))
+        window, sight, softcap = argument(row, ATTEND_WINDOW), argument(row, ATTEND_CHUNK), scalar(row, ATTEND_SOFTCAP)
         num_chunks = field(step, STEP_NUM_SPLITS) * kv_heads
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
             split, kv_head = field(step, STEP_SPLITS) + chunk // kv_heads * (8 * SPLIT_FIELDS), chunk % kv_heads
             sequence = field(step, STEP_SEQUENCES) + field(split, SPLIT_SEQUENCE) * (8 * SEQUENCE_FIELDS)
             end = field(sequence, SEQUENCE_LENGTH)
+            start = field(split, SPLIT_FIRST_BLOCK) * BLOCK_POSITIONS
+            # What the token does not see: negative from its window's beginning on. Blocks before may be gone.
+            hidden = first_seen(end - 1, window, sight) - start
+            if hidden >= SPAN_POSITIONS:
+                chunk = take_chunk(worker, num_chunks)
+                continue
+            first_block = max(0, hidden) // BLOCK_POSITIONS * BLOCK_POSITIONS
             gather(argument(row, ATTEND_QUERY) + field(split, SPLIT_TOKEN) * argument(row, ATTEND_QUERY_STRIDE), 0,
                    kv_head * group, group, 1, key_dim, scalar(row, ATTEND_SCALE), queries, floats)  # fmt: skip
             partial = field(step, STEP_PARTIALS)
             partial += (field(split, SPLIT_PARTIAL) * heads + kv_head * group) * record
             blocks = field(sequence, SEQUENCE_BLOCKS) + 8 * field(split, SPLIT_FIRST_BLOCK)
-            filled = min(SPAN_POSITIONS, end - field(split, SPLIT_FIRST_BLOCK) * BLOCK_POSITIONS)
+            filled = min(SPAN_POSITIONS, end - start)
+            first_entry = blocks + first_block // BLOCK_POSITIONS * 8
             keys_place = argument(row, ATTEND_KEYS) + kv_head * 4 * key_block
             values_place = argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
             next_keys = _first_keys(row, step, min(chunk + 1, num_chunks - 1), kv_heads, 4 * key_block)
             for head in range(group):
                 store_vector(lanes + 64 * head, spread(MINUS_INFINITY))
-            for at in range(0, filled, BLOCK_POSITIONS):
+            for at in range(first_block, filled, BLOCK_POSITIONS):
                 size = min(BLOCK_POSITIONS, filled - at)
                 keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + keys_place
-                following, scales_place = load_i64(blocks) + values_place, value_bytes
+                following, scales_place = load_i64(first_entry) + values_place, value_bytes
                 if at + BLOCK_POSITIONS < filled:
                     following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + keys_place
                     scales_place = BLOCK_POSITIONS * columns
@@ -138,12 +154,13 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
                 score(keys, key_block, (size + 15) // 16, queries, gathered, zeros, 0, scores + 4 * at,
                       SCORES_STRIDE, columns, following)  # fmt: skip
                 for head in range(group):
-                    largest = judge(scores + head * SCORES_STRIDE + 4 * at, size, load_vector(lanes + 64 * head))
+                    largest = judge(scores + head * SCORES_STRIDE + 4 * at, hidden - at, size, softcap,
+                                    load_vector(lanes + 64 * head))  # fmt: skip
                     store_vector(lanes + 64 * head, largest)
             for head in range(group):
                 store_f32(partial + head * record, max_lanes(load_vector(lanes + 64 * head)))
                 store_vector(lanes + 64 * head, spread(0.0))
-            for at in range(0, filled, BLOCK_POSITIONS):
+            for at in range(first_block, filled, BLOCK_POSITIONS):
                 size = min(BLOCK_POSITIONS, filled - at)
                 values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + values_place
                 following, scales_place = next_keys, BLOCK_POSITIONS * columns
@@ -165,7 +182,7 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
                 factor_rows, factor_stride, count = scores + 4 * at, SCORES_STRIDE, size
                 if is_wide:
                     factor_rows, factor_stride, count = weights, WEIGHTS_STRIDE, BLOCK_POSITIONS
-                before, before_stride = (zeros, 0) if at == 0 else (partial + 64, record)
+                before, before_stride = (zeros, 0) if at == first_block else (partial + 64, record)
                 combine(values, BLOCK_POSITIONS * 16 * element, value_vectors, factor_rows, factor_stride, before,
                         before_stride, partial + 64, record, count, following)  # fmt: skip
             for head in range(group):
@@ -182,7 +199,9 @@ def merge_splits(row, step, worker):
     value_vectors = (value_dim + 15) // 16
     record = 64 + value_vectors * 64
     totals = field(worker, WORKER_SCRATCH)
-    running = totals + 64
+    running, zeros = totals + 64, totals + 64 + value_vectors * 64
+    for at in range(value_vectors):
+        store_vector(zeros + 64 * at, spread(0.0))
     num_chunks = field(step, STEP_NUM_MERGES) * heads
     chunk = take_chunk(worker, num_chunks)
     while chunk >= 0:
@@ -192,9 +211,14 @@ def merge_splits(row, step, worker):
         for at in range(value_vectors):
             store_vector(running + 64 * at, spread(0.0))
         partial = field(step, STEP_PARTIALS) + (field(entry, MERGE_PARTIAL) * heads + head) * record
-        for _ in range(field(entry, MERGE_SPANS)):
+        position = load_i32(field(step, STEP_POSITIONS) + 4 * field(entry, MERGE_TOKEN))
+        # Spans before the token's window were not computed.
+        unseen = first_seen(position, argument(row, ATTEND_WINDOW), argument(row, ATTEND_CHUNK)) // SPAN_POSITIONS
+        partial += unseen * heads * record
+        for _ in range(field(entry, MERGE_SPANS) - unseen):
             merge(running, totals, partial + 64, load_f32(partial), load_f32(partial + 4), value_vectors)
             partial += heads * record
+        add_sink(running, totals, argument(row, ATTEND_SINKS), head, zeros, value_vectors)
         out = argument(row, ATTEND_OUTPUT) + field(entry, MERGE_TOKEN) * argument(row, ATTEND_OUTPUT_STRIDE)
         finish(running, totals, out + head * value_dim * 4, value_dim)
         chunk = take_chunk(worker, num_chunks)

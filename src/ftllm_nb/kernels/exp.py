@@ -1,10 +1,10 @@
-"""exp on vectors: no vector mathematics library comes with Numba's wheels."""
+"""exp and tanh on vectors: no vector mathematics library comes with Numba's wheels."""
 
 from __future__ import annotations
 
 import numba
 
-from ftllm_nb.kernels.simd import as_float_bits, fma, round_even, select, spread, spread_int, to_int
+from ftllm_nb.kernels.simd import as_float_bits, fma, maximum, round_even, select, spread, spread_int, to_int
 
 
 @numba.njit(inline="always")
@@ -39,3 +39,22 @@ def exp(x):
 def sigmoid(x):
     """1 / (1 + e^−x)."""
     return spread(1.0) / (spread(1.0) + exp(spread(0.0) - x))
+
+
+@numba.njit(inline="always")
+def tanh(x):
+    """The hyperbolic tangent, within 3 units in the last place; NaN stays NaN.
+
+    Below 0.625 x + x³·p(x²) with the polynomial of Moshier's Cephes library, which loses nothing to cancellation;
+    above, 1 − 2 / (e^2|x| + 1) with the sign of x.
+    """
+    magnitude, square = maximum(x, spread(0.0) - x), x * x
+    p = spread(-5.70498872745e-3)
+    p = fma(p, square, spread(2.06390887954e-2))
+    p = fma(p, square, spread(-5.37397155531e-2))
+    p = fma(p, square, spread(1.33314422036e-1))
+    p = fma(p, square, spread(-3.33332819422e-1))
+    small = fma(p * square, x, x)
+    large = spread(1.0) - spread(2.0) / (exp(magnitude + magnitude) + spread(1.0))
+    large = select(x < spread(0.0), spread(0.0) - large, large)
+    return select(magnitude < spread(0.625), small, large)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
 from ftllm_nb.kernels.attention import attend_kernel, scratch_bytes, tile_tokens
 from ftllm_nb.kernels.attention_single import attend_split_kernel, merge_splits, partial_floats
 from ftllm_nb.kernels.cache_rows import store_kernel
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, SequenceCache, StepContext, require_activation
+from ftllm_nb.ops.base import (
+    Array,
+    Kind,
+    Operator,
+    Parameter,
+    SequenceCache,
+    StepContext,
+    require_activation,
+    require_vector,
+)
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 CAUSAL = 0
@@ -21,6 +31,10 @@ class FusedAttention(Operator):
     q [1, tokens, heads, dim], curk [1, tokens, kv heads, dim], curv [1, tokens, kv heads, v dim]; output
     [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0: causal, 2: a
     token sees all that is cached. The layer is the first integer in the cache's name; unitLen: a hint.
+
+    A causal token sees, of the positions up to its own, the last `window` ones, itself included, and only those in its
+    own chunk of `chunk` positions; 0 is no limit. `softcap` c, where it is not 0, makes each scaled score s into
+    c · tanh(s / c) first. `sinks` [heads] are scores of one more key per head, whose value is zero.
     """
 
     parameters = (
@@ -36,6 +50,10 @@ class FusedAttention(Operator):
         Parameter("scale", Kind.FLOAT),
         Parameter("maskType", Kind.INT, default=CAUSAL),
         Parameter("unitLen", Kind.INT, default=128),
+        Parameter("window", Kind.INT, default=0),
+        Parameter("chunk", Kind.INT, default=0),
+        Parameter("softcap", Kind.FLOAT, default=0.0),
+        Parameter("sinks", Kind.WEIGHT, may_be_none=True, may_be_left_out=True),
     )
 
     @staticmethod
@@ -51,6 +69,10 @@ class FusedAttention(Operator):
         scale: float,
         maskType: int,
         unitLen: int,
+        window: int = 0,
+        chunk: int = 0,
+        softcap: float = 0.0,
+        sinks: TensorType | None = None,
     ) -> TensorType:
         for type, name in ((q, "q"), (curk, "curk"), (curv, "curv")):
             require_activation(type, name, rank=4)
@@ -80,6 +102,13 @@ class FusedAttention(Operator):
             )
         if maskType not in (CAUSAL, UNMASKED):
             raise ShapeError(f"maskType must be 0 (causal) or 2 (none), but it is {maskType}")
+        for number, name in ((window, "window"), (chunk, "chunk"), (softcap, "softcap")):
+            if number < 0:
+                raise ShapeError(f"{name} must be at least 0 (none), but it is {number:g}")
+        if (window or chunk) and maskType != CAUSAL:
+            raise ShapeError(f"a window or a chunk needs causal attention, maskType 0, but maskType is {maskType}")
+        if sinks is not None:
+            require_vector(sinks, "sinks", heads)
         return TensorType((*q.shape[:2], heads * curv.size(3)))
 
     @staticmethod
@@ -96,13 +125,20 @@ class FusedAttention(Operator):
         scale: float,
         maskType: int,
         unitLen: int,
+        window: int = 0,
+        chunk: int = 0,
+        softcap: float = 0.0,
+        sinks: Array | None = None,
     ) -> Array:
         outputs = []
         first = 0
         for sequence, length in enumerate(seqLens):
             rows = slice(first, first + length)
             keys, values = k[sequence].append(curk[0, rows]), v[sequence].append(curv[0, rows])
-            outputs.append(attend(q[0, rows], keys, values, scale, maskType == CAUSAL))
+            visible = np.ones((length, len(keys)), bool)
+            if maskType == CAUSAL:
+                visible = visible_keys(len(keys) - length, length, window, chunk)
+            outputs.append(attend(q[0, rows], keys, values, scale, visible, softcap, sinks))
             first += length
         return np.concatenate(outputs)[None]
 
@@ -130,26 +166,50 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
         cache.keys, cache.values, q.address, q.stride, heads, query_pairs, key_pairs, *tables,
     )  # fmt: skip
     causal = int(node.attributes["maskType"] == CAUSAL)
+    sinks = node.inputs.get("sinks")
     shared = (
         q.address, q.stride, out.address, out.stride, heads, kv_heads, key_dim, value_dim, cache.keys, cache.values,
-        float(node.attributes["scale"]), causal,
+        float(node.attributes["scale"]), causal, int(node.attributes["window"]), int(node.attributes["chunk"]),
+        float(node.attributes["softcap"]), 0 if sinks is None else lowering.vector([sinks], [heads]),
     )  # fmt: skip
     for kernel in (attend_kernel(cache.kind), attend_split_kernel(cache.kind, heads // kv_heads), merge_splits):
         lowering.add(kernel, *shared)
 
 
-def attend(queries: Array, keys: Array, values: Array, scale: float, causal: bool) -> Array:
+def visible_keys(start: int, count: int, window: int = 0, chunk: int = 0) -> NDArray[np.bool_]:
+    """Which of the first start + count positions the tokens at start … see: [count, start + count], causal."""
+    query, key = np.arange(start, start + count)[:, None], np.arange(start + count)
+    visible = key <= query
+    if window:
+        visible &= key > query - window
+    if chunk:
+        visible &= key // chunk == query // chunk
+    return visible
+
+
+def attend(
+    queries: Array,
+    keys: Array,
+    values: Array,
+    scale: float,
+    visible: NDArray[np.bool_],
+    softcap: float = 0.0,
+    sinks: Array | None = None,
+) -> Array:
     """Attention of one sequence: [n, heads, dim] on [length, kv heads, dim] to [n, heads · v dim].
 
-    The queries are the last n of the sequence's positions.
+    `visible` [n, length]: the keys that each query sees; `softcap` and `sinks` as FusedAttention has them.
     """
     count, heads = queries.shape[:2]
-    length, kv_heads = keys.shape[:2]
+    kv_heads = keys.shape[1]
     keys, values = (np.repeat(cached, heads // kv_heads, axis=1) for cached in (keys, values))
     scores = np.einsum("qhd,khd->hqk", queries, keys) * np.float32(scale)
-    if causal:
-        positions = np.arange(length - count, length)
-        scores = np.where(np.arange(length) <= positions[:, None], scores, np.float32(-np.inf))
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
+    if softcap:
+        scores = np.float32(softcap) * np.tanh(scores / np.float32(softcap))
+    scores = np.where(visible, scores, np.float32(-np.inf))
+    largest = scores.max(axis=-1, keepdims=True)
+    sink = np.full((heads, 1, 1), -np.inf, np.float32) if sinks is None else sinks[:, None, None]
+    largest = np.maximum(largest, sink)
+    weights = np.exp(scores - largest)
+    weights /= weights.sum(axis=-1, keepdims=True) + np.exp(sink - largest)
     return np.asarray(np.einsum("hqk,khd->qhd", weights, values).reshape(count, -1))
