@@ -135,7 +135,7 @@ def test_telechat_assigns_the_config_and_takes_key_value_apart() -> None:
     graph, ours = logits(load_graph_class(EXAMPLES / "telechat.py"), checkpoint)
     assert graph.max_positions == 96
     assert (graph.unread_tensors, graph.notes) == ([], [])
-    assert graph.rope is not None and graph.rope.base == pytest.approx(10000 * 3 ** (8 / 6))
+    assert graph.rope[""].base == pytest.approx(10000 * 3 ** (8 / 6))
     roles = ("pre_prompt", "user_role", "bot_role", "history_sep")
     assert [graph.config[role] for role in roles] == ["", "<_user>", "<_bot>", ""]
     _, expected = logits(Qwen2Model, SplitTeleChat(checkpoint))  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ def test_position_and_name_record_the_same() -> None:
         "weight": WeightReference("w"),
         "eps": 1e-5,
         "output": DataReference("y"),
+        "offset": 0.0,
     }
 
 
@@ -170,7 +171,7 @@ def iteration(self: ComputeGraph) -> None:
     list(self.weight["model.layers."])  # wrong
 
 
-@wrong('there is no operator "RmsNorm"; did you mean "RMSNorm"?')
+@wrong('there is no operator "RmsNorm"; did you mean "RMSNorm" or "LayerNorm"?')
 def unknown_operator(self: ComputeGraph) -> None:
     self.RmsNorm(self.data["x"], self.weight["w"], 1e-6, self.data["y"])  # wrong
 

@@ -45,7 +45,8 @@ def test_types_and_caches() -> None:
     node = graph.nodes[7]
     assert node.operator.name == "FusedAttention"
     assert node.outputs["output"].type == TensorType((1, Symbol.TOKENS, HEADS * HEAD_DIM))
-    assert node.attributes == {"scale": HEAD_DIM**-0.5, "maskType": 0, "unitLen": 128}
+    no_limits = {"window": 0, "chunk": 0, "softcap": 0.0}
+    assert node.attributes == {"scale": HEAD_DIM**-0.5, "maskType": 0, "unitLen": 128, **no_limits}
     (cache,) = graph.caches.values()
     assert (cache.layer, cache.heads, cache.key_dim, cache.value_dim) == (0, KV_HEADS, HEAD_DIM, HEAD_DIM)
     assert cache.key is node.inputs["k"] and cache.key.type.shape == (Symbol.CACHED, KV_HEADS, HEAD_DIM)
@@ -76,7 +77,7 @@ def test_weights_keep_the_checkpoint_s_name_shape_and_type() -> None:
     weight = graph.weights["embed.weight"]
     assert weight.kind == "weight" and weight.type == TensorType((VOCAB, HIDDEN), "bfloat16")
     assert set(graph.inputs) == {"inputIds", "attentionMask", "seqLens", "pastKey.0", "pastValue.0"}
-    assert graph.rope is None
+    assert graph.rope == {}
 
 
 def test_rope_is_settled_when_sin_or_cos_is_read() -> None:
@@ -90,7 +91,7 @@ def test_rope_is_settled_when_sin_or_cos_is_read() -> None:
         end(self)
 
     graph = check(build)
-    assert graph.rope is not None and graph.rope.dim == HEAD_DIM
+    assert graph.rope[""].dim == HEAD_DIM
     assert graph.inputs["sin"].type == TensorType((64, HEAD_DIM // 2))
 
 
@@ -149,7 +150,7 @@ def test_numbers_from_the_config() -> None:
         end(self)
 
     name = "rms_norm_eps"
-    assert check(build).nodes[1].attributes == {"eps": 1e-6}
+    assert check(build).nodes[1].attributes == {"eps": 1e-6, "offset": 0.0}
     name = "model_type"
     with pytest.raises(GraphError, match=r'takes "eps" from config\["model_type"\], which is no number'):
         check(build)
@@ -186,7 +187,7 @@ def test_missing_layers_are_named() -> None:
     with pytest.raises(CheckpointError) as raised:
         check_graph(build_graph(graph_class(config), config), headers(CONFIG))
     assert str(raised.value) == (
-        'the checkpoint lacks the tensor "model.layers.2.self_attn.q_proj.weight" [24, 24], which '
+        'the checkpoint lacks the tensor "model.layers.2.input_layernorm.weight" [24], which '
         "config.json asks for: it has this weight for 0 to 1 only; "
         "config.json may ask for more layers than it holds."
     )

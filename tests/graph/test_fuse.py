@@ -192,7 +192,7 @@ def test_a_sum_and_its_norm_become_one_where_the_sum_is() -> None:
     assert operators(graph) == ["Linear", "AddRMSNorm", "Silu", "AddTo"]
     node = node_of(graph, "AddRMSNorm")
     assert names_of(node.outputs) == {"input0": "x", "output": "n"}
-    assert node.attributes == {"alpha": 0.5, "eps": 1e-5}
+    assert node.attributes == {"alpha": 0.5, "eps": 1e-5, "offset": 0.0}
     later = node_of(graph, "AddTo")
     assert later.inputs == {"input0": node.outputs["input0"], "input1": node.outputs["output"]}
 

@@ -63,7 +63,7 @@ def test_makers_quantize_where_nothing_else_reads_the_value() -> None:
         "SplitLastTokenStates", "Quantize", "Linear",
     ]  # fmt: skip
     (norm,) = nodes_of(graph, "RMSNormQuantize")
-    assert norm.attributes == {"eps": 1e-5, "columns": 32, "group": 32, "middle": 128}
+    assert norm.attributes == {"eps": 1e-5, "offset": 0.0, "columns": 32, "group": 32, "middle": 128}
     (group,) = nodes_of(graph, "LinearGroup")
     assert group.inputs["input"] is norm.outputs["output"]
     assert norm.outputs["output"].type.size(-1) == 32 // 4 + 3, "int8 values, then a scale, a start and an offset"

@@ -23,6 +23,7 @@ from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_f
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
+from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.lower import Program, RowLabel, lower
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
@@ -113,8 +114,9 @@ class CompiledExecutor:
         check_steps(steps, self._known_ids, self.max_positions, self.max_step_tokens)
         for step in steps:
             self._blocks.reserve(step.sequence, step.sequence.length + len(step.token_ids))
-        if self._program.tables is not None:
-            self._program.tables.fill(max(step.sequence.length + len(step.token_ids) for step in steps))
+        longest = max(step.sequence.length + len(step.token_ids) for step in steps)
+        for table in self._program.tables.values():
+            table.fill(longest)
         needs = self._program.needs
         plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
         context = StepContext(tuple(step.wants_logits for step in steps), config=self._graph.config)
@@ -190,12 +192,13 @@ class CompiledExecutor:
             return self._host_weights[value]
         if value.kind == "data":
             return self._view(value, plan).copy()
+        table = rope_table(value.name)
+        if table is not None:
+            return getattr(self._program.tables[table[1]], table[0])
         return {
             "inputIds": plan.token_ids[None],
             "positionIds": plan.positions[None],
             "seqLens": plan.seq_lens,
-            "sin": getattr(self._program.tables, "sin", None),
-            "cos": getattr(self._program.tables, "cos", None),
         }.get(value.name, np.empty(0, np.float32))
 
     def _view(self, value: Value, plan: StepPlan) -> Floats:

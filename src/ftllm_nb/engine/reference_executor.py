@@ -22,6 +22,7 @@ from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped
+from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
@@ -241,26 +242,28 @@ class ReferenceExecutor:
             "attentionMask": _MARKER,
             "atype": _MARKER,
         }
-        if self._tables is not None:
-            self._tables.fill(1 + max(int(each[-1]) for each in positions))
-            arrays["sin"], arrays["cos"] = self._tables.sin, self._tables.cos
+        for name, table in self._tables.items():
+            table.fill(1 + max(int(each[-1]) for each in positions))
+            suffix = f".{name}" if name else ""
+            arrays[f"sin{suffix}"], arrays[f"cos{suffix}"] = table.sin, table.cos
         return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
 
 
-def _rope_tables(graph: CheckedGraph) -> RopeTables | None:
-    if graph.rope is None:
-        return None
+def _rope_tables(graph: CheckedGraph) -> dict[str, RopeTables]:
     try:
-        tables = RopeTables(graph.rope, graph.max_positions)
+        tables = {name: RopeTables(settings, graph.max_positions) for name, settings in graph.rope.items()}
     except MemoryError:
         raise EngineError(
             f"no memory for sin and cos of {graph.max_positions} positions; lower max_position_embeddings in "
             "config.json."
         ) from None
-    inputs = {graph.inputs.get(name) for name in ("sin", "cos")}
-    others = (node for node in graph.nodes if node.operator is not LlamaRotatePosition2D)
-    if any(not inputs.isdisjoint(node.inputs.values()) for node in others):  # who knows which rows they read
-        tables.fill(graph.max_positions)
+    for node in graph.nodes:
+        if node.operator is LlamaRotatePosition2D:
+            continue
+        for value in node.inputs.values():
+            table = rope_table(value.name) if value.kind == "input" else None
+            if table is not None:  # who knows which rows are read
+                tables[table[1]].fill(graph.max_positions)
     return tables
 
 

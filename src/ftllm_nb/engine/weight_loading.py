@@ -55,7 +55,7 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
     sizes = {part.weight.name: checkpoint.tensors[part.weight.name].nbytes for part in program.weights}
     total, done = sum(sizes.values()), 0
     for vector in program.vectors:
-        vector.target[:] = read_float32(checkpoint, vector.weight.name)
+        np.add(read_float32(checkpoint, vector.weight.name), np.float32(vector.plus), out=vector.target)
         checkpoint.release(vector.weight.name)
 
     def report(size: int) -> None:

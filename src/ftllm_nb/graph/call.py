@@ -79,7 +79,7 @@ def bind(
     for parameter in parameters:
         if parameter.name in given:
             call.arguments[parameter.name] = _convert(call, parameter, given[parameter.name])
-        elif parameter.default is not None:
+        elif parameter.has_default:
             call.arguments[parameter.name] = parameter.default
         else:
             raise call.error(f'lacks its argument "{parameter.name}": {signature}.')
@@ -91,7 +91,7 @@ def _convert(call: Call, parameter: Parameter, argument: object) -> Argument:
     kind, name = parameter.kind, parameter.name
     if parameter.is_number:
         return _convert_number(call, parameter, argument)
-    if kind is Kind.OPTIONAL_WEIGHT and argument is None:
+    if argument is None and (kind is Kind.OPTIONAL_WEIGHT or parameter.may_be_none):
         return None
     if kind in _DATA_KINDS and not isinstance(argument, DataReference):
         raise call.error(

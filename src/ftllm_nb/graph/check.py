@@ -28,7 +28,7 @@ from ftllm_nb.graph.inputs import (
 from ftllm_nb.graph.ir import CheckedGraph, LayerCache, Node, Value
 from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
-from ftllm_nb.graph.rope import RopeSettings, rope_settings
+from ftllm_nb.graph.rope import RopeSettings, table_settings
 from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, Symbol, TensorType, is_quantized
 from ftllm_nb.ops.base import Kind, Parameter
 
@@ -64,7 +64,7 @@ class _Checker:
         self.config = graph.config
         self.tensors = tensors
         self.max_positions = _max_positions(graph.config)
-        self.rope: RopeSettings | None = None
+        self.rope: dict[str, RopeSettings] = {}
         self.nodes: list[Node] = []
         self.inputs: dict[str, Value] = {}
         self.weights: dict[str, Value] = {}
@@ -92,7 +92,7 @@ class _Checker:
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
             unread_tensors=unread_tensors(self.tensors, self.weights),
-            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *(self.rope.notes if self.rope else ())],
+            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *self._rope_notes()],
         )
 
     def _add(self, call: Call) -> None:
@@ -187,7 +187,7 @@ class _Checker:
             return self.data[name]
         if is_cache(name):
             raise call.error(f'takes data for "{parameter.name}", but "{name}" is a cache.')
-        if name in INPUT_NAMES:
+        if is_input(name):
             return self._input(name)
         for later in self.graph.calls[call.index :]:
             if any(
@@ -209,10 +209,13 @@ class _Checker:
             self.inputs[name] = Value(name, input_type(name, self.max_positions, self._rope), "input")
         return self.inputs[name]
 
-    def _rope(self) -> RopeSettings:
-        if self.rope is None:
-            self.rope = rope_settings(self.config, self.max_positions)
-        return self.rope
+    def _rope(self, name: str) -> RopeSettings:
+        if name not in self.rope:
+            self.rope[name] = table_settings(self.config, self.max_positions, name)
+        return self.rope[name]
+
+    def _rope_notes(self) -> list[str]:
+        return list(dict.fromkeys(note for table in self.rope.values() for note in table.notes))
 
     def _weight(self, call: Call, parameter: Parameter, name: str) -> Value | None:
         """A weight's value; None for an optional one that the checkpoint lacks."""

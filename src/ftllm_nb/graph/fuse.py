@@ -139,7 +139,7 @@ def _join_residual(nodes: list[Node]) -> list[Node]:
         replaced[norm] = None
         replaced[node] = Node(
             AddRMSNorm,
-            {**node.inputs, "weight": norm.inputs["weight"]},
+            {**{name: value for name, value in norm.inputs.items() if name == "weight"}, **node.inputs},
             {**node.outputs, "output": norm.outputs["output"]},
             {**node.attributes, **norm.attributes},
             norm.call,

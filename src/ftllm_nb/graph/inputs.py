@@ -26,12 +26,18 @@ _FIXED = {
     "seqLens": TensorType((Symbol.SEQUENCES,), "int32"),
 }
 INPUT_NAMES = (*_FIXED, *_TABLES)
-"""The inputs that are no caches."""
+"""The inputs that are no caches, but for tables of a name of their own."""
 
 
 def is_input(name: str) -> bool:
     """Whether this names an input: one that an operator may read and none may write."""
-    return name in INPUT_NAMES or is_cache(name)
+    return name in _FIXED or rope_table(name) is not None or is_cache(name)
+
+
+def rope_table(name: str) -> tuple[str, str] | None:
+    """("sin" or "cos", the table's name) of `sin`, which is that of all layers, or of `sin.NAME`; None for others."""
+    function, dot, table = name.partition(".")
+    return (function, table) if function in _TABLES and bool(dot) == bool(table) else None
 
 
 def is_cache(name: str) -> bool:
@@ -45,10 +51,11 @@ def cache_layer(name: str) -> int | None:
     return int(match.group()) if match else None
 
 
-def input_type(name: str, max_positions: int, rope: Callable[[], RopeSettings]) -> TensorType:
-    """The type of an input that is no cache; `rope` is asked only for `sin` and `cos`."""
-    if name in _TABLES:
-        return TensorType((max_positions, rope().angles))
+def input_type(name: str, max_positions: int, rope: Callable[[str], RopeSettings]) -> TensorType:
+    """The type of an input that is no cache; `rope` gives the table of a name, "" that of all layers."""
+    table = rope_table(name)
+    if table is not None:
+        return TensorType((max_positions, rope(table[1]).angles))
     return _FIXED[name]
 
 

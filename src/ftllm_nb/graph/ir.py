@@ -129,8 +129,8 @@ class CheckedGraph:
     """A graph in which names, shapes and types fit each other, the config and the checkpoint.
 
     `inputs` and `weights` hold what nodes read, by name; tied embeddings are one value. `caches` are by
-    layer. `vocab_size`: token ids are below it, and as many logits come out. `unread_tensors`: those of the
-    checkpoint that no operator reads. `notes`: sentences worth saying once.
+    layer, `rope` the tables that are read, by name. `vocab_size`: token ids are below it, and as many logits come out.
+    `unread_tensors`: those of the checkpoint that no operator reads. `notes`: sentences worth saying once.
     """
 
     nodes: list[Node]
@@ -140,7 +140,7 @@ class CheckedGraph:
     logits: Value
     vocab_size: int
     max_positions: int
-    rope: RopeSettings | None
+    rope: dict[str, RopeSettings]
     config: dict[str, Any]
     tokenizer_config: dict[str, Any] = field(default_factory=dict)
     generation_config: dict[str, Any] = field(default_factory=dict)

@@ -5,16 +5,12 @@ A window of W positions holds the token itself and the W − 1 before it, as in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import whole
-from ftllm_nb.graph.inputs import find_max_positions
-
-if TYPE_CHECKING:
-    from ftllm_nb.graph.compute_graph import ComputeGraph
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 _EARLIER_FULL = "attention"
@@ -56,16 +52,3 @@ def layer_windows(config: Mapping[str, Any], window: int | None, first_sliding: 
             "use_sliding_window is false."
         )
     return [window if kind == SLIDING else None for kind in kinds]
-
-
-def end_context_at_windows(graph: ComputeGraph, windows: Sequence[int | None]) -> None:
-    """Let the context end with the smallest window, and say so: up to there every layer sees everything."""
-    sizes = [window for window in windows if window is not None]
-    longest = find_max_positions(graph.config)
-    if not sizes or longest is None or longest <= min(sizes):
-        return
-    graph.config["max_positions"] = min(sizes)
-    graph.notes.append(
-        f"{len(sizes)} of {len(windows)} layers have a sliding window of {min(sizes)} tokens, which the engine does "
-        f"not compute: the context is cut from {longest} to {min(sizes)} tokens, where no window matters."
-    )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError, GraphError
-from ftllm_nb.graph.inputs import is_cache
+from ftllm_nb.graph.inputs import is_cache, rope_table
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
 from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.graph.storage import plan_storage, rows_symbol
@@ -39,10 +39,11 @@ class WeightPart:
 
 @dataclass(frozen=True)
 class VectorPart:
-    """A vector of the checkpoint and its float32 memory."""
+    """A vector of the checkpoint, its float32 memory, and what is added to each number."""
 
     weight: Value
     target: NDArray[np.float32]
+    plus: float
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Program:
     weights: list[WeightPart]
     vectors: list[VectorPart]
     needs: Needs
-    tables: RopeTables | None
+    tables: dict[str, RopeTables]
     memory: list[NDArray[np.uint8]]
     arena: NDArray[np.uint8]
     peaks: NDArray[np.float32]
@@ -129,8 +130,8 @@ class _Lowering:
         self.labels: list[RowLabel] = []
         self.node: Node | None = None
         self.packed: dict[tuple[Value, ...], PackedWeight] = {}
-        self.loaded_vectors: dict[tuple[Value | int, ...], int] = {}
-        self.program = Program([], [], [], {}, [], [], Needs(), None, self.memory, self.arena, self.peaks)
+        self.loaded_vectors: dict[tuple[Value | int | float, ...], int] = {}
+        self.program = Program([], [], [], {}, [], [], Needs(), {}, self.memory, self.arena, self.peaks)
 
     def run(self) -> Program:
         """Lower node by node."""
@@ -147,10 +148,9 @@ class _Lowering:
                         raise self._error(
                             f'takes the cache "{value.name}", but has no kernel; use --engine reference for this graph.'
                         )
-                    elif value.kind == "input" and value.name in ("sin", "cos"):
+                    elif value.kind == "input" and (table := rope_table(value.name)) is not None:
                         self.rope_table(value)
-                        assert self.program.tables is not None
-                        self.program.tables.fill(self.graph.max_positions)  # who knows which rows are read
+                        self.program.tables[table[1]].fill(self.graph.max_positions)  # who knows which rows are read
             else:
                 self._lower(node)
         self._find_peaks()
@@ -229,34 +229,38 @@ class _Lowering:
             )
         return self.packed[key]
 
-    def vector(self, tensors: Sequence[Value | None], sizes: Sequence[int]) -> int:
+    def vector(self, tensors: Sequence[Value | None], sizes: Sequence[int], plus: float = 0.0) -> int:
         """Memory for vectors, each padded with zeros; the same vectors are loaded once."""
-        key = tuple(size if tensor is None else tensor for tensor, size in zip(tensors, sizes, strict=True))
+        given = tuple(size if tensor is None else tensor for tensor, size in zip(tensors, sizes, strict=True))
+        key = (*given, plus)
         if key not in self.loaded_vectors:
             starts = [sum(-(-size // 16) * 16 for size in sizes[:number]) for number in range(len(sizes) + 1)]
             memory = self._allocate(4 * starts[-1], "a vector")
             floats = memory.view(np.float32)
             for tensor, size, start in zip(tensors, sizes, starts, strict=False):
+                target = floats[start : start + size]
+                target[:] = plus
                 if tensor is not None:
-                    self.program.vectors.append(VectorPart(tensor, floats[start : start + size]))
+                    self.program.vectors.append(VectorPart(tensor, target, plus))
             self.loaded_vectors[key] = int(memory.ctypes.data)
         return self.loaded_vectors[key]
 
     def rope_table(self, tensor: Value) -> int:
-        """The table `sin` or `cos`, made when it is first asked for."""
-        rope = self.graph.rope
-        if tensor.kind != "input" or rope is None:
+        """A table of sines or cosines, made when it is first asked for."""
+        named = rope_table(tensor.name) if tensor.kind == "input" else None
+        if named is None:
             raise self._error(f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.')
-        if self.program.tables is None:
+        function, name = named
+        if name not in self.program.tables:
             positions = self.graph.max_positions
             try:
-                self.program.tables = RopeTables(rope, positions)
+                self.program.tables[name] = RopeTables(self.graph.rope[name], positions)
             except MemoryError:
                 raise self._error(
                     f"takes sin and cos of {positions} positions, for which there is no memory; lower "
                     "max_position_embeddings in config.json."
                 ) from None
-        return int(getattr(self.program.tables, tensor.name).ctypes.data)
+        return int(getattr(self.program.tables[name], function).ctypes.data)
 
     def limit_ids(self, tensor: Value, rows: int) -> None:
         """Remember the smallest table that an input's values index."""

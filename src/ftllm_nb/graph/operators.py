@@ -34,7 +34,7 @@ def all_operators() -> dict[str, type[Operator]]:
             for member in vars(module).values()
             if inspect.isclass(member)
             and issubclass(member, Operator)
-            and member is not Operator
+            and hasattr(member, "reference")  # what has none is a base of several
             and member.__module__ == module.__name__
         ]
         if len(own) > 1:
@@ -93,7 +93,7 @@ def signature(operator: type[Operator]) -> inspect.Signature:
     """The method's signature, for help() and for the stub."""
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for parameter in operator.parameters:
-        default = inspect.Parameter.empty if parameter.default is None else parameter.default
+        default = parameter.default if parameter.has_default else inspect.Parameter.empty
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters.append(inspect.Parameter(parameter.name, kind, default=default))
     return inspect.Signature(parameters, return_annotation=None)

@@ -30,18 +30,30 @@ class Operators:
         """Rows of `weight` [vocabulary, features] by token id: [1, tokens] int32 to [1, tokens, features]."""
     def Exit(self) -> None:
         """End this forward pass and report it; the program, or the server, goes on."""
+    def Exp(self, input: DataReference, output: DataReference) -> None:
+        """e^input; `output` may be `input`."""
     def ExpandHead(self, input: DataReference, headDim: int) -> None:
         """Reshape the last axis to [heads, headDim], in place."""
-    def FusedAttention(self, q: DataReference, k: DataReference, v: DataReference, curk: DataReference, curv: DataReference, original: DataReference, mask: DataReference, output: DataReference, seqLens: DataReference, scale: float, maskType: int = 0, unitLen: int = 128) -> None:
+    def FusedAttention(self, q: DataReference, k: DataReference, v: DataReference, curk: DataReference, curv: DataReference, original: DataReference, mask: DataReference, output: DataReference, seqLens: DataReference, scale: float, maskType: int = 0, unitLen: int = 128, window: int = 0, chunk: int = 0, softcap: float = 0.0, sinks: WeightReference | None = None) -> None:
         """Append curk and curv to the caches k and v; output = softmax(q · Kᵀ · scale) · V, of original's tokens.
 
         q [1, tokens, heads, dim], curk [1, tokens, kv heads, dim], curv [1, tokens, kv heads, v dim]; output
         [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0: causal, 2: a
         token sees all that is cached. The layer is the first integer in the cache's name; unitLen: a hint.
+
+        A causal token sees, of the positions up to its own, the last `window` ones, itself included, and only those in its
+        own chunk of `chunk` positions; 0 is no limit. `softcap` c, where it is not 0, makes each scaled score s into
+        c · tanh(s / c) first. `sinks` [heads] are scores of one more key per head, whose value is zero.
         """
     def Gelu(self, input: DataReference, output: DataReference) -> None:
         """input · Φ(input), with Φ the normal distribution; the config's hidden_activation, else its hidden_act, says in
         which form. `output` may be `input`.
+        """
+    def LayerNorm(self, input: DataReference, gamma: WeightReference | None, beta: WeightReference | None, axis: int, output: DataReference, eps: float = 1e-05) -> None:
+        """(input − mean) / sqrt(variance + eps) · gamma + beta over the last axis; `output` may be `input`.
+
+        Without gamma or beta, None, nothing is multiplied or added. `axis` must be the last one; `eps` is as transformers
+        has it, where fastllm's is fixed.
         """
     def Linear(self, input: DataReference, weight: WeightReference, bias: WeightReference | None, output: DataReference) -> None:
         """input · weightᵀ + bias: `weight` is [out features, in features], `bias` [out features] or absent."""
@@ -51,21 +63,46 @@ class Operators:
         `sin` and `cos` are float32 [positions, angles]. rotaryDim = headDim and headDim // 2 both mean the whole
         head.
         """
+    def LlamaRotatePosition2DPart(self, input: DataReference, positionIds: DataReference, sin: DataReference, cos: DataReference, rotaryDim: int = 128, part: int = 128) -> None:
+        """Rotate the pairs (j, j + part/2), j < min(rotaryDim, part/2), by the position's angle, in place.
+
+        `part` features of each head are rotated, those after them stay: partial rotary embedding. `sin` and `cos` are
+        float32 [positions, angles].
+        """
     def Mul(self, input: DataReference | WeightReference, v: float, output: DataReference) -> None:
         """input · v, a constant; the input may be a weight."""
     def MulTo(self, input0: DataReference, input1: DataReference) -> None:
         """input0 *= input1, element by element, both of the same shape."""
+    def NearlyRotatePosition2D(self, input: DataReference, positionIds: DataReference, sin: DataReference, cos: DataReference, rotaryDim: int = 64, positionStride: int = 1) -> None:
+        """Rotate the pairs (2 j, 2 j + 1), 2 j < rotaryDim, of each head by the position's angle, in place.
+
+        `sin` and `cos` are float32 [positions, angles]. input is [1, tokens, heads, dim], as everywhere here; fastllm's
+        operator wants tokens first.
+        """
     def Print(self, input: DataReference | WeightReference) -> None:
         """Print a tensor's name, shape, type and values."""
+    def Relu(self, input: DataReference, output: DataReference) -> None:
+        """max(input, 0); `output` may be `input`."""
+    def Relu2(self, input: DataReference, output: DataReference) -> None:
+        """max(input, 0)²; `output` may be `input`."""
     def Repeat(self, input: DataReference, axis: int, repeatTimes: int, output: DataReference) -> None:
         """input `repeatTimes` times along an axis, end to end; a negative axis counts from the last."""
-    def RMSNorm(self, input: DataReference, weight: WeightReference, eps: float, output: DataReference) -> None:
-        """input / sqrt(mean(input²) + eps) · weight over the last axis; `output` may be `input`."""
+    def RMSNorm(self, input: DataReference, weight: WeightReference | None, eps: float, output: DataReference, offset: float = 0.0) -> None:
+        """input / sqrt(mean(input²) + eps) · (offset + weight) over the last axis; `output` may be `input`.
+
+        Without a weight, None, nothing is multiplied. Gemma's norms have an offset of 1.
+        """
+    def Sigmoid(self, input: DataReference, output: DataReference) -> None:
+        """1 / (1 + e^−input); `output` may be `input`."""
     def Silu(self, input: DataReference, output: DataReference) -> None:
         """input · sigmoid(input); `output` may be `input`."""
+    def SoftCap(self, input: DataReference, cap: float, output: DataReference) -> None:
+        """cap · tanh(input / cap); `output` may be `input`."""
     def Split(self, input: DataReference, axis: int, start: int, end: int, output: DataReference) -> None:
         """The elements start … end − 1 of an axis; a negative axis counts from the last."""
     def SplitLastTokenStates(self, input: DataReference, seqLens: DataReference, output: DataReference) -> None:
         """The last tokens of each sequence whose logits are wanted, one or more or none: [1, tokens, n] to [1, rows, n]."""
     def Swiglu(self, input: DataReference, output: DataReference) -> None:
         """silu(first half) · second half of the last axis: [.., 2 n] to [.., n]."""
+    def TanH(self, input: DataReference, output: DataReference) -> None:
+        """tanh(input); `output` may be `input`."""

@@ -2,7 +2,8 @@
 
 A table has a name, a base, the part of a head that turns, a rope type, and what sin and cos are multiplied by. A config
 describes one for all layers (`rope_scaling`, or a flat `rope_parameters`), or one for each kind of layer: objects in
-`rope_parameters` by the names that `layer_types` has. Graphs read one table, so tables that differ are refused.
+`rope_parameters` by the names that `layer_types` has. A graph reads the one as `data["sin"]` and `data["cos"]`, those
+of a kind as `data["sin.sliding_attention"]`; tables that differ are no one table.
 
 A token's rotation depends on its position alone, never on what is computed beside it; what that means for types which
 depend on the length, `dynamic` and `longrope`, is said in their files.
@@ -100,10 +101,21 @@ def rope_settings(config: Mapping[str, Any], positions: int) -> RopeSettings:
     for other in others:
         if other.type != first.type:
             raise GraphError(
-                f'config.json\'s rope_parameters give "{first.name}" and "{other.name}" layers rotations that differ; '
-                "supported is one rotation for all layers."
+                f'config.json\'s rope_parameters give "{first.name}" and "{other.name}" layers rotations that differ, '
+                'and the graph reads one for all; data["sin.KIND"] and data["cos.KIND"] are those of a kind.'
             )
     return first
+
+
+def table_settings(config: Mapping[str, Any], positions: int, name: str) -> RopeSettings:
+    """The table of this name, which is a kind of layer, or "" for the one of all. Raises as `rope_settings`."""
+    if not name:
+        return rope_settings(config, positions)
+    tables = named_rope_settings(config, positions)
+    if name not in tables:
+        known = f"it has tables for {join_quoted(tables)}" if "" not in tables else "it has one table for all layers"
+        raise GraphError(f'the graph reads data["sin.{name}"], but config.json describes no such rotation; {known}.')
+    return tables[name]
 
 
 def named_rope_settings(config: Mapping[str, Any], positions: int) -> dict[str, RopeSettings]:

@@ -64,8 +64,9 @@ def _method(operator: type[Operator]) -> str:
 
 
 def _argument(parameter: Parameter) -> str:
-    default = "" if parameter.default is None else f" = {parameter.default}"
-    return f"{parameter.name}: {_TYPES[parameter.kind]}{default}"
+    default = f" = {parameter.default}" if parameter.has_default else ""
+    optional = " | None" if parameter.may_be_none else ""
+    return f"{parameter.name}: {_TYPES[parameter.kind]}{optional}{default}"
 
 
 if __name__ == "__main__":

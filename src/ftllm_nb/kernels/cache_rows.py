@@ -21,6 +21,7 @@ from ftllm_nb.kernels.memory import (
     store_i32,
 )
 from ftllm_nb.kernels.quantize import scales_for
+from ftllm_nb.kernels.rotation import rotate_heads
 from ftllm_nb.kernels.simd import (
     load_vector_partial,
     magnitude_bits,
@@ -30,7 +31,6 @@ from ftllm_nb.kernels.simd import (
     spread,
     spread_int,
     store_bytes,
-    store_vector_partial,
     to_int,
 )
 from ftllm_nb.kernels.step import (
@@ -54,21 +54,6 @@ from ftllm_nb.kernels.step import (
 
 _TOKENS_AT_ONCE = 16
 """Tokens of a chunk: neighbouring positions of a sequence share cache lines of the keys."""
-
-
-@numba.njit
-def rotate_heads(rows, heads, dim, pairs, sin, cos):
-    """Rotate the pairs (j, j + dim/2), j < pairs, of each of `heads` rows of `dim` floats, in place."""
-    half = 4 * (dim // 2)
-    for head in range(heads):
-        base = rows + head * dim * 4
-        for at in range(0, pairs, 16):
-            left = pairs - at
-            first = load_vector_partial(base + 4 * at, left)
-            second = load_vector_partial(base + half + 4 * at, left)
-            sine, cosine = load_vector_partial(sin + 4 * at, left), load_vector_partial(cos + 4 * at, left)
-            store_vector_partial(base + 4 * at, first * cosine - second * sine, left)
-            store_vector_partial(base + half + 4 * at, second * cosine + first * sine, left)
 
 
 @numba.njit
@@ -129,7 +114,7 @@ def store_kernel(kind: int) -> Kernel:
     def rotate_and_store(row, step, worker):
         key_dim, value_dim = argument(row, STORE_KEY_DIM), argument(row, STORE_VALUE_DIM)
         kv_heads, value_vectors = argument(row, STORE_KV_HEADS), (value_dim + 15) // 16
-        num_tokens, spare = field(step, STEP_TOKENS), field(worker, WORKER_SCRATCH)
+        num_tokens, spare, apart = field(step, STEP_TOKENS), field(worker, WORKER_SCRATCH), key_dim // 2
         at_once = _TOKENS_AT_ONCE
         if field(step, STEP_NUM_TILES) == 0:
             at_once = 1  # every token is of another sequence
@@ -144,8 +129,9 @@ def store_kernel(kind: int) -> Kernel:
                 key = argument(row, STORE_KEY) + token * argument(row, STORE_KEY_STRIDE)
                 value = argument(row, STORE_VALUE) + token * argument(row, STORE_VALUE_STRIDE)
                 query = argument(row, ROTATE_QUERY) + token * argument(row, ROTATE_QUERY_STRIDE)
-                rotate_heads(query, argument(row, ROTATE_HEADS), key_dim, argument(row, ROTATE_QUERY_PAIRS), sin, cos)
-                rotate_heads(key, kv_heads, key_dim, argument(row, ROTATE_KEY_PAIRS), sin, cos)
+                query_pairs, key_pairs = argument(row, ROTATE_QUERY_PAIRS), argument(row, ROTATE_KEY_PAIRS)
+                rotate_heads(query, argument(row, ROTATE_HEADS), key_dim, apart, query_pairs, sin, cos)
+                rotate_heads(key, kv_heads, key_dim, apart, key_pairs, sin, cos)
                 base = load_i64(field(step, STEP_SLOTS) + 8 * token)
                 keys, values = base + argument(row, STORE_KEYS), base + argument(row, STORE_VALUES)
                 for head in range(kv_heads):
@@ -166,23 +152,3 @@ def store_kernel(kind: int) -> Kernel:
             chunk = take_chunk(worker, num_chunks)
 
     return rotate_and_store
-
-
-(ROTATE_ONLY, ROTATE_ONLY_STRIDE, ROTATE_ONLY_HEADS, ROTATE_ONLY_DIM, ROTATE_ONLY_PAIRS,
- ROTATE_ONLY_SIN, ROTATE_ONLY_COS, ROTATE_ONLY_TABLE_STRIDE) = range(8)  # fmt: skip
-"""Arguments of `rotate`'s rows."""
-
-
-@kernel()
-def rotate(row, step, worker):
-    """Rotate each token's heads by its position, in place. A chunk is a token."""
-    num_tokens = field(step, STEP_TOKENS)
-    token = take_chunk(worker, num_tokens)
-    while token >= 0:
-        position = load_i32(field(step, STEP_POSITIONS) + 4 * token)
-        offset = position * argument(row, ROTATE_ONLY_TABLE_STRIDE)
-        rows = argument(row, ROTATE_ONLY) + token * argument(row, ROTATE_ONLY_STRIDE)
-        rotate_heads(rows, argument(row, ROTATE_ONLY_HEADS), argument(row, ROTATE_ONLY_DIM),
-                     argument(row, ROTATE_ONLY_PAIRS), argument(row, ROTATE_ONLY_SIN) + offset,
-                     argument(row, ROTATE_ONLY_COS) + offset)  # fmt: skip
-        token = take_chunk(worker, num_tokens)

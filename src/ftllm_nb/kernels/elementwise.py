@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.exp import exp, sigmoid
+from ftllm_nb.kernels.exp import exp, sigmoid, tanh
 from ftllm_nb.kernels.memory import copy_bytes, load_i32
 from ftllm_nb.kernels.simd import (
     fma,
@@ -28,6 +28,8 @@ _FLOATS_AT_ONCE = 1024
  NORM_COUNT, NORM_ADDED, NORM_ADDED_STRIDE, NORM_ALPHA, NORM_FIELDS) = range(13)  # fmt: skip
 """Arguments of the rows of `rms_norm` and `add_rms_norm`: each token has `GROUPS` runs of `SIZE` features, each
 normalized on its own; `COUNT` is the step's field with the number of tokens. `ADDED …`: of `add_rms_norm`."""
+NORM_BIAS = NORM_ADDED
+"""Of `layer_norm`: the address of what is added to each run."""
 
 
 @numba.njit
@@ -67,6 +69,42 @@ def rms_norm(row, step, worker):
         for group in range(groups):
             offset = group * size * 4
             normalize(source + offset, target + offset, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
+        token = take_chunk(worker, num_tokens)
+
+
+@numba.njit
+def _centre(source, target, weight, bias, size, eps):
+    """target = (source − mean) / sqrt(variance + eps) · weight + bias."""
+    total = spread(0.0)
+    for at in range(0, size, 16):
+        total = total + load_vector_partial(source + 4 * at, size - at)
+    mean, squares = spread(sum_lanes(total) / np.float32(size)), spread(0.0)
+    for at in range(0, size, 16):
+        value = load_vector_partial(source + 4 * at, size - at) - mean
+        store_vector_partial(target + 4 * at, value, size - at)
+        value = load_vector_partial(target + 4 * at, size - at)  # lanes beyond the end are zero again
+        squares = fma(value, value, squares)
+    variance = sum_lanes(squares) / np.float32(size)
+    factor = spread(np.float32(1.0) / np.sqrt(variance + eps))
+    for at in range(0, size, 16):
+        value = load_vector_partial(target + 4 * at, size - at) * factor
+        factors, added = load_vector_partial(weight + 4 * at, size - at), load_vector_partial(bias + 4 * at, size - at)
+        store_vector_partial(target + 4 * at, fma(value, factors, added), size - at)
+
+
+@kernel()
+def layer_norm(row, step, worker):
+    """LayerNorm of each token's runs. A chunk is a token."""
+    size, groups = argument(row, NORM_SIZE), argument(row, NORM_GROUPS)
+    num_tokens = field(step, argument(row, NORM_COUNT))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
+        target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
+        for group in range(groups):
+            offset = group * size * 4
+            _centre(source + offset, target + offset, argument(row, NORM_WEIGHT), argument(row, NORM_BIAS), size,
+                    scalar(row, NORM_EPS))  # fmt: skip
         token = take_chunk(worker, num_tokens)
 
 
@@ -175,6 +213,36 @@ def _scale(a, b, alpha):
     return a * alpha
 
 
+@numba.njit(inline="always")
+def _sigmoid(a, b, alpha):
+    return sigmoid(a)
+
+
+@numba.njit(inline="always")
+def _tanh(a, b, alpha):
+    return tanh(a)
+
+
+@numba.njit(inline="always")
+def _relu(a, b, alpha):
+    return maximum(a, spread(0.0))
+
+
+@numba.njit(inline="always")
+def _relu_2(a, b, alpha):
+    return maximum(a, spread(0.0)) * maximum(a, spread(0.0))
+
+
+@numba.njit(inline="always")
+def _exp(a, b, alpha):
+    return exp(a)
+
+
+@numba.njit(inline="always")
+def _soft_cap(a, b, alpha):
+    return tanh(a / alpha) * alpha
+
+
 silu = _each("silu", _silu)
 """first · sigmoid(first)"""
 gelu = _each("gelu", _gelu)
@@ -191,6 +259,18 @@ add_constant = _each("add_constant", _add_constant)
 """first + alpha"""
 scale = _each("scale", _scale)
 """first · alpha"""
+sigmoid_each = _each("sigmoid", _sigmoid)
+"""1 / (1 + e^−first)"""
+tanh_each = _each("tanh", _tanh)
+"""tanh(first)"""
+relu = _each("relu", _relu)
+"""max(first, 0)"""
+relu_2 = _each("relu_2", _relu_2)
+"""max(first, 0)²"""
+exp_each = _each("exp", _exp)
+"""e^first"""
+soft_cap = _each("soft_cap", _soft_cap)
+"""alpha · tanh(first / alpha)"""
 
 
 @kernel()

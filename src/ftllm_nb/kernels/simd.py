@@ -282,6 +282,29 @@ def lane(builder, value, index):
     return builder.extract_element(value, builder.trunc(index, I32))
 
 
+def _shuffled(builder: ir.IRBuilder, value: ir.Value, lanes: list[int]) -> ir.Value:
+    undefined = ir.Constant(value.type, ir.Undefined)
+    return builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(I32, LANES), lanes))
+
+
+@emitted(float32x16, float32x16)
+def swap_neighbours(builder, value):
+    """Lanes 1, 0, 3, 2, …"""
+    return _shuffled(builder, value, [lane ^ 1 for lane in range(LANES)])
+
+
+@emitted(float32x16, float32x16)
+def each_twice(builder, value):
+    """Lanes 0, 0, 1, 1, … 7, 7."""
+    return _shuffled(builder, value, [lane // 2 for lane in range(LANES)])
+
+
+@emitted(float32x16)
+def alternating(builder):
+    """−1, 1, −1, 1, …"""
+    return ir.Constant(V_F32, [float(2 * (lane % 2) - 1) for lane in range(LANES)])
+
+
 @emitted(float32x16, types.float32, types.float32)
 def pair(builder, first, others):
     """A vector with one value in lane 0 and another in all other lanes."""

@@ -18,24 +18,25 @@ class AddRMSNorm(Operator):
     parameters = (
         Parameter("input0", Kind.INPLACE),
         Parameter("input1", Kind.INPUT),
-        Parameter("weight", Kind.WEIGHT),
+        Parameter("weight", Kind.WEIGHT, may_be_none=True),
         Parameter("eps", Kind.FLOAT),
         Parameter("alpha", Kind.FLOAT),
+        Parameter("offset", Kind.FLOAT),
         Parameter("output", Kind.OUTPUT),
     )
 
     @staticmethod
     def infer(
-        input0: TensorType, input1: TensorType, weight: TensorType, eps: float, alpha: float
+        input0: TensorType, input1: TensorType, weight: TensorType | None, eps: float, alpha: float, offset: float
     ) -> tuple[TensorType, TensorType]:
         return input0, input0
 
     @staticmethod
     def reference(
-        step: StepContext, input0: Array, input1: Array, weight: Array, eps: float, alpha: float
+        step: StepContext, input0: Array, input1: Array, weight: Array | None, eps: float, alpha: float, offset: float
     ) -> tuple[Array, Array]:
         total = np.asarray(input0 + np.float32(alpha) * input1)
-        return total, RMSNorm.reference(step, total, weight, eps)
+        return total, RMSNorm.reference(step, total, weight, eps, offset)
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:

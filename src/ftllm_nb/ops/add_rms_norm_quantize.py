@@ -19,17 +19,17 @@ class AddRMSNormQuantize(Operator):
 
     @staticmethod
     def infer(
-        input0: TensorType, input1: TensorType, weight: TensorType, eps: float, alpha: float,
+        input0: TensorType, input1: TensorType, weight: TensorType | None, eps: float, alpha: float, offset: float,
         columns: int, group: int, middle: int,
     ) -> tuple[TensorType, TensorType]:  # fmt: skip
         return input0, Quantize.infer(input0, columns, group, middle)
 
     @staticmethod
     def reference(
-        step: StepContext, input0: Array, input1: Array, weight: Array, eps: float, alpha: float,
+        step: StepContext, input0: Array, input1: Array, weight: Array | None, eps: float, alpha: float, offset: float,
         columns: int, group: int, middle: int,
     ) -> tuple[Array, Array]:  # fmt: skip
-        total, normalized = AddRMSNorm.reference(step, input0, input1, weight, eps, alpha)
+        total, normalized = AddRMSNorm.reference(step, input0, input1, weight, eps, alpha, offset)
         return total, quantize_rows(normalized, columns, group, middle)
 
     @classmethod

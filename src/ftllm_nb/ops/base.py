@@ -52,6 +52,7 @@ class Parameter:
     """One parameter of an operator, in the order in which calls may give it by position.
 
     `default`: the constant taken when a call leaves it out.
+    `may_be_none`: a weight for which a call may give None; `may_be_left_out`: which is None where a call leaves it out.
     `holds`: for a cache, the input whose rows are appended to it.
     `only`: the one name that may be given here, of an input whose content kernels know.
     `sizes`: for a weight, the config's entries that its axes must equal where the config has them.
@@ -68,6 +69,13 @@ class Parameter:
     sizes: tuple[str, ...] = ()
     embeds: bool = False
     may_be_embedding: bool = False
+    may_be_none: bool = False
+    may_be_left_out: bool = False
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a call may leave it out; `default` is what it means then."""
+        return self.default is not None or self.may_be_left_out
 
     @property
     def is_read(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.cache_rows import rotate
+from ftllm_nb.kernels.rotation import rotate_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -27,26 +27,7 @@ class LlamaRotatePosition2D(Operator):
     def infer(
         input: TensorType, positionIds: TensorType, sin: TensorType, cos: TensorType, rotaryDim: int
     ) -> TensorType:
-        require_activation(input, "input", rank=4)
-        if positionIds.dtype != "int32" or positionIds.shape != input.shape[:2]:
-            raise ShapeError('positionIds must be data["positionIds"], one position for each token of input')
-        require_activation(sin, "sin", rank=2)
-        require_activation(cos, "cos", rank=2)
-        if input.size(-1) % 2:
-            raise ShapeError(
-                f"input must have heads of even size, but headDim is {input.size(-1)}", input.size(-1)
-            )
-        if rotaryDim < 1:
-            raise ShapeError(f"rotaryDim must be at least 1, but it is {rotaryDim}")
-        pairs = min(rotaryDim, input.size(-1) // 2)
-        angles = min(sin.size(-1), cos.size(-1))
-        if pairs > angles:
-            raise ShapeError(
-                f"input needs {pairs} angles a position, for its headDim {input.size(-1)}, but sin and cos "
-                f'have {angles}, half of config["head_dim"]',
-                input.size(-1),
-                2 * angles,
-            )
+        require_rotation(input, positionIds, sin, cos, input.size(-1), min(rotaryDim, input.size(-1) // 2))
         return input
 
     @staticmethod
@@ -54,22 +35,61 @@ class LlamaRotatePosition2D(Operator):
         step: StepContext, input: Array, positionIds: Array, sin: Array, cos: Array, rotaryDim: int
     ) -> Array:
         half = input.shape[-1] // 2
-        pairs = min(rotaryDim, half)
-        sine = sin[positionIds, None, :pairs]
-        cosine = cos[positionIds, None, :pairs]
-        first, second = input[..., :pairs], input[..., half : half + pairs]
-        output = input.copy()
-        output[..., :pairs] = first * cosine - second * sine
-        output[..., half : half + pairs] = second * cosine + first * sine
-        return output
+        return rotated(input, positionIds, sin, cos, slice(0, half), slice(half, 2 * half), min(rotaryDim, half))
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        source = node.inputs["input"]
-        place, dim = lowering.place(source), source.type.size(-1)
-        lowering.add(
-            rotate, place.address, place.stride, features(source) // dim, dim,
-            int(min(node.attributes["rotaryDim"], dim // 2)),
-            lowering.rope_table(node.inputs["sin"]), lowering.rope_table(node.inputs["cos"]),
-            4 * node.inputs["sin"].type.size(-1),
-        )  # fmt: skip
+        half = node.inputs["input"].type.size(-1) // 2
+        lower_rotation(node, lowering, apart=half, pairs=int(min(node.attributes["rotaryDim"], half)))
+
+
+def require_rotation(
+    input: TensorType, positionIds: TensorType, sin: TensorType, cos: TensorType, part: int, pairs: int
+) -> None:
+    """Raise `ShapeError` unless `pairs` pairs of the first `part` features of each head can be rotated."""
+    require_activation(input, "input", rank=4)
+    if positionIds.dtype != "int32" or positionIds.shape != input.shape[:2]:
+        raise ShapeError('positionIds must be data["positionIds"], one position for each token of input')
+    require_activation(sin, "sin", rank=2)
+    require_activation(cos, "cos", rank=2)
+    if part % 2 and part == input.size(-1):
+        raise ShapeError(f"input must have heads of even size, but headDim is {part}", part)
+    if not 0 < part <= input.size(-1) or part % 2:
+        raise ShapeError(
+            f"what is rotated of a head of {input.size(-1)} features must be an even number of them, but it is {part}"
+        )
+    if pairs < 1:
+        raise ShapeError(f"rotaryDim must be at least 1, but it is {pairs}")
+    angles = min(sin.size(-1), cos.size(-1))
+    if pairs > angles:
+        raise ShapeError(
+            f"input needs {pairs} angles a position, for its headDim {input.size(-1)}, but sin and cos "
+            f'have {angles}, half of config["head_dim"]',
+            input.size(-1),
+            2 * angles,
+        )
+
+
+def rotated(
+    input: Array, positionIds: Array, sin: Array, cos: Array, first: slice, second: slice, pairs: int
+) -> Array:
+    """A copy of [1, tokens, heads, dim] whose features `first` and `second`, `pairs` of each, are turned."""
+    sine, cosine = sin[positionIds, None, :pairs], cos[positionIds, None, :pairs]
+    one, other = input[..., first][..., :pairs], input[..., second][..., :pairs]
+    output = input.copy()
+    output[..., first][..., :pairs] = one * cosine - other * sine
+    output[..., second][..., :pairs] = other * cosine + one * sine
+    return output
+
+
+def lower_rotation(
+    node: LoweredNode, lowering: Lowering, *, apart: int, pairs: int, neighbours: bool = False
+) -> None:
+    """A row that turns `input` in place: pairs that are `apart`, or neighbours."""
+    source = node.inputs["input"]
+    place, dim = lowering.place(source), source.type.size(-1)
+    lowering.add(
+        rotate_kernel(neighbours), place.address, place.stride, features(source) // dim, dim, apart, pairs,
+        lowering.rope_table(node.inputs["sin"]), lowering.rope_table(node.inputs["cos"]),
+        4 * node.inputs["sin"].type.size(-1),
+    )  # fmt: skip

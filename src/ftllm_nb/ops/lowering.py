@@ -95,8 +95,9 @@ class Lowering(Protocol):
     def weight(self, tensors: Sequence[Tensor]) -> PackedWeight:
         """Matrices [rows, columns], packed together."""
 
-    def vector(self, tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> int:
-        """Address of vectors of the given sizes, float32, each padded with zeros to a multiple of 16; None is zeros."""
+    def vector(self, tensors: Sequence[Tensor | None], sizes: Sequence[int], plus: float = 0.0) -> int:
+        """Address of vectors of the given sizes, float32, each padded with zeros to a multiple of 16; None is zeros.
+        `plus` is added to each number that is no padding."""
 
     def rope_table(self, tensor: Tensor) -> int:
         """Address of the input `sin` or `cos`: float32 [positions, angles]."""

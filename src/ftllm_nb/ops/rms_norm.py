@@ -19,27 +19,35 @@ from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
 
 
 class RMSNorm(Operator):
-    """input / sqrt(mean(input²) + eps) · weight over the last axis; `output` may be `input`."""
+    """input / sqrt(mean(input²) + eps) · (offset + weight) over the last axis; `output` may be `input`.
+
+    Without a weight, None, nothing is multiplied. Gemma's norms have an offset of 1.
+    """
 
     parameters = (
         Parameter("input", Kind.INPUT),
-        Parameter("weight", Kind.WEIGHT),
+        Parameter("weight", Kind.WEIGHT, may_be_none=True),
         Parameter("eps", Kind.FLOAT),
         Parameter("output", Kind.OUTPUT),
+        Parameter("offset", Kind.FLOAT, default=0.0),
     )
 
     @staticmethod
-    def infer(input: TensorType, weight: TensorType, eps: float) -> TensorType:
+    def infer(input: TensorType, weight: TensorType | None, eps: float, offset: float = 0.0) -> TensorType:
         require_activation(input, "input")
         if eps < 0:
             raise ShapeError(f"eps must be at least 0, but it is {eps:g}")
-        require_vector(weight, "weight", input.size(-1))
+        if weight is not None:
+            require_vector(weight, "weight", input.size(-1))
+        elif offset:
+            raise ShapeError("an offset is added to a weight, and there is none")
         return input
 
     @staticmethod
-    def reference(step: StepContext, input: Array, weight: Array, eps: float) -> Array:
+    def reference(step: StepContext, input: Array, weight: Array | None, eps: float, offset: float = 0.0) -> Array:
         mean_square = np.mean(np.square(input), axis=-1, keepdims=True)
-        return np.asarray(input / np.sqrt(mean_square + np.float32(eps)) * weight)
+        normalized = input / np.sqrt(mean_square + np.float32(eps))
+        return np.asarray(normalized if weight is None else normalized * (np.float32(offset) + weight))
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
@@ -50,9 +58,11 @@ def norm_arguments(node: LoweredNode, lowering: Lowering, source: Tensor) -> tup
     """The arguments that all kernels of norms share: of the norm of `source` into `node`'s output."""
     size = source.type.size(-1)
     read, written = lowering.place(source), lowering.place(node.outputs["output"])
+    weight = node.inputs.get("weight")
+    plus = 1.0 if weight is None else float(node.attributes["offset"])
     return (
         read.address, read.stride, written.address, written.stride,
-        lowering.vector([node.inputs["weight"]], [size]), size, features(source) // size,
+        lowering.vector([weight], [size], plus), size, features(source) // size,
         float(node.attributes["eps"]), lowering.count(source),
     )  # fmt: skip
 

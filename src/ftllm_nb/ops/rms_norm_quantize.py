@@ -14,17 +14,20 @@ class RMSNormQuantize(Operator):
     """output = RMSNorm(input), quantized."""
 
     public = False
-    parameters = (*RMSNorm.parameters[:-1], *QUANTIZED_PARAMETERS)
+    parameters = (*(each for each in RMSNorm.parameters if not each.is_written), *QUANTIZED_PARAMETERS)
 
     @staticmethod
-    def infer(input: TensorType, weight: TensorType, eps: float, columns: int, group: int, middle: int) -> TensorType:
+    def infer(
+        input: TensorType, weight: TensorType | None, eps: float, offset: float, columns: int, group: int, middle: int
+    ) -> TensorType:
         return Quantize.infer(input, columns, group, middle)
 
     @staticmethod
     def reference(
-        step: StepContext, input: Array, weight: Array, eps: float, columns: int, group: int, middle: int
-    ) -> Array:
-        return quantize_rows(RMSNorm.reference(step, input, weight, eps), columns, group, middle)
+        step: StepContext, input: Array, weight: Array | None, eps: float, offset: float,
+        columns: int, group: int, middle: int,
+    ) -> Array:  # fmt: skip
+        return quantize_rows(RMSNorm.reference(step, input, weight, eps, offset), columns, group, middle)
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
