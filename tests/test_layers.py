@@ -22,6 +22,7 @@ LAYERS = (
     ("engine_options",),
     ("engine",),
     ("models",),
+    ("blocks",),
     ("graph",),
     ("ops",),
     ("quant",),

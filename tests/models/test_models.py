@@ -27,7 +27,25 @@ def test_supported_architectures_are_the_files() -> None:
     assert set(supported_architectures()) == files - {"__init__"} >= {"llama", "qwen2"}
 
 
+LLAMAS = ["llama", "qwen2"]
+"""The architectures that differ in nothing but biases and windows."""
+GEMMA = {"query_pre_attn_scalar": 4, "sliding_window": 20}
+MORE = {"gemma2": GEMMA, "gemma3_text": GEMMA, "exaone4": {"layer_types": ["full_attention"] * 2}}
+"""What an architecture asks for besides CONFIG."""
+
+
 @pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize(
+    "entries", [{}, {"tie_word_embeddings": True, "attention_bias": True, "use_bias": True}], ids=str
+)
+def test_each_architecture_reads_what_it_declares(model_type: str, entries: dict[str, Any]) -> None:
+    graph = checked(CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | entries)
+    assert graph.unread_tensors == [] and graph.notes == []
+    assert list(graph.caches) == [0, 1]
+    assert ("lm_head.weight" in graph.weights) is not entries.get("tie_word_embeddings", False)
+
+
+@pytest.mark.parametrize("model_type", LLAMAS)
 @pytest.mark.parametrize(
     "entries",
     [
@@ -52,11 +70,11 @@ def test_every_declared_tensor_is_read(model_type: str, entries: dict[str, Any])
     assert list(graph.caches) == [0, 1]
     head_dim = entries.get("head_dim") or 4
     assert all(cache.key_dim == cache.value_dim == head_dim for cache in graph.caches.values())
-    assert graph.rope is not None and graph.rope.dim == head_dim
+    assert graph.rope and all(table.dim == head_dim for table in graph.rope.values())
     assert graph.vocab_size == CONFIG["vocab_size"]
 
 
-@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize("model_type", LLAMAS)
 @pytest.mark.parametrize(
     "entries",
     [
@@ -70,7 +88,7 @@ def test_heads_that_are_rotated_in_part(model_type: str, entries: dict[str, Any]
     """transformers rotates whole heads of these architectures, or fails."""
     with pytest.raises(GraphError, match=r"rotates whole heads, of 4 numbers, but .* leaves 2 of them"):
         checked(CONFIG | {"model_type": model_type} | entries)
-    assert checked(CONFIG | {"model_type": model_type, "partial_rotary_factor": 1.0}).rope is not None
+    assert checked(CONFIG | {"model_type": model_type, "partial_rotary_factor": 1.0}).rope
 
 
 def test_biases() -> None:
@@ -86,20 +104,27 @@ def test_biases() -> None:
 SLIDING = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
 
 
+def windows(graph: CheckedGraph) -> list[int | float]:
+    """The window of each layer's attention, 0 for none."""
+    return [node.attributes["window"] for node in graph.nodes if node.operator.name == "FusedAttention"]
+
+
 @pytest.mark.parametrize(
-    "entries",
+    ("entries", "expected"),
     [
-        SLIDING,
-        SLIDING | {"max_window_layers": 0},
-        SLIDING | {"layer_types": ["full_attention", "sliding_attention"], "max_window_layers": 2},
-        SLIDING | {"layer_types": ["sliding_attention", "attention"]},
+        (SLIDING, [0, 20]),
+        (SLIDING | {"max_window_layers": 0}, [20, 20]),
+        (SLIDING | {"layer_types": ["full_attention", "sliding_attention"], "max_window_layers": 2}, [0, 20]),
+        (SLIDING | {"layer_types": ["sliding_attention", "attention"]}, [20, 0]),
+        # 4096 positions where the size is absent.
+        ({"use_sliding_window": True, "max_window_layers": 0}, [4096, 4096]),
     ],
     ids=str,
 )
-def test_a_sliding_window_limits_the_context(entries: dict[str, Any]) -> None:
+def test_layers_slide_that_the_config_says(entries: dict[str, Any], expected: list[int]) -> None:
     graph = checked(CONFIG | entries)
-    assert graph.max_positions == 20
-    assert len(graph.notes) == 1 and "the context is cut from 64 to 20 tokens" in graph.notes[0]
+    assert windows(graph) == expected
+    assert (graph.max_positions, graph.notes) == (64, [])
 
 
 @pytest.mark.parametrize(
@@ -111,16 +136,14 @@ def test_a_sliding_window_limits_the_context(entries: dict[str, Any]) -> None:
         # transformers takes 28 layers for those that do not slide.
         {"use_sliding_window": True, "sliding_window": 20},
         SLIDING | {"sliding_window": None},
-        SLIDING | {"sliding_window": 64},
         SLIDING | {"layer_types": ["full_attention"] * 2},
         SLIDING | {"use_sliding_window": None},
-        # 4096 positions where the size is absent, more than there are.
-        {"use_sliding_window": True, "max_window_layers": 0},
     ],
     ids=str,
 )
 def test_windows_that_limit_nothing(entries: dict[str, Any]) -> None:
     graph = checked(CONFIG | entries)
+    assert windows(graph) == [0, 0]
     assert (graph.max_positions, graph.notes) == (64, [])
 
 
@@ -150,7 +173,7 @@ def test_windows_that_are_wrong(entries: dict[str, Any], sentence: str) -> None:
 def test_llama_has_no_windows(entries: dict[str, Any]) -> None:
     """As in transformers, which does not even say so."""
     graph = checked(CONFIG | {"model_type": "llama"} | entries)
-    assert graph.max_positions == 64
+    assert windows(graph) == [0, 0]
     assert len(graph.notes) == 1 and "every layer sees everything" in graph.notes[0]
 
 
@@ -159,7 +182,7 @@ def test_unsupported(model_type: Any) -> None:
     with pytest.raises(CheckpointError) as raised:
         graph_class({"model_type": model_type})
     said = str(raised.value)
-    assert "supported are llama, qwen2" in said and said.endswith("--custom FILE.")
+    assert "supported are cohere2, " in said and ", qwen2, " in said and said.endswith("--custom FILE.")
 
 
 @pytest.mark.parametrize("value", [0, -2, "2", 2.5, True, [2]])
@@ -176,12 +199,21 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
     "name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"]
 )
 def test_missing_entries(model_type: str, name: str) -> None:
-    config = {key: value for key, value in CONFIG.items() if key != name} | {"model_type": model_type}
+    whole = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
+    config = {key: value for key, value in whole.items() if key != name}
     with pytest.raises(GraphError, match=rf'\.py:\d+: config.json has no entry "{name}"'):
         check_graph(build_graph(graph_class(config), config), {})
 
 
-@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize("model_type", [name for name in supported_architectures() if name not in (*LLAMAS, "qwen3")])
+def test_activations_that_nobody_knows(model_type: str) -> None:
+    config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
+    for entry in ("hidden_act", "hidden_activation"):
+        with pytest.raises(GraphError, match=r"config\.json's activation is 'swosh'; known are silu, "):
+            checked(config | {entry: "swosh"})
+
+
+@pytest.mark.parametrize("model_type", [*LLAMAS, "qwen3"])
 def test_other_activations(model_type: str) -> None:
     with pytest.raises(GraphError, match=r"hidden_act is silu, but config\.json has 'gelu'"):
         checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"})

@@ -13,6 +13,7 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.models import graph_class, supported_architectures
 from tests.graph.small_graphs import CONFIG, Header
+from tests.models.test_models import MORE
 
 ODD: tuple[Any, ...] = (None, "text", "", "8", -1, 0, 0.5, 10**40, 1e300, float("inf"), float("nan"), True, False, [],
                         [1], ["a"], {}, {"a": {"b": 1}}, [[]], {"rope_type": {}}, {"factor": "x"})  # fmt: skip
@@ -23,13 +24,20 @@ ROPE = ("rope_scaling", "rope_parameters")
 SCALED = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}
 LONG = {"rope_type": "longrope", "short_factor": [1.0, 2.0], "long_factor": [2.0, 3.0]}
 INTERNAL = re.compile(r"Error\b|Exception|Traceback|object at 0x|NoneType|unhashable|not subscriptable")
+STRICT = ("llama", "qwen2")
+"""Architectures of which it is said here what may be right."""
+NOT_READ = {("llama", name) for name in ("use_sliding_window", "max_window_layers", "sliding_window")}
+NOT_READ |= {("qwen2", "attention_bias")}
+"""Entries that an architecture does not have."""
 SLIDING = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
 
 
 def harmless(architecture: str, name: str, value: Any) -> bool:
     """Whether a model may be made all the same: what means the same as an absent entry, and what is right."""
-    if architecture == "llama" and name in ("use_sliding_window", "max_window_layers", "sliding_window"):
-        return True  # no entries of its own
+    if architecture not in STRICT:
+        return True  # what reads which entry is its own test's matter
+    if (architecture, name) in NOT_READ:
+        return True
     if value is None:
         return name not in (*SIZES, "model_type", "max_position_embeddings", "rms_norm_eps", "hidden_act")
     if name in FLAGS:
@@ -47,7 +55,7 @@ def odd_configs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
              "rope_factor", "rope_base", "partial_rotary_factor", "max_position_embeddings", "max_positions",
              "layer_types", "sliding_window", "max_window_layers")  # fmt: skip
     for architecture in supported_architectures():
-        config = CONFIG | {"model_type": architecture} | SLIDING
+        config = CONFIG | {"model_type": architecture} | SLIDING | MORE.get(architecture, {})
         for name in names:
             for value in ODD:
                 may_pass = harmless(architecture, name, value)
@@ -66,7 +74,7 @@ def odd_configs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
 @pytest.mark.parametrize("architecture", supported_architectures())
 def test_one_sentence_or_a_model(architecture: str) -> None:
     """All in one test: there are thousands, of a millisecond each."""
-    plain = CONFIG | {"model_type": architecture}
+    plain = CONFIG | {"model_type": architecture} | MORE.get(architecture, {})
     tensors = {
         name: Header(shape) for name, shape in build_graph(graph_class(plain), plain).weight_shapes().items()
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from ftllm_nb.graph.config_entries import flag, whole
 from ftllm_nb.graph.layer_kinds import layer_windows
 from ftllm_nb.models.llama import LlamaModel
@@ -13,6 +15,17 @@ WINDOW, FIRST_SLIDING = 4096, 28
 class Qwen2Model(LlamaModel):
     """The graph of `Qwen2ForCausalLM`."""
 
+    @property
+    def qkv_bias(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def out_bias(self) -> bool:
+        """Never."""
+        return False
+
+    @cached_property
     def windows(self) -> list[int | None]:
         """If `use_sliding_window` says so, layers from `max_window_layers` on slide, or those of `layer_types`."""
         config, window = self.config, None
@@ -20,12 +33,8 @@ class Qwen2Model(LlamaModel):
             window = whole(config, "sliding_window", WINDOW)
         return layer_windows(config, window, whole(config, "max_window_layers", FIRST_SLIDING, least=0))
 
-    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor of a checkpoint of this config."""
-        shapes = super().weight_shapes()
-        projections = [name for name in shapes if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))]
-        biases = {name.removesuffix("weight") + "bias": shapes[name][:1] for name in projections}
-        return shapes | biases
+    def note_windows(self) -> None:
+        """Windows that no layer has are what most configs of this architecture say."""
 
 
 __model__ = Qwen2Model

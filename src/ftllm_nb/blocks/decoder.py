@@ -1,0 +1,304 @@
+"""A decoder from parts: embedding, layers of attention and a feed-forward, norm, logits.
+
+An architecture derives from `Decoder` and overrides what it does otherwise: a number, such as `scale`, or a part, such
+as `turn_heads`. A part reads and writes data by name (`hidden` is what flows from layer to layer) and notes the shape
+of each weight where it reads it, so that `weight_shapes` is never written a second time.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar
+
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.config_entries import flag, positive, whole
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.graph.rope import named_rope_settings
+
+_ACTIVATIONS = {"silu": "Silu", "swish": "Silu", "relu": "Relu", "relu2": "Relu2"}
+_GELU = "gelu"
+
+
+class Decoder(ComputeGraph):
+    """Llama's form, with what its relatives need as numbers and parts to override.
+
+    `prefix`: what names of tensors begin with; `norm_offset`: added to the weights of norms; `turns_neighbours`: pairs
+    of rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half).
+    """
+
+    prefix: ClassVar[str] = "model."
+    norm_offset: ClassVar[float] = 0.0
+    turns_neighbours: ClassVar[bool] = False
+
+    def build(self) -> None:
+        """The whole graph."""
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._sizes = {"hidden": self.hidden_size}
+        if self.head_dim < 1:
+            raise GraphError(
+                f"config.json's hidden_size {self.hidden_size} leaves nothing for each of {shown(self.heads)} heads "
+                "(num_attention_heads)."
+            )
+        self.config["head_dim"] = self.head_dim  # of which rotations are a part
+        self.check_config()
+        self.embed()
+        for number in range(self.num_layers):
+            self.layer(number, f"{self.prefix}layers.{number}.")
+        self.write_logits()
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor of a checkpoint of this config, as build() read them."""
+        return dict(self._shapes)
+
+    # Numbers, from the config.
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of a token between layers."""
+        return int(self.config["hidden_size"])
+
+    @property
+    def num_layers(self) -> int:
+        """How many layers there are."""
+        return int(self.config["num_hidden_layers"])
+
+    @property
+    def heads(self) -> int:
+        """Query heads."""
+        return int(self.config["num_attention_heads"])
+
+    @property
+    def kv_heads(self) -> int:
+        """Key and value heads."""
+        return int(self.config.get("num_key_value_heads") or self.heads)
+
+    @property
+    def head_dim(self) -> int:
+        """Features of a head."""
+        return int(self.config.get("head_dim") or self.hidden_size // self.heads)
+
+    @property
+    def eps(self) -> float:
+        """What norms add to the mean square."""
+        return positive(self.config, "rms_norm_eps") if "rms_norm_eps" in self.config else 1e-6
+
+    @property
+    def scale(self) -> float:
+        """What scores of attention are multiplied by."""
+        return float(self.head_dim**-0.5)
+
+    @property
+    def softcap(self) -> float:
+        """The bound of scores of attention, 0 for none."""
+        return 0.0
+
+    @property
+    def qkv_bias(self) -> bool:
+        """Whether q, k and v have biases."""
+        return flag(self.config, "attention_bias", False)
+
+    @property
+    def out_bias(self) -> bool:
+        """Whether the projection after attention has a bias."""
+        return self.qkv_bias
+
+    @property
+    def mlp_bias(self) -> bool:
+        """Whether the feed-forward's projections have biases."""
+        return flag(self.config, "mlp_bias", False)
+
+    @property
+    def ties_embeddings(self) -> bool:
+        """Whether the embedding makes the logits, too."""
+        return flag(self.config, "tie_word_embeddings", False)
+
+    @property
+    def embedding_multiplier(self) -> float:
+        """What embeddings are multiplied by."""
+        return 1.0
+
+    @property
+    def residual_multiplier(self) -> float:
+        """What a branch is multiplied by before it is added."""
+        return 1.0
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The kind of each layer, by the names of config.json's layer_types."""
+        return layer_kinds(self.config) or [FULL] * self.num_layers
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """How many positions each layer sees, itself included; None for all."""
+        return [None] * self.num_layers
+
+    @cached_property
+    def rotations(self) -> dict[str, int]:
+        """How many features of a head turn, by the name of the table."""
+        tables = named_rope_settings(self.config, positions=1)
+        return {name: table.dim for name, table in tables.items()}
+
+    def rotates(self, number: int) -> bool:
+        """Whether a layer turns its queries and keys by their positions."""
+        return True
+
+    def table(self, number: int) -> str:
+        """The name of the table by which a layer turns: that of its kind, or "" where there is one for all."""
+        return "" if "" in self.rotations else self.kinds[number]
+
+    def check_config(self) -> None:
+        """Raise `GraphError` for what the config asks for and this architecture does not do."""
+        if self.activation is None:
+            named = self.config.get("hidden_activation") or self.config.get("hidden_act")
+            known = f"{', '.join(_ACTIVATIONS)} and the forms of gelu"
+            raise GraphError(f"config.json's activation is {shown(named)}; known are {known}.")
+
+    @property
+    def activation(self) -> str | None:
+        """The operator of the feed-forward's activation; None for one that is not known."""
+        named = self.config.get("hidden_activation") or self.config.get("hidden_act") or "silu"
+        if isinstance(named, str) and named.startswith(_GELU):
+            return "Gelu"
+        return _ACTIVATIONS.get(named) if isinstance(named, str) else None
+
+    # Parts.
+
+    def embed(self) -> None:
+        """hidden = the tokens' embeddings."""
+        name = f"{self.prefix}embed_tokens.weight"
+        self._shapes[name] = (int(self.config["vocab_size"]), self.hidden_size)
+        self.Embedding(self.data["inputIds"], self.weight[name], self.data["hidden"])
+        if self.embedding_multiplier != 1:
+            self.Mul(self.data["hidden"], self.embedding_multiplier, self.data["hidden"])
+        self.DataTypeAs(self.data["hidden"], self.data["atype"])
+
+    def layer(self, number: int, at: str) -> None:
+        """hidden += attention(norm(hidden)); hidden += feed-forward(norm(hidden))."""
+        self.norm("hidden", f"{at}input_layernorm", "x")
+        self.attention(number, f"{at}self_attn.", "x", "branch")
+        self.add_branch("branch")
+        self.norm("hidden", f"{at}post_attention_layernorm", "x")
+        self.feed_forward(f"{at}mlp.", "x", "branch")
+        self.add_branch("branch")
+
+    def add_branch(self, name: str) -> None:
+        """hidden += the branch, times the residual multiplier."""
+        self.AddTo(self.data["hidden"], self.data[name], self.residual_multiplier)
+
+    def attention(self, number: int, at: str, source: str, target: str) -> None:
+        """Queries, keys and values of the source, turned; attention; the projection of its result."""
+        self.project_heads(at, source)
+        self.turn_heads(number, at)
+        self.attend(number, at, "attended")
+        self.linear("attended", f"{at}o_proj", self.hidden_size, target, self.out_bias)
+
+    def project_heads(self, at: str, source: str) -> None:
+        """q [1, tokens, heads, head_dim], and k and v of kv_heads."""
+        for name, heads in (("q", self.heads), ("k", self.kv_heads), ("v", self.kv_heads)):
+            self.linear(source, f"{at}{name}_proj", heads * self.head_dim, name, self.qkv_bias)
+        for name in ("q", "k", "v"):
+            self.ExpandHead(self.data[name], self.head_dim)
+
+    def turn_heads(self, number: int, at: str) -> None:
+        """Turn q and k by their positions; an architecture that normalizes them does that here, too."""
+        self.rotate(number, "q", "k")
+
+    def normalize_heads(self, at: str, **names: str) -> None:
+        """The norm of each head of q or k, by the names of their weights: q="q_norm"."""
+        for name, norm in names.items():
+            heads, weight = self.data[name], f"{at}{norm}.weight"
+            self._shapes[weight] = (self.head_dim,)
+            self.RMSNorm(heads, self.weight[weight], self.eps, heads, self.norm_offset)
+
+    def rotate(self, number: int, *names: str) -> None:
+        """Turn heads by the layer's table; only a part of each where the table is for less."""
+        if not self.rotates(number):
+            return
+        table = self.table(number)
+        dim, suffix = self.rotations[table], f".{table}" if table else ""
+        for name in names:
+            head, sin, cos = self.data[name], self.data[f"sin{suffix}"], self.data[f"cos{suffix}"]
+            if self.turns_neighbours:
+                self.NearlyRotatePosition2D(head, self.data["positionIds"], sin, cos, dim)
+            elif dim == self.head_dim:
+                self.LlamaRotatePosition2D(head, self.data["positionIds"], sin, cos, dim)
+            else:
+                self.LlamaRotatePosition2DPart(head, self.data["positionIds"], sin, cos, dim, dim)
+
+    def attend(self, number: int, at: str, target: str) -> None:
+        """Attention of q to what the layer's cache holds, k and v appended."""
+        data = self.data
+        self.FusedAttention(
+            data["q"], data["pastKey."][number], data["pastValue."][number], data["k"], data["v"], data["hidden"],
+            data["attentionMask"], data[target], data["seqLens"], self.scale,
+            window=self.windows[number] or 0, softcap=self.softcap,
+        )  # fmt: skip
+        self._sizes[target] = self.heads * self.head_dim
+
+    def feed_forward(self, at: str, source: str, target: str) -> None:
+        """down(activation(gate(source)) · up(source))."""
+        size = int(self.config["intermediate_size"])
+        for name in ("gate", "up"):
+            self.linear(source, f"{at}{name}_proj", size, name, self.mlp_bias)
+        self.activate("gate")
+        self.MulTo(self.data["gate"], self.data["up"])
+        self.linear("gate", f"{at}down_proj", self.hidden_size, target, self.mlp_bias)
+
+    def activate(self, name: str) -> None:
+        """The activation, in place."""
+        assert self.activation is not None
+        getattr(self, self.activation)(self.data[name], self.data[name])
+
+    def norm(self, source: str, at: str, target: str) -> None:
+        """target = RMSNorm of the source's last axis."""
+        self._shapes[f"{at}.weight"] = (self._sizes[source],)
+        self.RMSNorm(self.data[source], self.weight[f"{at}.weight"], self.eps, self.data[target], self.norm_offset)
+        self._sizes[target] = self._sizes[source]
+
+    def linear(self, source: str, at: str, size: int, target: str, bias: bool = False) -> None:
+        """target = source · weightᵀ + bias, of `size` features; a bias is read wherever the checkpoint has one."""
+        self._shapes[f"{at}.weight"] = (size, self._sizes[source])
+        if bias:
+            self._shapes[f"{at}.bias"] = (size,)
+        self.Linear(self.data[source], self.weight[f"{at}.weight"], self.weight[f"{at}.bias"], self.data[target])
+        self._sizes[target] = size
+
+    def fused_feed_forward(self, at: str, source: str, target: str) -> None:
+        """The same where gate and up are one matrix, gate_up_proj."""
+        self.linear(source, f"{at}gate_up_proj", 2 * int(self.config["intermediate_size"]), "gate_up", self.mlp_bias)
+        self.Swiglu(self.data["gate_up"], self.data["gate"])
+        self._sizes["gate"] = int(self.config["intermediate_size"])
+        self.linear("gate", f"{at}down_proj", self.hidden_size, target, self.mlp_bias)
+
+    def write_logits(self) -> None:
+        """logits = the head's product with the norm of each sequence's last token."""
+        self.SplitLastTokenStates(self.data["hidden"], self.data["seqLens"], self.data["last"])
+        self._sizes["last"] = self.hidden_size
+        self.norm("last", f"{self.prefix}norm", "last")
+        self.linear("last", "lm_head", int(self.config["vocab_size"]), "logits")
+        if self.ties_embeddings:
+            del self._shapes["lm_head.weight"]
+        self.finish_logits()
+
+    def finish_logits(self) -> None:
+        """What is done to the logits, in place: nothing."""
+
+
+def sliding_windows(graph: Decoder, window: int | None) -> list[int | None]:
+    """The window of each layer that layer_types calls sliding, None for the others. Raises `GraphError` for kinds that
+    are neither full nor sliding, and where sliding layers have no window."""
+    unknown = next((kind for kind in graph.kinds if kind not in (FULL, SLIDING)), None)
+    if unknown is not None:
+        raise GraphError(
+            f'config.json\'s layer_types has {shown(unknown)} layers; this architecture has "{FULL}" and "{SLIDING}".'
+        )
+    if window is None and SLIDING in graph.kinds:
+        raise GraphError(f'config.json\'s layer_types has "{SLIDING}" layers, but its sliding_window gives them none.')
+    return [window if kind == SLIDING else None for kind in graph.kinds]
+
+
+def given_window(graph: Decoder, name: str = "sliding_window") -> int | None:
+    """The window that the config has, None for null or an absent one."""
+    return None if graph.config.get(name) is None else whole(graph.config, name, 0)

@@ -1,0 +1,52 @@
+"""Command R7B and others of Cohere 2: attention and feed-forward side by side on one norm."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ftllm_nb.blocks import LayerNormedDecoder, sliding_windows
+from ftllm_nb.graph.config_entries import flag, positive, whole
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+
+
+class Cohere2Model(LayerNormedDecoder):
+    """The graph of `Cohere2ForCausalLM`."""
+
+    norm_bias = False
+    turns_neighbours = True
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Every fourth is full, where layer_types is absent."""
+        pattern = whole(self.config, "sliding_window_pattern", 4)
+        return layer_kinds(self.config) or [SLIDING if (i + 1) % pattern else FULL for i in range(self.num_layers)]
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Of the sliding layers; 4096 where the config does not say."""
+        return sliding_windows(self, whole(self.config, "sliding_window", 4096))
+
+    @property
+    def ties_embeddings(self) -> bool:
+        """Unless the config says otherwise."""
+        return flag(self.config, "tie_word_embeddings", True)
+
+    def rotates(self, number: int) -> bool:
+        """Only sliding layers do."""
+        return self.kinds[number] == SLIDING
+
+    def layer(self, number: int, at: str) -> None:
+        """hidden += attention(norm(hidden)) + feed-forward(norm(hidden))."""
+        self.norm("hidden", f"{at}input_layernorm", "x")
+        self.attention(number, f"{at}self_attn.", "x", "branch")
+        self.feed_forward(f"{at}mlp.", "x", "other")
+        self.add_branch("branch")
+        self.add_branch("other")
+
+    def finish_logits(self) -> None:
+        """Times logit_scale."""
+        if self.config.get("logit_scale") is not None:
+            self.Mul(self.data["logits"], positive(self.config, "logit_scale"), self.data["logits"])
+
+
+__model__ = Cohere2Model

@@ -1,0 +1,40 @@
+"""EXAONE 4: norms after each branch, of query and key heads; layers that see everything do not turn."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ftllm_nb.blocks import Decoder, given_window, sliding_windows
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.models.olmo2 import Olmo2Model
+
+
+class Exaone4Model(Olmo2Model):
+    """The graph of `Exaone4ForCausalLM`."""
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Of the sliding layers."""
+        window = given_window(self)
+        return [None] * self.num_layers if window is None else sliding_windows(self, window)
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Every fourth is full, where layer_types is absent."""
+        return layer_kinds(self.config) or [SLIDING if (i + 1) % 4 else FULL for i in range(self.num_layers)]
+
+    def rotates(self, number: int) -> bool:
+        """Only sliding layers do, where there are any."""
+        return given_window(self) is None or self.kinds[number] == SLIDING
+
+    def project_heads(self, at: str, source: str) -> None:
+        """As Llama's."""
+        Decoder.project_heads(self, at, source)
+
+    def turn_heads(self, number: int, at: str) -> None:
+        """Normalized, then turned."""
+        self.normalize_heads(at, q="q_norm", k="k_norm")
+        self.rotate(number, "q", "k")
+
+
+__model__ = Exaone4Model

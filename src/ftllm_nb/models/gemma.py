@@ -1,0 +1,36 @@
+"""Gemma 1: norms with an offset, scaled embeddings, gelu in its tanh form."""
+
+from __future__ import annotations
+
+from ftllm_nb.blocks import Decoder
+from ftllm_nb.graph.config_entries import flag
+
+
+class GemmaModel(Decoder):
+    """The graph of `GemmaForCausalLM`."""
+
+    norm_offset = 1.0
+
+    @property
+    def head_dim(self) -> int:
+        """256 where the config does not say."""
+        return int(self.config.get("head_dim") or 256)
+
+    @property
+    def embedding_multiplier(self) -> float:
+        """The root of their size."""
+        return float(self.hidden_size**0.5)
+
+    @property
+    def ties_embeddings(self) -> bool:
+        """Unless the config says otherwise."""
+        return flag(self.config, "tie_word_embeddings", True)
+
+    @property
+    def activation(self) -> str | None:
+        """gelu where the config does not say."""
+        named = self.config.get("hidden_activation") or self.config.get("hidden_act")
+        return "Gelu" if named is None else super().activation
+
+
+__model__ = GemmaModel

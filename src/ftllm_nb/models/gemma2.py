@@ -1,0 +1,54 @@
+"""Gemma 2: Gemma with norms around each branch, windows in every second layer, and softcaps."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ftllm_nb.blocks import given_window, sliding_windows
+from ftllm_nb.graph.config_entries import positive
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.models.gemma import GemmaModel
+
+
+class Gemma2Model(GemmaModel):
+    """The graph of `Gemma2ForCausalLM`."""
+
+    @property
+    def scale(self) -> float:
+        """The root of query_pre_attn_scalar, which need not be the size of a head."""
+        return float(positive(self.config, "query_pre_attn_scalar") ** -0.5)
+
+    @property
+    def softcap(self) -> float:
+        """Of the scores."""
+        capped = self.config.get("attn_logit_softcapping") is not None
+        return positive(self.config, "attn_logit_softcapping") if capped else 0.0
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Sliding and full in turns, where layer_types is absent."""
+        return layer_kinds(self.config) or [SLIDING if i % 2 == 0 else FULL for i in range(self.num_layers)]
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Of the sliding layers."""
+        return sliding_windows(self, given_window(self))
+
+    def layer(self, number: int, at: str) -> None:
+        """Each branch is normalized before and after."""
+        self.norm("hidden", f"{at}input_layernorm", "x")
+        self.attention(number, f"{at}self_attn.", "x", "branch")
+        self.norm("branch", f"{at}post_attention_layernorm", "branch")
+        self.add_branch("branch")
+        self.norm("hidden", f"{at}pre_feedforward_layernorm", "x")
+        self.feed_forward(f"{at}mlp.", "x", "branch")
+        self.norm("branch", f"{at}post_feedforward_layernorm", "branch")
+        self.add_branch("branch")
+
+    def finish_logits(self) -> None:
+        """Capped, where the config says so."""
+        if self.config.get("final_logit_softcapping") is not None:
+            self.SoftCap(self.data["logits"], positive(self.config, "final_logit_softcapping"), self.data["logits"])
+
+
+__model__ = Gemma2Model

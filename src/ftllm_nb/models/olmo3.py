@@ -1,0 +1,27 @@
+"""OLMo 3: OLMo 2 with windows in three of four layers, and a rotation for each kind of layer."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ftllm_nb.blocks import sliding_windows
+from ftllm_nb.graph.config_entries import whole
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.models.olmo2 import Olmo2Model
+
+
+class Olmo3Model(Olmo2Model):
+    """The graph of `Olmo3ForCausalLM`."""
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Every fourth is full, where layer_types is absent."""
+        return layer_kinds(self.config) or [SLIDING if (i + 1) % 4 else FULL for i in range(self.num_layers)]
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Of the sliding layers; 4096 where the config does not say."""
+        return sliding_windows(self, whole(self.config, "sliding_window", 4096))
+
+
+__model__ = Olmo3Model

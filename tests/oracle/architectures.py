@@ -1,0 +1,80 @@
+"""Small configurations of each architecture, with what is special about it switched on, for transformers to make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 101, "max_position_embeddings": 256,
+    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+}  # fmt: skip
+"""Of all of them; a window of 12 positions is shorter than the prompt."""
+FULL, SLIDING = "full_attention", "sliding_attention"
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1e4}
+PLAIN = {"rope_type": "default", "rope_theta": 1e4}
+LONG = {
+    "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 24,
+    "short_factor": [1.0 + 0.1 * j for j in range(6)], "long_factor": [1.0 + 2.0 * j for j in range(6)],
+}  # fmt: skip
+
+ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
+    "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],
+    "qwen2": [
+        {},
+        {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 2},
+        {"use_sliding_window": True, "sliding_window": 12, "layer_types": [SLIDING, FULL, FULL, SLIDING]},
+    ],
+    "qwen3": [
+        {},
+        {"attention_bias": True, "tie_word_embeddings": True, "head_dim": 24},
+        {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1, "rope_parameters": YARN},
+    ],
+    "mistral": [{"sliding_window": None}, {"sliding_window": 12}, {"sliding_window": 2, "head_dim": 20}],
+    "gemma": [{}, {"head_dim": 24}, {"num_key_value_heads": 1}],
+    "gemma2": [
+        {"sliding_window": 12, "query_pre_attn_scalar": 10},
+        {"sliding_window": 12, "attn_logit_softcapping": None, "final_logit_softcapping": None},
+        {"sliding_window": 7, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, "head_dim": 24},
+    ],
+    "gemma3_text": [
+        {"sliding_window": 12},
+        {"sliding_window": 12, "num_hidden_layers": 7, "query_pre_attn_scalar": 10,
+         "rope_parameters": {FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, SLIDING: PLAIN}},
+        {"sliding_window": 5, "layer_types": [FULL, SLIDING, SLIDING, FULL], "num_key_value_heads": 1},
+    ],
+    "phi3": [
+        {"sliding_window": None, "head_dim": None},
+        {"sliding_window": 12, "partial_rotary_factor": 0.5, "head_dim": None},
+        {"rope_parameters": LONG, "head_dim": None, "original_max_position_embeddings": 24,
+         "max_position_embeddings": 96, "tie_word_embeddings": True},
+    ],
+    "smollm3": [
+        {},
+        {"no_rope_layers": [1, 0, 0, 1], "tie_word_embeddings": False},
+        {"use_sliding_window": True, "sliding_window": 12, "layer_types": [SLIDING, FULL, SLIDING, FULL]},
+    ],
+    "granite": [
+        {},
+        {"embedding_multiplier": 6.0, "residual_multiplier": 0.3, "attention_multiplier": 0.4, "logits_scaling": 5.0},
+        {"attention_bias": True, "tie_word_embeddings": True, "logits_scaling": 0.5},
+    ],
+    "olmo2": [{}, {"attention_bias": True}, {"num_key_value_heads": 4, "rope_parameters": YARN}],
+    "olmo3": [
+        {"sliding_window": 12},
+        {"sliding_window": 12, "rope_parameters": YARN},
+        {"sliding_window": 5, "layer_types": [FULL, SLIDING, FULL, SLIDING]},
+    ],
+    "seed_oss": [{}, {"attention_bias": True, "attention_out_bias": True}, {"attention_bias": True, "head_dim": 24}],
+    "hunyuan_v1_dense": [{}, {"attention_bias": True}, {"head_dim": 24, "tie_word_embeddings": True}],
+    "exaone4": [
+        {"sliding_window": None, "layer_types": [FULL] * 4},
+        {"sliding_window": 12},
+        {"sliding_window": 5, "layer_types": [SLIDING, FULL, SLIDING, FULL]},
+    ],
+    "ernie4_5": [{}, {"use_bias": True}, {"tie_word_embeddings": False, "head_dim": 24}],
+    "glm4": [{}, {"attention_bias": True, "head_dim": 24}, {"num_key_value_heads": 4, "tie_word_embeddings": True}],
+    "cohere2": [{"sliding_window": 12}, {"sliding_window": 5, "logit_scale": 2.0}, {"attention_bias": True}],
+    "starcoder2": [{"sliding_window": None}, {"sliding_window": 12}, {"use_bias": False, "tie_word_embeddings": False}],
+}
+"""By model_type: what each configuration has besides SIZES."""

@@ -1,0 +1,86 @@
+"""Each architecture against transformers: its logits with all that is special about it, however a text is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.models import supported_architectures
+from tests.executors import ENGINES, open_executor
+from tests.oracle.architectures import ARCHITECTURES, SIZES
+from tests.oracle.differences import Differences
+
+pytestmark = pytest.mark.oracle
+torch = pytest.importorskip("torch", reason="`make oracle` installs it")
+transformers = pytest.importorskip("transformers", reason="`make oracle` installs it")
+
+TOLERANCE = 1e-4
+"""Of the largest logit, or of 1 where that is less."""
+PROMPT, DECODED = 40, 16
+ROWS = [(name, number) for name, configs in ARCHITECTURES.items() for number in range(len(configs))]
+
+
+def test_every_architecture_is_here() -> None:
+    assert set(supported_architectures()) == set(ARCHITECTURES)
+
+
+def random_model(architecture: str, changes: dict[str, Any], folder: Path) -> Any:
+    """A random model of transformers, saved in the folder: norms are no ones, biases no zeros."""
+    entries = {name: value for name, value in (SIZES | changes).items() if value is not None or name != "head_dim"}
+    config = transformers.AutoConfig.for_model(architecture, **entries)
+    torch.manual_seed(7)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+            else:
+                parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    model.eval().save_pretrained(folder)
+    return model
+
+
+def expected_logits(model: Any, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """float32 [1 + DECODED, vocab]: after the prompt, then after each token that follows it."""
+    ids = torch.from_numpy(tokens)[None]
+    with torch.inference_mode():
+        answer = model(ids[:, :PROMPT], use_cache=True)
+        rows = [answer.logits[0, -1].numpy()]
+        for position in range(PROMPT, len(tokens)):
+            step = ids[:, position : position + 1]
+            answer = model(step, past_key_values=answer.past_key_values, use_cache=True)
+            rows.append(answer.logits[0, -1].numpy())
+    return np.stack(rows)
+
+
+def our_logits(executor: Executor, tokens: NDArray[np.int64], pieces: list[int]) -> NDArray[np.float32]:
+    """The same, with the prompt in pieces, beside another sequence in the same steps."""
+    sequence, other = executor.new_sequence(), executor.new_sequence()
+    ids, rows = tokens.astype(np.int32), []
+    cuts = [*np.cumsum(pieces).tolist(), *range(PROMPT + 1, PROMPT + DECODED + 1)]
+    for start, end in zip([0, *cuts[:-1]], cuts, strict=True):
+        beside = SequenceStep(other, ids[start % 5 : start % 5 + 1], False)
+        logits = executor.run([beside, SequenceStep(sequence, ids[start:end], end >= PROMPT)])
+        if end >= PROMPT:
+            rows.append(logits[0].copy())
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize(("architecture", "number"), ROWS, ids=[f"{name}-{number}" for name, number in ROWS])
+def test_logits(tmp_path: Path, differences: Differences, architecture: str, number: int) -> None:
+    model = random_model(architecture, ARCHITECTURES[architecture][number], tmp_path)
+    tokens = np.random.default_rng(number).integers(3, SIZES["vocab_size"], PROMPT + DECODED)
+    expected = expected_logits(model, tokens)
+    scale = max(1.0, float(np.abs(expected).max()))
+    for engine in ENGINES:
+        with open_executor(engine, tmp_path) as executor:
+            got = our_logits(executor, tokens, [PROMPT])
+            if engine == "compiled":
+                np.testing.assert_array_equal(our_logits(executor, tokens, [1, 7, 20, 12]), got, "in chunks")
+            difference = float(np.abs(got - expected).max()) / scale
+        differences.check(f"{architecture}, configuration {number}", engine, difference, TOLERANCE)
