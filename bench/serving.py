@@ -87,7 +87,8 @@ def prompt(length: int, seed: int) -> list[int]:
 
 async def complete(port: int, ids: list[int], tokens: int) -> tuple[float, float, str, int]:
     """A completion that does not end by itself, of tokens that are text, so that each is a piece of the stream."""
-    body = {"prompt": ids, "max_tokens": tokens, "temperature": 0, "logit_bias": dict.fromkeys(map(str, TEXT), 100)}
+    body = {"prompt": ids, "max_tokens": tokens, "temperature": 0, "stop_loops": False}
+    body["logit_bias"] = dict.fromkeys(map(str, TEXT), 100)
     return await ask(port, "/v1/completions", body)
 
 

@@ -23,7 +23,9 @@ ENDLESS = {
 FIELDS = (
     "messages", "prompt", "stream", "stop", "n", "seed", "temperature", "top_p", "top_k", "min_p", "logit_bias",
     "logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "max_tokens", "stream_options", "model",
-    "repetition_penalty", "presence_penalty", "add_generation_prompt", "tokens", "user",
+    "repetition_penalty", "presence_penalty", "add_generation_prompt", "tokens", "user", "echo", "min_tokens",
+    "stop_token_ids", "ignore_eos", "n_predict", "best_of", "suffix", "mirostat", "options", "stop_loops", "content",
+    "add_special_tokens", "parse_special", "do_sample",
 )  # fmt: skip
 
 
@@ -64,8 +66,8 @@ def test_malformed_requests_are_never_answered_with_500(server: ServerProcess, c
             path = rng.choice([CHAT, CHAT, "/v1/completions", "/tokenize", "/detokenize"])
             body = {name: nonsense(rng) for name in rng.sample(FIELDS, rng.randrange(6))}
             if rng.random() < 0.7:
-                body.setdefault("messages", [{"role": "user", "content": "hello"}])
-                body.setdefault("prompt", "hello")
+                asked = {"messages": [{"role": "user", "content": "hello"}]} if path == CHAT else {"prompt": "hello"}
+                body = {**asked, **body}
                 body["max_tokens"] = 2
             data = json.dumps(body).encode()
             if rng.random() < 0.1:

@@ -139,6 +139,13 @@ def test_echo_gives_the_prompts_logprobs(http: httpx.Client, max_tokens: int) ->
             assert token["top_logprobs"][0] == found["top_logprobs"][end]
 
 
+def test_logprobs_as_chats_ask_for_them(http: httpx.Client) -> None:
+    one, true, false = (
+        complete(http, max_tokens=2, logprobs=value)["choices"][0]["logprobs"] for value in (1, True, False)
+    )
+    assert one == true and false is None
+
+
 def test_echo_without_logprobs_and_as_a_stream(http: httpx.Client) -> None:
     whole = complete(http, echo=True, max_tokens=3)["choices"][0]["text"]
     assert whole == PROMPT + complete(http, max_tokens=3)["choices"][0]["text"]

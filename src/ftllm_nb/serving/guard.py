@@ -115,7 +115,7 @@ class Guard:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if not re.fullmatch(rb"application/(json|.*\+json)", kind):
             found = ascii(kind.decode("latin-1"))[1:-1][:100] or "missing"
-            message = f"the header Content-Type is {found}: send Content-Type: application/json."
+            message = f"the header Content-Type is {found}: send Content-Type: application/json, with curl by -H."
             raise ApiError(415, message, param="Content-Type", code="unsupported_media_type")
         coding = headers.get(b"content-encoding", b"identity").strip().lower()
         if coding != b"identity":

@@ -219,7 +219,9 @@ class CompletionRequest(Sampling):
         | TokenIds
         | Annotated[list[TokenIds], Field(min_length=1, max_length=LIMITS.choices, fail_fast=True)]
     )
-    logprobs: Annotated[int, Field(ge=0, le=LIMITS.top_logprobs), Whole] | None = None
+    logprobs: Annotated[
+        Annotated[int, Field(ge=0, le=LIMITS.top_logprobs)] | None, BeforeValidator(value_forms.logprobs)
+    ] = None
     echo: bool | None = False
     best_of: Annotated[int, Field(ge=1), Whole] | None = None
     suffix: str | None = None

@@ -15,6 +15,7 @@ from h11._receivebuffer import ReceiveBuffer
 MOST_HEADER_BYTES = 64 << 10
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LENGTH = re.compile(rb"[ \t]*[0-9]{1,18}[ \t]*")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 
@@ -55,9 +56,11 @@ class _StrictBuffer(ReceiveBuffer):
             raise h11.RemoteProtocolError("a header must be one line")
         if _CONTROL.search(head):
             raise h11.RemoteProtocolError("headers must hold no control characters")
-        names = [bytes(line.partition(b":")[0].lower()) for line in lines[1:]]
-        if names.count(b"content-length") > 1:
+        lengths = [line for line in lines if line[:15].lower() == b"content-length:"]
+        if len(lengths) > 1:
             raise h11.RemoteProtocolError("there must be one Content-Length at most")
+        if lengths and not _LENGTH.fullmatch(lengths[0][15:]):
+            raise h11.RemoteProtocolError("Content-Length must be a number of bytes")
         return lines
 
     def maybe_extract_next_line(self) -> bytearray | None:

@@ -36,6 +36,11 @@ def seed(value: Any) -> Any:
     return None if type(value) is int and value == -1 else value
 
 
+def logprobs(value: Any) -> Any:
+    """A completion's are a number; true, as chats have it, is one."""
+    return {True: 1, False: None}[value] if isinstance(value, bool) else whole(value)
+
+
 def listed(value: Any) -> Any:
     """One text is a list of one."""
     return [value] if isinstance(value, str) else value
