@@ -50,18 +50,20 @@ def validation_error(found: Sequence[Any], body: Any) -> ApiError:
     """Of what pydantic found wrong with a body: the thing that lies deepest, in a sentence."""
     if not found:
         return ApiError(400, "the body is invalid.")
-    paths = [_path_in(body, [part for part in each["loc"] if part != "body"]) for each in found]
+    paths = [
+        _path_in(body, [part for part in each["loc"] if part != "body"], each["type"] == "missing") for each in found
+    ]
     deepest = max(range(len(found)), key=lambda number: (len(paths[number]), -number))
     name = ".".join(paths[deepest])[:200].encode("utf-8", "replace").decode()
     message = str(found[deepest]["msg"]).removeprefix("Value error, ")[:500]
     return ApiError(400, f"{name}: {message}." if name else f"{message}.", param=name or None)
 
 
-def _path_in(body: Any, parts: Sequence[int | str]) -> list[str]:
+def _path_in(body: Any, parts: Sequence[int | str], last_is_missing: bool) -> list[str]:
     """The keys and indices of a place in the body; pydantic also names the kind that it tried where several may be."""
     path = []
     for number, part in enumerate(parts):
-        is_missing = isinstance(body, dict) and part not in body and number == len(parts) - 1
+        is_missing = last_is_missing and isinstance(body, dict) and number == len(parts) - 1
         is_index = isinstance(body, list) and isinstance(part, int) and part < len(body)
         if is_missing or is_index or (isinstance(body, dict) and part in body):
             path.append(str(part))

@@ -175,7 +175,7 @@ class NamedTool(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    type: Literal["function"]
+    type: Literal["function"] = "function"  # which Hugging Face's client does not send
     function: NamedFunction
 
 
