@@ -70,5 +70,21 @@ def test_an_answer_that_ends_early_holds_what_was_written(written: Written) -> N
                 assert isinstance(json.loads(arguments), dict)
 
 
+@pytest.mark.parametrize("name", family_names())
+def test_a_call_in_a_familys_form_is_read(name: str) -> None:
+    """As it is forced: the prompt holds the form's prefix."""
+    family = family_named(name)
+    form, arguments = family.form, {"city": "Paris", "days": 2}
+    as_json = json.dumps(arguments)
+    if form.name_key:
+        said = json.dumps({form.name_key: "get_weather", form.key: arguments}) + form.suffix
+    else:
+        said = f"get_weather{form.separator}{as_json}{form.suffix}"
+    for tags in (tags_of(family, True), tags_of(family, False)):
+        parser = AnswerParser(family, tags, FUNCTIONS, given=form.prefix)
+        events = merged([*[e for each in tags.mark(said) for e in parser.push(each)], *parser.finish(False)])
+        assert summary(events) == ("", "", [("get_weather", as_json)])
+
+
 def test_every_family_is_tested_with_calls() -> None:
     assert {written.family for written in WRITTEN if written.calls} == set(family_names())

@@ -211,9 +211,11 @@ def test_a_forced_call_follows_the_functions_schema(client: openai.OpenAI, choic
     assert arguments["city"] in ("Paris", "Rome") and 1 <= arguments["days"] <= 7
     stream: Any = client.chat.completions.create(model="demo", temperature=1, stream=True, **forced)
     deltas = [chunk.choices[0] for chunk in stream]
-    (streamed,) = [call for delta in deltas for call in delta.delta.tool_calls or []]
-    assert streamed.index == 0 and streamed.function is not None
-    assert json.loads(streamed.function.arguments or "") == arguments
+    parts = [call for delta in deltas for call in delta.delta.tool_calls or []]
+    assert [part.index for part in parts] == [0] * len(parts) and len(parts) > 2
+    assert parts[0].id and parts[0].function.name == "get_weather"
+    assert not any(part.id or part.function.name for part in parts[1:])
+    assert json.loads("".join(part.function.arguments for part in parts)) == arguments
     assert deltas[-1].finish_reason == "tool_calls"
 
 

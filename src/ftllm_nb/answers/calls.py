@@ -167,16 +167,16 @@ def json_call(reader: Reader, functions: Functions, ends: tuple[str, ...] = (), 
 
 
 def json_calls(reader: Reader, functions: Functions, ends: tuple[str, ...] = ()) -> Steps[None]:
-    """Tells the calls of a JSON object, or of a list of them."""
+    """Tells the calls of a JSON object, or of a list of them, and reads one of the `ends` behind."""
     yield from reader.skip_space()
-    if not (yield from reader.take("[")):
-        yield from json_call(reader, functions, ends)
-        return
+    is_list = bool((yield from reader.take("[")))
     yield from reader.skip_space()
     while True:
-        yield from json_call(reader, functions, ("]", *ends))
+        yield from json_call(reader, functions, ("]", *ends) if is_list else ends)
         yield from reader.skip_space()
-        if not (yield from reader.take(",")):
+        if not is_list or not (yield from reader.take(",")):
             break
         yield from reader.skip_space()
-    yield from reader.take("]")
+    yield from reader.take("]" if is_list else "")
+    yield from reader.skip_space()
+    yield from reader.take(*ends)

@@ -29,10 +29,19 @@ class Markup:
     trims_line_ends: bool = True
 
 
-def markup_call(reader: Reader, functions: Functions, markup: Markup) -> Steps[None]:
-    """Tells one call, whose beginning was read."""
-    name = yield from short_text(reader, markup.call[1])
-    yield from markup_arguments(reader, name, functions, markup)
+def markup_calls(reader: Reader, functions: Functions, markup: Markup, *, has_begun: bool = False) -> Steps[None]:
+    """Tells calls, one after the other, and reads the tag around them behind the last one. `has_begun`: the beginning
+    of the first one was read."""
+    yield from reader.skip_space()
+    if not has_begun and not (yield from reader.take(markup.call[0])):
+        raise NotACall
+    while True:
+        name = yield from short_text(reader, markup.call[1])
+        yield from markup_arguments(reader, name, functions, markup)
+        yield from reader.skip_space()
+        if not (yield from reader.take(markup.call[0])):
+            break
+    yield from reader.take(*markup.outer)
 
 
 def markup_arguments(reader: Reader, name: str, functions: Functions, markup: Markup) -> Steps[None]:

@@ -23,9 +23,7 @@ class Cohere(Family):
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""
-        yield from json_calls(reader, functions, (END,))
-        yield from reader.skip_space()
-        yield from reader.take(END)
+        yield from json_calls(reader, functions, self.ends)
 
 
 family = Cohere()

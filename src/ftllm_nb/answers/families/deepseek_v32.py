@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from ftllm_nb.answers.calls import Functions
 from ftllm_nb.answers.family import Family
-from ftllm_nb.answers.markup import Markup, markup_call
-from ftllm_nb.answers.reader import NotACall, Reader, Steps
+from ftllm_nb.answers.markup import Markup, markup_calls
+from ftllm_nb.answers.reader import Reader, Steps
 
 DSML = "｜DSML｜"
 BEGIN, END = f"<{DSML}function_calls>", f"</{DSML}function_calls>"
@@ -26,15 +26,7 @@ class DeepSeekV32(Family):
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""
-        yield from reader.skip_space()
-        if not (yield from reader.take(INVOKE)):
-            raise NotACall
-        while True:
-            yield from markup_call(reader, functions, MARKUP)
-            yield from reader.skip_space()
-            if not (yield from reader.take(INVOKE)):
-                break
-        yield from reader.take(END)
+        yield from markup_calls(reader, functions, MARKUP)
 
 
 family = DeepSeekV32()

@@ -21,9 +21,7 @@ class Granite(Family):
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""
-        yield from json_calls(reader, functions)
-        yield from reader.skip_space()
-        yield from reader.take("</tool_call>")
+        yield from json_calls(reader, functions, ("</tool_call>",))
 
 
 family = Granite()

@@ -21,8 +21,6 @@ class Hermes(Family):
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""
         yield from json_calls(reader, functions, self.ends)
-        yield from reader.skip_space()
-        yield from reader.take(END)
 
 
 family = Hermes()

@@ -25,9 +25,12 @@ class Lfm2(Family):
         ahead = 0
         while (character := (yield from reader.peek(ahead))).isspace() or character == "[":
             ahead += 1
-        yield from json_calls(reader, functions, self.ends) if character == "{" else python_calls(reader, functions)
-        yield from reader.skip_space()
-        yield from reader.take(END)
+        if character == "{":
+            yield from json_calls(reader, functions, self.ends)
+        else:
+            yield from python_calls(reader, functions)
+            yield from reader.skip_space()
+            yield from reader.take(END)
 
 
 family = Lfm2()

@@ -22,9 +22,7 @@ class Phi4(Family):
         """See Family."""
         if begin == FUNCTOOLS:
             reader.at -= 1
-        yield from json_calls(reader, functions, (END,))
-        yield from reader.skip_space()
-        yield from reader.take(END)
+        yield from json_calls(reader, functions, self.ends)
 
 
 family = Phi4()
