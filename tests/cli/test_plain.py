@@ -205,6 +205,19 @@ def test_json_is_a_line_an_answer_with_its_times() -> None:
     assert chat("--json", "-m", "a")[1].count("\n") == 1
 
 
+def test_an_answer_that_was_stopped_before_its_first_word_has_no_numbers_of_another() -> None:
+    process = subprocess.Popen([*PROGRAM, "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"one\nslow\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["prompt_tokens"] == 3
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert json.loads(process.stdout.readline()) == {"question": "slow", "answer": "", "finish_reason": "stopped"}
+        assert process.wait(30) == 130
+
+
 def test_thinking_can_be_left_out() -> None:
     assert chat(text="think\n") == (0, "<think>hm</think>\n\nso\n", "")
     assert chat("--hide_thinking", text="think\nplain\n") == (0, "so\n3 plain\n", "")

@@ -390,6 +390,13 @@ def test_an_answer_without_a_session_cannot_steer_the_terminal_either(flags: tup
     assert seen_on_terminal(*flags, shell=shell) == "a[2Jb\r\n\tc\r\n"
 
 
+def test_who_reads_lines_from_a_keyboard_says_so() -> None:
+    program = pexpect.spawn("sh", ["-c", f"{sys.executable} -m tests.cli.scripted_chat > /dev/null"], encoding="utf-8")
+    program.expect_exact("a line is a question; Ctrl-D ends")
+    program.send("hello\r\x04")
+    assert leaves(program) == 0
+
+
 def test_json_on_a_terminal_is_the_same_json_without_control_characters() -> None:
     seen = seen_on_terminal("--json", "-m", "control c1")
     assert "\x9b" not in seen and json.loads(seen)["answer"] == "1 control c1 \x9b\x7f"

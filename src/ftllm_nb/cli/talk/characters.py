@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import unicodedata
 
-from wcwidth import wcwidth
-
 SPACES = " \t\u3000"
 _JOINER, _EMOJI_STYLE = "\u200d", "\ufe0f"
 
@@ -18,6 +16,10 @@ def width(character: str) -> int:
     Where terminals differ, as for emoji that are joined of several, the sum of the parts: a line ends too early then,
     never too late.
     """
+    if character.isascii():
+        return int(character.isprintable())
+    from wcwidth import wcwidth  # only here: its tables take a while to import, and English needs none of them
+
     return 1 if character == _EMOJI_STYLE else max(wcwidth(character), 0)
 
 

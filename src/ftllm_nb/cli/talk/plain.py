@@ -46,8 +46,10 @@ class PlainOutput:
         conversation = self._conversation
         with interrupt_stops(conversation):
             if self._as_json:
+                before = conversation.turns
                 answer = "".join(conversation.ask(question))
-                line = json.dumps(self._line(question, answer), ensure_ascii=False)
+                has_turn = conversation.turns is not before
+                line = json.dumps(self._line(question, answer, has_turn), ensure_ascii=False)
                 print(line.translate(ESCAPED), flush=True)
             elif sys.stdout.isatty():
                 self._show(conversation.ask(question))
@@ -87,15 +89,18 @@ class PlainOutput:
                     follows_thinking = False
                     yield shown
 
-    def _line(self, question: str, answer: str) -> dict[str, Any]:
+    def _line(self, question: str, answer: str, has_turn: bool) -> dict[str, Any]:
         conversation = self._conversation
         text = without_thinking(answer) if self._hide_thinking else answer
-        last = conversation.turns[-1].statistics if conversation.turns else None
-        return {"question": question, "answer": text, **({} if last is None else last.as_json())}
+        last = conversation.turns[-1].statistics if has_turn else None
+        numbers = {"finish_reason": "stopped"} if last is None else last.as_json()
+        return {"question": question, "answer": text, **numbers}
 
 
 def answer_lines(output: PlainOutput) -> None:
     """Answer each line of stdin as one turn of the conversation, until it ends. An error says of which line it is."""
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print("a line is a question; Ctrl-D ends", file=sys.stderr, flush=True)
     for number, line in enumerate(read_lines(sys.stdin.buffer), 1):
         if line.strip():
             try:
