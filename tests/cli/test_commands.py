@@ -284,8 +284,13 @@ def test_a_pattern_reads_each_file_of_text_under_its_name(talk: Talk, tmp_path: 
     assert "2 files, will stand before the next question" in text
     assert talk.repl.waiting[0].text == f"{tmp_path}/[c].py:\n\nz\n\n{tmp_path}/a.py:\n\nx"
     assert "1 line, will stand" in talk.say(f"/read {tmp_path}/[c].py")  # a name that looks like a pattern
+    assert "1 line, will stand" in talk.say(f"/read '{tmp_path}/d.txt'")
+    assert "2 files, will stand" in talk.say(f"/read {tmp_path}/d.txt {tmp_path}/a*")
+    assert "2 files, will stand" in talk.say(f"/read {tmp_path}/d.txt {tmp_path}/a.py")
+    assert "matches no file" in talk.say(f"/read {tmp_path}/d.txt {tmp_path}/*.rs")
+    assert "cannot be read" in talk.say(f"/read {tmp_path}/d.txt {tmp_path}/none")
     assert "matches no file" in talk.say(f"/read {tmp_path}/*.rs")
-    assert "no file that" in talk.say(f"/read {tmp_path}/b*")
+    assert "no file that" in talk.say(f"/read {tmp_path}/b.p*")
     assert "is a folder: name a file, or " in talk.say(f"/read {tmp_path}")
 
 

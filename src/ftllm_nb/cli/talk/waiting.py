@@ -23,16 +23,14 @@ class Waiting:
 
 
 def read_waiting(argument: str) -> Waiting:
-    """The file of that name, or each that a pattern matches, under its name. Raises `UsageError`."""
-    path = os.path.expanduser(argument)
-    if os.path.lexists(path) or not glob.has_magic(path):
+    """The file of that name, or each that names and patterns between spaces stand for, under its name. Raises
+    `UsageError`."""
+    files = files_of(argument)
+    if files is None:
         text = read_text(argument).rstrip("\n")
         if not text.strip():
             raise UsageError(f"{argument} holds no text.")
         return Waiting(argument, text, notes=_notes(text))
-    files = sorted(file for file in glob.glob(path, recursive=True) if not os.path.isdir(file))
-    if not files:
-        raise UsageError(f"{argument} matches no file.")
     if len(files) > MOST_FILES:
         raise UsageError(f"{argument} matches {len(files)} files, more than {MOST_FILES}: choose fewer.")
     texts, left_out = [], []
@@ -50,6 +48,24 @@ def read_waiting(argument: str) -> Waiting:
     if left_out:
         notes += (f"left out, since they are no text or cannot be read: {', '.join(left_out)}",)
     return Waiting(argument, "\n\n".join(texts), len(texts), notes)
+
+
+def files_of(argument: str) -> list[str] | None:
+    """The files that names and patterns stand for; None where the argument is one name. Raises `UsageError`."""
+    if os.path.lexists(os.path.expanduser(argument)):
+        return None
+    words = argument.split()
+    if not any(map(glob.has_magic, words)) and not all(map(os.path.lexists, map(os.path.expanduser, words))):
+        return None
+    files: dict[str, None] = {}
+    for word in words:
+        path = os.path.expanduser(word)
+        found = [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))
+        plain = [file for file in found if not os.path.isdir(file)]
+        if not plain:
+            raise UsageError(f"{word} matches no file.")
+        files.update(dict.fromkeys(plain))
+    return list(files)
 
 
 def _notes(text: str) -> tuple[str, ...]:

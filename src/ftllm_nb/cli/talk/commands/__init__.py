@@ -80,6 +80,8 @@ def run_command(repl: Repl, line: str) -> None:
     if is_unasked and command.run_unasked is None:
         raise UsageError(f"/{command.name} asks nothing back: leave out the exclamation mark.")
     argument = argument.strip()
+    if command.takes_file and len(argument) > 2 and argument[0] == argument[-1] and argument[0] in "'\"":
+        argument = argument[1:-1]  # as a shell would
     if argument and not command.argument:
         raise UsageError(f"/{command.name} takes nothing after it, but {argument!r} was given.")
     if not argument and command.argument and not command.argument.startswith("["):
