@@ -56,7 +56,7 @@ class ChatAnswer:
             return {"usage": usage(self.choices.choices, 1) if continuous else None} if with_usage else {}
 
         for index in range(len(self.choices.choices)):
-            yield self._chunk(index, {"role": "assistant", "content": ""}, **extra())
+            yield self._chunk(index, {"role": "assistant", "content": ""}, **extra(), **self._warnings())
         left = len(self.choices.choices)
         async with aclosing(self._deltas(notes)) as deltas:
             async for index, delta, logprobs, reason in deltas:
@@ -90,7 +90,7 @@ class ChatAnswer:
                 found["message"]["content"] = None
         if self._service.options.log_text:
             notes["answer"] = [found["message"] for found in messages]
-        return {**self._head("chat.completion"), "choices": messages, **self._counts()}
+        return {**self._head("chat.completion"), "choices": messages, **self._counts(), **self._warnings()}
 
     async def _deltas(
         self, notes: dict[str, Any]
@@ -120,6 +120,10 @@ class ChatAnswer:
 
     def _head(self, kind: str) -> dict[str, Any]:
         return self._service.head(self._id, kind, self._created)
+
+    def _warnings(self) -> dict[str, Any]:
+        """The field `warnings`, where there are any."""
+        return {"warnings": self._plan.warnings} if self._plan.warnings else {}
 
     def _chunk(
         self,

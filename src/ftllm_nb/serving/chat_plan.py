@@ -29,6 +29,8 @@ class ChatPlan:
     """The thinking inside of which the prompt ends."""
     notes: dict[str, Any] = field(default_factory=dict)
     """For the request's line in the log."""
+    warnings: list[str] = field(default_factory=list)
+    """What the client should know: the response's field `warnings`."""
 
 
 def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
@@ -44,9 +46,10 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     _check_length(messages, model)
     told = [tool.model_dump(exclude_none=True) for tool in tools.values()]
     begun = body.take_begun(messages)
-    prompt_ids = model.tokenizer.apply_chat_template(
+    prompt = model.tokenizer.chat_prompt(
         messages, add_generation_prompt=True, tools=told or None, **body.template_variables(model.style)
     )
+    prompt_ids = prompt.ids
     opened = model.style.opened_thinking(prompt_ids)
     if begun is not None:
         prompt_ids += begun_ids(model.tokenizer, begun, opened)
@@ -61,7 +64,8 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
         form = response_form(model, body, number, _by_param(tools), body.parallel_tool_calls is False)
     if begun is not None:
         check_free(form.constraints)
-    return ChatPlan(prompt_ids, form.constraints, functions, bool(must_call), opened, form.notes)
+    notes = {**form.notes, "warnings": prompt.warnings} if prompt.warnings else form.notes
+    return ChatPlan(prompt_ids, form.constraints, functions, bool(must_call), opened, notes, prompt.warnings)
 
 
 def offered_tools(body: ChatRequest) -> tuple[dict[int, Tool], dict[int, Tool]]:

@@ -1,8 +1,10 @@
-"""OpenAI's messages as chat templates expect them."""
+"""OpenAI's messages, checked: texts in place of parts, and today's forms in place of earlier ones.
+
+What of them the model's chat template takes, and how, the tokenizer finds out (tokenizer/template_fit.py).
+"""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ftllm_nb.answers.history import NAMES, with_reasoning
@@ -13,7 +15,7 @@ TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
 def template_messages(messages: list[dict[str, Any]], template_source: str) -> list[dict[str, Any]]:
-    """Copies with texts in place of parts, arguments of calls as objects, and roles that the template knows."""
+    """Copies with texts in place of parts, calls in place of a call, results in place of functions' messages."""
     return [_message(message, f"messages.{index}", template_source) for index, message in enumerate(messages)]
 
 
@@ -21,14 +23,17 @@ def _message(message: dict[str, Any], where: str, template_source: str) -> dict[
     role = message.get("role")
     if role not in ROLES:
         raise ApiError(400, f"the role must be one of {', '.join(ROLES)}.", param=f"{where}.role")
-    if role == "developer" and "developer" not in template_source:
-        role = "system"
-    copy = {**message, "role": role, "content": _text(message.get("content"), f"{where}.content")}
-    calls = message.get("tool_calls")
-    if calls is None:
-        copy.pop("tool_calls", None)
-    else:
-        copy["tool_calls"] = _calls(calls, f"{where}.tool_calls")
+    copy = {**message, "content": _text(message.get("content"), f"{where}.content")}
+    if role == "function":
+        copy["role"] = "tool"
+    calls, call = message.get("tool_calls"), copy.pop("function_call", None)
+    if calls is None and call is not None:
+        calls = [{"type": "function", "function": call}]
+    copy.pop("tool_calls", None)
+    if calls is not None:
+        _check_calls(calls, f"{where}.tool_calls")
+    if calls:
+        copy["tool_calls"] = calls
     found = next((name for name in NAMES if message.get(name)), NAMES[0])
     reasoning = message.get(found) or ""
     if not isinstance(reasoning, str):
@@ -53,24 +58,10 @@ def _text(content: Any, where: str) -> str:
     return "".join(texts)
 
 
-def _calls(calls: Any, where: str) -> list[dict[str, Any]]:
+def _check_calls(calls: Any, where: str) -> None:
     if not isinstance(calls, list):
         raise ApiError(400, "tool_calls must be a list.", param=where)
-    copies = []
     for call in calls:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise ApiError(400, "a tool call must have a function with a name.", param=where)
-        copies.append({**call, "function": {**function, "arguments": _arguments(function.get("arguments"))}})
-    return copies
-
-
-def _arguments(value: Any) -> Any:
-    """Templates write arguments as JSON themselves; what is no JSON object stays the text that it is."""
-    if isinstance(value, str):
-        try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        return parsed if isinstance(parsed, dict) else value
-    return {} if value is None else value

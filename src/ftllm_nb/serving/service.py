@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from ftllm_nb import __version__
+from ftllm_nb.answers.call_form import PLAIN
+from ftllm_nb.answers.families import DEFAULT
 from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.batching import BatchingEngine
 from ftllm_nb.engine.engine_thread import EngineThread
@@ -53,13 +55,24 @@ class Model:
         self.grammars = Grammars(loaded.tokenizer, executor.vocab_size, options.limits)
         spelled = (loaded.tokenizer.token_bytes(token_id) for token_id in range(loaded.tokenizer.vocab_size))
         self.longest_token = max(map(len, spelled), default=1)
-        self.style = AnswerStyle(loaded.tokenizer, options.tool_call_parser)
+        self.style = _style_of(loaded.tokenizer, options.tool_call_parser)
+        loaded.tokenizer.call_spelling = self.style.family.form
         self._loaded = loaded
 
     def close(self) -> None:
         """End what runs and give threads and memory back."""
         self.thread.close()
         self._loaded.checkpoint.close()
+
+
+def _style_of(tokenizer: Tokenizer, family_name: str | None) -> AnswerStyle:
+    """How the model writes answers. Where its template prints no tools, a system message says how calls are written: in
+    the family's form, or in the default one for families whose form is not JSON.
+    """
+    style = AnswerStyle(tokenizer, family_name)
+    if family_name is None and style.family.form is PLAIN and not tokenizer.takes_tools:
+        return AnswerStyle(tokenizer, DEFAULT)
+    return style
 
 
 class Service:

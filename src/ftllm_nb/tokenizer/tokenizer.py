@@ -26,6 +26,9 @@ from ftllm_nb.tokenizer.messages import checked_messages, plain_data, text_conte
 from ftllm_nb.tokenizer.prompt_pieces import PromptPieces
 from ftllm_nb.tokenizer.settings import read_settings
 from ftllm_nb.tokenizer.streaming import StreamDecoder
+from ftllm_nb.tokenizer.template_fit import fit, is_plain
+from ftllm_nb.tokenizer.template_probe import TemplateShape, probe_template
+from ftllm_nb.tokenizer.tool_text import HERMES, CallSpelling
 
 
 def load_tokenizer(
@@ -71,6 +74,7 @@ class Tokenizer:
     special_ids       ids that decoded text leaves out
     eos_token_ids     ids that end an answer
     prompt_pieces     fastllm's pieces for a model without a chat template; may be assigned
+    call_spelling     how calls are written where the chat template has no form for them; may be assigned
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class Tokenizer:
         self._templates = templates
         self._config = config
         self._generation_config = generation_config
+        self._shapes: dict[ChatTemplate, TemplateShape] = {}
+        self.call_spelling: CallSpelling = HERMES
         self.special_ids = frozenset(
             token_id for token_id, token in backend.added_tokens.items() if token.special
         )
@@ -190,9 +196,25 @@ class Tokenizer:
         pieces: it is what a base model can do. TokenizerError where the template is wrong or refuses the
         conversation.
         """
-        text, spans = self._prompt(messages, add_generation_prompt, tools, variables)
+        return self.chat_prompt(messages, add_generation_prompt, tools, **variables).ids
+
+    def chat_prompt(
+        self,
+        messages: Sequence[dict[str, Any]],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Any] | None = None,
+        **variables: Any,
+    ) -> ChatPrompt:
+        """The same, with what a user should know of how the template was given what it does not take."""
+        text, spans, warnings = self._prompt(messages, add_generation_prompt, tools, variables)
         beginning = [] if self.has_chat_format else self._backend.surrounding_tokens()[0]
-        return beginning + self._encode(text, spans)
+        return ChatPrompt(beginning + self._encode(text, spans), warnings)
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the chat template prints tools; if not, a system message describes them (`call_spelling`)."""
+        template = choose_template(self._templates, with_tools=True)
+        return template is not None and self._shape(template).tools is not None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, without special tokens; ids beyond the vocabulary give nothing."""
@@ -221,20 +243,42 @@ class Tokenizer:
         add_generation_prompt: bool,
         tools: Sequence[Any] | None,
         variables: dict[str, Any],
-    ) -> tuple[str, list[TokenSpan]]:
-        """A conversation's prompt and where control tokens stand in it."""
+    ) -> tuple[str, list[TokenSpan], list[str]]:
+        """A conversation's prompt, where control tokens stand in it, and warnings."""
         checked = checked_messages(messages)
         template = choose_template(self._templates, with_tools=bool(tools))
+        plain = is_plain(checked, tools)
         if template is None:
-            return self._prompt_of_parts(checked, add_generation_prompt)
+            fitted = fit(checked, tools, TemplateShape(), self.call_spelling)
+            return *self._prompt_of_parts(fitted.messages, add_generation_prompt), fitted.warnings
         trusted = {**self._backend.named_tokens, "add_generation_prompt": add_generation_prompt}
-        values = plain_data({"documents": None, **variables, "messages": checked, "tools": tools})
 
         def render(values: dict[str, Any]) -> str:
             return without_surrogates(template.render({**trusted, **values}))
 
-        rendered = render(values)
-        return rendered, template_control_spans(values, rendered, render, self._control_tokens().ids)
+        def prompt(messages: list[dict[str, Any]], tools: Sequence[Any] | None) -> tuple[str, list[TokenSpan]]:
+            values = plain_data({"documents": None, **variables, "messages": messages, "tools": tools})
+            rendered = render(values)
+            return rendered, template_control_spans(values, rendered, render, self._control_tokens().ids)
+
+        if plain:
+            try:
+                return *prompt(checked, tools), []
+            except TokenizerError:
+                if fit(checked, tools, self._shape(template), self.call_spelling).messages == checked:
+                    raise
+        fitted = fit(checked, tools, self._shape(template), self.call_spelling)
+        return *prompt(fitted.messages, fitted.tools), fitted.warnings
+
+    def _shape(self, template: ChatTemplate) -> TemplateShape:
+        """What a template takes; found out when it is first asked for."""
+        if template not in self._shapes:
+            variables = {**self._backend.named_tokens, "add_generation_prompt": True, "documents": None}
+            self._shapes[template] = probe_template(
+                lambda messages, tools: template.render({**variables, "messages": messages, "tools": tools}),
+                template.source,
+            )
+        return self._shapes[template]
 
     def _prompt_of_parts(
         self, messages: list[dict[str, Any]], add_generation_prompt: bool
@@ -301,6 +345,13 @@ class Tokenizer:
     def _named_id(self, role: str) -> int | None:
         token = self._backend.named_tokens.get(role)
         return None if token is None else self._backend.token_to_id(token)
+
+
+class ChatPrompt(NamedTuple):
+    """A conversation's prompt. `warnings`: sentences on what the template does not take."""
+
+    ids: list[int]
+    warnings: list[str]
 
 
 class _ControlTokens(NamedTuple):

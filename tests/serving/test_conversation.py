@@ -1,0 +1,87 @@
+"""Messages in OpenAI's form, and a model whose chat template knows neither a system role nor tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.conversation import template_messages
+from ftllm_nb.tokenizer.template_fit import NO_TOOLS
+from tests.puppet import TEMPLATE, write_puppet
+from tests.serving.server_process import ServerProcess
+
+SAYS = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+NO_SYSTEM = (
+    "{% for message in messages %}{% if message.role not in ('user', 'assistant') %}"
+    "{{ raise_exception('there is no role ' + message.role + ' here') }}{% endif %}{% endfor %}"
+) + TEMPLATE[TEMPLATE.index("{% for message") :]
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}]
+QUESTION = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather?"}]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = write_puppet(tmp_path_factory.mktemp("conversation") / "puppet", SAYS, NO_SYSTEM)
+    with ServerProcess("-p", str(folder), "--kv_cache_limit", "100M") as server:
+        yield f"{server.url}/v1/chat/completions"
+
+
+def ask(url: str, **body: Any) -> dict[str, Any]:
+    answer = httpx.post(url, json={"messages": QUESTION, "temperature": 0, **body}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_tools_that_the_template_drops_are_called_all_the_same(url: str) -> None:
+    """The client is told, and what the model writes as it was told to is a call."""
+    found = ask(url, tools=TOOLS)
+    assert found["warnings"] == [NO_TOOLS]
+    (called,) = found["choices"][0]["message"]["tool_calls"]
+    assert called["function"]["name"] == "get_weather"
+    with_tools = found["usage"]["prompt_tokens"]
+    without = ask(url, max_tokens=1)
+    assert "warnings" not in without
+    assert with_tools > without["usage"]["prompt_tokens"] + 20
+
+
+def test_a_stream_tells_it_at_its_beginning(url: str) -> None:
+    body = {"messages": QUESTION, "tools": TOOLS, "stream": True, "max_tokens": 2}
+    with httpx.stream("POST", url, json=body, timeout=60) as answer:
+        chunks = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: {")]
+    assert [chunk.get("warnings") for chunk in chunks] == [[NO_TOOLS]] + [None] * (len(chunks) - 1)
+
+
+def test_calls_of_a_history_reach_the_model(url: str) -> None:
+    """In each form that clients have: today's, parts of a text, and the one before tools."""
+    call = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    tools = [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": call}]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "20"}]},
+    ]
+    functions = [
+        {"role": "assistant", "content": None, "function_call": call},
+        {"role": "function", "name": "get_weather", "content": "20"},
+    ]
+    empty = [{"role": "assistant", "content": ""}, {"role": "user", "content": "20"}]
+    usages = [ask(url, messages=[*QUESTION, *more], max_tokens=1)["usage"] for more in (tools, functions, empty)]
+    sizes = [usage["prompt_tokens"] for usage in usages]
+    assert sizes[0] == sizes[1] > sizes[2] + 10
+
+
+def test_forms_of_messages() -> None:
+    call = {"name": "f", "arguments": "{}"}
+    earlier = [{"role": "assistant", "content": None, "function_call": call}, {"role": "function", "content": "1"}]
+    assistant, result = template_messages(earlier, "")
+    assert assistant == {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call}]}
+    assert result == {"role": "tool", "content": "1"}
+    (plain,) = template_messages([{"role": "assistant", "content": "a", "tool_calls": []}], "")
+    assert "tool_calls" not in plain
+    for calls in ("f", [1], [{"function": {}}], [{"function": "f"}], {"function": call}):
+        with pytest.raises(ApiError):
+            template_messages([{"role": "assistant", "tool_calls": calls}], "")
