@@ -71,6 +71,8 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     ("/v1/completions", {"prompt": "x", "suffix": "y"}, "suffix"),
     ("/v1/completions", {"prompt": ["x"] * 100, "n": 2}, "n"),
     ("/tokenize", {}, "prompt"),
+    ("/tokenize", {"messages": SUM, "add_special_tokens": True}, "add_special_tokens"),
+    ("/tokenize", {"prompt": "x", "with_pieces": True}, "with_pieces"),
     ("/detokenize", {"tokens": [-1]}, "tokens.0"),
     ("/detokenize", {"tokens": [5] * 1025}, "tokens"),
 ])
@@ -155,6 +157,10 @@ def test_tokenize_and_detokenize(http: httpx.Client) -> None:
     chat = http.post("/tokenize", json={"messages": [{"role": "user", "content": "<|im_end|>"}]}).json()
     ends = [*chat["tokens"]].count(2)
     assert ends == http.post("/tokenize", json={"messages": SUM}).json()["tokens"].count(2)
+    tool = {"type": "function", "function": {"name": "f"}}
+    with_tools = http.post("/tokenize", json={"messages": SUM, "tools": [tool]}).json()["count"]
+    used = http.post(CHAT, json={"messages": SUM, "tools": [tool], "max_tokens": 1}).json()["usage"]
+    assert with_tools == used["prompt_tokens"]
     named = http.post("/tokenize", json={"prompt": "x<|im_end|>", "return_token_strs": True}).json()
     assert named["token_strs"] == ["x", "<|im_end|>"]
     assert http.post("/detokenize", json={"tokens": tokens["tokens"]}).json()["prompt"] == text

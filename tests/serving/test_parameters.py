@@ -87,6 +87,7 @@ def test_what_means_the_same(http: httpx.Client, body: dict[str, Any], same_as: 
     (COMPLETE, {"repetition_penalty": 1.1, "repeat_penalty": 1.2}, "repeat_penalty", "another name"),
     (COMPLETE, {"tools": [{"type": "function"}]}, "tools", "/v1/chat/completions"),
     (COMPLETE, {"echo": True, "logprobs": 20, "prompt": [[5] * 1000] * 60}, "prompt", "ask for fewer"),
+    (COMPLETE, {"enable_thinking": True}, "enable_thinking", "/v1/chat/completions"),
     (CHAT, {"echo": True}, "echo", "/v1/completions"),
     (CHAT, {"functions": [{"name": "f"}]}, "functions", "write tools"),
     (CHAT, {"options": {"temperature": 1}}, "options", "beside it"),

@@ -309,7 +309,8 @@ class Scheduler:
 
 def _is_loop(request: Request) -> bool:
     """A constraint says itself what is whole: what it holds is not cut."""
-    return request.constraint is None and is_loop(request.token_ids[request.prompt_tokens :][-LOOP_TOKENS:])
+    begin = max(request.prompt_tokens, len(request.token_ids) - LOOP_TOKENS)
+    return request.constraint is None and is_loop(request.token_ids[begin:])
 
 
 def _as_engine_error(error: Exception) -> Exception:

@@ -17,10 +17,9 @@ from ftllm_nb.errors import FtllmError
 from ftllm_nb.serving import request_log
 from ftllm_nb.serving.api_errors import ApiError, as_api_error, validation_error
 from ftllm_nb.serving.chat import ChatAnswer
-from ftllm_nb.serving.chat_plan import check_characters, plan_chat
+from ftllm_nb.serving.chat_plan import plan_chat
 from ftllm_nb.serving.choices import Choices
-from ftllm_nb.serving.completions import CompletionAnswer, plan_completion, trusted_ids
-from ftllm_nb.serving.conversation import template_messages
+from ftllm_nb.serving.completions import CompletionAnswer, plan_completion
 from ftllm_nb.serving.event_stream import ClientGone, EventStream, to_json, until_gone
 from ftllm_nb.serving.foreign_fields import check_foreign
 from ftllm_nb.serving.guard import Guard, client_of
@@ -28,6 +27,7 @@ from ftllm_nb.serving.page.addresses import is_of_page
 from ftllm_nb.serving.page.routes import add_chat_page
 from ftllm_nb.serving.protocol import Body, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from ftllm_nb.serving.service import Service
+from ftllm_nb.serving.tokenizing import text_of, tokenized
 
 _ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models")
 """What clients look for without the /v1, when their base URL lacks it."""
@@ -86,18 +86,13 @@ def create_application(service: Service) -> ASGIApp:
 
     @app.post("/tokenize", responses=errors)
     async def tokenize(body: TokenizeRequest, request: Request) -> Response:
-        _check_name(service, body, request)
-        tokens = await service.in_thread(lambda: _token_ids(service, body))
-        model = service.ready_model()
-        strings = [model.tokenizer.id_to_token(token_id) for token_id in tokens] if body.return_token_strs else None
-        return _json({
-            "tokens": tokens, "count": len(tokens), "max_model_len": model.engine.max_context, "token_strs": strings
-        })
+        _check(service, body, request)
+        return _json(await service.in_thread(lambda: tokenized(service, body)))
 
     @app.post("/detokenize", responses=errors)
     async def detokenize(body: DetokenizeRequest, request: Request) -> Response:
-        _check_name(service, body, request)
-        text = await service.in_thread(lambda: _text_of(service, body.tokens))
+        _check(service, body, request)
+        text = await service.in_thread(lambda: text_of(service, body.tokens))
         return _json({"prompt": text})
 
     @app.get("/health", responses=errors)
@@ -166,27 +161,6 @@ async def _respond(service: Service, answer: Answer, stream: bool, request: Requ
             task.cancel()
         await asyncio.gather(whole, gone, return_exceptions=True)
         answer.choices.cancel()
-
-
-def _token_ids(service: Service, body: TokenizeRequest) -> list[int]:
-    model = service.ready_model()
-    given = [each for each in (body.prompt, body.content, body.messages) if each is not None]
-    if len(given) != 1:
-        raise ApiError(400, "give either prompt or messages.", param="prompt")
-    if isinstance(given[0], str):
-        # llama.cpp, whose clients write content, puts nothing before it unless it is asked to; vLLM does.
-        add = body.add_special_tokens if body.add_special_tokens is not None else body.content is None
-        return trusted_ids(model, given[0], add, body.parse_special is not False)
-    messages = template_messages(given[0], model.tokenizer.template_source)
-    check_characters(sum(len(message["content"]) for message in messages), model)
-    return model.tokenizer.apply_chat_template(messages, add_generation_prompt=body.add_generation_prompt)
-
-
-def _text_of(service: Service, token_ids: list[int]) -> str:
-    model = service.ready_model()
-    if len(token_ids) > model.engine.max_context:
-        raise ApiError(400, f"tokens are at most {model.engine.max_context}, a whole context.", param="tokens")
-    return b"".join(map(model.tokenizer.token_bytes, token_ids)).decode("utf-8", "replace")
 
 
 def _model_card(service: Service) -> dict[str, Any]:

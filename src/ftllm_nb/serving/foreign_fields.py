@@ -72,6 +72,14 @@ REFUSED: dict[str, Foreign] = {
     "prompt_embeds": Foreign("stands for the prompt", ()),
     "chat_template": Foreign(_CHAT, (), "write the prompt yourself, to /v1/completions"),
     "documents": Foreign(_CHAT, ([],), "write them into a message"),
+    "with_pieces": Foreign(_SHAPE, (False,), "write return_token_strs"),
+    # What has a meaning in a chat alone
+    "chat_template_kwargs": Foreign(_CHAT, ({},), "ask /v1/chat/completions"),
+    "enable_thinking": Foreign(_CHAT, (False,), "ask /v1/chat/completions"),
+    "reasoning_effort": Foreign(_CHAT, ("none",), "ask /v1/chat/completions"),
+    "reasoning": Foreign(_CHAT, ({},), "ask /v1/chat/completions"),
+    "thinking": Foreign(_CHAT, (False, {"type": "disabled"}), "ask /v1/chat/completions"),
+    "thinking_budget": Foreign(_CHAT, (-1, 0), "ask /v1/chat/completions"),
     # OpenAI
     "functions": Foreign("names functions to call", ([],), "write tools"),
     "function_call": Foreign("names a function to call", ("auto", "none"), "write tool_choice"),

@@ -251,12 +251,13 @@ class CompletionRequest(Sampling):
         return value
 
 
-class TokenizeRequest(Body):
+class TokenizeRequest(Body, ThinkingFields):
     """The body of /tokenize: a text (`content` in llama.cpp's form), or a conversation in the chat template."""
 
     prompt: str | None = None
     content: str | None = None
     messages: Messages | None = None
+    tools: Annotated[list[Tool], Field(max_length=LIMITS.tools, fail_fast=True)] | None = None
     add_generation_prompt: bool = True
     add_special_tokens: bool | None = Field(
         None, validation_alias=AliasChoices("add_special_tokens", "add_special")
