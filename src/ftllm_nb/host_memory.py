@@ -6,6 +6,7 @@ out a machine in a folder.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ftllm_nb.control_groups import ROOT, fields, own_groups, read
@@ -14,13 +15,27 @@ _UNLIMITED = 1 << 60
 """Version 1 writes a number near 2**63 where there is no limit."""
 
 
+@dataclass(frozen=True)
+class OwnLimit:
+    """A limit that the process was started with: the flag of ulimit that sets it, its bytes, and what it leaves."""
+
+    flag: str
+    bytes: int
+    room: int
+
+    @property
+    def command(self) -> str:
+        """What sets it in a shell."""
+        return f"ulimit {self.flag} {self.bytes >> 10}"
+
+
 def available_bytes(root: Path = ROOT) -> int | None:
     """Memory that may be taken while everything else goes on as it does; None where the system does not say.
 
     What a group holds of files can be given back at once, as the system's own figure takes it. `memory.high` counts as
     a limit: beyond it, a group is slowed down.
     """
-    sizes = [_system_bytes("MemAvailable", root), *_own_limits(root)]
+    sizes = [_system_bytes("MemAvailable", root), *(limit.room for limit in own_limits(root))]
     for folder in own_groups("memory", root):
         limit = _smallest(folder, "memory.max", "memory.high", "memory.limit_in_bytes")
         sizes.append(None if limit is None else limit - _held_bytes(folder))
@@ -29,8 +44,13 @@ def available_bytes(root: Path = ROOT) -> int | None:
 
 def obtainable_bytes(root: Path = ROOT) -> int | None:
     """More than this the process cannot get, as other programs' pages go to swap space; None where nobody says."""
+    return _least([system_obtainable_bytes(root), *(limit.room for limit in own_limits(root))])
+
+
+def system_obtainable_bytes(root: Path = ROOT) -> int | None:
+    """`obtainable_bytes` but for the process' own limits, which count address space rather than memory."""
     free, swap = _system_bytes("MemAvailable", root), _system_bytes("SwapFree", root) or 0
-    sizes = [None if free is None else free + swap, *_own_limits(root)]
+    sizes = [None if free is None else free + swap]
     for folder in own_groups("memory", root):
         limit = _smallest(folder, "memory.max", "memory.limit_in_bytes")
         sizes.append(None if limit is None else limit - _held_bytes(folder) + min(swap, _swap_room(folder)))
@@ -68,15 +88,15 @@ def _swap_room(folder: Path) -> int:
     return _UNLIMITED if both is None or limit is None else max(0, both - limit)
 
 
-def _own_limits(root: Path) -> list[int | None]:
-    """What the process' own limits (ulimit -v, ulimit -d) leave of address space and of data."""
+def own_limits(root: Path = ROOT) -> list[OwnLimit]:
+    """What ulimit -v leaves of the address space, and ulimit -d of data; [] where there is no limit."""
     held = fields(read(root / "proc/self/status"))
-    rooms: list[int | None] = []
+    limits = []
     for line in read(root / "proc/self/limits").splitlines():
-        for name, used in (("Max address space", "VmSize"), ("Max data size", "VmData")):
+        for name, used, flag in (("Max address space", "VmSize", "-v"), ("Max data size", "VmData", "-d")):
             if line.startswith(name) and (soft := _whole(line.removeprefix(name).split()[0])) is not None:
-                rooms.append(soft - (_kilobytes(held.get(used, "")) or 0))
-    return rooms
+                limits.append(OwnLimit(flag, soft, soft - (_kilobytes(held.get(used, "")) or 0)))
+    return limits
 
 
 def _system_bytes(field: str, root: Path) -> int | None:

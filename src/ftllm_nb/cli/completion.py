@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+IS_LIGHT = True
 GROUP = "This program"
 EXAMPLES = ('eval "$(ftllm-nb completion bash)"', "ftllm-nb completion fish > ~/.config/fish/completions/ftllm-nb.fish")
 SHELLS = ("bash", "zsh", "fish")

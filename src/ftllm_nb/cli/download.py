@@ -10,6 +10,7 @@ import argparse
 from ftllm_nb.cli.model_arguments import add_cache_argument
 from ftllm_nb.errors import UsageError
 
+IS_LIGHT = True
 GROUP = "Models"
 EXAMPLES = (
     "ftllm-nb download Qwen/Qwen2.5-0.5B-Instruct",

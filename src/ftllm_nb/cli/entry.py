@@ -19,6 +19,7 @@ from types import ModuleType
 from ftllm_nb import __version__, cli
 from ftllm_nb.cli.parser import CommandParser
 from ftllm_nb.cli.presets import apply_presets, warn_of_unused, with_origin
+from ftllm_nb.cli.system_limits import explain, require_room, use_one_blas_thread
 from ftllm_nb.errors import FtllmError
 from ftllm_nb.terminal_text import guard_terminals, one_printable_line
 
@@ -66,7 +67,7 @@ def build_parser() -> CommandParser:
         module.add_arguments(command)
         add_common_arguments(command)
         command.usage = command.short_usage(name)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, is_light=getattr(module, "IS_LIGHT", False))
         parser.commands[name] = command
     return parser
 
@@ -117,6 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.parse_args(arguments, args)
         debug = args.debug
         warn_of_unused(args)
+        if not args.is_light:
+            require_room()
+            use_one_blas_thread()
         status = int(args.run(args))
         flush_output()
         return status
@@ -131,11 +135,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader left, as `| head -1` does: nobody is there to be told, and nothing went wrong.
         return 0
-    except MemoryError:
-        return report("there is not enough memory for this model with these flags.", STATUS_BAD_INPUT, debug)
-    except OSError as error:
-        return report(f"the operating system refused: {error.strerror or error}.", STATUS_DEFECT, debug)
     except Exception as error:
+        explained = explain(error)
+        if explained is not None:
+            return report(explained, STATUS_BAD_INPUT, debug)
+        if isinstance(error, OSError):
+            return report(f"the operating system refused: {error.strerror or error}.", STATUS_DEFECT, debug)
         message = f"unexpected {type(error).__name__}: {error} (a defect of ftllm-nb; --debug shows where)."
         return report(message, STATUS_DEFECT, debug)
     finally:

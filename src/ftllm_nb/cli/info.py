@@ -99,9 +99,7 @@ def limit_rows(threads: int) -> list[tuple[str, str]]:
 
 def machine_rows(chosen_threads: int | None, with_limits: bool) -> list[tuple[str, str]]:
     """What the machine is and what was chosen."""
-    import llvmlite
-    import numba
-    import numpy
+    from importlib.metadata import version
 
     from ftllm_nb import __version__
     from ftllm_nb.benchmark.cpu_name import cpu_name
@@ -130,6 +128,6 @@ def machine_rows(chosen_threads: int | None, with_limits: bool) -> list[tuple[st
         *(limit_rows(threads) if with_limits else [("limits", "not measured: --limits measures them")]),
         ("kernel cache", cache_summary()),
         ("settings", f"{settings or 'none: there is no home folder'}{found}"),
-        ("versions", f"ftllm-nb {__version__}, Python {sys.version.split()[0]}, Numba {numba.__version__}, "
-                     f"llvmlite {llvmlite.__version__}, NumPy {numpy.__version__}"),
+        ("versions", f"ftllm-nb {__version__}, Python {sys.version.split()[0]}, Numba {version('numba')}, "
+                     f"llvmlite {version('llvmlite')}, NumPy {version('numpy')}"),
     ]  # fmt: skip

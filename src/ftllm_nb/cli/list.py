@@ -11,6 +11,7 @@ import time
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.cli.model_arguments import add_cache_argument
 
+IS_LIGHT = True
 GROUP = "Models"
 EXAMPLES = ("ftllm-nb list", "ftllm-nb list --cache_dir /data/models")
 

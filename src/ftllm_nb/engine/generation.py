@@ -83,7 +83,7 @@ class GenerationTask(Task):
             self._cache.forget(executor)
             raise EngineError(
                 f"the memory does not hold {self.stats.prompt_tokens} tokens of prompt and their answer: "
-                "shorten the prompt, or close other programs."
+                "close other programs, raise the limit of memory, or shorten the prompt."
             ) from None
         except BaseException:
             self._cache.forget(executor)

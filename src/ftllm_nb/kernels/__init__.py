@@ -9,7 +9,10 @@ import contextlib
 import os
 
 from ftllm_nb.errors import UsageError
+from ftllm_nb.kernels.numba_import import import_numba
 from ftllm_nb.kernels.tiers import current_tier
+
+import_numba()
 
 if os.environ.get("FTLLM_NB_TIER"):
     # Numba reads the target of its code generator once, when it meets the first function to compile: those of the

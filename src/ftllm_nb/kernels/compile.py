@@ -17,7 +17,9 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ftllm_nb.errors import GraphError
+from ftllm_nb.byte_sizes import shown_bytes
+from ftllm_nb.errors import EngineError, GraphError
+from ftllm_nb.host_memory import own_limits
 from ftllm_nb.kernels import cache
 from ftllm_nb.kernels.sources import source_digest
 
@@ -25,6 +27,8 @@ _CTYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "
 _LIBRARIES: list[Any] = []
 """Loaded machine code, kept for the life of the process: rows of programs hold its addresses."""
 _LOCK = threading.RLock()
+ROOM_TO_COMPILE = 64_000_000
+"""Bytes of address space, and of data, that LLVM may ask for at once."""
 
 
 class Kernel:
@@ -100,6 +104,7 @@ class Kernel:
 
         from ftllm_nb.kernels.tiers import current_tier
 
+        require_room_to_compile()
         _name_functions_apart()
         current_tier()  # a forced tier sets the code generator's target, before the first compilation
         function = self.function
@@ -130,6 +135,16 @@ class Kernel:
         compiled = CFunc(self.function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
         compiled.compile()
         return str(compiled._library.get_asm_str())
+
+
+def require_room_to_compile() -> None:
+    """Raise `EngineError` where a limit of the process leaves LLVM too little: it would end the process."""
+    for limit in own_limits():
+        if limit.room < ROOM_TO_COMPILE:
+            raise EngineError(
+                f"the limit {limit.command} leaves {shown_bytes(max(0, limit.room))}, and compiling kernels for this "
+                f"model needs about {shown_bytes(ROOM_TO_COMPILE)}: raise it, at least for the first start."
+            )
 
 
 def does_not_compile(kernel: Kernel, error: Exception) -> GraphError:
