@@ -7,7 +7,7 @@ import re
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.cli.talk import answer_view
@@ -36,10 +36,12 @@ class Terminal(io.StringIO):
             elif part == "\n":
                 self.rows.append([])
             elif len(part) == 1:
-                if sum(columns for _, columns in self.rows[-1]) + width(part) > self.columns:
+                at = sum(columns for _, columns in self.rows[-1])
+                takes = min(8 - at % 8, self.columns - at) if part == "\t" else width(part)
+                if at + takes > self.columns:
                     self.was_wrapped.add(len(self.rows))
                     self.rows.append([])
-                self.rows[-1].append((part, width(part)))
+                self.rows[-1].append((part, takes))
             else:
                 assert part.endswith(("m", "K"))
         return len(text)
@@ -160,6 +162,7 @@ TEXTS = st.text(st.sampled_from("ab-. \n\t|`*#你，（\u0301\u200d\U0001f600"),
 
 
 @settings(max_examples=300, deadline=None)
+@example("``你\t`*", [], 10)
 @given(TEXTS, st.lists(st.integers(0, 120), max_size=12), st.integers(10, 40))
 def test_every_text_arrives_and_only_spaces_make_room_for_line_ends(text: str, cuts: list[int], columns: int) -> None:
     ends = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
