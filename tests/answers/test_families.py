@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 
-from ftllm_nb.answers.events import Event, merged
+from ftllm_nb.answers.events import Content, Event, merged
 from ftllm_nb.answers.families import family_named, family_names
 from ftllm_nb.answers.parser import AnswerParser
 from ftllm_nb.answers.tags import Tags
@@ -84,6 +85,21 @@ def test_a_call_in_a_familys_form_is_read(name: str) -> None:
         parser = AnswerParser(family, tags, FUNCTIONS, given=form.prefix)
         events = merged([*[e for each in tags.mark(said) for e in parser.push(each)], *parser.finish(False)])
         assert summary(events) == ("", "", [("get_weather", as_json)])
+
+
+def test_text_is_passed_on_as_soon_as_it_can_be_no_tag() -> None:
+    parser = AnswerParser(family_named("hermes"), Tags({}), FUNCTIONS)
+    assert parser.push("Hello <to") == [Content("Hello", 0, 5)]
+    assert parser.push("y>") == [Content(" <toy>", 5, 11)]
+    assert parser.push("!") == [Content("!", 11, 12)]
+
+
+def test_a_long_answer_does_not_take_long() -> None:
+    parser = AnswerParser(family_named("hermes"), Tags({}), FUNCTIONS)
+    started = time.process_time()
+    events = [event for _ in range(20_000) for event in parser.push("some words of text, ")]
+    assert time.process_time() - started < 10
+    assert sum(len(event.text) for event in events if isinstance(event, Content)) > 399_000
 
 
 def test_every_family_is_tested_with_calls() -> None:

@@ -111,3 +111,10 @@ def test_a_stop_string_may_be_a_tag(url: str) -> None:
     choice = ask(url, stop=["</think>"])
     assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")
     assert choice["message"]["reasoning_content"] == THOUGHT
+
+
+def test_a_stop_string_cuts_a_call(url: str) -> None:
+    choice = ask(url, tools=TOOLS, stop=["or »"])
+    assert choice["finish_reason"] == "stop"
+    (call,) = choice["message"]["tool_calls"]
+    assert call["function"]["arguments"] == '{"city": "Paris '

@@ -14,6 +14,8 @@ from ftllm_nb.answers.tags import Tags
 
 Result = TypeVar("Result")
 Steps = Generator[Event | None, None, Result]
+MOST_KEPT = 4096
+"""Characters of an answer that were told and are kept."""
 TextKind = type[Content] | type[Reasoning] | type[Arguments]
 
 
@@ -131,6 +133,8 @@ class Reader:
             if self.ended:
                 self.at = len(self.text)
                 return end, ""
+            if kind is not Arguments and self.at > MOST_KEPT:
+                self.drop_read()
             yield None
 
     def _search(self, words: dict[str, str]) -> tuple[str, int]:

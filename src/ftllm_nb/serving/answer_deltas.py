@@ -7,7 +7,7 @@ from typing import Any
 
 from ftllm_nb.answers.events import Arguments, CallBegins, CallEnds, Content, Event, Reasoning
 from ftllm_nb.answers.parser import AnswerParser
-from ftllm_nb.engine.request import LENGTH, STOP, Token
+from ftllm_nb.engine.request import STOP, Token
 from ftllm_nb.serving.text_pieces import Piece
 
 TOOL_CALLS = "tool_calls"
@@ -21,6 +21,8 @@ class AnswerDeltas:
         self._new_id = new_id
         self._one_call = one_call
         self._calls = 0
+        self._is_open = False
+        """Whether a call has begun and not ended."""
         self._has_reasoned = False
         self._tokens: list[tuple[int, int, Token]] = []
         """Tokens of which nobody knows yet what they are, each with the place of its text in the answer."""
@@ -28,14 +30,15 @@ class AnswerDeltas:
         self.is_over = False
         """Whether nothing more is wanted: the one call is there."""
 
-    def hear(self, piece: Piece, reason: str | None) -> tuple[dict[str, Any], list[Token]]:
-        """(what is new in the message, the tokens of its content). `reason`: why the answer ended, None before."""
+    def hear(self, piece: Piece, ended: bool, is_cut: bool) -> tuple[dict[str, Any], list[Token]]:
+        """(what is new in the message, the tokens of its content). `ended`: nothing more comes; `is_cut`: the answer
+        did not end by itself."""
         end = self._length + len(piece.text)
         self._tokens += [(self._length, end, token) for token in piece.tokens]
         self._length = end
         events = self._parser.push(piece.text)
-        if reason is not None:
-            events += self._parser.finish(reason == LENGTH)
+        if ended:
+            events += self._parser.finish(is_cut)
         delta: dict[str, Any] = {}
         tokens: list[Token] = []
         for event in events:
@@ -43,13 +46,13 @@ class AnswerDeltas:
                 self._add(delta, event)
                 if isinstance(event, Content):
                     tokens += self._tokens_of(event)
-        if reason is not None and not self._calls and not self._has_reasoned:
+        if ended and not self._calls and not self._has_reasoned:
             tokens += [token for _, _, token in self._tokens]  # those without text
         return delta, tokens
 
     def finish_reason(self, reason: str | None) -> str | None:
         """Why the answer ended, as clients are told."""
-        return TOOL_CALLS if self.is_over or (self._calls and reason == STOP) else reason
+        return TOOL_CALLS if self.is_over or (self._calls and not self._is_open and reason == STOP) else reason
 
     def _add(self, delta: dict[str, Any], event: Event) -> None:
         if isinstance(event, Reasoning):
@@ -64,6 +67,7 @@ class AnswerDeltas:
             call = {"index": self._calls, "id": call_id, "type": "function", "function": function}
             delta.setdefault(TOOL_CALLS, []).append(call)
             self._calls += 1
+            self._is_open = True
         elif isinstance(event, Arguments):
             index = self._calls - 1
             calls = delta.setdefault(TOOL_CALLS, [])
@@ -71,6 +75,7 @@ class AnswerDeltas:
                 calls.append({"index": index, "function": {"arguments": ""}})
             calls[-1]["function"]["arguments"] += event.text
         elif isinstance(event, CallEnds):
+            self._is_open = False
             self.is_over = self._one_call
 
     def _tokens_of(self, content: Content) -> list[Token]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from ftllm_nb.engine.request import Constraint
+from ftllm_nb.engine.request import LENGTH, Constraint
 from ftllm_nb.serving.answer_deltas import AnswerDeltas, add_delta
 from ftllm_nb.serving.chat_plan import ChatPlan
 from ftllm_nb.serving.choices import Choices, timings, usage
@@ -102,7 +102,8 @@ class ChatAnswer:
         async with self._service.answering(self.choices, notes), aclosing(self.choices.events()) as events:
             async for choice, piece in events:
                 reader = readers[choice.index]
-                delta, tokens = reader.hear(piece, choice.reason)
+                is_cut = choice.reason == LENGTH or choice.is_loop or choice.pieces.stopped
+                delta, tokens = reader.hear(piece, choice.reason is not None, is_cut)
                 if reader.is_over:
                     self.choices.end(choice)
                 reason = reader.finish_reason(choice.reason)
