@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from ftllm_nb.answers.call_form import CallForm
 from ftllm_nb.errors import TokenizerError
 from ftllm_nb.tokenizer.chat_template import ChatTemplate
 from ftllm_nb.tokenizer.messages import checked_messages
 from ftllm_nb.tokenizer.template_fit import NO_TOOLS, fit, is_plain
 from ftllm_nb.tokenizer.template_probe import TemplateShape, probe_template
-from ftllm_nb.tokenizer.tool_text import HERMES
+from ftllm_nb.tokenizer.tool_text import HERMES, call_text, tools_text
 from tests.tokenizer import chat_templates, template_shapes
 
 VARIABLES = {"bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": True, "documents": None}
@@ -181,7 +182,19 @@ def test_tools_that_a_template_drops_are_described(name: str) -> None:
     text = rendered(source, messages, [WEATHER])
     assert text.index("Be brief.") < text.index("<tools>") < text.index("Hi")
     assert json.dumps(WEATHER) in text
-    assert '<tool_call>\n{"name": "function name", "arguments": {argument: value, …}}\n</tool_call>' in text
+    assert "within <tool_call></tool_call> XML tags:" in text
+    assert '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>' in text
+
+
+def test_calls_in_a_familys_own_spelling() -> None:
+    """Where the name stands outside of the JSON, it does in what the model is told, and in a history."""
+    spelling = CallForm("<|call|>", "<|end|>", name_key="", separator=" ")
+    text = tools_text([WEATHER], spelling)
+    assert text.endswith("in this form:\n<|call|><function-name> <args-json-object><|end|>")
+    assert call_text(call(), spelling) == '<|call|>get_weather {"city": "Paris"}<|end|>'
+    assert call_text({"function": {"name": "f", "arguments": {"a": 1}}}, HERMES) == (
+        '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+    )
 
 
 @pytest.mark.parametrize("name", ["MISTRAL", "LLAMA", "NAMED_RESULTS"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ftllm_nb.errors import TokenizerError
+from ftllm_nb.tokenizer.added_tokens import shorten
+
 END_OF_TURN_TOKENS = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -31,8 +34,9 @@ def end_token_ids(
 
     Many folders name only the end of a document and leave out the end of a turn, or the reverse; stopping at
     either is right for a conversation. `prompt_literals` is the source of the templates or the prompt pieces.
+    TokenizerError for an eos_token_id that is neither an id nor a list of ids: answers would not end.
     """
-    ids = {*_ids(generation_config.get("eos_token_id")), *_ids(config.get("eos_token_id"))}
+    ids = {*_ids(generation_config, "generation_config.json"), *_ids(config, "config.json")}
     names = [token for token in END_OF_TURN_TOKENS if token in prompt_literals]
     if eos_token is not None:
         names.append(eos_token)
@@ -40,6 +44,9 @@ def end_token_ids(
     return frozenset(ids)
 
 
-def _ids(value: object) -> list[int]:
-    values = value if isinstance(value, list) else [value]
-    return [one for one in values if isinstance(one, int) and not isinstance(one, bool) and one >= 0]
+def _ids(source: dict[str, Any], where: str) -> list[int]:
+    value = source.get("eos_token_id")
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(one, int) and not isinstance(one, bool) for one in values):
+        raise TokenizerError(f"{where}: eos_token_id must be a token's id or a list of ids, got {shorten(value)}.")
+    return [one for one in values if one >= 0]

@@ -64,7 +64,7 @@ def read_settings(
     where = str(folder / "tokenizer_config.json")
     merged = dict(tokenizer_config)
     added: list[tuple[int | None, AddedToken]] = []
-    if "added_tokens_decoder" in tokenizer_config:
+    if tokenizer_config.get("added_tokens_decoder") is not None:
         added = _added_tokens_decoder(tokenizer_config["added_tokens_decoder"], where)
     else:
         merged.update(read_json_object(folder / "special_tokens_map.json"))
@@ -74,10 +74,10 @@ def read_settings(
         tokenizer_class=_optional_text(merged, "tokenizer_class", where)
         or _optional_text(config, "tokenizer_class", str(folder / "config.json")),
         model_type=config.get("model_type") if isinstance(config.get("model_type"), str) else None,
-        legacy=None if merged.get("legacy") is None else bool(merged["legacy"]),
-        add_prefix_space=merged.get("add_prefix_space") is not False,
-        add_bos_token=bool(merged.get("add_bos_token", False)),
-        add_eos_token=bool(merged.get("add_eos_token", False)),
+        legacy=_optional_flag(merged, "legacy", where),
+        add_prefix_space=_optional_flag(merged, "add_prefix_space", where) is not False,
+        add_bos_token=_optional_flag(merged, "add_bos_token", where) is True,
+        add_eos_token=_optional_flag(merged, "add_eos_token", where) is True,
         has_remote_code=isinstance(auto_map, (list, tuple))
         or (isinstance(auto_map, dict) and "AutoTokenizer" in auto_map),
         added=added,
@@ -143,6 +143,13 @@ def _added_tokens_file(path: Path, settings: TokenizerSettings) -> list[tuple[in
         is_special = content in special
         tokens.append((token_id, AddedToken(content, special=is_special, normalized=not is_special)))
     return sorted(tokens, key=lambda item: item[0] or 0)
+
+
+def _optional_flag(values: dict[str, Any], key: str, where: str) -> bool | None:
+    value = values.get(key)
+    if value is None or isinstance(value, bool):
+        return value
+    raise TokenizerError(f"{where}: {key} must be true or false, got {shorten(value)}.")
 
 
 def _optional_text(values: dict[str, Any], key: str, where: str) -> str | None:

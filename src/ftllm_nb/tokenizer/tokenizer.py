@@ -61,7 +61,9 @@ def load_tokenizer(
     templates = find_chat_templates(folder, tokenizer_config)
     if chat_template is not None:
         templates = {"default": given_chat_template(chat_template)}
-    return Tokenizer(backend, templates, pieces, config, generation_config or {})
+    tokenizer = Tokenizer(backend, templates, pieces, config, generation_config or {})
+    _ = tokenizer.eos_token_ids  # what is wrong with them is said before weights are read
+    return tokenizer
 
 
 class Tokenizer:

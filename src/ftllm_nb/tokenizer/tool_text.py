@@ -10,8 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-ARGUMENTS = "{argument: value, …}"
-
 
 class CallSpelling(Protocol):
     """`prefix`, a JSON object of a name and arguments under these keys, `suffix`; with an empty `name_key` the name,
@@ -49,11 +47,16 @@ HERMES = _Spelling("<tool_call>\n", "\n</tool_call>")
 def tools_text(tools: Sequence[Any], spelling: CallSpelling) -> str:
     """What a system message says of the tools, and of how they are called."""
     listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
-    example = _spelled("function name", ARGUMENTS, spelling)
+    how = "in this form"
+    if spelling.prefix.strip() == "<tool_call>":
+        how = "within <tool_call></tool_call> XML tags"
+    # The words, and the names in angle brackets, are those of the models that were taught this form.
+    example = _spelled("<function-name>", "<args-json-object>", spelling)
+    example = example.replace('"<function-name>"', "<function-name>")
     return (
-        "# Tools\n\nYou may call one or more functions to help with the user's request.\n\n"
-        f"The functions are described as JSON within <tools></tools>:\n<tools>\n{listed}\n</tools>\n\n"
-        f"To call a function, answer with its name and arguments in this form, and nothing behind it:\n{example}"
+        "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+        f"You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n{listed}\n</tools>\n\n"
+        f"For each function call, return a json object with function name and arguments {how}:\n{example}"
     )
 
 
