@@ -66,6 +66,12 @@ def test_a_body_must_be_said_to_be_json(kind: str | None) -> None:
     assert (kind or "missing").split(";")[0] in error["message"]
 
 
+def test_what_is_refused_stands_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    ask("POST", CHAT, {"content-type": "text/plain"}, BODY)
+    line = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert line["status"] == 415 and "text/plain" in line["error"]
+
+
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/vnd.x+JSON"])
 def test_kinds_of_json(kind: str) -> None:
     assert ask("POST", CHAT, {"content-type": kind}, BODY).status_code == LOADING

@@ -115,6 +115,11 @@ def test_bodies_that_are_no_json_object(http: httpx.Client, body: bytes) -> None
     error_of(response)
 
 
+def test_where_json_is_wrong_is_said(http: httpx.Client) -> None:
+    response = http.post(CHAT, content=b'{"messages":', headers={"content-type": "application/json"})
+    assert error_of(response)["message"] == "the body is no valid JSON: Expecting value, at character 12."
+
+
 def test_other_statuses(http: httpx.Client) -> None:
     assert http.get("/nowhere").status_code == 404
     assert http.get(CHAT).status_code == 405

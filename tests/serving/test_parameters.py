@@ -76,6 +76,7 @@ def test_what_means_the_same(http: httpx.Client, body: dict[str, Any], same_as: 
     (COMPLETE, {"max_tokens": 4.5}, "max_tokens", "integer"),
     (COMPLETE, {"max_tokens": 4, "min_tokens": 5}, "min_tokens", "more than max_tokens"),
     (COMPLETE, {"prompt": ["x"] * 129}, "prompt", "at most 128 prompts"),
+    (COMPLETE, {"prompt": 5}, "prompt", "a text, token ids"),
     (COMPLETE, {"prompt": [[5]] * 129}, "prompt", "at most 128 prompts"),
     (COMPLETE, {"stop": ["x"] * 65}, "stop", "at most 64"),
     (COMPLETE, {"logit_bias": [[5]]}, "logit_bias", "pairs"),

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.cli.number_types import real_number, whole_number
+from ftllm_nb.engine.sampling_settings import MAX_SEED
 
 if TYPE_CHECKING:
     from ftllm_nb.engine.sampling_settings import SamplingSettings
-
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,9 @@ def validation_error(found: Sequence[Any], body: Any) -> ApiError:
     """Of what pydantic found wrong with a body: the thing that lies deepest, in a sentence."""
     if not found:
         return ApiError(400, "the body is invalid.")
+    if found[0]["type"] == "json_invalid":
+        reason = str(found[0].get("ctx", {}).get("error", "")).rstrip(".") or "it cannot be read"
+        return ApiError(400, f"the body is no valid JSON: {reason}, at character {found[0]['loc'][-1]}.")
     paths = [
         _path_in(body, [part for part in each["loc"] if part != "body"], each["type"] == "missing") for each in found
     ]

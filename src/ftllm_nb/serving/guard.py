@@ -77,8 +77,10 @@ class Guard:
             pass
         except Exception as error:
             notes["exception"] = error
+            found = as_api_error(error)
+            notes.setdefault("error", str(found))
             if not answer.status:
-                await answer.fail(as_api_error(error))
+                await answer.fail(found)
         finally:
             self._done(scope, answer.status or CLIENT_CLOSED_REQUEST, time.monotonic() - started)
 
@@ -115,7 +117,8 @@ class Guard:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if not re.fullmatch(rb"application/(json|.*\+json)", kind):
             found = ascii(kind.decode("latin-1"))[1:-1][:100] or "missing"
-            message = f"the header Content-Type is {found}: send Content-Type: application/json, with curl by -H."
+            right = "Content-Type: application/json"
+            message = f"the header Content-Type is {found}, not application/json: send {right} (curl -H '{right}')."
             raise ApiError(415, message, param="Content-Type", code="unsupported_media_type")
         coding = headers.get(b"content-encoding", b"identity").strip().lower()
         if coding != b"identity":

@@ -232,6 +232,8 @@ class CompletionRequest(Sampling):
     @classmethod
     def _few_prompts(cls, value: Any) -> Any:
         """What a list of too many holds does not matter."""
+        if not isinstance(value, (str, list)):
+            raise ValueError("it must be a text, token ids, or a list of either")
         if isinstance(value, list) and value and isinstance(value[0], (str, list)) and len(value) > LIMITS.choices:
             raise ValueError(f"at most {LIMITS.choices} prompts can be continued at once, not {len(value)}")
         return value
