@@ -1,4 +1,4 @@
-"""Completion scripts: bash's is run, those of other shells name every command and flag."""
+"""Completion scripts, in the shells themselves where they are installed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pexpect
 import pytest
 
 from ftllm_nb.cli import build_parser, main
+from ftllm_nb.cli.parser import CommandParser
 from ftllm_nb.cli.shell_scripts import bash, fish, zsh
 
 PARSER = build_parser()
+BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 
 def completed(*words: str) -> list[str]:
@@ -32,6 +34,9 @@ def test_bash_completes_commands_flags_and_values() -> None:
     assert completed("ftllm-nb", "ch") == ["chat"]
     assert completed("ftllm-nb", "chat", "--temp") == ["--temperature"]
     assert completed("ftllm-nb", "chat", "--engine", "") == ["compiled", "reference"]
+    assert completed("ftllm-nb", "chat", "--dtype", "int8") == ["int8", "int8g128", "int8g32", "int8g64"]
+    assert "float16" in completed("ftllm-nb", "perplexity", "--dtype", "")
+    assert "float16" not in completed("ftllm-nb", "quantize", "--dtype", "")
     assert completed("ftllm-nb", "bench", "--n_g") == ["--n_gen"]
     assert completed("ftllm-nb", "completion", "z") == ["zsh"]
     assert completed("ftllm-nb", "run", "--temp") == ["--temperature"]
@@ -41,7 +46,6 @@ def test_bash_completes_commands_flags_and_values() -> None:
 
 @pytest.mark.parametrize("script", [zsh(PARSER), fish(PARSER)], ids=["zsh", "fish"])
 def test_scripts_of_other_shells_name_everything(script: str) -> None:
-    assert script.count("'") % 2 == 0
     for name, command in PARSER.commands.items():
         assert name in script
         for action in command._actions:
@@ -60,13 +64,16 @@ def test_shells_that_are_installed_accept_their_script(shell: str) -> None:
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
-    lines = ["ftllm-nb ch", "ftllm-nb chat --temp", "ftllm-nb run --engine ", "ftllm-nb chat -t "]
+    lines = ["ftllm-nb ch", "ftllm-nb chat --temp", "ftllm-nb run --engine ", "ftllm-nb chat --dtype int8g"]
+    lines.append("ftllm-nb chat -t ")
     asked = "; echo; ".join(f"complete -C {shlex.quote(line)}" for line in lines)
     environment = {**os.environ, "HOME": str(tmp_path)}
     command = ["fish", "-c", f"{fish(PARSER)}\n{asked}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
     offered = [[line.split("\t")[0] for line in part.splitlines()] for part in done.stdout.split("\n\n")]
-    assert offered == [["chat"], ["--temperature"], ["compiled", "reference"], []]
+    assert offered == [
+        ["chat"], ["--temperature"], ["compiled", "reference"], ["int8g32", "int8g64", "int8g128"], []
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
@@ -76,7 +83,66 @@ def test_zsh_completes_commands_flags_and_values(tmp_path: Path) -> None:
     shell = pexpect.spawn("zsh", ["-f", "-i"], encoding="utf-8", timeout=30, env={**os.environ, "TERM": "dumb"})
     shell.send(f"source {script}; echo rea''dy\r")
     shell.expect("ready\r\n")
-    for typed, completed_as in (("ch", "chat "), ("chat --temp", "--temperature "), ("run --engine c", "compiled ")):
+    typed_and_shown = {
+        "ch": "chat ", "chat --temp": "--temperature ", "run --engine c": "compiled ",
+        "chat --dtype int8g3": "int8g32 ",
+    }  # fmt: skip
+    for typed, completed_as in typed_and_shown.items():
+        shell.send(f"ftllm-nb {typed}\t")
+        shell.expect_exact(completed_as)
+        shell.send("\x15")
+    shell.close(force=True)
+
+
+AWKWARD = """It's OpenAI's "API" [beta]: $HOME `x` \\n 100% a\\'b"""
+
+
+def awkward_parser() -> CommandParser:
+    """A command and a flag whose texts hold every mark that a shell reads."""
+    parser = CommandParser(prog="ftllm-nb")
+    command = parser.add_subparsers(dest="command").add_parser("try", description=AWKWARD.replace(": ", ":"))
+    command.add_argument("--odd", help=AWKWARD.replace("%", "%%").replace(": ", ":"), metavar="TEXT")
+    command.add_argument("--other", help="x", metavar="TEXT")
+    parser.commands["try"] = command
+    return parser
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_shows_help_texts_as_they_are(tmp_path: Path) -> None:
+    program = f"{fish(awkward_parser())}\ncomplete -C 'ftllm-nb try --o'; complete -C 'ftllm-nb t'"
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(["fish", "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert dict(line.split("\t") for line in done.stdout.splitlines() if line.startswith(("--odd", "try"))) == {
+        "--odd": AWKWARD.replace(": ", ":"), "try": AWKWARD.replace(": ", ":")
+    }  # fmt: skip
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_shows_help_texts_as_they_are(tmp_path: Path) -> None:
+    script = tmp_path / "completion.zsh"
+    script.write_text(f"autoload -U compinit; compinit -u -D\n{zsh(awkward_parser())}\n")
+    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "200"}
+    shell = pexpect.spawn("zsh", ["-f", "-i"], encoding="utf-8", timeout=30, env=environment, dimensions=(30, 200))
+    shell.send(f"source {script}; echo rea''dy\r")
+    shell.expect("ready\r\n")
+    shell.send("ftllm-nb try --o\t\t")
+    shell.expect_exact("--odd")
+    shell.expect_exact(AWKWARD.replace(": ", ":"))
+    shell.close(force=True)
+
+
+@pytest.mark.skipif(not BASH_COMPLETION.is_file(), reason="bash-completion is not installed")
+def test_bash_completes_on_a_terminal_with_bash_completion(tmp_path: Path) -> None:
+    script = tmp_path / "completion.bash"
+    script.write_text(f"source {BASH_COMPLETION}\n{bash(PARSER)}\n")
+    shell = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], encoding="utf-8", timeout=30, env={**os.environ, "TERM": "dumb"}
+    )
+    shell.send(f"source {script}; echo rea''dy\r")
+    shell.expect("ready\r\n")
+    typed_and_shown = {"cha": "chat ", "chat --temp": "--temperature ", "chat --dtype int4g2": "int4g256 "}
+    for typed, completed_as in typed_and_shown.items():
         shell.send(f"ftllm-nb {typed}\t")
         shell.expect_exact(completed_as)
         shell.send("\x15")

@@ -32,7 +32,8 @@ def texts(action: argparse.Action) -> tuple[str, str, str]:
     if not callable(action.type):
         return "first", "second words", "third"
     accepted = []
-    for text in TEXTS:
+    known = getattr(action.type, "known", None)
+    for text in TEXTS if known is None else known():
         try:
             action.type(text)
         except argparse.ArgumentTypeError:

@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.cli.number_types import whole_number
-from ftllm_nb.cli.parser import one_of
 from ftllm_nb.cli.progress_bar import ProgressBar
+from ftllm_nb.cli.value_types import OneOf
 from ftllm_nb.errors import UsageError
 from ftllm_nb.host_cores import MAX_THREADS
 
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from ftllm_nb.llm import Model
 
 
-def weight_type(text: str) -> str:
-    """An argparse type: the name of a type of weights, or auto."""
+def weight_type_names() -> list[str]:
+    """The types that weights may have in memory, and auto."""
     from ftllm_nb.quant import weight_formats  # only here: --help does not wait for it
 
-    return one_of(text, ["auto", *weight_formats()])
+    return ["auto", *weight_formats()]
+
+
+weight_type = OneOf(weight_type_names)
+"""An argparse type: the name of a type of weights, or auto."""
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dtype",
         default="auto",
-        type=CommaSeparated(weight_types),
+        type=CommaSeparated(weight_types, weight_type.known),
         metavar="TYPES",
         help="type of the weights in memory: as for chat, or several separated by commas (default: auto)",
     )

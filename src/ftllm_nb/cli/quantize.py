@@ -19,7 +19,7 @@ from ftllm_nb.cli.model_arguments import (
     chosen_path,
 )
 from ftllm_nb.cli.number_types import byte_size
-from ftllm_nb.cli.parser import one_of
+from ftllm_nb.cli.value_types import OneOf
 from ftllm_nb.errors import UsageError
 from ftllm_nb.terminal_text import one_printable_line
 
@@ -36,11 +36,11 @@ EXAMPLES = (
 )
 
 
-def quantized_type(text: str) -> str:
-    """An argparse type: the name of a type of quantized weights."""
+def quantized_type_names() -> list[str]:
+    """The types of quantized weights."""
     from ftllm_nb.quantization.plan import integer_types  # only here: --help does not wait for it
 
-    return one_of(text, integer_types())
+    return integer_types()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         default="int4g128",
-        type=quantized_type,
+        type=OneOf(quantized_type_names),
         metavar="TYPE",
         help="int8 or int4 (one scale a row), or with a scale for each group int8g32, int8g64, int8g128, int4g32, "
         "int4g64, int4g128 (also int4g) or int4g256 (default: int4g128)",

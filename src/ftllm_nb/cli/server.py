@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
 from ftllm_nb.cli.number_types import byte_size, real_number, whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
-from ftllm_nb.cli.value_types import secret
+from ftllm_nb.cli.value_types import OneOf, secret
 from ftllm_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def add_server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
     )
     group.add_argument(
         "--tool_call_parser",
-        type=family_name,
+        type=OneOf(family_names),
         metavar="NAME",
         help="how the model writes calls of functions and thinking, such as hermes, llama3 or harmony (default: as its "
         "chat template says)",
@@ -141,14 +141,11 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def family_name(name: str) -> str:
-    """An argparse type: the name of a family of answers."""
-    from ftllm_nb.answers.families import family_named
+def family_names() -> list[str]:
+    """The families of answers."""
+    from ftllm_nb.answers import families  # only here: --help does not wait for it
 
-    try:
-        return family_named(name).name
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return families.family_names()
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,7 @@
-"""Completion scripts for bash, zsh and fish, made of the parser: what it declares is what is completed."""
+"""Completion scripts for bash, zsh and fish, made of the parser: what it declares is what is completed.
+
+Texts are quoted for the shell that reads them (`single_quoted`, and what zsh's own functions take for a mark), not cut.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ftllm_nb.cli.parser import CommandParser
+from ftllm_nb.cli.preset_values import PLACES
 
 PROGRAM = "ftllm-nb"
-PATH_METAVARS = ("PATH", "FILE", "FOLDER")
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,41 @@ def flags(command: argparse.ArgumentParser) -> Iterator[Flag]:
                 spellings=tuple(action.option_strings),
                 help=first_words(action.help or ""),
                 takes_value=action.nargs != 0 and action.nargs != "?",
-                choices=tuple(map(str, action.choices or ())),
-                takes_path=action.metavar in PATH_METAVARS,
+                choices=known_values(action),
+                takes_path=action.metavar in PLACES,
             )
 
 
+def known_values(action: argparse.Action) -> tuple[str, ...]:
+    """The values of a flag or of a position, where they are few: its choices, or those that its type knows."""
+    names = getattr(action.type, "known", None)
+    return tuple(map(str, action.choices or (() if names is None else names())))
+
+
 def first_words(text: str) -> str:
-    """A help text up to its first aside, without quotes and brackets, which shells would read."""
-    text = text.split(" (")[0].split(": ")[0].split("; ")[0].replace("%%", "%")
-    return "".join(character for character in text if character not in "'\"[]`\\$:")
+    """A help text up to its first aside."""
+    return text.split(" (")[0].split(": ")[0].split("; ")[0].replace("%%", "%")
+
+
+def single_quoted(text: str) -> str:
+    """The text as one word of bash or zsh."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def fish_quoted(text: str) -> str:
+    """The text as one word of fish, where a backslash is read between quotes, too."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def escaped(text: str, marks: str) -> str:
+    """The text with a backslash before each of the marks."""
+    return "".join(f"\\{character}" if character in marks + "\\" else character for character in text)
 
 
 def positional_choices(command: argparse.ArgumentParser) -> tuple[str, ...]:
     """Words that a command takes by position, where they are few."""
     return tuple(
-        str(choice) for action in command._actions if not action.option_strings for choice in action.choices or ()
+        choice for action in command._actions if not action.option_strings for choice in known_values(action)
     )
 
 
@@ -71,8 +94,8 @@ def bash(parser: CommandParser) -> str:
         positional = " ".join(positional_choices(command))
         cases.append(
             f"    {'|'.join(spellings(parser)[name])})\n      case \"$before\" in\n{values}      esac\n"
-            f"      if [[ $word == -* ]]; then COMPREPLY=($(compgen -W '{words}' -- \"$word\"))\n"
-            f"      else COMPREPLY=($(compgen -W '{positional}' -- \"$word\")); fi ;;\n"
+            f"      if [[ $word == -* ]]; then COMPREPLY=($(compgen -W {single_quoted(words)} -- \"$word\"))\n"
+            f"      else COMPREPLY=($(compgen -W {single_quoted(positional)} -- \"$word\")); fi ;;\n"
         )
     return (
         f"# completion of {PROGRAM} in bash\n_ftllm_nb() {{\n"
@@ -87,7 +110,7 @@ def bash(parser: CommandParser) -> str:
 
 def bash_words(words: tuple[str, ...]) -> str:
     """The statement that offers words; none where there are none, so that bash offers files."""
-    return f"COMPREPLY=($(compgen -W '{' '.join(words)}' -- \"$word\")); " if words else ""
+    return f"COMPREPLY=($(compgen -W {single_quoted(' '.join(words))} -- \"$word\")); " if words else ""
 
 
 def zsh(parser: CommandParser) -> str:
@@ -100,14 +123,18 @@ def zsh(parser: CommandParser) -> str:
             if flag.takes_value:
                 values = f"({' '.join(flag.choices)})" if flag.choices else "_files" if flag.takes_path else ""
                 value = f":value:{values}"
-            specifications += [f"'{spelling}[{flag.help}]{value}'" for spelling in flag.spellings]
+            described = escaped(flag.help, "[]:")
+            specifications += [single_quoted(f"{spelling}[{described}]{value}") for spelling in flag.spellings]
         words = positional_choices(command)
         specifications.append(f"'*:argument:({' '.join(words)})'" if words else "'*:model:_files'")
         cases.append(f"    {'|'.join(spellings(parser)[name])}) _arguments {' '.join(specifications)} ;;\n")
-    described = " ".join(f"'{name}:{first_words(summary(command))}'" for name, command in parser.commands.items())
+    commands = " ".join(
+        single_quoted(f"{name}:{escaped(first_words(summary(command)), ':')}")
+        for name, command in parser.commands.items()
+    )
     return (
         f"#compdef {PROGRAM}\n_ftllm_nb() {{\n"
-        f"  if ((CURRENT == 2)); then\n    local -a commands=({described})\n"
+        f"  if ((CURRENT == 2)); then\n    local -a commands=({commands})\n"
         "    _describe command commands; return\n  fi\n"
         "  local name=$words[2]\n  shift words; ((CURRENT--))\n"
         f"  case $name in\n{''.join(cases)}  esac\n}}\n"
@@ -120,9 +147,8 @@ def fish(parser: CommandParser) -> str:
     """The script for fish."""
     lines = [f"# completion of {PROGRAM} in fish"]
     for name, command in parser.commands.items():
-        lines.append(
-            f"complete -c {PROGRAM} -n __fish_use_subcommand -f -a {name} -d '{first_words(summary(command))}'"
-        )
+        described = fish_quoted(first_words(summary(command)))
+        lines.append(f"complete -c {PROGRAM} -n __fish_use_subcommand -f -a {name} -d {described}")
         condition = f"-n '__fish_seen_subcommand_from {' '.join(spellings(parser)[name])}'"
         words = positional_choices(command)
         if words:
@@ -132,7 +158,7 @@ def fish(parser: CommandParser) -> str:
             value = ""
             if flag.takes_value:
                 value = f" -x -a '{' '.join(flag.choices)}'" if flag.choices else " -r" if flag.takes_path else " -x"
-            lines.append(f"complete -c {PROGRAM} {condition} {spelt}{value} -d '{flag.help}'")
+            lines.append(f"complete -c {PROGRAM} {condition} {spelt}{value} -d {fish_quoted(flag.help)}")
     return "\n".join(lines)
 
 

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from ftllm_nb.cli.parser import one_of
+
 ON_OR_OFF = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 """What a switch may be set to, in lower case: on the command line, in settings, and after /set."""
 
@@ -28,11 +30,29 @@ def secret(text: str) -> str:
     return text
 
 
-class CommaSeparated:
-    """An argparse type of several values with commas between them, which config.toml may give as a list."""
+class OneOf:
+    """An argparse type: a word of those that `known` gives when it is asked, since finding them may take an import.
 
-    def __init__(self, parse: Callable[[str], Any]) -> None:
+    Shells complete them.
+    """
+
+    def __init__(self, known: Callable[[], list[str]]) -> None:
+        self.known = known
+
+    def __call__(self, text: str) -> str:
+        """The text, if it is one of the words. Raises `ArgumentTypeError`, which names the nearest one."""
+        return one_of(text, self.known())
+
+
+class CommaSeparated:
+    """An argparse type of several values with commas between them, which config.toml may give as a list.
+
+    `known`: what a value may be, where that is a few words.
+    """
+
+    def __init__(self, parse: Callable[[str], Any], known: Callable[[], list[str]] | None = None) -> None:
         self.parse = parse
+        self.known = known
 
     def __call__(self, text: str) -> Any:
         """What `parse` makes of the whole text; raises what it raises."""
