@@ -22,7 +22,7 @@ pytestmark = pytest.mark.clients
 # The server would take it for a misspelt flag.
 MODEL = os.environ.pop("FTLLM_NB_CLIENTS_MODEL", "demo")
 FOLDER = Path(ftllm_nb.__file__).parent / "demo" if MODEL == "demo" else Path(MODEL).resolve()
-SECONDS = 900
+SECONDS = 1800
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ folder = tempfile.TemporaryDirectory()
 - model_id: local-completion
   model_name: {json.dumps(MODEL)}
   api_base: {BASE_URL}
-  api_key_name: local
   completion: true
 """)
 (Path(folder.name) / "keys.json").write_text(json.dumps({"local": API_KEY}))

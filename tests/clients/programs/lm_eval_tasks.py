@@ -1,7 +1,7 @@
 """lm-evaluation-harness with local-completions: a multiple-choice task on local data, by echoed log-probabilities."""
 
 # /// script
-# dependencies = ["lm_eval[api]"]
+# dependencies = ["lm_eval[api]", "transformers"]
 # ///
 
 from __future__ import annotations
