@@ -105,7 +105,7 @@ class Repl:
                 return
             what = "turn" if dropped == 1 else f"{dropped} turns"
             self.screen.note(str(error).rstrip("."))
-            drop = f"The context is full. Drop the oldest {what} and ask again? [Y/n] "
+            drop = f"The context is full. Drop the oldest {what} and ask again? [Y/n]"
             if self.ask_yes_no is not None and self.ask_yes_no(drop, True):
                 self.conversation.drop_oldest(dropped)
                 self._show(start())

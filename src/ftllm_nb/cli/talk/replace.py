@@ -23,7 +23,7 @@ def may_replace(repl: Repl, path: str, unasked: str) -> bool:
         return True
     if repl.ask_yes_no is None:
         raise UsageError(f"{path} exists: {unasked} {path} replaces it.")
-    if repl.ask_yes_no(f"{path} exists. Replace it? [y/N] ", False):
+    if repl.ask_yes_no(f"{path} exists. Replace it? [y/N]", False):
         return True
     repl.screen.note("nothing was written")
     return False

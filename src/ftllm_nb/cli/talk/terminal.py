@@ -44,7 +44,7 @@ def talk_on_terminal(repl: Repl, saved: SavedConversation | None = None) -> None
         from ftllm_nb.cli.talk.plain_prompt import PlainPrompt
 
         prompt = PlainPrompt()
-    repl.ask_yes_no = yes
+    repl.ask_yes_no = lambda question, default: yes(f"{repl.screen.wrapped(question)} ", default)
     repl.forget_typed = prompt.forget_typed
     try:
         for line in questions(prompt, repl.screen):

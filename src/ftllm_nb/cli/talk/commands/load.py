@@ -22,7 +22,7 @@ def run(repl: Repl, argument: str) -> None:
         lost = f"the conversation of {turns} {'turn' if turns == 1 else 'turns'} is not saved"
         if repl.ask_yes_no is None:
             raise UsageError(f"{lost}: /load! {argument} loads in its place.")
-        if not repl.ask_yes_no(f"{lost[0].upper()}{lost[1:]}. Load {argument} in its place? [y/N] ", False):
+        if not repl.ask_yes_no(f"{lost[0].upper()}{lost[1:]}. Load {argument} in its place? [y/N]", False):
             repl.screen.note("not loaded: /save FILE keeps the conversation")
             return
     load(repl, saved)
