@@ -107,10 +107,11 @@ def wait_until_ready(page: Page) -> None:
 
 
 def ask(page: Page, question: str) -> None:
-    """Send a question."""
+    """Send a question, and wait until its answer begins."""
+    before = page.locator(".answer").count()
     page.get_by_label("Message", exact=True).fill(question)
     page.keyboard.press("Enter")
-    page.locator(".answer").last.wait_for()
+    page.locator(".answer").nth(before).wait_for()
 
 
 def wait_until_answered(page: Page) -> None:
@@ -120,9 +121,7 @@ def wait_until_answered(page: Page) -> None:
 
 def answer_to(page: Page, question: str) -> str:
     """Ask, and wait for the whole answer."""
-    before = page.locator(".answer").count()
     ask(page, question)
-    page.locator(".answer").nth(before).wait_for()
     wait_until_answered(page)
     return answers(page)[-1]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from tests.puppet import TEMPLATE, write_puppet
 from tests.serving.page.conftest import (
     answer_to,
     answers,
@@ -137,6 +139,16 @@ def test_a_turn_is_deleted_and_brought_back(page: Page, webui: ServerProcess) ->
     assert told(webui) == ["Count from 3 to 9.", before[1], "What is 2 + 3?", before[2], "What is 1 + 1?"]
 
 
+def test_the_focus_comes_back_and_directions_are_the_texts(page: Page) -> None:
+    press(page, "Settings")
+    press(page, "Close settings")
+    assert page.evaluate("() => document.activeElement.ariaLabel") == "Settings"
+    answer_to(page, "ECHO \u05e9\u05dc\u05d5\u05dd")
+    assert page.locator(".answer .block").evaluate("element => getComputedStyle(element).direction") == "rtl"
+    assert page.locator(".bubble").evaluate("element => getComputedStyle(element).direction") == "ltr"
+    assert page.evaluate("() => document.activeElement.ariaLabel") == "Message"
+
+
 def test_an_example_is_asked(page: Page) -> None:
     page.get_by_role("button", name="17 + 25").click()
     page.locator(".answer").get_by_text("42", exact=True).wait_for()
@@ -260,12 +272,34 @@ def test_several_lines(page: Page) -> None:
     assert box.input_value() == "next", "what was being written survives a reload"
 
 
+def test_thinking_is_folded_and_can_be_switched_off(new_user: Callable[..., Page], tmp_path: Path) -> None:
+    opening = TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")
+    tags = ["<think>", "</think>"]
+    folder = write_puppet(tmp_path / "puppet", "Let me see.\n</think>\n\nYes, *so*.", opening, control=tags)
+    with ServerProcess("-p", str(folder), "--kv_cache_limit", "100M", command="webui") as server:
+        page = new_user(server.url, is_ready=False)
+        page.locator("#model", has_text="context").wait_for()
+        assert answer_to(page, "?") == "Yes, so."
+        page.get_by_text("Thought for").click()
+        page.locator(".thoughts").get_by_text("Let me see.").wait_for()
+        press(page, "Settings")
+        page.get_by_text("Off", exact=True).click()
+        page.keyboard.press("Escape")
+        with page.expect_request("**/v1/chat/completions") as asked:
+            ask(page, "??")
+        body = asked.value.post_data_json
+        assert body["enable_thinking"] is False
+        assert body["messages"][1] == {"role": "assistant", "content": "Yes, *so*."}, "thoughts are told again"
+        wait_until_answered(page)
+
+
 def test_a_key_is_asked_for_and_kept_for_the_tab(new_user: Callable[..., Page]) -> None:
     with ServerProcess("demo", "--api_key", "sesame", command="webui") as server:
         page = new_user(server.url, is_ready=False)
         key = page.get_by_label("Key", exact=True)
         key.fill("open")
         press(page, "Use this key")
+        page.get_by_text("The server does not know this key.").wait_for()
         key.fill("sesame")
         press(page, "Use this key")
         wait_until_ready(page)
@@ -284,3 +318,4 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(new_user: Callable[..., Page]) 
         assert time.monotonic() - started < 10, "an open page does not hold the server up"
         ask(page, "What is 2 + 3?")
         page.get_by_role("alert").get_by_text("The connection to the server was lost.").wait_for()
+        page.locator("#model", has_text="connecting").wait_for()

@@ -31,12 +31,14 @@ COPIED = {
 """Of each package, its files and what they are called here. Each brings its licence, too."""
 
 
-def fetched(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of every file that belongs into WEB, as npm gives them. `folder` is an empty one."""
+def fetched(folder: Path, command: str) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of every file that belongs into WEB, as npm gives them. `folder` is an empty one.
+
+    `command` of npm: `ci` holds to the lock, `install` writes a new one where package.json was changed.
+    """
     for name in LISTS:
         if (WEB / name).exists():
             shutil.copy(WEB / name, folder)
-    command = "ci" if (folder / "package-lock.json").exists() else "install"
     subprocess.run(["npm", command, "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
     for package, files in COPIED.items():
         source = folder / "node_modules" / package
@@ -58,8 +60,11 @@ def without_hosts(lock: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with --check only compare; the exit status, 1 where one differs."""
+    if shutil.which("npm") is None:
+        print("npm is not there: install Node.js, which brings it.", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
-        wanted = dict(fetched(Path(folder)))
+        wanted = dict(fetched(Path(folder), "ci" if arguments == ["--check"] else "install"))
     present = {str(file.relative_to(WEB)) for file in (WEB / "vendor").rglob("*") if file.is_file()} | {LISTS[1]}
     if arguments == ["--check"]:
         differing = [name for name in wanted if name in present and (WEB / name).read_bytes() != wanted[name]]

@@ -43,6 +43,8 @@ test("an answer grows by what comes", () => {
   hear({}, { finish_reason: "length" });
   assert.equal(growing.ended().status, "length");
   assert.equal(growing.ended("stopped").status, "stopped");
+  hear({}, { finish_reason: "stop", stop_reason: "repetition" });
+  assert.equal(growing.ended().status, "repetition");
   assert.deepEqual(growing.failed(Object.assign(new Error("no"), { kind: "busy" })).error, { kind: "busy", message: "no" });
 });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { decoded } from "../../../../src/ftllm_nb/serving/page/web/text/files.js";
 import { sourceOf } from "../../../../src/ftllm_nb/serving/page/web/text/formulas.js";
+import { GrowingBlocks } from "../../../../src/ftllm_nb/serving/page/web/text/growing_blocks.js";
 import { blocksOf, htmlOf } from "../../../../src/ftllm_nb/serving/page/web/text/markdown.js";
 
 const html = (text) => blocksOf(text).map(htmlOf).join("").trim();
@@ -25,6 +26,26 @@ test("HTML is text, but for plain marks", () => {
   assert.equal(html("H<sub>2</sub>O<br>x"), "<p>H<sub>2</sub>O<br>x</p>");
   assert.equal(html("<div>\na\n</div>"), '<p class="as-written">&lt;div&gt;\na\n&lt;/div&gt;</p>');
   assert.ok(!html("![p](http://x/y.png)").includes("<img"));
+});
+
+test("a text that grows has the blocks of the whole", () => {
+  const text = "# a\n\nb $x$\n\n- 1\n\n- 2\n  3\n\n| a |\n|---|\n| b |\n\n```py\nx\n\ny\n```\n\n$$\nz\n$$\n\n> q\n\n    code\n\nend\nend";
+  const growing = new GrowingBlocks();
+  for (let length = 0; length <= text.length; length += 1) {
+    const shown = growing.of(text.slice(0, length), false).map(htmlOf);
+    assert.deepEqual(shown, blocksOf(text.slice(0, length)).map(htmlOf), `after ${length} characters`);
+  }
+  assert.deepEqual(growing.of("other", false).map(htmlOf), ["<p>other</p>\n"]);
+  assert.deepEqual(growing.of("[a]\n\nb\n\nc\n\n[a]: http://x", true).map(htmlOf)[0], '<p><a href="http://x">a</a></p>\n');
+});
+
+test("reading takes no longer than the text is long", () => {
+  for (const part of ["\\(a ", "$$ a\n", "\\[ a\n", "$a ", "para\n\n", "$$x$$ a\n"]) {
+    const began = performance.now();
+    blocksOf(part.repeat(8000)).map(htmlOf);
+    const took = performance.now() - began;
+    assert.ok(took < 5000, `${JSON.stringify(part)}: ${took} ms, where reading that grows with the square takes 12,000`);
+  }
 });
 
 test("only texts are attached", () => {

@@ -1,5 +1,5 @@
 // Begins everything.
-import { watchServer } from "./state/about.js";
+import { startWatching } from "./state/about.js";
 import { startConversations } from "./state/conversations.js";
 import { loadSettings } from "./state/settings.js";
 import { App } from "./view/app_view.js";
@@ -9,4 +9,4 @@ import { html, render } from "./view/html.js";
 loadSettings();
 await startConversations();
 render(html`<${App} />`, document.getElementById("app"));
-watchServer(askKey);
+startWatching(askKey);

@@ -13,6 +13,8 @@ export function useKey(text) {
 
 export const about = () => json("page/about");
 
+export const hasKey = () => key !== "";
+
 // How many tokens the server makes of a text, or of a conversation.
 export async function countTokens(what, signal) {
   return (await json("tokenize", what, signal)).count;

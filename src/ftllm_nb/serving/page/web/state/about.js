@@ -5,14 +5,24 @@ import { change } from "./store.js";
 const LOADING = 500; // milliseconds between two questions
 const AWAY = 2000;
 
+let askKey = () => {};
+let timer = 0;
+
 // `needsKey(then)` is called where the server asks for a key.
-export async function watchServer(needsKey) {
+export function startWatching(needsKey) {
+  askKey = needsKey;
+  return watchServer();
+}
+
+export async function watchServer() {
+  clearTimeout(timer);
   try {
     const found = await about();
     change({ about: found });
-    if (!found.ready) setTimeout(watchServer, LOADING, needsKey);
+    if (!found.ready) timer = setTimeout(watchServer, LOADING);
   } catch (error) {
-    if (error.kind === "key") needsKey(() => watchServer(needsKey));
-    else setTimeout(watchServer, AWAY, needsKey);
+    change({ about: null });
+    if (error.kind === "key") askKey(watchServer);
+    else timer = setTimeout(watchServer, AWAY);
   }
 }

@@ -1,5 +1,6 @@
 // Questions and their answers: asked, stopped, asked again.
 import { chatChunks } from "../api/client.js";
+import { watchServer } from "./about.js";
 import { addMessage, begun, saveMessage, shownPath, showMessage } from "./conversations.js";
 import { Growing } from "./growing.js";
 import { newId } from "./ids.js";
@@ -61,7 +62,6 @@ function requestBody(question, begunAnswer) {
   const end = path.findIndex(({ message }) => message.id === question.id);
   const asked = askedMessages(path.slice(0, end + 1), state.settings.system, state.current.from);
   const body = {
-    model: state.about?.model,
     messages: asked,
     stream_options: { include_usage: true, continuous_usage_stats: true },
     ...requestFields(state.settings, state.about),
@@ -105,6 +105,8 @@ class Run {
       this.message = growing.ended();
     } catch (error) {
       this.message = error.name === "AbortError" ? growing.ended("stopped") : growing.failed(error);
+      // It may have ended, and may come back with another model.
+      if (["connection", "loading", "closing"].includes(error.kind)) watchServer();
     }
     Object.values(this.timers).forEach(clearTimeout);
     const running = new Map(state.running);

@@ -7,6 +7,7 @@ import { isMadeElsewhere, listenToTabs, tellChanged, tellRemoved } from "./tabs.
 import { choosing, pathThrough } from "./tree.js";
 
 const TITLE = 60; // characters
+let latest = null;
 
 export const shownPath = () => pathThrough(state.messages, state.current?.chosen);
 
@@ -32,8 +33,11 @@ async function loadList() {
 
 // Show a conversation; an id that is not known, or none, is a new one.
 export async function open(id) {
+  const opening = {};
+  latest = opening;
   const current = id ? await database.conversationOf(id) : null;
   const messages = current ? await readMessages(id) : new Map();
+  if (latest !== opening) return; // another one was asked for meanwhile
   if (addressed() !== (current?.id ?? "")) history.replaceState(null, "", current ? `#${current.id}` : location.pathname + location.search);
   change({ current: current ?? null, messages, listIsOpen: false });
   for (const message of messages.values()) if (message.status === "streaming") await markIfInterrupted(message);

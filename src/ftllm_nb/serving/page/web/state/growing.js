@@ -27,7 +27,7 @@ export class Growing {
       Object.assign(changes, this.hasReasoning ? { text: this.raw } : splitThought(this.raw));
     }
     if (delta.tool_calls) changes.calls = withCalls(this.message.calls, delta.tool_calls);
-    if (choice?.finish_reason) this.reason = choice.finish_reason;
+    if (choice?.finish_reason) this.reason = choice.stop_reason === "repetition" ? "repetition" : choice.finish_reason;
     const counts = this.counted(chunk);
     if (counts) changes.counts = counts;
     this.noteThinking(changes);
@@ -55,7 +55,7 @@ export class Growing {
     };
   }
 
-  ended(status = this.reason === "length" ? "length" : "done") {
+  ended(status = ["length", "repetition"].includes(this.reason) ? this.reason : "done") {
     return { ...this.message, status };
   }
 

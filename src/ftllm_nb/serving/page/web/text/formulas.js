@@ -1,15 +1,22 @@
 // Formulas in Markdown, as extensions of marked: $$ … $$ and \[ … \] stand alone, $ … $ and \( … \) in a line.
 // A single dollar opens a formula where pandoc thinks so, which leaves prices alone.
 
-const BLOCK = /^ {0,3}(?:\$\$([^]+?)\$\$|\\\[([^]+?)\\\])[ \t]*(?:\n|$)/;
-const DISPLAY = /^(?:\$\$([^]+?)\$\$|\\\[([^]+?)\\\])/;
-const INLINE = /^(?:\$((?![\s$])(?:\\[^]|[^$\\\n]|\n(?!\s*\n))*?(?:\\[^]|[^\s$\\]))\$(?![\w$])|\\\(([^]+?)\\\))/;
+// What may stand between marks ends at the next mark, so that reading takes no longer than the text is long.
+const BLOCK = /^ {0,3}(?:\$\$(?:(?!\$\$)[^])+\$\$|\\\[(?:(?!\\[[\]])[^])+\\\])[ \t]*(?:\n|$)/;
+const DISPLAY = /^(?:\$\$(?:(?!\$\$)[^])+\$\$|\\\[(?:(?!\\[[\]])[^])+\\\])/;
+const DOLLARS = /^\$(?![\s$])(?:\\[^]|[^$\\\n]|\n(?!\s*\n))*?(?:\\[^]|[^\s$\\])\$(?![\w$])/;
+const PARENTHESES = /^\\\((?:(?!\\[()])[^])+\\\)/;
+const BLOCK_INSIDE = new RegExp(`\\n${BLOCK.source.slice(1)}`);
 const START = /\$|\\[([]/;
 
 const blockFormula = {
   name: "blockFormula",
   level: "block",
-  start: (text) => text.match(/(?:^|\n) {0,3}(?:\$\$|\\\[)/)?.index,
+  // marked asks where the paragraph at hand may end.
+  start(text) {
+    const end = text.indexOf("\n\n");
+    return BLOCK_INSIDE.exec(end < 0 ? text : text.slice(0, end))?.index;
+  },
   tokenizer(text) {
     const match = BLOCK.exec(text);
     return match ? token("blockFormula", match, true) : undefined;
@@ -24,9 +31,10 @@ const inlineFormula = {
   tokenizer(text, tokens) {
     const display = DISPLAY.exec(text);
     if (display) return token("inlineFormula", display, true);
-    const match = INLINE.exec(text);
-    const isPrice = match?.[1] !== undefined && /[\p{L}\p{N}]$/u.test(tokens.at(-1)?.raw ?? "");
-    return match && !isPrice ? token("inlineFormula", match, false) : undefined;
+    const dollars = DOLLARS.exec(text);
+    const isPrice = dollars !== null && /[\p{L}\p{N}]$/u.test(tokens.at(-1)?.raw ?? "");
+    const match = isPrice ? null : (dollars ?? PARENTHESES.exec(text));
+    return match ? token("inlineFormula", match, false) : undefined;
   },
   renderer: rendered,
 };

@@ -22,9 +22,9 @@ const renderer = {
 
 const marked = new Marked({ gfm: true, breaks: true, renderer }, formulas);
 
-// The blocks of a text: paragraphs, lists, tables, code.
-export function blocksOf(text) {
-  return marked.lexer(text).filter((block) => block.type !== "space" && block.type !== "def");
-}
+export const lexed = (text) => marked.lexer(text);
+
+// The blocks of a text that are shown: paragraphs, lists, tables, code.
+export const blocksOf = (text) => lexed(text).filter((block) => block.type !== "space" && block.type !== "def");
 
 export const htmlOf = (block) => marked.parser([block]);

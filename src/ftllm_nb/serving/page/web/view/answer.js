@@ -14,7 +14,7 @@ export const Answer = remembered(({ message, versions, at, isLast, isRunning, is
   return html`
     <article class=${`answer is-${status}`} aria-label="Answer">
       ${thinking && html`<${Thoughts} message=${message} />`}
-      ${text && html`<${Markdown} text=${text} />`}
+      ${text && html`<${Markdown} text=${text} isWhole=${status !== "streaming"} />`}
       ${calls.map((call) => html`<${Call} call=${call} />`)}
       ${isWaiting && html`<p class="waiting" role="status" aria-label="Waiting for the answer"><i></i><i></i><i></i></p>`}
       ${status === "streaming" && !isMadeHere && html`<p class="mark">Another tab asked for this answer.</p>`}
@@ -37,6 +37,7 @@ const ENDINGS = {
   stopped: "Stopped",
   interrupted: "Interrupted: the page was closed or reloaded before the answer was whole",
   length: "Ended at the longest length",
+  repetition: "Ended, since it only repeated itself",
 };
 
 function Ending({ message, isRunning }) {

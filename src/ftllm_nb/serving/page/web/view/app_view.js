@@ -50,6 +50,7 @@ function Main() {
 // Escape stops an answer, unless it closes something.
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  if (event.target.type === "search" && event.target.value) return; // which it clears
   if (state.listIsOpen) change({ listIsOpen: false });
   else stop();
 });

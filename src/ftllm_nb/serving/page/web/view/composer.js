@@ -40,7 +40,8 @@ export function Composer({ current, isRunning }) {
   useLayoutEffect(() => fitted(field.current), [text]);
   useEffect(() => sessionStorage.setItem(DRAFT, text), [text]);
   useEffect(() => {
-    if (FINE.matches) field.current.focus();
+    // Not out of another field, which somebody may be writing in.
+    if (FINE.matches && !document.activeElement?.closest("input, textarea, dialog")) field.current.focus();
   }, [current?.id, isRunning]);
 
   const canSend = !isRunning && (text.trim() || files.length);

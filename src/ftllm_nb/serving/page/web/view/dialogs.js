@@ -1,11 +1,11 @@
 // Questions that the page asks: {title, text, code, field: {label, value, type}, choices: [{label, isDanger, act}]}.
-import { useKey } from "../api/client.js";
-import { change } from "../state/store.js";
+import { hasKey, useKey } from "../api/client.js";
+import { change, state } from "../state/store.js";
 import { Form } from "./form.js";
 import { html, useLayoutEffect, useRef } from "./html.js";
 
 export function askKey(then) {
-  const text = "This server asks for an API key. It is kept until this tab is closed.";
+  const text = hasKey() ? "The server does not know this key." : "The server asks for an API key. It is kept until this tab is closed.";
   const act = (key) => {
     useKey(key);
     then();
@@ -21,15 +21,17 @@ export function Dialog({ dialog }) {
     box.current.querySelector("input")?.select();
   }, [dialog]);
   if (!dialog) return null;
-  const close = () => change({ dialog: null });
+  const close = () => box.current.close(); // which gives the focus back
+  const forget = () => state.dialog === dialog && change({ dialog: null });
   const choose = (choice) => {
     const value = box.current.querySelector("input")?.value;
     close();
+    forget();
     choice.act(value);
   };
   const submit = () => dialog.choices.length === 1 && choose(dialog.choices[0]);
   return html`
-    <dialog ref=${box} class="box" onClose=${close} aria-label=${dialog.title} key=${dialog.title}>
+    <dialog ref=${box} class="box" onClose=${forget} aria-label=${dialog.title} key=${dialog.title}>
       <${Form} onSubmit=${submit}>
         <h2>${dialog.title}</h2>
         ${dialog.text && html`<p>${dialog.text}</p>`}

@@ -1,12 +1,19 @@
 // Markdown as it grows: a block whose source is the same as before is left alone, with what is selected in it.
 import { cleaned } from "../text/clean.js";
 import { colour, decorate } from "../text/decorate.js";
-import { blocksOf, htmlOf } from "../text/markdown.js";
+import { GrowingBlocks } from "../text/growing_blocks.js";
+import { htmlOf } from "../text/markdown.js";
 import { html, remembered, useLayoutEffect, useReducer, useRef } from "./html.js";
 
-export function Markdown({ text }) {
-  return html`<div class="markdown">${blocksOf(text).map((block, index) => html`<${Block} key=${index} block=${block} />`)}</div>`;
-}
+export const Markdown = remembered(({ text, isWhole }) => {
+  const blocks = useRef(null);
+  blocks.current ??= new GrowingBlocks();
+  return html`
+    <div class="markdown">
+      ${blocks.current.of(text, isWhole).map((block, index) => html`<${Block} key=${index} block=${block} />`)}
+    </div>
+  `;
+});
 
 const Block = remembered(DrawnBlock, (one, other) => one.raw === other.raw && one.type === other.type);
 

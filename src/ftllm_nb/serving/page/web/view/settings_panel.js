@@ -14,9 +14,9 @@ export const SettingsPanel = remembered(({ isOpen, settings, about }) => {
     if (isOpen) panel.current.showModal();
   }, [isOpen]);
   if (!isOpen) return null;
-  const close = () => change({ settingsAreOpen: false });
+  const close = () => panel.current.close(); // which gives the focus back
   return html`
-    <dialog class="panel" ref=${panel} onClose=${close} onClick=${(event) => event.target === panel.current && close()} aria-label="Settings">
+    <dialog class="panel" ref=${panel} onClose=${() => change({ settingsAreOpen: false })} onClick=${(event) => event.target === panel.current && close()} aria-label="Settings">
       <${Form} class="panel-body">
         <div class="panel-head"><h2>Settings</h2><${IconButton} name="close" label="Close settings" onClick=${close} /></div>
         <label class="field">System prompt

@@ -9,7 +9,7 @@ export function Thoughts({ message }) {
   return html`
     <details class="thoughts" open=${isThinking}>
       <summary>${label}</summary>
-      <${Markdown} text=${message.thinking} />
+      <${Markdown} text=${message.thinking} isWhole=${!isThinking} />
     </details>
   `;
 }
