@@ -86,16 +86,20 @@ def load(
     chat_template: str | PathLike[str] | None = None,
     revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
+    max_context: int | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> LoadedModel:
-    """Load a model; the arguments are those of `ftllm_nb.llm.model`. Raises subclasses of `FtllmError`."""
+    """Load a model; the arguments are those of `ftllm_nb.llm.model`. Raises subclasses of `FtllmError`.
+
+    `max_context`: the longest sequence that will be asked for, where that is less than the model's.
+    """
     warn = warn or warn_on_stderr
     workers = options.check(warn)
     weight_types = chosen_weight_types(options)
     with ExitStack() as undo:
         checkpoint = undo.enter_context(open_checkpoint(model_folder(path, revision, cache_dir, warn)))
-        checked = describe(checkpoint, graph, model_json)
+        checked = describe(checkpoint, graph, model_json, max_context)
         tokenizer = load_tokenizer(
             checkpoint.path,
             checked.tokenizer_config,
@@ -163,7 +167,10 @@ def model_folder(
 
 
 def describe(
-    checkpoint: Checkpoint, graph: GraphSource | None = None, model_json: str | PathLike[str] | None = None
+    checkpoint: Checkpoint,
+    graph: GraphSource | None = None,
+    model_json: str | PathLike[str] | None = None,
+    max_context: int | None = None,
 ) -> CheckedGraph:
     """The checked graph of a checkpoint: as `graph` or `model_json` says, else its architecture's own."""
     built = build_graph(
@@ -172,7 +179,7 @@ def describe(
         checkpoint.tokenizer_config,
         checkpoint.generation_config,
     )
-    return check_graph(built, checkpoint.tensors)
+    return check_graph(built, checkpoint.tensors, max_context)
 
 
 def described_by(

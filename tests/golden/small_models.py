@@ -77,6 +77,19 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
     "llama_rope_dynamic": _llama(
         max_position_embeddings=24, max_positions=128, rope_scaling={"type": "dynamic", "factor": 2.0}
     ),
+    "llama_rope_yarn": _llama(
+        rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}, rope_theta=500000.0
+    ),
+    # Within the original context, so that transformers, too, keeps to one list.
+    "llama_rope_longrope": _llama(
+        rope_scaling={
+            "rope_type": "longrope",
+            "factor": 4.0,
+            "original_max_position_embeddings": 128,
+            "short_factor": [1 + j / 4 for j in range(8)],
+            "long_factor": [1.0 + 4 * j for j in range(8)],
+        }
+    ),
     # The form in which recent versions of transformers write the same facts.
     "llama_rope_parameters": {
         key: value

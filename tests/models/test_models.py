@@ -91,6 +91,19 @@ def test_heads_that_are_rotated_in_part(model_type: str, entries: dict[str, Any]
     assert checked(CONFIG | {"model_type": model_type, "partial_rotary_factor": 1.0}).rope
 
 
+def test_a_shorter_context_chooses_longropes_list() -> None:
+    """The model's own context is what the scaling is read from, whatever part of it will be used."""
+    factors = {"short_factor": [1.0, 1.5], "long_factor": [2.0, 4.0], "original_max_position_embeddings": 32}
+    config = CONFIG | {"model_type": "llama", "rope_scaling": {"type": "longrope", **factors}}
+    built = build_graph(graph_class(config), config)
+    tensors = {name: Header(shape) for name, shape in built.weight_shapes().items()}
+    by_context = {limit: check_graph(built, tensors, limit) for limit in (None, 33, 32, 1000)}
+    assert [graph.max_positions for graph in by_context.values()] == [64, 33, 32, 64]
+    assert [bool(graph.notes) for graph in by_context.values()] == [True, True, False, True]
+    scales = {table.type.attention_factor for graph in by_context.values() for table in graph.rope.values()}
+    assert len(scales) == 1 and scales.pop() > 1
+
+
 def test_biases() -> None:
     qwen2, llama = (
         build_graph(graph_class(CONFIG | {"model_type": name}), CONFIG) for name in ("qwen2", "llama")

@@ -176,6 +176,7 @@ def serve(args: argparse.Namespace, options: ServerOptions, *, extra: str) -> in
                 graph=args.custom,
                 revision=args.revision,
                 cache_dir=args.cache_dir,
+                max_context=options.max_context_length,
                 progress=bar.update,
                 warn=bar.warn,
             ),

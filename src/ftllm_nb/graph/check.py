@@ -50,20 +50,24 @@ class TensorHeader(Protocol):
         """ "float32", "float16", "bfloat16", or another type's name."""
 
 
-def check_graph(graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> CheckedGraph:
+def check_graph(
+    graph: ComputeGraph, tensors: Mapping[str, TensorHeader], max_context: int | None = None
+) -> CheckedGraph:
     """The checked form of a graph whose build() has run; raises `GraphError` or `CheckpointError`.
 
-    `tensors`: name to header of the checkpoint's tensors. No weight is loaded.
+    `tensors`: name to header of the checkpoint's tensors. No weight is loaded. `max_context`: the longest sequence that
+    will be asked for, where that is less than the model's.
     """
-    return _Checker(graph, tensors).run()
+    return _Checker(graph, tensors, max_context).run()
 
 
 class _Checker:
-    def __init__(self, graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> None:
+    def __init__(self, graph: ComputeGraph, tensors: Mapping[str, TensorHeader], max_context: int | None) -> None:
         self.graph = graph
         self.config = graph.config
         self.tensors = tensors
-        self.max_positions = _max_positions(graph.config)
+        longest = _max_positions(graph.config)
+        self.max_positions = longest if max_context is None else min(longest, max_context)
         self.rope: dict[str, RopeSettings] = {}
         self.nodes: list[Node] = []
         self.inputs: dict[str, Value] = {}
