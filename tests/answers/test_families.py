@@ -87,6 +87,29 @@ def test_a_call_in_a_familys_form_is_read(name: str) -> None:
         assert summary(events) == ("", "", [("get_weather", as_json)])
 
 
+BITS = (
+    *'{}[]"\',:()=\\', " ", "\n", "a", "1", "é", "\\u00", "\\ud83d", '"""', "```", "json", "true", "name", "arguments",
+    "get_time", '"name": "get_time"', '"arguments": {"a": 1}', '{"name": "get_time", "arguments": {}}',
+    "<function=get_time>", "<parameter=zone>", "</parameter>", "call:", "functions.get_time:0",
+    "to=functions.get_time ", "print(", "thought",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_whatever_a_model_writes_is_read(name: str) -> None:
+    """Also what no model should write: nothing raises, and the cuts make no difference."""
+    rng = random.Random(name)
+    family = family_named(name)
+    words = [*family.all_tags(), *BITS]
+    for number in range(12):
+        tags = tags_of(family, number % 3 > 0)
+        text = tags.mark("".join(rng.choices(words, k=rng.randint(1, 24))))
+        written = Written(name, text)
+        for is_cut in (False, True):
+            whole = read(written, tags, [text], is_cut)
+            assert read(written, tags, list(text), is_cut) == whole
+
+
 def test_text_is_passed_on_as_soon_as_it_can_be_no_tag() -> None:
     parser = AnswerParser(family_named("hermes"), Tags({}), FUNCTIONS)
     assert parser.push("Hello <to") == [Content("Hello", 0, 5)]

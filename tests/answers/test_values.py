@@ -77,6 +77,7 @@ def test_no_text_makes_it_stumble(text: str) -> None:
         ("01", "1"), ("+5", "5"), (".5", "0.5"), ("1.", "1.0"), ("1E5", "1E5"), ('"\\d\\q"', '"\\\\d\\\\q"'),
         ('"\\ud83d\\ude42"', '"🙂"'), ('"\\ud83d x"', '"\\ud83d x"'), ('"a\nb"', '"a\\nb"'), ("'it\\'s'", '"it\'s"'),
         ("{'a': 1,}", '{"a": 1}'), ("[1, 2,]", "[1, 2]"), ("{}", "{}"), ("[ ]", "[]"),
+        ("{city: Paris, days: 2}", '{"city": "Paris", "days": 2}'), ('{"a": 1 "b": 2}', '{"a": 1, "b": 2}'),
     ],
 )  # fmt: skip
 def test_values_that_are_no_json(text: str, expected: str) -> None:

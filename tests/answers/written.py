@@ -117,6 +117,8 @@ WRITTEN = [
     Written("hermes", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}\n</tool_call>', (PARIS,)),
     Written("hermes", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"\n</tool_call>', (PARIS,)),
     Written("hermes", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}', (PARIS,)),
+    Written("hermes", '<tool_call>{"name": "get_weather", "arguments": {"days": 2</tool_call>', (("get_weather", {"days": 2}),)),
+    Written("hermes", '<tool_call>{name: get_weather, arguments: {city: Paris}}</tool_call>', content="<tool_call>{name: get_weather, arguments: {city: Paris}}</tool_call>"),
     Written("hermes", '<tool_call>{"name": "rm", "arguments": {"x": "»<tool_call>«"}}</tool_call> ok',
             content='<tool_call>{"name": "rm", "arguments": {"x": "<tool_call>"}}</tool_call> ok'),
     Written("hermes", "<tool_call>\nno json\n</tool_call>", content="<tool_call>\nno json\n</tool_call>"),

@@ -1,7 +1,7 @@
 """Values as models write them, told as JSON while they are written.
 
 What comes out is JSON whatever the notation: keys and strings in double quotes, Python's names for constants as JSON's,
-and null for what JSON lacks (NaN, infinity, numbers beyond a float).
+and null for what JSON lacks (NaN, infinity, numbers beyond a float). What models forget is added: quotes, commas.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ MOST_OF_A_WORD = 4096
 @dataclass(frozen=True)
 class Notation:
     """`quotes`: what strings are put in, the longest first; `has_escapes`: whether a backslash means something in them;
-    `bare_keys`: whether keys stand without quotes; `lists`: what lists begin and end with."""
+    `lists`: what lists begin and end with. Keys and strings without quotes are read in any notation."""
 
     quotes: tuple[str, ...] = ('"', "'")
     has_escapes: bool = True
-    bare_keys: bool = False
     lists: tuple[tuple[str, str], ...] = (("[", "]"),)
 
 
@@ -58,13 +57,11 @@ def value(reader: Reader, notation: Notation = JSON, depth: int = 0) -> Steps[st
         return (yield from _members(reader, notation, depth))
     if opened:
         return (yield from _items(reader, dict(notation.lists)[opened], notation, depth))
-    word = yield from bare_word(reader)
-    told = scalar(word)
-    if told is None:
-        if not reader.is_at_end:
-            reader.at -= len(word)
+    word = yield from _bare_text(reader, {*',}"<`\n', *(end for _, end in notation.lists)})
+    told = scalar(word) if word else None
+    if told is None and (not word or reader.is_at_end):
         return None
-    yield Arguments(told)
+    yield Arguments(told or quoted(word))
     return ""
 
 
@@ -89,21 +86,21 @@ def _members(reader: Reader, notation: Notation, depth: int) -> Steps[str]:
         if missing != "":
             return ("null" if missing is None else missing) + "}"
         yield from reader.skip_space()
-        if not (yield from reader.take(",")) and (yield from reader.peek()) != "}":
+        if not (yield from reader.take(",")) and (yield from reader.peek()) not in ("}", *JSON.quotes):
             return "}"
 
 
 def _key(reader: Reader, notation: Notation) -> Steps[str | None]:
     """The key that stands here; None where there is none, or not all of it."""
     quote = yield from reader.take(*notation.quotes)
-    if not quote and notation.bare_keys:
-        start = reader.at
-        while (yield from reader.peek()) not in ("", ":", ",", "{", "}") and reader.at - start < MOST_OF_A_WORD:
-            reader.at += 1
-        return reader.text[start : reader.at].strip() if (yield from reader.peek()) == ":" else None
-    if not quote:
-        return None
-    return (yield from string(reader, quote, notation))
+    if quote:
+        return (yield from string(reader, quote, notation))
+    start = reader.at
+    key = yield from _bare_text(reader, set(":,{}[]\"'\n"))
+    if key and (yield from reader.peek()) == ":":
+        return key
+    reader.at = reader.at if reader.is_at_end else start
+    return None
 
 
 def _items(reader: Reader, end: str, notation: Notation, depth: int) -> Steps[str]:
@@ -193,15 +190,15 @@ def _escaped(reader: Reader) -> Steps[str | None]:
     return "\\"
 
 
-def bare_word(reader: Reader) -> Steps[str]:
-    """The letters, digits, signs and points that stand here."""
+def _bare_text(reader: Reader, ends: set[str]) -> Steps[str]:
+    """The text without quotes that stands here, up to one of the `ends` or a tag that is a token."""
     start = reader.at
     while reader.at - start < MOST_OF_A_WORD:
         character = yield from reader.peek()
-        if not character or not ((character.isalnum() and character.isascii()) or character in "+-._"):
+        if not character or character in ends or "\ud800" <= character <= "\udfff":
             break
         reader.at += 1
-    return reader.text[start : reader.at]
+    return reader.text[start : reader.at].strip()
 
 
 def scalar(word: str) -> str | None:

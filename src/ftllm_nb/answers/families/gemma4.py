@@ -12,7 +12,7 @@ from ftllm_nb.answers.reader import NotACall, Reader, Steps
 from ftllm_nb.answers.values import Notation
 
 QUOTES = ('<|"|>', "<escape>", '"')
-NOTATION = Notation(QUOTES, has_escapes=False, bare_keys=True)
+NOTATION = Notation(QUOTES, has_escapes=False)
 CHANNEL = Thinking("<|channel>", "<channel|>")
 
 
