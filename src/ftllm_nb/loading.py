@@ -112,7 +112,7 @@ def load(
             warn(sentence)
         if not tokenizer.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
-        warn_of_rules(weight_types, checked, warn)
+        warn_of_types(weight_types, checked, warn)
         executor = open_executor(
             checked,
             checkpoint,
@@ -127,10 +127,12 @@ def load(
     return LoadedModel(checkpoint, checked, tokenizer, executor, workers, weight_types, options.kv_cache_dtype)
 
 
-def warn_of_rules(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
-    """Name the rules of --dtype_config that choose no matrix's type."""
+def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
+    """Name the rules of --dtype_config that choose no matrix's type, and the types that take more than finer ones."""
     for rule in weight_types.unused_rules(weight.name for weight in graph.weights.values() if weight.type.rank == 2):
         warn(f"no matrix has a name in which the rule {rule} of the dtype_config is found.")
+    for sentence in weight_types.padded_groups(graph):
+        warn(sentence)
 
 
 def chosen_weight_types(options: EngineOptions) -> WeightTypes:

@@ -201,3 +201,17 @@ def test_the_configurations_are_those_of_the_real_models(name: str, parameters: 
     with open_weights(Settings(random_config=str(CONFIGS / f"{name}.json"), random=True)) as checkpoint:
         counts = [info.nbytes // 2 for info in checkpoint.tensors.values()]
     assert sum(counts) == parameters
+
+
+@pytest.mark.parametrize("more", [[], ["--random"], ["--profile"]])
+def test_what_says_which_model_of_the_hub_is_passed_on(more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another model than the one that was asked for is measured."""
+    asked: list[tuple[Any, ...]] = []
+
+    def folder(*arguments: Any) -> Path:
+        asked.append(arguments)
+        raise UsageError("enough.")
+
+    monkeypatch.setattr(benchmark_run, "model_folder", folder)
+    assert main(["bench", "owner/name", "--revision", "v2", "--cache_dir", "models", *more]) == 2
+    assert asked == [("owner/name", "v2", "models")]

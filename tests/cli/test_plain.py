@@ -54,6 +54,19 @@ def test_wrong_bytes_and_marks_are_read_leniently() -> None:
     assert chat(text=b"\xef\xbb\xbfcaf\xe9 \xe4\xbd\xa0\n\xff\n") == (0, "1 caf\ufffd 你\n3 \ufffd\n", "")
 
 
+def test_what_is_no_utf8_is_in_the_locale_s_encoding() -> None:
+    """As older systems and other programs of theirs send it; UTF-8 is known as that also there."""
+    latin = {**os.environ, "PYTHONIOENCODING": "latin-1:replace"}
+    text = "caf\xe9\n".encode("latin-1") + "d\xe9j\xe0 \u4f60\n".encode()
+    done = subprocess.run([*PROGRAM, "--json"], input=text, capture_output=True, timeout=60, env=latin)
+    questions = [json.loads(line)["question"] for line in done.stdout.decode("latin-1").splitlines()]
+    assert questions == ["caf\xe9", "d\xe9j\xe0 ?"]
+    done = subprocess.run(
+        [*PROGRAM, "--json", "--file", "-"], input=text[:5], capture_output=True, timeout=60, env=latin
+    )
+    assert json.loads(done.stdout.decode("latin-1"))["question"] == "caf\xe9"
+
+
 def test_an_answer_reaches_pipes_as_it_is() -> None:
     assert chat("-m", "control") == (0, "a\x1b[2Jb\n\tc\n", "")
 

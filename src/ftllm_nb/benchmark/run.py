@@ -33,7 +33,7 @@ from ftllm_nb.loading import (
     described_by,
     model_folder,
     open_executor,
-    warn_of_rules,
+    warn_of_types,
 )
 
 
@@ -41,11 +41,13 @@ from ftllm_nb.loading import (
 class Settings:
     """What to measure.
 
-    `path`: the model, None for the bundled one. `random`: its weights are random, and only its config.json is
-    read, or the file `random_config`, if that is not None.
+    `path`: the model, None for the bundled one; `revision` and `cache_dir`: of one on the hub. `random`: its weights
+    are random, and only its config.json is read, or the file `random_config`, if that is not None.
     """
 
     path: str | None = None
+    revision: str | None = None
+    cache_dir: str | None = None
     random_config: str | None = None
     random: bool = False
     custom: str | None = None
@@ -66,7 +68,7 @@ def run_benchmark(
     weight_types = chosen_weight_types(options)
     with open_weights(settings) as checkpoint:
         graph = describe(checkpoint, settings.custom)
-        warn_of_rules(weight_types, graph, warn)
+        warn_of_types(weight_types, graph, warn)
         executor = open_executor(
             graph,
             checkpoint,
@@ -107,7 +109,7 @@ def run_profile(
     weight_types = chosen_weight_types(options)
     with open_weights(settings) as checkpoint:
         graph = describe(checkpoint, settings.custom)
-        warn_of_rules(weight_types, graph, warn)
+        warn_of_types(weight_types, graph, warn)
         executor = open_executor(
             graph,
             checkpoint,
@@ -130,9 +132,9 @@ def run_profile(
 def open_weights(settings: Settings) -> Checkpoint:
     """The model's checkpoint, or random weights of its configuration."""
     if not settings.random:
-        return open_checkpoint(model_folder(settings.path))
+        return open_checkpoint(model_folder(settings.path, settings.revision, settings.cache_dir))
     if settings.random_config is None:
-        folder = model_folder(settings.path)
+        folder = model_folder(settings.path, settings.revision, settings.cache_dir)
         require_config_folder(folder)
         file = folder / "config.json"
     else:

@@ -136,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings(
         path=path,
+        revision=args.revision,
+        cache_dir=args.cache_dir,
         random_config=args.config,
         random=args.random,
         custom=args.custom,

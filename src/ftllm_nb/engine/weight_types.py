@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
 from ftllm_nb.graph.types import is_quantized
@@ -18,6 +19,7 @@ from ftllm_nb.ops.embedding import Embedding
 from ftllm_nb.ops.linear import Linear
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
+from ftllm_nb.quant.integers import IntegerFormat
 from ftllm_nb.quant.stored import format_of_stored
 
 EMBEDDING_DEFAULT = "int8g128"
@@ -80,6 +82,31 @@ class WeightTypes:
             f"{len(stored)} matrices of the model are quantized already and stay so "
             f"({'; '.join(stored_types(stored))}): the chosen weight types are for the others."
         ]
+
+    def padded_groups(self, graph: CheckedGraph) -> list[str]:
+        """A sentence for each format whose groups do not divide columns, and are filled up to more than finer ones."""
+        format_of = self.formats(graph)
+        shapes: dict[IntegerFormat, list[tuple[int, int]]] = {}
+        for weight in set(graph.weights.values()):
+            format = format_of(weight) if weight.type.rank == 2 else None
+            if isinstance(format, IntegerFormat) and format.group and weight.type.size(1) % format.group:
+                shapes.setdefault(format, []).append((weight.type.size(0), weight.type.size(1)))
+        sentences = []
+        for format, matrices in shapes.items():
+            sizes = {
+                other.name: sum(other.packed_bytes(*shape) for shape in matrices)
+                for other in map(weight_format, weight_formats())
+                if isinstance(other, IntegerFormat) and other.bits == format.bits and 0 < other.group <= format.group
+            }
+            best = min(sizes, key=sizes.__getitem__)
+            if sizes[best] < sizes[format.name]:
+                columns = " and ".join(map(str, sorted({columns for _, columns in matrices})))
+                sentences.append(
+                    f"groups of {format.group} do not divide {columns} columns and are filled up: {format.name} takes "
+                    f"{shown_bytes(sizes[format.name])} for those matrices, {best} takes {shown_bytes(sizes[best])} "
+                    "and rounds less."
+                )
+        return sentences
 
     def unused_rules(self, names: Iterable[str]) -> list[str]:
         """The rules that match none of the names, as the user wrote them."""

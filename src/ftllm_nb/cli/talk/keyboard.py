@@ -20,10 +20,13 @@ def without_echo(*, as_keys: bool, suspends: bool = False) -> Iterator[None]:
     """
     try:
         import termios
-
+    except ImportError:  # not on Windows
+        yield
+        return
+    try:
         descriptor = sys.stdin.fileno()
         before = termios.tcgetattr(descriptor)
-    except (ImportError, OSError, ValueError, termios.error):
+    except (OSError, ValueError, termios.error):
         yield
         return
     quiet = [*before]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -111,7 +112,7 @@ def answer_lines(output: PlainOutput) -> None:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[str]:
-    """The lines of UTF-8 text, without their ends and as soon as each is there; wrong bytes become U+FFFD."""
+    """The lines of stdin, without their ends and as soon as each is there; wrong bytes become U+FFFD."""
     number = 0
     while line := stream.readline(MAX_LINE_BYTES):
         number += 1
@@ -119,15 +120,27 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
             raise UsageError(
                 f"line {number} of the input is longer than {MAX_LINE_BYTES >> 20} MiB: write shorter lines."
             )
-        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        text = as_utf8(line).decode("utf-8", "replace").rstrip("\r\n")
         yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def as_utf8(data: bytes) -> bytes:
+    """Bytes that came through a pipe: what is no UTF-8 is text in the locale's encoding, as the sender has it."""
+    encoding = sys.stdin.encoding or "utf-8"
+    if 0 in data or codecs.lookup(encoding).name == "utf-8":
+        return data
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode(encoding, "replace").encode("utf-8")
+    return data
 
 
 def read_question(path: str) -> str:
     """The whole text of a file, or of stdin for "-", as one question. Raises `UsageError` where there is none."""
     try:
         if path == STDIN:
-            data = sys.stdin.buffer.read(MAX_LINE_BYTES + 1)
+            data = as_utf8(sys.stdin.buffer.read(MAX_LINE_BYTES + 1))
         else:
             with Path(os.path.expanduser(path)).open("rb") as file:
                 data = file.read(MAX_LINE_BYTES + 1)
