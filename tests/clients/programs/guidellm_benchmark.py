@@ -1,7 +1,10 @@
-"""GuideLLM's benchmark: some requests one after the other, and together."""
+"""GuideLLM's benchmark: some requests one after the other, and together.
+
+torch, which it imports, is the version of which an offline CPU build may be at hand: the newest brings CUDA along.
+"""
 
 # /// script
-# dependencies = ["guidellm"]
+# dependencies = ["torch==2.13.0", "guidellm"]
 # ///
 
 from __future__ import annotations
