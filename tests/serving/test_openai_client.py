@@ -219,6 +219,16 @@ def test_a_forced_call_follows_the_functions_schema(client: openai.OpenAI, choic
     assert deltas[-1].finish_reason == "tool_calls"
 
 
+def test_a_forced_call_that_is_cut_is_no_text(client: openai.OpenAI) -> None:
+    forced: Any = {"messages": SUM, "tools": [WEATHER], "tool_choice": "required", "seed": 1, "logprobs": True}
+    for most in (1, 4, 9, 25):
+        (choice,) = client.chat.completions.create(model="demo", max_tokens=most, **forced).choices
+        assert (choice.finish_reason, choice.message.content) == ("length", None)
+        assert choice.logprobs is None or choice.logprobs.content == []
+        stream: Any = client.chat.completions.create(model="demo", max_tokens=most, stream=True, **forced)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == ""
+
+
 class Weather(pydantic.BaseModel):
     """A question about the weather."""
 

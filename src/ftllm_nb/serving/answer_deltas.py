@@ -14,12 +14,18 @@ TOOL_CALLS = "tool_calls"
 
 
 class AnswerDeltas:
-    """`new_id`: makes an id for a call; `one_call`: at most one call is told, and what follows it is not."""
+    """`new_id`: makes an id for a call; `one_call`: at most one call is told, and what follows it is not.
 
-    def __init__(self, parser: AnswerParser, new_id: Callable[[], str], one_call: bool = False) -> None:
+    `only_calls`: the answer can be nothing else, so that what reads as text is a call that was cut in its name.
+    """
+
+    def __init__(
+        self, parser: AnswerParser, new_id: Callable[[], str], one_call: bool = False, only_calls: bool = False
+    ) -> None:
         self._parser = parser
         self._new_id = new_id
         self._one_call = one_call
+        self._only_calls = only_calls
         self._calls = 0
         self._is_open = False
         """Whether a call has begun and not ended."""
@@ -42,11 +48,11 @@ class AnswerDeltas:
         delta: dict[str, Any] = {}
         tokens: list[Token] = []
         for event in events:
-            if not self.is_over:
+            if not self.is_over and not (self._only_calls and isinstance(event, Content)):
                 self._add(delta, event)
                 if isinstance(event, Content):
                     tokens += self._tokens_of(event)
-        if ended and not self._calls and not self._has_reasoned:
+        if ended and not self._calls and not self._has_reasoned and not self._only_calls:
             tokens += [token for _, _, token in self._tokens]  # those without text
         return delta, tokens
 

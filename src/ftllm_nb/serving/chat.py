@@ -86,7 +86,8 @@ class ChatAnswer:
             found["finish_reason"] = reason or found["finish_reason"]
         for found, choice in zip(messages, self.choices.choices, strict=True):
             found.update(choice.stop_reason)
-            if "tool_calls" in found["message"] and not found["message"]["content"].strip():
+            is_call = "tool_calls" in found["message"] or self._plan.must_call
+            if is_call and not found["message"]["content"].strip():
                 found["message"]["content"] = None
         if self._service.options.log_text:
             notes["answer"] = [found["message"] for found in messages]
@@ -117,7 +118,8 @@ class ChatAnswer:
         plan, style = self._plan, self._model.style
         given = style.family.form.prefix if plan.must_call else None
         parser = style.parser(plan.functions, plan.opened, given)
-        return AnswerDeltas(parser, style.family.new_id, one_call=self._body.parallel_tool_calls is False)
+        one_call = self._body.parallel_tool_calls is False
+        return AnswerDeltas(parser, style.family.new_id, one_call, only_calls=plan.must_call)
 
     def _head(self, kind: str) -> dict[str, Any]:
         return self._service.head(self._id, kind, self._created)
