@@ -91,7 +91,7 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("chat --engine fast", "--engine: compiled or reference is expected, not 'fast'"),
         ("chat --atype int8", "--atype: auto, float32, float16 or bfloat16 is expected, not 'int8'"),
         ("chat --kv_cache_dtype int3", "not 'int3' (did you mean int8?)"),
-        ("server --tool_call_parser herms", "'herms' is no known form of calls; did you mean hermes?"),
+        ("server --tool_call_parser herms", "not 'herms' (did you mean hermes?)"),
         ("chat --json=yes", "--json takes no value"),
         ("download", "OWNER/NAME is missing"),
     ],
