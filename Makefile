@@ -11,11 +11,11 @@ TEST_WORKERS ?= 2
 # More arguments for the program that a target runs: make test ARGS="-k rotary", make bench ARGS="-t 2"
 ARGS ?=
 
-QUICK = not oracle and not slow and not browser and not clients
+QUICK = not oracle and not slow and not browser and not clients and not real
 PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test webui-test clients vendor oracle lowest wheel lint type bench tree clean
+.PHONY: help chat test webui-test clients vendor oracle real-models lowest wheel lint type bench tree clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,6 +38,10 @@ vendor: $(VENV)/.package ## fetch what the chat page takes from others, by npm; 
 
 oracle: $(ORACLE_VENV)/.oracle ## compare live with transformers on PyTorch
 	$(ORACLE_VENV)/bin/python -m pytest -m "oracle or slow" $(PYTEST_WORKERS) $(ARGS)
+
+real-models: $(ORACLE_VENV)/.oracle ## fetch models with real weights into .models, and compare with transformers
+	$(ORACLE_VENV)/bin/python -m tests.real_models .models
+	FTLLM_NB_REAL_MODELS=.models $(ORACLE_VENV)/bin/python -m pytest -m real $(ARGS) tests/oracle
 
 lowest: $(LOWEST_VENV)/.lowest ## run the tests on the oldest Python and dependencies that are promised
 	$(LOWEST_VENV)/bin/python -m pytest -m "$(QUICK)" $(PYTEST_WORKERS) $(ARGS)

@@ -8,7 +8,9 @@ import tempfile
 
 import pytest
 
-KEPT_VARIABLES = {"FTLLM_NB_CACHE_DIR", "FTLLM_NB_CLIENTS_MODEL", "FTLLM_NB_TIER", "FTLLM_NB_UNCAPPED_THREADS"}
+KEPT_VARIABLES = {
+    f"FTLLM_NB_{name}" for name in ("CACHE_DIR", "CLIENTS_MODEL", "REAL_MODELS", "TIER", "UNCAPPED_THREADS")
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
