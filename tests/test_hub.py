@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -55,6 +57,18 @@ def test_a_model_is_fetched_by_name_listed_and_found_without_a_connection(hub: L
     status, out, err = run(None, tmp_path, *ASK)
     assert (status, out) == (0, "42\n")
     assert err.startswith("warning: http://127.0.0.1:9 cannot be reached") and "from the cache" in err
+
+
+def test_weights_of_a_form_that_is_not_read_are_not_fetched(hub: LocalHub, tmp_path: Path) -> None:
+    folder = tmp_path / "gptq"
+    shutil.copytree(DEMO, folder)
+    config = json.loads((folder / "config.json").read_text())
+    quantization = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": quantization}))
+    hub.add_folder("someone/gptq", folder)
+    status, out, err = run(hub, tmp_path / "home", "chat", "someone/gptq", "-m", "?")
+    assert (status, out) == (2, "") and "is quantized by GPTQ, a form that is not read" in err
+    assert not [path for method, path, _ in hub.requests if method == "GET" and path.endswith(".safetensors")]
 
 
 def test_a_download_that_breaks_goes_on_where_it_ended(hub: LocalHub, tmp_path: Path) -> None:

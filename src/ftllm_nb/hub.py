@@ -75,8 +75,12 @@ def fetch_model(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
+    check: Callable[[Path], None] = lambda folder: None,
 ) -> Path:
-    """The folder of a model, downloaded as far as it is not in the cache. Raises `HubError`."""
+    """The folder of a model, downloaded as far as it is not in the cache. Raises `HubError`.
+
+    `check` is given the folder when its small files are there, and may raise before weights are fetched for nothing.
+    """
     import huggingface_hub
     from huggingface_hub import constants, errors
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -94,7 +98,10 @@ def fetch_model(
         names = [sibling.rfilename for sibling in info.siblings or ()]
         files = needed_files(names)
         _require_weights(name, names, files)
-        for file in files:
+        folder = Path()
+        for number, file in enumerate(files):
+            if number and file.endswith(".safetensors") and not files[number - 1].endswith(".safetensors"):
+                check(folder)
             path = _download(name, file, revision, cache_folder(cache_dir), endpoint)
             if file == "config.json":
                 folder = path.parent

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ftllm_nb import engine as engine_package
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
+from ftllm_nb.checkpoint.recognise import refuse_foreign_folder
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
 from ftllm_nb.errors import CheckpointError, EngineError, UsageError
@@ -162,7 +163,7 @@ def model_folder(
     if not isinstance(path, (str, PathLike)) or not fspath(path):
         raise UsageError(f"the path of a model must be a folder's path or {DEMO!r}, not {path!r}.")
     if isinstance(path, str) and is_model_name(path):
-        return fetch_model(path, revision, cache_dir, warn or warn_on_stderr)
+        return fetch_model(path, revision, cache_dir, warn or warn_on_stderr, refuse_foreign_folder)
     if revision is not None:
         raise UsageError(f"a revision is of a model on the hub, and {fspath(path)!r} is a folder: leave it out.")
     return Path(fspath(path))

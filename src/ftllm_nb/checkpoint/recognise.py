@@ -227,6 +227,19 @@ TENSORS = (
 def require_model_folder(folder: Path) -> None:
     """Raise `CheckpointError` for a path where no model folder lies that can be read, as far as names tell."""
     look = _look_at(folder)
+    _refuse_foreign(look)
+    _require_config(look)
+    if not look.has_weights:
+        raise CheckpointError(_no_weights(look))
+
+
+def refuse_foreign_folder(folder: Path) -> None:
+    """Raise `CheckpointError` for a folder whose small files tell that its weights would be of no use here."""
+    _refuse_foreign(_look_at(folder))
+
+
+def _refuse_foreign(look: Look) -> None:
+    folder = look.path
     for kind in KINDS:
         evidence = kind.found(look)
         if evidence is not None:
@@ -235,9 +248,6 @@ def require_model_folder(folder: Path) -> None:
     method = look.quantization.get("quant_method")
     if isinstance(method, str) and method not in _READ_HERE and method.lower() in METHODS:
         raise CheckpointError(f"{folder} is quantized by {METHODS[method.lower()]}, a form that is not read: {_FLOAT}.")
-    _require_config(look)
-    if not look.has_weights:
-        raise CheckpointError(_no_weights(look))
 
 
 def require_config_folder(folder: Path) -> None:

@@ -29,10 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch; the exit status."""
+    from ftllm_nb.checkpoint.recognise import refuse_foreign_folder
     from ftllm_nb.cli.progress_bar import ProgressBar
     from ftllm_nb.hub import fetch_model, is_model_name
 
     if not is_model_name(args.name):
         raise UsageError(f"{args.name!r} is no name on the hub: OWNER/NAME is expected, as Qwen/Qwen2.5-0.5B-Instruct.")
-    print(fetch_model(args.name, args.revision, args.cache_dir, ProgressBar().warn))
+    print(fetch_model(args.name, args.revision, args.cache_dir, ProgressBar().warn, refuse_foreign_folder))
     return 0
