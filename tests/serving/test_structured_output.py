@@ -26,7 +26,7 @@ def http(server: ServerProcess) -> Iterator[httpx.Client]:
 
 
 def chat(http: httpx.Client, **fields: Any) -> httpx.Response:
-    body = {"messages": GO, "max_tokens": 100, "temperature": 1, "seed": 1, **fields}
+    body = {"messages": GO, "max_tokens": 300, "temperature": 1, "seed": 1, **fields}
     return http.post("/v1/chat/completions", json=body)
 
 
@@ -86,3 +86,10 @@ def test_what_is_passed_over_is_in_the_requests_line_and_refused_where_it_is_str
     assert refused.status_code == 400 and "format 'path' at #/properties/x" in refused.json()["error"]["message"]
     refused = chat(http, tools=function(parameters=schema, strict=True), tool_choice="required")
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "tools.0.function.parameters"
+
+
+def test_a_strict_oneof_holds_one_or_is_refused(http: httpx.Client) -> None:
+    for branches, status in (([{"const": 1}, {"const": 2}], 200), ([{"minimum": 1}, {"maximum": 9}], 400)):
+        form = {"name": "x", "schema": {"oneOf": branches}, "strict": True}
+        answer = chat(http, response_format={"type": "json_schema", "json_schema": form})
+        assert answer.status_code == status, answer.text

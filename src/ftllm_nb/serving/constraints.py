@@ -23,7 +23,7 @@ _LIMITS = llguidance.LLParserLimits(
     max_grammar_size=100_000, verbose_errors=False,
 )
 
-JSON_OPTIONS = {"whitespace_pattern": r" |\n[ \t]{0,20}"}
+JSON_OPTIONS = {"whitespace_pattern": r" |\n[ \t]{0,20}", "coerce_one_of": True}
 """One space, or a line's end and an indentation: small models would go on with whitespace for ever."""
 
 
@@ -52,9 +52,9 @@ _FREE = '%llguidance {"no_forcing": true}\n'
 """How text that is certain is cut into tokens is the model's choice, too."""
 
 
-def json_source(schema: dict[str, Any], strict: bool = False) -> dict[str, Any]:
-    """JSON that follows a prepared schema (see `schemas.preparation`). `strict`: oneOf means one of them exactly."""
-    return {"json_schema": {**schema, "x-guidance": {**JSON_OPTIONS, "coerce_one_of": not strict}}}
+def json_source(schema: dict[str, Any]) -> dict[str, Any]:
+    """JSON that follows a prepared schema (see `schemas.preparation`)."""
+    return {"json_schema": {**schema, "x-guidance": JSON_OPTIONS}}
 
 
 class Grammars:

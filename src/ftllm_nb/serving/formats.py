@@ -157,7 +157,7 @@ class _Forms:
         if prepared is False:
             raise ApiError(400, "the JSON schema allows nothing.", param=param, code="invalid_schema")
         whole = self._preparation.whole({} if prepared is True else prepared)
-        return Grammar((json_source(whole, strict),), "JSON schema", param, is_json=True)
+        return Grammar((json_source(whole),), "JSON schema", param, is_json=True)
 
 
 def _parsed(value: dict[str, Any] | str, param: str) -> dict[str, Any]:

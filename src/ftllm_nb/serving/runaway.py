@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_DIGITS = 16
-LONGEST_PERIOD = 32
+LONGEST_PERIOD = 64
 """Tokens of what is repeated."""
 REPEATED_IN_STRING, REPEATED = 32, 96
 """Tokens that repeat those before them, until it is enough: inside of one string, and over items."""

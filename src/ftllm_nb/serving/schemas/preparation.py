@@ -217,8 +217,9 @@ class _Walk:
             made_branches = [
                 self._schema(each, f"{path}/{key}/{number}", around, lonely) for number, each in enumerate(branches)
             ]
-            disjoint = key == "oneOf" and conditions.are_disjoint(branches, self._target)
-            made.setdefault("anyOf" if disjoint and "anyOf" not in kinds else key, made_branches)
+            if key == "oneOf" and not conditions.are_disjoint(branches, self._target):
+                self._pass_over("oneOf whose branches may overlap", path)
+            made[key if len(kinds) == 2 else "anyOf"] = made_branches
         return bool(kinds)
 
     def _type(self, value: Any, path: str) -> Any:
