@@ -49,7 +49,7 @@ class Grammar:
 
 
 _FREE = '%llguidance {"no_forcing": true}\n'
-"""How text that is certain is cut into tokens is the model's choice, too."""
+"""The library would have text that is certain cut as its tokenizer does, which is not every model's way."""
 
 
 def json_source(schema: dict[str, Any]) -> dict[str, Any]:
@@ -87,9 +87,7 @@ class Grammars:
         if not len(first):
             raise ApiError(400, f"the {what} allows no beginning.", param=param, code="invalid_schema")
         return [
-            GrammarConstraint(
-                matcher.deep_copy(), self._vocab_size, first, what, Runaway(kinds) if grammar.is_json else None
-            )
+            GrammarConstraint(matcher.deep_copy(), kinds, first, what, Runaway(kinds) if grammar.is_json else None)
             for _ in range(number)
         ]
 
@@ -114,23 +112,33 @@ class GrammarConstraint:
     def __init__(
         self,
         matcher: llguidance.LLMatcher,
-        vocab_size: int,
+        kinds: TokenKinds,
         first: NDArray[np.intp],
         what: str,
         runaway: Runaway | None,
     ) -> None:
         self._matcher = matcher
-        self._vocab_size = vocab_size
+        self._kinds = kinds
         self._first: NDArray[np.intp] | None = first
         self._what = what
         self._runaway = runaway
 
     def allowed(self) -> NDArray[np.intp]:
         """The ids that may come next, ascending."""
-        ids = allowed_ids(self._matcher, self._vocab_size) if self._first is None else self._first
+        ids = allowed_ids(self._matcher, len(self._kinds.tokens)) if self._first is None else self._first
         if not len(ids):
             raise ConstraintError(f"the answer cannot go on within the {self._what}: simplify it.")
+        ids = self._most_of_what_is_certain(ids)
         return ids if self._runaway is None else self._runaway.limited(ids)
+
+    def _most_of_what_is_certain(self, ids: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Of text that has to come, such as a property's name, as much as a token holds: it costs steps, no choice."""
+        certain = len(self._matcher.compute_ff_bytes())
+        if certain < 2:
+            return ids
+        held = np.minimum(self._kinds.lengths[ids], certain)
+        most: NDArray[np.intp] = ids[held == held.max()]
+        return most
 
     def accept(self, token_id: int) -> None:
         """The token was chosen."""

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_DIGITS = 16
+MOST_SPACES = 2
+"""Tokens of whitespace, one after another."""
 LONGEST_PERIOD = 64
 """Tokens of what is repeated."""
 REPEATED_IN_STRING, REPEATED = 32, 96
@@ -24,13 +26,15 @@ class TokenKinds:
 
     `leading_digits`: how many digits a token begins with; `ends`: tokens that close strings, lists and objects only;
     `steps`: those, and those that go on to a next item; `quotes`: those that begin with a quotation mark, as what ends
-    a string does.
+    a string does; `spaces`: tokens of whitespace; `lengths`: of all, in bytes.
     """
 
     def __init__(self, tokens: Sequence[bytes]) -> None:
         self.tokens = tokens
         self.leading_digits = np.array([len(each) - len(each.lstrip(_DIGITS)) for each in tokens], np.int64)
         self.ends = np.array([_consists_of(each, _ENDS) for each in tokens], np.bool_)
+        self.lengths = np.array([len(each) for each in tokens], np.int64)
+        self.spaces = np.array([bool(each) and not each.strip(_SPACE) for each in tokens], np.bool_)
         self.quotes = np.array([each.startswith(b'"') for each in tokens], np.bool_)
         self.steps = np.array([_consists_of(each, _ENDS + _NEXT) for each in tokens], np.bool_)
 
@@ -47,6 +51,7 @@ class Runaway:
         self._in_string = False
         self._escaped = False
         self._digits = 0
+        self._spaces = 0
         self._depth = 0
         self._string_tokens = 0
         self._last = np.full(LONGEST_PERIOD, -1, np.int64)
@@ -60,6 +65,8 @@ class Runaway:
         kinds = self._kinds
         if self._digits and not self._in_string:
             ids = _some(ids, kinds.leading_digits[ids] + self._digits <= MOST_DIGITS)
+        if self._spaces >= MOST_SPACES:
+            ids = _some(ids, ~kinds.spaces[ids])
         if self._close_string or self._close_below is not None:
             place = kinds.quotes[ids] | (not self._in_string)
             found = _some(ids, kinds.ends[ids] & place)
@@ -69,6 +76,7 @@ class Runaway:
     def push(self, token_id: int) -> None:
         """The token was chosen."""
         lowest = self._read(self._kinds.tokens[token_id])
+        self._spaces = self._spaces + 1 if self._kinds.spaces[token_id] and not self._in_string else 0
         self._string_tokens = self._string_tokens + 1 if self._in_string else 0
         self._depths = [*self._depths[1 - LONGEST_PERIOD :], lowest]
         self._repeated = np.where(self._last == token_id, self._repeated + 1, 0)
