@@ -43,4 +43,4 @@ def test_a_sentence_where_finer_groups_take_less(dtype: str, shapes: list[tuple[
     columns = " and ".join(sorted({str(shape[1]) for shape in padded}, key=int))
     assert sentences[0].startswith(f"groups of {dtype.partition('g')[2]} do not divide {columns} columns")
     assert f"{dtype} takes {sizes[0] / 1e6:.1f} MB" in sentences[0]
-    assert f"{best} takes {sizes[1] / 1e6:.1f} MB" in sentences[0]
+    assert f"{best} takes {sizes[1] / 1e6:.1f} MB" in sentences[0] and sentences[0].endswith("(--dtype).")

@@ -101,10 +101,11 @@ class WeightTypes:
             best = min(sizes, key=sizes.__getitem__)
             if sizes[best] < sizes[format.name]:
                 columns = " and ".join(map(str, sorted({columns for _, columns in matrices})))
+                flag = "--dtype" if format.name == self.dtype else "--embedding_dtype, or a rule of --dtype_config"
                 sentences.append(
                     f"groups of {format.group} do not divide {columns} columns and are filled up: {format.name} takes "
                     f"{shown_bytes(sizes[format.name])} for those matrices, {best} takes {shown_bytes(sizes[best])} "
-                    "and rounds less."
+                    f"and rounds less ({flag})."
                 )
         return sentences
 
