@@ -86,3 +86,9 @@ def test_digits_are_counted_outside_of_strings_and_by_token() -> None:
     assert runaway.limited(np.arange(5)).tolist() == [0, 2, 3, 4]
     runaway.push(2)
     assert runaway.limited(np.arange(5)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_whitespace_is_two_tokens_outside_of_strings() -> None:
+    every = np.arange(END + 1)
+    assert ord(" ") not in pushed('{"a":  ').limited(every) and ord("1") in pushed('{"a":  ').limited(every)
+    assert pushed('{"a": ').limited(every) is every and pushed('{"a": "   ').limited(every) is every

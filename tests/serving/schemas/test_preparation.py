@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ftllm_nb.serving.api_errors import ApiError
+from ftllm_nb.serving.constraints import GrammarConstraint
+from ftllm_nb.serving.runaway import TokenKinds
 from ftllm_nb.serving.schemas.preparation import Preparation
 from tests.serving.schemas.byte_grammar import lets_through, matcher_of, prepared
 
@@ -178,3 +181,13 @@ def test_several_schemas_share_their_definitions() -> None:
     parts = [preparation.add({"$ref": "#/$defs/x", "$defs": {"x": each}}, "x") for each in (INT, TEXT)]
     matcher = matcher_of(preparation.whole({"type": "array", "prefixItems": parts, "minItems": 2, "items": False}))
     assert lets_through(matcher, [1, "a"]) and not lets_through(matcher, ["a", 1])
+
+
+def test_text_that_is_certain_takes_few_tokens() -> None:
+    tokens = [b"{", b'{"', b"n", b"na", b'name"', b'name":', b"o", b"o1", b'"', b'"o', b"x"]
+    matcher = matcher_of(prepared(obj({"name": enum_of("o1", "o2")}, "name"))[0])
+    kinds, every = TokenKinds(tokens), np.arange(len(tokens))
+    constraint = GrammarConstraint(matcher, kinds, every, "schema", None)
+    for written, left in ((b"", every.tolist()), (b'{"', [4, 5]), (b'name":"', every.tolist())):
+        assert matcher.consume_tokens(list(written))
+        assert constraint.allowed().tolist() == left
