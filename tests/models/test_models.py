@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,29 @@ def test_activations_that_nobody_knows(model_type: str) -> None:
 def test_other_activations(model_type: str) -> None:
     with pytest.raises(GraphError, match=r"hidden_act is silu, but config\.json has 'gelu'"):
         checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"})
+
+
+@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize("name", ["rms_norm_eps", "hidden_act", "is_causal", "use_bidirectional_attention"])
+def test_null_is_what_absent_is(model_type: str, name: str) -> None:
+    config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
+    without = {key: value for key, value in config.items() if key != name}
+    null, absent = (
+        json.loads(str(build_graph(graph_class(entries), entries)))["graph"]
+        for entries in (without | {name: None}, dict(without))
+    )
+    assert null == absent and null
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "value"),
+    [
+        *[(model_type, "is_causal", False) for model_type in supported_architectures()],
+        *[(gemma, "use_bidirectional_attention", True) for gemma in ("gemma", "gemma2", "gemma3_text")],
+    ],
+)
+def test_tokens_that_see_later_ones(model_type: str, name: str, value: bool) -> None:
+    config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
+    with pytest.raises(GraphError, match=f"{name} is .*attention is causal"):
+        checked(config | {name: value})
+    checked(config | {name: not value})

@@ -39,7 +39,7 @@ def harmless(architecture: str, name: str, value: Any) -> bool:
     if (architecture, name) in NOT_READ:
         return True
     if value is None:
-        return name not in (*SIZES, "model_type", "max_position_embeddings", "rms_norm_eps", "hidden_act")
+        return name not in (*SIZES, "model_type", "max_position_embeddings")
     if name in FLAGS:
         return isinstance(value, bool)
     if name in ("rms_norm_eps", "rope_theta", "rope_factor", "rope_base", "partial_rotary_factor"):

@@ -8,7 +8,7 @@ of each weight where it reads it, so that `weight_shapes` is never written a sec
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
@@ -42,6 +42,8 @@ class Decoder(ComputeGraph):
                 "(num_attention_heads)."
             )
         self.config["head_dim"] = self.head_dim  # of which rotations are a part
+        if not flag(self.config, "is_causal", True):
+            self.refuse_later_tokens("is_causal")
         self.check_config()
         self.embed()
         for number in range(self.num_layers):
@@ -82,7 +84,7 @@ class Decoder(ComputeGraph):
     @property
     def eps(self) -> float:
         """What norms add to the mean square."""
-        return positive(self.config, "rms_norm_eps") if "rms_norm_eps" in self.config else 1e-6
+        return 1e-6 if self.config.get("rms_norm_eps") is None else positive(self.config, "rms_norm_eps")
 
     @property
     def scale(self) -> float:
@@ -154,6 +156,13 @@ class Decoder(ComputeGraph):
             named = self.config.get("hidden_activation") or self.config.get("hidden_act")
             known = f"{', '.join(_ACTIVATIONS)} and the forms of gelu"
             raise GraphError(f"config.json's activation is {shown(named)}; known are {known}.")
+
+    def refuse_later_tokens(self, entry: str) -> NoReturn:
+        """Raise `GraphError` for an entry with which tokens see later ones, as in models of embeddings."""
+        raise GraphError(
+            f"config.json's {entry} is {shown(self.config[entry])}: each token would see later ones, too, but "
+            "attention is causal here, as text is written."
+        )
 
     @property
     def activation(self) -> str | None:

@@ -26,6 +26,12 @@ class GemmaModel(Decoder):
         """Unless the config says otherwise."""
         return flag(self.config, "tie_word_embeddings", True)
 
+    def check_config(self) -> None:
+        """Attention is causal: with use_bidirectional_attention these are models of embeddings."""
+        if flag(self.config, "use_bidirectional_attention", False):
+            self.refuse_later_tokens("use_bidirectional_attention")
+        super().check_config()
+
     @property
     def activation(self) -> str | None:
         """gelu where the config does not say."""

@@ -14,10 +14,9 @@ class LlamaModel(Decoder):
     def check_config(self) -> None:
         """Whole heads turn, the activation is SiLU, and there are no windows."""
         config = self.config
-        if config.get("hidden_act", "silu") != "silu":
-            raise GraphError(
-                f"this architecture's hidden_act is silu, but config.json has {shown(config['hidden_act'])}."
-            )
+        named = config.get("hidden_act")
+        if named is not None and named != "silu":
+            raise GraphError(f"this architecture's hidden_act is silu, but config.json has {shown(named)}.")
         for dim in self.rotations.values():
             if dim != self.head_dim:
                 raise GraphError(
