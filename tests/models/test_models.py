@@ -234,15 +234,19 @@ def test_other_activations(model_type: str) -> None:
 
 
 @pytest.mark.parametrize("model_type", supported_architectures())
-@pytest.mark.parametrize("name", ["rms_norm_eps", "hidden_act", "is_causal", "use_bidirectional_attention"])
+@pytest.mark.parametrize(
+    "name",
+    ["rms_norm_eps", "norm_epsilon", "layer_norm_eps", "hidden_act", "partial_rotary_factor", "is_causal",
+     "use_bidirectional_attention"],
+)  # fmt: skip
 def test_null_is_what_absent_is(model_type: str, name: str) -> None:
     config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
     without = {key: value for key, value in config.items() if key != name}
     null, absent = (
-        json.loads(str(build_graph(graph_class(entries), entries)))["graph"]
+        (json.loads(str(graph := build_graph(graph_class(entries), entries)))["graph"], graph.rotations)
         for entries in (without | {name: None}, dict(without))
     )
-    assert null == absent and null
+    assert null == absent
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ class Glm4Model(Decoder):
 
     def check_config(self) -> None:
         """Half of each head turns, where the config does not say."""
-        if not self.config.get("rope_parameters"):
-            self.config.setdefault("partial_rotary_factor", 0.5)
+        if not self.config.get("rope_parameters") and self.config.get("partial_rotary_factor") is None:
+            self.config["partial_rotary_factor"] = 0.5
         super().check_config()
 
     def layer(self, number: int, at: str) -> None:

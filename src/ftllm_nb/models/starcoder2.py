@@ -26,8 +26,8 @@ class Starcoder2Model(LayerNormedDecoder):
     @property
     def activation(self) -> str | None:
         """gelu's tanh form where the config does not say."""
-        self.config.setdefault("hidden_act", "gelu_pytorch_tanh")
-        return super().activation
+        named = self.config.get("hidden_activation") or self.config.get("hidden_act")
+        return "Gelu" if named is None else super().activation
 
     @cached_property
     def windows(self) -> list[int | None]:
