@@ -14,6 +14,7 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.models import graph_class, supported_architectures
+from ftllm_nb.ops.gelu import is_tanh_form
 from tests.graph.small_graphs import CONFIG, Header
 
 
@@ -261,3 +262,9 @@ def test_tokens_that_see_later_ones(model_type: str, name: str, value: bool) -> 
     with pytest.raises(GraphError, match=f"{name} is .*attention is causal"):
         checked(config | {name: value})
     checked(config | {name: not value})
+
+
+@pytest.mark.parametrize("entries", [{}, {"hidden_act": None}], ids=str)
+def test_starcoder2_takes_the_tanh_form(entries: dict[str, Any]) -> None:
+    config = {key: value for key, value in CONFIG.items() if key != "hidden_act"} | {"model_type": "starcoder2"}
+    assert is_tanh_form(build_graph(graph_class(config), config | entries).config)

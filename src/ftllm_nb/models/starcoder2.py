@@ -26,8 +26,9 @@ class Starcoder2Model(LayerNormedDecoder):
     @property
     def activation(self) -> str | None:
         """gelu's tanh form where the config does not say."""
-        named = self.config.get("hidden_activation") or self.config.get("hidden_act")
-        return "Gelu" if named is None else super().activation
+        if self.config.get("hidden_act") is None:
+            self.config["hidden_act"] = "gelu_pytorch_tanh"  # which the operator reads, too
+        return super().activation
 
     @cached_property
     def windows(self) -> list[int | None]:
