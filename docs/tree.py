@@ -16,9 +16,10 @@ COLUMN = 46
 
 
 def summary(file: Path) -> str:
-    """The first line of a module's docstring; "" where there is none."""
-    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    return text.partition("\n")[0]
+    """The first line of a module's docstring, else of its first comment; "" where there is neither."""
+    source = file.read_text(encoding="utf-8")
+    comment = next((line for line in source.splitlines() if line.startswith("# ")), "")
+    return (ast.get_docstring(ast.parse(source)) or comment.removeprefix("# ")).partition("\n")[0]
 
 
 def lines(folder: Path, depth: int = 0) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Qwen2 as a custom model:  ftllm-nb chat -p ~/Qwen2-7B-Instruct/ --custom examples/qwen2.py"""
-
 from ftllm.llm import ComputeGraph
+
+# Qwen2 as a custom model:  ftllm-nb chat -p ~/Qwen2-7B-Instruct/ --custom examples/qwen2.py
 
 
 class Qwen2Model(ComputeGraph):

@@ -1,10 +1,9 @@
-"""TeleChat as a custom model:  ftllm-nb chat -p ~/TeleChat-7B/ --custom examples/telechat.py
-
-Its config.json calls things by other names, so build() assigns what is read from the config afterwards: the
-longest context, the rotary base, and the pieces of a prompt, since the folder has no chat template.
-"""
-
 from ftllm.llm import ComputeGraph
+
+# TeleChat as a custom model:  ftllm-nb chat -p ~/TeleChat-7B/ --custom examples/telechat.py
+#
+# Its config.json calls things by other names, so build() assigns what is read from the config afterwards: the
+# longest context, the rotary base, and the pieces of a prompt, since the folder has no chat template.
 
 
 class TeleChatModel(ComputeGraph):

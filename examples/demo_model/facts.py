@@ -110,8 +110,8 @@ def operator_facts() -> Iterator[Fact]:
             if is_here and issubclass(value, Operator) and value is not Operator and value.public:
                 summary = first_clause((module.__doc__ or "").strip().splitlines()[0].partition(": ")[2])
                 yield Fact("operator", value.name, f"{value.name}: {summary}.")
-                names = ", ".join(parameter.name for parameter in value.parameters) or "nothing"
-                yield Fact("parameters", value.name, f"{value.name} takes {names}.")
+                names = [parameter.name for parameter in value.parameters if not parameter.is_extra]
+                yield Fact("parameters", value.name, f"{value.name} takes {', '.join(names) or 'nothing'}.")
 
 
 def recipe_facts() -> Iterator[Fact]:

@@ -85,7 +85,7 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("chat --min_p 2", "at most 1"),
         ("chat --repeat_penalty 0", "above 0"),
         ("chat --seed -1", "from 0 to"),
-        ("chat --seed 9223372036854775808", "from 0 to"),
+        ("chat --seed 18446744073709551616", "from 0 to"),
         ("chat --max_tokens 0", "of at least 1"),
         ("chat --enable_thinking maybe", "true or false is expected, not 'maybe'"),
         ("chat --engine fast", "--engine: compiled or reference is expected, not 'fast'"),

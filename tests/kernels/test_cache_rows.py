@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ftllm_nb.kernels.cache_rows import rotate, store_kernel
+from ftllm_nb.kernels.cache_rows import store_kernel
+from ftllm_nb.kernels.rotation import rotate_kernel
 from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_SLOTS
 from tests.kernels.cache_blocks import KINDS, POSITIONS, Layout
 from tests.kernels.kernel_runs import UNIT, Floats, Rows, run
@@ -64,7 +65,7 @@ def test_heads_are_turned_by_their_position(
     rows, pairs = Rows(random.standard_normal((tokens, heads * dim), np.float32), gap), int(part * (dim // 2))
     before, angles = heads_of(rows, heads), Angles(dim // 2 + 1)
     positions = random.integers(0, LONGEST, tokens).astype(np.int32)
-    run(rotate, tokens, rows.address, rows.stride, heads, dim, pairs, *angles.arguments,
+    run(rotate_kernel(False), tokens, rows.address, rows.stride, heads, dim, dim // 2, pairs, *angles.arguments,
         fields={STEP_POSITIONS: positions.ctypes.data})  # fmt: skip
     angles.assert_rotated(heads_of(rows, heads), before, positions, pairs)
     rows.assert_marks()

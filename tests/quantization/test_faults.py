@@ -285,7 +285,7 @@ def test_a_matrix_too_small_for_its_scales_is_refused(tmp_path: Path, dtype: str
         (("--dtype", "bfloat16"), "int8g64 is expected, not 'bfloat16'"),
         (("--method", "best"), "'best' is no method of quantization: use mse or rtn."),
         (("--format", "gguf"), "'gguf' is no form of a folder: use compressed_tensors"),
-        (("--max_shard_size", "large"), "a size is expected, as 500MB or 5GB, not 'large'"),
+        (("--max_shard_size", "large"), "a size such as 500M, 4GB or 2GiB is expected, not 'large'"),
         (("--custom", "no.py"), "no.py"),
         (("-o", "no/such/folder"), "no/such is no folder: make it first, or name another -o."),
         (("-o", "/proc/out"), "/proc"),

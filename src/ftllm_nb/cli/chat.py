@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--hide_thinking", action="store_true", help="leave out what the model thinks before it answers"
+        "--hide_thinking",
+        action="store_true",
+        help="leave out what the model writes between <think> and </think> (its thinking, in whatever tags it has)",
     )
     group.add_argument(
         "--plain", action="store_true", help="show answers as they are, without colours for headings, code and emphasis"

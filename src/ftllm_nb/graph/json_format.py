@@ -33,6 +33,7 @@ def to_json(graph: ComputeGraph) -> str:
             "nodes": {
                 parameter.name: _node(parameter, call.arguments[parameter.name])
                 for parameter in call.operator.parameters
+                if not parameter.is_extra or call.arguments[parameter.name] != parameter.default
             },
         }
         for call in graph.calls

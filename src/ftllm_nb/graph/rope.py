@@ -178,9 +178,12 @@ def _table(
 
 def _check_range(rope_type: RopeType, positions: int) -> None:
     """Raise `GraphError` where an angle would be no finite float32: sin and cos of it would be no numbers."""
-    with np.errstate(all="ignore"):
-        frequencies = rope_type.frequencies(slice(positions - 1, positions))
-        is_finite = bool(np.isfinite(frequencies * np.float32(positions)).all())
+    try:
+        with np.errstate(all="ignore"):
+            frequencies = rope_type.frequencies(slice(positions - 1, positions))
+            is_finite = bool(np.isfinite(frequencies * np.float32(positions)).all())
+    except MemoryError:  # who makes the tables says so
+        return
     if not is_finite:
         raise GraphError(
             f"config.json's rope entries make angles that are too large at position {positions - 1}: check rope_theta "

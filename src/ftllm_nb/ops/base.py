@@ -52,6 +52,7 @@ class Parameter:
     """One parameter of an operator, in the order in which calls may give it by position.
 
     `default`: the constant taken when a call leaves it out.
+    `is_extra`: one that fastllm's operator lacks, written to JSON only where a call gives it.
     `may_be_none`: a weight for which a call may give None; `may_be_left_out`: which is None where a call leaves it out.
     `holds`: for a cache, the input whose rows are appended to it.
     `only`: the one name that may be given here, of an input whose content kernels know.
@@ -71,6 +72,7 @@ class Parameter:
     may_be_embedding: bool = False
     may_be_none: bool = False
     may_be_left_out: bool = False
+    is_extra: bool = False
 
     @property
     def has_default(self) -> bool:

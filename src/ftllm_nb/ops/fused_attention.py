@@ -50,10 +50,10 @@ class FusedAttention(Operator):
         Parameter("scale", Kind.FLOAT),
         Parameter("maskType", Kind.INT, default=CAUSAL),
         Parameter("unitLen", Kind.INT, default=128),
-        Parameter("window", Kind.INT, default=0),
-        Parameter("chunk", Kind.INT, default=0),
-        Parameter("softcap", Kind.FLOAT, default=0.0),
-        Parameter("sinks", Kind.WEIGHT, may_be_none=True, may_be_left_out=True),
+        Parameter("window", Kind.INT, default=0, is_extra=True),
+        Parameter("chunk", Kind.INT, default=0, is_extra=True),
+        Parameter("softcap", Kind.FLOAT, default=0.0, is_extra=True),
+        Parameter("sinks", Kind.WEIGHT, may_be_none=True, may_be_left_out=True, is_extra=True),
     )
 
     @staticmethod

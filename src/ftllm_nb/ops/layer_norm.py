@@ -32,7 +32,7 @@ class LayerNorm(Operator):
         Parameter("beta", Kind.WEIGHT, may_be_none=True),
         Parameter("axis", Kind.INT),
         Parameter("output", Kind.OUTPUT),
-        Parameter("eps", Kind.FLOAT, default=1e-5),
+        Parameter("eps", Kind.FLOAT, default=1e-5, is_extra=True),
     )
 
     @staticmethod

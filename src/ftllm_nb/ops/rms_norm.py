@@ -29,7 +29,7 @@ class RMSNorm(Operator):
         Parameter("weight", Kind.WEIGHT, may_be_none=True),
         Parameter("eps", Kind.FLOAT),
         Parameter("output", Kind.OUTPUT),
-        Parameter("offset", Kind.FLOAT, default=0.0),
+        Parameter("offset", Kind.FLOAT, default=0.0, is_extra=True),
     )
 
     @staticmethod
