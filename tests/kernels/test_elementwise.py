@@ -14,13 +14,19 @@ from ftllm_nb.kernels.elementwise import (
     add_constant,
     add_scaled,
     copy_runs,
+    exp_each,
     gather_rows,
     gelu,
     gelu_tanh,
     multiply,
+    relu,
+    relu_2,
     scale,
+    sigmoid_each,
     silu,
     silu_multiply,
+    soft_cap,
+    tanh_each,
 )
 from ftllm_nb.kernels.step import STEP_ROW_TOKENS, STEP_ROWS, STEP_TOKENS
 from tests.kernels.kernel_runs import UNIT, Doubles, Floats, Rows, run
@@ -135,6 +141,32 @@ def test_a_product_is_the_nearest_float(tokens: int, size: int, gaps: tuple[int,
     first, second = drawn(tokens, size, seed)
     exact = first.astype(np.float64) * second.astype(np.float64)
     np.testing.assert_array_equal(combined(multiply, first, second, gaps), exact.astype(np.float32))
+
+
+@few
+@shapes
+def test_one_function_of_each_feature(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first = drawn(tokens, size, seed)[0] / 3
+    x = first.astype(np.float64)
+    for kernel, expected, roundings in (
+        (sigmoid_each, 1 / (1 + np.exp(-x)), SILU_ROUNDINGS),
+        (tanh_each, np.tanh(x), 6),
+        (relu, np.maximum(x, 0), 0),
+        (relu_2, np.maximum(x, 0) ** 2, 1),
+        (exp_each, np.exp(x), 6),
+    ):
+        got = combined(kernel, first, first, gaps)
+        np.testing.assert_allclose(got, expected, rtol=1.01 * roundings * UNIT, atol=0)
+
+
+@few
+@shapes
+def test_soft_cap(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    """The quotient is rounded, which costs tanh no more than its own relative error does; then a product."""
+    first = drawn(tokens, size, seed)[0]
+    cap = np.float32(np.random.default_rng(seed).uniform(0.5, 60))
+    expected = float(cap) * np.tanh(first.astype(np.float64) / float(cap))
+    np.testing.assert_allclose(combined(soft_cap, first, first, gaps, float(cap)), expected, rtol=8.1 * UNIT, atol=0)
 
 
 @pytest.mark.parametrize("kernel", [silu, gelu, gelu_tanh, silu_multiply, add_scaled, multiply])

@@ -1,4 +1,4 @@
-"""RMSNorm, alone and after a sum, against the definition in double precision."""
+"""RMSNorm, alone and after a sum, and LayerNorm against their definitions in double precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.kernels.elementwise import add_rms_norm, rms_norm
+from ftllm_nb.kernels.elementwise import add_rms_norm, layer_norm, rms_norm
 from ftllm_nb.kernels.step import STEP_TOKENS
 from tests.kernels.kernel_runs import UNIT, Doubles, Floats, Rows, run
 
@@ -95,6 +95,29 @@ def test_the_sum_stays_in_the_input_and_its_norm_is_the_output(
     assert_normalized(target.values, first.values, weight)
     np.testing.assert_array_equal(added.values, addend)
     first.assert_marks()
+    target.assert_marks()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tokens=TOKENS, size=SIZES, groups=st.sampled_from([1, 5]), gap=GAPS, mean=st.sampled_from([0, 3, -50]), seed=SEEDS
+)
+def test_layer_norm(tokens: int, size: int, groups: int, gap: int, mean: int, seed: int) -> None:
+    """Rounding the mean costs a unit of it for each addition; what is left is divided by the deviation."""
+    random = np.random.default_rng(seed)
+    source = Rows(random.standard_normal((tokens, groups * size), np.float32) + np.float32(mean), gap)
+    target = Rows.unwritten(tokens, groups * size, gap + 3)
+    weight, bias = weight_of(size, random), weight_of(size, random)
+    run(layer_norm, tokens, source.address, source.stride, target.address, target.stride, weight.ctypes.data, size,
+        groups, EPS, STEP_TOKENS, bias.ctypes.data)  # fmt: skip
+    runs = source.values.astype(np.float64).reshape(tokens, groups, size)
+    centred = runs - runs.mean(-1, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(-1, keepdims=True) + EPS)
+    expected = centred / deviation * weight + bias
+    largest = np.abs(runs).max(-1, keepdims=True)
+    lost = UNIT * (np.ceil(size / 16) + 8) * (largest + np.abs(centred)) / deviation
+    bound = 2 * lost * np.abs(weight) + 4 * UNIT * np.abs(expected) + 4 * UNIT * np.abs(bias)
+    assert (np.abs(target.values.reshape(runs.shape) - expected) <= bound).all()
     target.assert_marks()
 
 

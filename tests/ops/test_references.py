@@ -70,6 +70,74 @@ def test_rms_norm(tokens: int, features: int, seed: int, eps: float) -> None:
     np.testing.assert_allclose(compute("RMSNorm", input=x, weight=weight, eps=eps)[0], expected, rtol=1e-5)
 
 
+@given(sizes, sizes, seeds)
+def test_rms_norm_with_an_offset_and_without_a_weight(tokens: int, features: int, seed: int) -> None:
+    x, weight = normal(seed, 1, tokens, features), normal(seed + 1, features)
+    shifted = compute("RMSNorm", input=x, weight=weight, eps=1e-6, offset=1.0)
+    np.testing.assert_array_equal(shifted, compute("RMSNorm", input=x, weight=weight + np.float32(1), eps=1e-6))
+    ones = np.ones(features, np.float32)
+    alone = compute("RMSNorm", input=x, weight=None, eps=1e-6)
+    np.testing.assert_array_equal(alone, compute("RMSNorm", input=x, weight=ones, eps=1e-6))
+    with pytest.raises(ShapeError, match="an offset is added to a weight, and there is none"):
+        compute("RMSNorm", input=x, weight=None, eps=1e-6, offset=1.0)
+
+
+@given(sizes, st.integers(2, 7), seeds, st.sampled_from([1e-5, 1e-1]))
+def test_layer_norm(tokens: int, features: int, seed: int, eps: float) -> None:
+    x, gamma, beta = normal(seed, 1, tokens, features), normal(seed + 1, features), normal(seed + 2, features)
+    output = compute("LayerNorm", input=x, gamma=gamma, beta=beta, axis=-1, eps=eps)
+    for row, got in zip(x[0].astype(float).tolist(), output[0], strict=True):
+        mean = sum(row) / features
+        deviation = math.sqrt(sum((v - mean) ** 2 for v in row) / features + eps)
+        expected = [(v - mean) / deviation * g + b for v, g, b in zip(row, gamma, beta, strict=True)]
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ShapeError, match="axis must be the last one"):
+        compute("LayerNorm", input=x, gamma=gamma, beta=beta, axis=1, eps=eps)
+
+
+EACH = {
+    "Sigmoid": lambda x: 1 / (1 + math.exp(-x)), "TanH": math.tanh, "Relu": lambda x: max(x, 0.0),
+    "Relu2": lambda x: max(x, 0.0) ** 2, "Exp": math.exp,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_one_function_of_each_feature(name: str) -> None:
+    x = 3 * normal(5, 1, 4, 5)
+    expected = [[EACH[name](value) for value in row] for row in x[0].astype(float).tolist()]
+    np.testing.assert_allclose(compute(name, input=x)[0], expected, rtol=1e-6)
+
+
+def test_soft_cap() -> None:
+    x = 9 * normal(6, 1, 4, 5)
+    expected = [[2.5 * math.tanh(value / 2.5) for value in row] for row in x[0].astype(float).tolist()]
+    np.testing.assert_allclose(compute("SoftCap", input=x, cap=2.5)[0], expected, rtol=1e-6)
+    with pytest.raises(ShapeError, match="cap must be above 0, but it is 0"):
+        OPERATORS["SoftCap"].infer(input=TensorType((1, 4, 5)), cap=0.0)
+
+
+@given(sizes, sizes, st.integers(1, 4), st.integers(0, 3), seeds)
+def test_rotations_of_parts_and_of_neighbours(tokens: int, heads: int, half: int, rest: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, angles = normal(seed, 1, tokens, heads, 2 * half + rest), random.uniform(-9, 9, (20, half))
+    positions = random.integers(0, 20, (1, tokens), np.int32)
+    tables = {"sin": np.sin(angles).astype(np.float32), "cos": np.cos(angles).astype(np.float32)}
+    given_ = {"input": x, "positionIds": positions, **tables, "rotaryDim": 2 * half}
+    part = compute("LlamaRotatePosition2DPart", **given_, part=2 * half)
+    _assert_turned(part, x, angles[positions[0]], [(j, j + half) for j in range(half)])
+    neighbours = compute("NearlyRotatePosition2D", **given_, positionStride=1)
+    _assert_turned(neighbours, x, angles[positions[0]], [(2 * j, 2 * j + 1) for j in range(half)])
+
+
+def _assert_turned(output: Any, x: Any, angles: Any, pairs: list[tuple[int, int]]) -> None:
+    expected = x.astype(float)
+    for t, h, j in np.ndindex(x.shape[1], x.shape[2], len(pairs)):
+        a, b = pairs[j]
+        turned = complex(x[0, t, h, a], x[0, t, h, b]) * cmath.rect(1, angles[t, j])
+        expected[0, t, h, [a, b]] = turned.real, turned.imag
+    np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
 def test_rms_norm_over_each_head() -> None:
     x, weight = normal(1, 1, 3, 4, 6), normal(2, 6)
     whole = compute("RMSNorm", input=x, weight=weight, eps=1e-6)
