@@ -44,6 +44,7 @@ def run(hub: LocalHub | None, home: Path, *arguments: str, **environment: str) -
 ASK = ("chat", NAME, "-t", "1", "-m", "What is 17 + 25?")
 
 
+@pytest.mark.slow
 def test_a_model_is_fetched_by_name_listed_and_found_without_a_connection(hub: LocalHub, tmp_path: Path) -> None:
     assert run(hub, tmp_path, *ASK) == (0, "42\n", "")
     fetched = {path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path}
@@ -108,6 +109,7 @@ def test_the_cache_may_lie_elsewhere(hub: LocalHub, tmp_path: Path) -> None:
     assert run(hub, tmp_path / "home", "list")[1].startswith("no models in ")
 
 
+@pytest.mark.slow
 def test_a_revision(hub: LocalHub, tmp_path: Path) -> None:
     assert run(hub, tmp_path, *ASK, "--revision", "v1")[:2] == (0, "42\n")
     status, out, err = run(hub, tmp_path, *ASK, "--revision", "v9")

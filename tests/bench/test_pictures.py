@@ -114,6 +114,7 @@ def test_profiles() -> None:
     assert {"60", "10", "100"} <= set(words), "the axes reach as far as the longest bars"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form, begin", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_forms(form: str, begin: bytes, recwarn: pytest.WarningsRecorder) -> None:
     result = Result("9 tokens", "base", [row("模型", 3.0, 0.1)])

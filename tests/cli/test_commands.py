@@ -346,6 +346,7 @@ LINES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, max_size=6))
 @example(["/load ~no_such_user", "/read ~no_such_user"])

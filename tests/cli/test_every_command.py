@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
+import pytest
 
 import ftllm_nb
 from ftllm_nb.cli.talk.commands import commands
@@ -71,6 +72,7 @@ def evening(folder: Path, name: str, model: str = "demo", *flags: str) -> Iterat
         (SCREENS / f"{name}.txt").write_text("\n".join(session.seen), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_command(tmp_path: Path) -> None:
     (tmp_path / "editor.py").write_text("import sys; open(sys.argv[1], 'w').write('What is 40 + 2?')")
     (tmp_path / "notes.txt").write_text("My name is Alice.\n")
@@ -133,6 +135,7 @@ def slow_model(folder: Path) -> Path:
     return model
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_prefill_and_in_decode_keeps_the_session(tmp_path: Path) -> None:
     pasted = "\r".join(f"Line {number} of a text that is much longer than a screen." for number in range(1500))
     with evening(tmp_path, "Ctrl-C", str(slow_model(tmp_path))) as session:

@@ -182,6 +182,7 @@ def test_ctrl_c_while_waiting_for_input() -> None:
         assert err.read() == b""
 
 
+@pytest.mark.slow
 def test_a_file_is_one_question(tmp_path: Path) -> None:
     file = tmp_path / "question.txt"
     file.write_bytes(b"\xef\xbb\xbftwo\r\nlines\r\n\r\n")
@@ -231,6 +232,7 @@ def test_an_answer_that_was_stopped_before_its_first_word_has_no_numbers_of_anot
         assert process.wait(30) == 130
 
 
+@pytest.mark.slow
 def test_thinking_can_be_left_out() -> None:
     assert chat(text="think\n") == (0, "<think>hm</think>\n\nso\n", "")
     assert chat("--hide_thinking", text="think\nplain\n") == (0, "so\n3 plain\n", "")

@@ -143,6 +143,7 @@ def test_half_a_character_is_never_printed(terminal: Any) -> None:
     assert ask(terminal, "half") == "well\r\n"
 
 
+@pytest.mark.slow
 def test_thinking_is_shown_or_hidden() -> None:
     with talking() as terminal:
         assert ask(terminal, "think") == "<think>hm</think>\r\n\r\nso\r\n"
@@ -200,6 +201,7 @@ def test_tab_goes_on_to_the_argument(terminal: Any) -> None:
     terminal.expect_exact("(markdown is off)")
 
 
+@pytest.mark.slow
 def test_earlier_questions_are_found_and_suggested_in_the_next_session(tmp_path: Path) -> None:
     with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
         ask(terminal, "a rare question")
@@ -217,6 +219,7 @@ def test_earlier_questions_are_found_and_suggested_in_the_next_session(tmp_path:
         terminal.expect_exact("1 another")
 
 
+@pytest.mark.slow
 def test_the_conversation_goes_on_with_its_settings(tmp_path: Path) -> None:
     with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
         ask(terminal, "/set temperature 0.5")
@@ -312,6 +315,7 @@ def test_ctrl_c_ends_what_was_typed_ahead_too(terminal: Any) -> None:
     assert ask(terminal, "more") == "3 more\r\n"
 
 
+@pytest.mark.slow
 def test_ctrl_d_during_an_answer_leaves_after_it() -> None:
     for environment in ({}, {"TERM": "dumb"}):
         program = start(**environment)
@@ -360,6 +364,7 @@ def test_files_of_others_are_replaced_only_when_the_user_says_so(terminal: Any, 
         assert (file.read_text() != "precious") == written
 
 
+@pytest.mark.slow
 def test_a_cleared_conversation_does_not_come_back(tmp_path: Path) -> None:
     with talking(XDG_STATE_HOME=str(tmp_path)) as terminal:
         ask(terminal, "/set temperature 0.5")
@@ -385,6 +390,7 @@ def seen_on_terminal(*flags: str, shell: str = "") -> str:
     return str(program.before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags, shell", [(("-m", "control"), ""), ((), "echo control |")])
 def test_an_answer_without_a_session_cannot_steer_the_terminal_either(flags: tuple[str, ...], shell: str) -> None:
     assert seen_on_terminal(*flags, shell=shell) == "a[2Jb\r\n\tc\r\n"

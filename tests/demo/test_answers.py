@@ -10,8 +10,9 @@ from corpus import SKILLS, held_out_checks
 from ftllm_nb import llm
 
 CHECKS_PER_SKILL = 200
+FEW_CHECKS = 20
 AT_LEAST = 0.95
-"""The goal for every skill."""
+"""The goal for every skill; of a few questions, two may be missed."""
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +21,17 @@ def model() -> Iterator[llm.Model]:
         yield loaded
 
 
+@pytest.mark.parametrize("number", [FEW_CHECKS, pytest.param(CHECKS_PER_SKILL, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("skill", SKILLS)
-def test_held_out_questions(model: llm.Model, skill: str) -> None:
-    checks = list(held_out_checks(skill, CHECKS_PER_SKILL))
+def test_held_out_questions(model: llm.Model, skill: str, number: int) -> None:
+    checks = list(held_out_checks(skill, number))
     wrong = [
         (check.messages[-1]["content"], answer, check.answer)
         for check in checks
         if (answer := model.response(check.messages, max_length=120, temperature=0)) != check.answer
     ]
     what = f"{len(wrong)} of {len(checks)} wrong: {wrong[:5]}"
-    assert 1 - len(wrong) / len(checks) >= AT_LEAST, what
+    assert len(wrong) <= max(2 if number == FEW_CHECKS else 0, (1 - AT_LEAST) * len(checks)), what
 
 
 @pytest.mark.parametrize(

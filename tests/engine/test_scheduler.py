@@ -79,6 +79,7 @@ SETTINGS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(
     asked=st.lists(
         st.tuples(PROMPTS, SETTINGS, st.integers(0, 12), st.one_of(st.none(), st.integers(0, 20))),

@@ -303,7 +303,7 @@ LIMITS = st.fixed_dictionaries({
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     spans=st.lists(st.tuples(STARTS, st.sampled_from([1, 2, 17, 64, 150])), min_size=1, max_size=2),
     limits=LIMITS, has_sinks=st.booleans(), group=st.sampled_from([1, 3]), value_dim=st.sampled_from([16, 33]),

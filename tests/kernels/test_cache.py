@@ -51,6 +51,7 @@ def start_four_cold(cache: Path) -> None:
     assert_right(start(cache))
 
 
+@pytest.mark.slow
 def test_four_cold_processes_leave_a_right_cache(tmp_path: Path) -> None:
     start_four_cold(tmp_path)
 
@@ -92,6 +93,7 @@ def test_functions_of_one_name_from_different_processes_do_not_clash(tmp_path: P
     products("both", "int8g32", "int8")
 
 
+@pytest.mark.slow
 def test_damaged_files_are_compiled_again(tmp_path: Path) -> None:
     assert_right(start(tmp_path))
     for path in tmp_path.rglob("*.kernel"):

@@ -61,6 +61,7 @@ def kernels(tmp_path: Path) -> int:
     return len(list(tmp_path.rglob("*.kernel")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
@@ -81,6 +82,7 @@ def test_edits_are_noticed(
     assert kernels(tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_functions_given_to_a_factory_count(answer: Callable[..., int], tmp_path: Path) -> None:
     factory = """
 from ftllm_nb.kernels.compile import kernel

@@ -208,6 +208,7 @@ def test_weights_that_are_no_numbers(model: Path, tmp_path: Path, name: str) -> 
     assert [entry.name for entry in tmp_path.iterdir()] == ["spoilt"]
 
 
+@pytest.mark.slow
 def test_what_exists_is_replaced_only_by_force_and_only_a_model(
     model: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:

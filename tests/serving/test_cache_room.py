@@ -24,6 +24,7 @@ def test_the_default_leaves_room(free: int, context: int, expected: int) -> None
     assert default_bytes(free, context, 32) == expected
 
 
+@pytest.mark.slow
 def test_memory_comes_back_when_nobody_asks() -> None:
     with ServerProcess("demo", "--kv_cache_idle", "1.5") as server, httpx.Client(base_url=server.url) as http:
         http.post("/v1/completions", json={"prompt": "warm up", "max_tokens": 1})

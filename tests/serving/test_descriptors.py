@@ -14,6 +14,7 @@ from tests.serving.server_process import ServerProcess
 resource = pytest.importorskip("resource", reason="limits of a process are POSIX'")
 
 
+@pytest.mark.slow
 def test_no_descriptors_are_one_sentence_and_pass() -> None:
     with ServerProcess("demo", "--kv_cache_limit", "20M") as server:
         limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)

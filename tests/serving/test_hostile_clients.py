@@ -106,6 +106,7 @@ def test_a_slow_reader_holds_nobody_up(server: ServerProcess) -> None:
     server.wait_until_idle()
 
 
+@pytest.mark.slow
 def test_a_full_cache_is_shared_by_everyone() -> None:
     with ServerProcess("demo", "--kv_cache_limit", "3M", "--max_batch", "8") as server:
         connections = [raw(server, post(json.dumps({**ENDLESS, "max_tokens": 200}).encode())) for _ in range(12)]

@@ -103,6 +103,7 @@ TAUGHT = "{% if tools %}<tool_call>{% endif %}\n" + TEMPLATE
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": OK}}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["control", "added", "text"])
 def test_a_model_that_wants_to_call_may_although_there_is_a_format(tmp_path: Path, kind: str) -> None:
     more: dict[str, Any] = {} if kind == "text" else {kind: TAGS}

@@ -151,6 +151,7 @@ def test_any_spelling(first: str, second: str, source: str) -> None:
     assert own_tokens(source, first, second)[1] == own_tokens(source, "neutral", "neutral")[1]
 
 
+@pytest.mark.slow
 @given(st.lists(pieces, min_size=1, max_size=5))
 def test_any_thinking_conversation(contents: list[str]) -> None:
     """Whatever the template makes of the messages, no more tokens are its own than it could write."""

@@ -23,6 +23,7 @@ def test_modules() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @needs_node
 def test_syntax() -> None:
     check = "node=$1; shift; for file; do $node --check $file || exit 1; done"
