@@ -10,7 +10,7 @@ import importlib
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ftllm_nb import engine as engine_package
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
-from ftllm_nb.checkpoint.recognise import refuse_foreign_folder
+from ftllm_nb.checkpoint.recognise import refuse_foreign_folder, require_model_folder
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
 from ftllm_nb.errors import CheckpointError, EngineError, UsageError
@@ -109,7 +109,8 @@ def load(
             chat_template=chat_template,
         )
         kept = weight_types.kept_quantized(checked.weights.values())
-        for sentence in (*checked.notes, *unread_warning(checked.unread_tensors), *kept):
+        ends = unreachable_ends(tokenizer.eos_token_ids, checked.vocab_size)
+        for sentence in (*checked.notes, *unread_warning(checked.unread_tensors), *kept, *ends):
             warn(sentence)
         if not tokenizer.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
@@ -167,6 +168,12 @@ def model_folder(
     if revision is not None:
         raise UsageError(f"a revision is of a model on the hub, and {fspath(path)!r} is a folder: leave it out.")
     return Path(fspath(path))
+
+
+def require_model(path: str, revision: str | None = None) -> None:
+    """Raise what is wrong with a path at a first look, which takes milliseconds; nothing is fetched from the hub."""
+    if not is_model_name(path):
+        require_model_folder(model_folder(path, revision).expanduser())
 
 
 def describe(
@@ -246,6 +253,17 @@ def unread_warning(names: list[str]) -> list[str]:
     if len(shown) > MOST_NAMES_LISTED:
         shown[MOST_NAMES_LISTED:] = [f"{len(shown) - MOST_NAMES_LISTED} more kinds"]
     return [f"the checkpoint holds tensors that no operator reads: {', '.join(shown)}."]
+
+
+def unreachable_ends(eos_token_ids: Iterable[int], vocab_size: int) -> list[str]:
+    """A sentence on the ids that are to end answers and are none of the model's tokens; [] for none."""
+    beyond = sorted(each for each in eos_token_ids if each >= vocab_size)
+    if not beyond:
+        return []
+    return [
+        f"eos_token_id {', '.join(map(str, beyond))} is beyond the model's vocabulary of {vocab_size} tokens: no "
+        "answer ends there."
+    ]
 
 
 def warn_on_stderr(sentence: str) -> None:

@@ -221,15 +221,39 @@ def test_a_quantized_model_has_no_floats_to_be_compared_with(
     assert result["rows"][1]["fidelity"]["mean"] > 0
 
 
-def test_another_vocabulary(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
+@pytest.fixture
+def other_vocabulary(tmp_path: Path) -> str:
+    """The folder of a model of 131 tokens, with the demo's tokenizer."""
     from tests.golden.small_models import SMALL_MODELS, write_checkpoint
 
     folder = write_checkpoint(tmp_path / "other", "qwen2_gqa", SMALL_MODELS["qwen2_gqa"])
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(DEMO / name, folder)
-    assert main(["perplexity", "--text", text, "--also", str(folder)]) == 2
-    output = capsys.readouterr()
-    assert "one tokenizer" in output.err and "| auto " in output.out
+    return str(folder)
+
+
+@pytest.mark.parametrize("with_base", [True, False])
+def test_another_vocabulary_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    other_vocabulary: str,
+    with_base: bool,
+) -> None:
+    monkeypatch.setattr(perplexity, "measure", None)
+    if with_base:  # known from the folders
+        monkeypatch.setattr(perplexity, "load", None)
+        said = refused(capsys, "--text", text, "--base", other_vocabulary)
+        assert "demo has a vocabulary of 2048 tokens, not the 131 of " + other_vocabulary in said
+    else:  # known from the text's tokens
+        said = refused(capsys, "--text", text, "--also", other_vocabulary)
+        assert f"{other_vocabulary} has a vocabulary of 131 tokens, not the one that the text is compared in" in said
+    assert "one tokenizer" in said and "auto" not in said
+
+
+def test_one_window_is_no_windows(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    out = printed(capsys, "--text", text, "--windows", "1", "--window", "16")
+    assert out.startswith("15 tokens in 1 window of 16, stride 8\n")
 
 
 def test_damaged_weights_are_no_row(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:

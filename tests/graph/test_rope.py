@@ -248,9 +248,9 @@ def test_dim(entries: dict[str, Any], dim: int) -> None:
             "config.json has rope_type 'mrope'; supported are \"default\", \"dynamic\", \"linear\", \"llama3\", "
             '"longrope", "proportional" and "yarn".',
         ),
-        ({"rope_scaling": {"rope_type": ["yarn"]}}, "config.json has rope_type ['yarn']; supported are"),
+        ({"rope_scaling": {"rope_type": ["yarn"]}}, "config.json has rope_type [\"yarn\"]; supported are"),
         ({"rope_scaling": {"rope_type": "__init__"}}, "config.json has rope_type '__init__'; supported are"),
-        ({"rope_scaling": {"type": "yarn"}}, 'factor must be a positive number for rope_type "yarn", but it is None'),
+        ({"rope_scaling": {"type": "yarn"}}, 'factor must be a positive number for rope_type "yarn", but it is null'),
         ({"rope_scaling": {**YARN, "truncate": None}}, "truncate must be true or false"),
         ({"rope_scaling": {**YARN, "beta_fast": "32"}}, "beta_fast must be a positive number"),
         ({"rope_scaling": {**YARN, "attention_factor": 0}}, "attention_factor must be a positive number"),
@@ -271,7 +271,7 @@ def test_dim(entries: dict[str, Any], dim: int) -> None:
         ({"rope_scaling": "linear"}, "rope_scaling must be an object or null, but it is 'linear'"),
         ({"rope_scaling": {**LLAMA3, "low_freq_factor": 0}}, "low_freq_factor must be a positive number"),
         ({"rope_theta": -1}, "rope_theta must be a positive number, but it is -1"),
-        ({"rope_theta": math.inf}, "rope_theta must be a positive number, but it is inf"),
+        ({"rope_theta": math.inf}, "rope_theta must be a positive number, but it is Infinity"),
         ({"rope_theta": 10**400}, "rope_theta must be a number from 1e-20 to 1e+20, but it is 1000000000"),
         ({"rope_theta": 1e-300}, "rope_theta must be a number from 1e-20 to 1e+20, but it is 1e-300"),
         (

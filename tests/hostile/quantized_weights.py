@@ -171,12 +171,12 @@ def quantized_by_an_unknown_method(root: Path) -> Path:
     return quantized_folder(root, PACKED, quant_method="of-tomorrow")
 
 
-@hostile("config.json", "the quant_method ['gptq']")
+@hostile("config.json", "the quant_method [\"gptq\"]")
 def quant_method_is_a_list(root: Path) -> Path:
     return quantized_folder(root, PACKED, quant_method=["gptq"])
 
 
-@hostile("config.json", "the format ['a']")
+@hostile("config.json", "the format [\"a\"]")
 def quantized_format_is_a_list(root: Path) -> Path:
     return quantized_folder(root, PACKED, format=["a"])
 

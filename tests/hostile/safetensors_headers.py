@@ -120,12 +120,12 @@ def dtype_unknown(root: Path) -> Path:
     return with_weights(root, safetensors_bytes({"a": entry([2], 0, 8, "F31")}, bytes(8)))
 
 
-@hostile(WEIGHTS, "unknown type None")
+@hostile(WEIGHTS, "unknown type null")
 def dtype_missing(root: Path) -> Path:
     return with_weights(root, safetensors_bytes({"a": {"shape": [2], "data_offsets": [0, 8]}}, bytes(8)))
 
 
-@hostile(WEIGHTS, "unknown type ['F32']")
+@hostile(WEIGHTS, "unknown type [\"F32\"]")
 def dtype_is_a_list(root: Path) -> Path:
     return with_weights(root, safetensors_bytes({"a": entry([2], 0, 8, ["F32"])}, bytes(8)))
 

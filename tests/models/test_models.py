@@ -200,6 +200,36 @@ def test_unsupported(model_type: Any) -> None:
     assert "supported are cohere2, " in said and ", qwen2, " in said and said.endswith("--custom FILE.")
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("LlamaForSequenceClassification", "a classifier"),
+        ("Qwen2ForTokenClassification", "a classifier"),
+        ("Qwen2ForRewardModel", "a reward model"),
+        ("LlamaForRewardModelWithGating", "a reward model"),
+        ("LlamaForQuestionAnswering", "chooses"),
+        ("BertForMaskedLM", "fills gaps"),
+    ],
+)
+def test_heads_that_write_no_text(name: str, what: str) -> None:
+    with pytest.raises(CheckpointError, match=f"architectures name '{name}': this is .*{what}"):
+        graph_class(CONFIG | {"architectures": [name]})
+
+
+@pytest.mark.parametrize(
+    "names", [None, [], ["Qwen2ForCausalLM"], ["Qwen2Model"], ["GPT2LMHeadModel"], ["Of my own"], "x", [1], 2, [None]]
+)
+def test_other_names_of_architectures_pass(names: Any) -> None:
+    graph_class(CONFIG | {"architectures": names})
+
+
+@pytest.mark.parametrize(("value", "written"), [(True, "true"), (None, "null"), ([2, None, False], "[2, null, false]")])
+def test_values_are_written_as_in_json(value: Any, written: str) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        graph_class(CONFIG | {"vocab_size": value})
+    assert str(raised.value).endswith(f"but it is {written}.")
+
+
 @pytest.mark.parametrize("value", [0, -2, "2", 2.5, True, [2]])
 @pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"])
 def test_sizes_that_are_none(name: str, value: Any) -> None:

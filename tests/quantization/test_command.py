@@ -14,6 +14,9 @@ from safetensors import safe_open
 import ftllm_nb
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme, read_config
 from ftllm_nb.cli import main
+from ftllm_nb.quantization.formats import output_format
+from ftllm_nb.quantization.formats.base import PlannedTensor
+from ftllm_nb.quantization.table import plan_table
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
 
@@ -48,6 +51,21 @@ def test_a_folder_that_others_load(tmp_path: Path) -> None:
     assert tensors[up + "_packed"].dtype == np.int32 and tensors[up + "_packed"].shape == (768, 32)
     assert tensors[up + "_scale"].dtype == np.float16 and tensors[up + "_scale"].shape == (768, 8)
     assert tensors[up + "_shape"].tolist() == [768, 256]
+
+
+def test_dry_run_says_that_out_exists(tmp_path: Path) -> None:
+    done = quantize(DEMO, "-o", tmp_path, "--dtype", "int8", "--dry-run")
+    assert done.returncode == 0 and done.stdout.startswith("| tensor ")
+    assert done.stderr == f"warning: {tmp_path} exists: name another -o, or let --force replace it.\n"
+
+
+def test_layers_are_in_the_order_of_their_numbers() -> None:
+    names = ["model.layers.10.b", "model.layers.2.b", "model.layers.2.a", "model.norm", "lm_head", "a" + "1" * 5000]
+    tensors = [PlannedTensor(name, (4,), "float32", 16, False, None) for name in names]
+    lines = plan_table(tensors, output_format("packed")).splitlines()[2:-1]
+    assert [line.split("|")[1].strip() for line in lines] == [
+        "a" + "1" * 5000, "lm_head", "model.layers.2.a", "model.layers.2.b", "model.layers.10.b", "model.norm",
+    ]  # fmt: skip
 
 
 def test_dry_run_writes_nothing_and_says_where_a_folder_loads(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ftllm_nb.engine_options import EngineOptions, require_one_of
 from ftllm_nb.errors import EngineError, UsageError
 from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.hub import is_model_name
-from ftllm_nb.loading import LoadedModel, load, model_folder
+from ftllm_nb.loading import DEMO, LoadedModel, describe, load, model_folder
 from ftllm_nb.quant import weight_formats
 
 DECODE_PROMPT, DECODE_TOKENS = 16, 32
@@ -40,6 +40,19 @@ class Contender:
     path: str | None
     dtype: str
     kv_cache_dtype: str
+
+    @property
+    def model(self) -> str:
+        """What the model is called in sentences, where `name` may be a mere type."""
+        return self.path or DEMO
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a text must fit to be read by a model: ids below `vocab_size`, at most `max_positions` of them."""
+
+    vocab_size: int
+    max_positions: int
 
 
 @dataclass(frozen=True)
@@ -134,7 +147,8 @@ def windows_of_text(
         size, step = chosen_windows(token_ids, window, stride, model.executor.max_positions, file)
         passages = windows(token_ids, size, step)[:most]
         made = Material(passages, "")
-        return Material(passages, f"{made.num_tokens} tokens in {len(passages)} windows of {size}, stride {step}")
+        count = f"{len(passages)} window{'' if len(passages) == 1 else 's'}"
+        return Material(passages, f"{made.num_tokens} tokens in {count} of {size}, stride {step}")
 
     return material
 
@@ -152,7 +166,7 @@ def run_perplexity(
     `so_far` is told after each row: measuring goes on for hours, and may be stopped.
     """
     base, options = settings.base, settings.options
-    check_folders(settings)
+    known = check_folders(settings)
     plain = dataclasses.replace(options, embedding_dtype="auto", dtype_config=None)
     found: list[Row] = []
     material: Material | None = None
@@ -166,26 +180,36 @@ def run_perplexity(
         so_far(result)
         return result
 
+    def material_for(model: LoadedModel) -> Material:
+        made = material_of(model)
+        for row in rows:
+            if row in known:
+                require_fitting(row, known[row], made, None)
+        return made
+
     with ExitStack() as stack:
         base_engine: EngineThread | None = None
         if base is not None:
             model, base_engine = stack.enter_context(opened(settings, base, plain, progress, warn))
-            material = material_of(model)
+            material = material_for(model)
             result = add(measure(base, model, base_engine, None, material, progress))
         for row in rows:
             with opened(settings, row, options, progress, warn) as (model, engine):
-                material = material or material_of(model)
-                require_fitting(row.name, engine.executor, material, base_engine)
+                material = material or material_for(model)
+                sizes = Sizes(engine.executor.vocab_size, engine.executor.max_positions)
+                require_fitting(row, sizes, material, None if base_engine is None else base_engine.executor.vocab_size)
                 result = add(measure(row, model, engine, base_engine, material, progress))
     return result
 
 
-def check_folders(settings: Settings) -> None:
+def check_folders(settings: Settings) -> dict[Contender, Sizes]:
     """Raise what is wrong with folders before anything is measured: a mistake in the last one would show after hours.
 
-    `UsageError` where the base is to be floats of a model that is quantized already: it would be compared with itself.
+    The sizes of all that are folders; what is on the hub is not fetched yet. `UsageError` where the base is to be
+    floats of a model that is quantized already, which would be compared with itself, or has another vocabulary.
     """
     base = settings.base
+    found: dict[Contender, Sizes] = {}
     for row in ([] if base is None else [base]) + list(settings.contenders):
         if row.path is not None and is_model_name(row.path):
             continue
@@ -196,6 +220,20 @@ def check_folders(settings: Settings) -> None:
                     f"{checkpoint.path} is quantized already, so that it has no weights as {row.dtype} to be compared "
                     "with: name the folder of the float model after --base."
                 )
+            graph = describe(checkpoint, settings.custom)
+        found[row] = Sizes(graph.vocab_size, graph.max_positions)
+        expected = None if base is None else found.get(base)
+        if base is not None and expected is not None and graph.vocab_size != expected.vocab_size:
+            raise another_vocabulary(row, graph.vocab_size, f"the {expected.vocab_size} of {base.model}")
+    return found
+
+
+def another_vocabulary(row: Contender, size: int, expected: str) -> UsageError:
+    """The sentence on a model that the text cannot be read by, or be compared over."""
+    return UsageError(
+        f"{row.model} has a vocabulary of {size} tokens, not {expected}: only models with one tokenizer can be "
+        "compared."
+    )
 
 
 @contextmanager
@@ -216,18 +254,14 @@ def opened(
         yield model, engine
 
 
-def require_fitting(name: str, executor: Executor, material: Material, base: EngineThread | None) -> None:
+def require_fitting(row: Contender, sizes: Sizes, material: Material, base_vocab: int | None) -> None:
     """Raise `UsageError` where a model has not the vocabulary or the context of the one that the text was made for."""
     largest = max(int(passage.token_ids.max()) for passage in material.passages)
-    others = None if base is None else base.executor.vocab_size
-    if largest >= executor.vocab_size or others not in (None, executor.vocab_size):
-        raise UsageError(
-            f"{name} has a vocabulary of {executor.vocab_size} tokens, not the one that the text is compared in: only "
-            "models with one tokenizer can be compared."
-        )
+    if largest >= sizes.vocab_size or base_vocab not in (None, sizes.vocab_size):
+        raise another_vocabulary(row, sizes.vocab_size, "the one that the text is compared in")
     longest = max(len(passage.token_ids) for passage in material.passages)
-    if longest > executor.max_positions:
-        raise UsageError(f"{name} has a context of {executor.max_positions} tokens, less than the {longest} to read.")
+    if longest > sizes.max_positions:
+        raise UsageError(f"{row.model} has a context of {sizes.max_positions} tokens, less than the {longest} to read.")
 
 
 def measure(

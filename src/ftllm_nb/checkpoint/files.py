@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -14,8 +15,9 @@ LFS_POINTER = b"version https://git-lfs"
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """`repr` of something that came out of a file, short and free of control characters."""
-    text = repr(value)
+    """Something that came out of a file, short and free of control characters: a text quoted, all else as JSON."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr, skipkeys=True)
+    text = "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

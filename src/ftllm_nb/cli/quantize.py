@@ -126,10 +126,22 @@ def run(args: argparse.Namespace) -> int:
         for sentence in (*unread_warning(job.unread_tensors), *job.notes()):
             print(f"warning: {one_printable_line(sentence)}", file=sys.stderr)
         if args.dry_run:
+            if args.output is not None:
+                warn_of_place(job, args)
             print(plan_table(job.tensors, job.format))
         else:
             write(job, args)
     return 0
+
+
+def warn_of_place(job: QuantizeJob, args: argparse.Namespace) -> None:
+    """Say on stderr why the folder could not be made there."""
+    from ftllm_nb.quantization.place import check_place
+
+    try:
+        check_place(absolute(args.output), job.checkpoint.path, args.force)
+    except UsageError as error:
+        print(f"warning: {one_printable_line(str(error))}", file=sys.stderr)
 
 
 def write(job: QuantizeJob, args: argparse.Namespace) -> None:

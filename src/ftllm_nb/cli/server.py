@@ -162,9 +162,10 @@ def serve(args: argparse.Namespace, options: ServerOptions, *, extra: str) -> in
             f"the {extra} needs the package {error.name}: install it with pip install 'ftllm-nb[{extra}]'."
         ) from error
     from ftllm_nb.engine_options import EngineOptions
-    from ftllm_nb.loading import load
+    from ftllm_nb.loading import load, require_model
 
     path = chosen_path(args)
+    require_model(path, args.revision)  # before it listens: a waiting client would be let down
     with ProgressBar() as bar:
         if options.is_public and not options.api_keys:
             bar.warn(f"anybody who reaches {options.host} may use this server: give it an --api_key.")

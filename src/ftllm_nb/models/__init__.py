@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from typing import Any
 
 from ftllm_nb.checkpoint.files import shown
@@ -23,6 +24,15 @@ _MAY_BE_NULL = ("head_dim", "num_key_value_heads")
 _MOST_LAYERS = 10_000
 """Far more than any model has; a graph of so many is recorded in seconds."""
 
+_NO_LANGUAGE_MODELS = (
+    (r"Reward(?:Model)?", "a reward model, which scores answers and writes none"),
+    (r"For\w*Classification", "a classifier, which writes no text"),
+    (r"For(?:QuestionAnswering|MultipleChoice|NextSentencePrediction)", "a model that chooses and writes no text"),
+    (r"ForMaskedLM", "a model that fills gaps in texts and continues none"),
+    (r"For(?:TextEncoding|Embedding|SentenceEmbedding|Retrieval)|EmbeddingModel", "a model of embeddings"),
+)
+"""(what the name of a class in config.json's architectures holds, what such a model is)."""
+
 
 def supported_architectures() -> list[str]:
     """The values of model_type that have a file here."""
@@ -32,8 +42,10 @@ def supported_architectures() -> list[str]:
 def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
     """The graph of a config's architecture.
 
-    Raises `CheckpointError` for one that is not supported and for sizes that are no positive whole numbers.
+    Raises `CheckpointError` for one that is not supported, for a model that is none of language, and for sizes that
+    are no positive whole numbers.
     """
+    _require_language_model(config)
     model_type = config.get("model_type")
     supported = supported_architectures()
     if model_type not in supported:
@@ -58,3 +70,15 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
             raise CheckpointError(f"config.json's {name} must be at most {_MOST_LAYERS}, but it is {shown(number)}.")
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
     return found
+
+
+def _require_language_model(config: dict[str, Any]) -> None:
+    """Raise `CheckpointError` for layers of a language model under a head that was trained for something else."""
+    names = config.get("architectures")
+    for name in names if isinstance(names, list) else [names]:
+        for pattern, what in _NO_LANGUAGE_MODELS:
+            if isinstance(name, str) and re.search(pattern, name) and "CausalLM" not in name:
+                raise CheckpointError(
+                    f"config.json's architectures name {shown(name)}: this is {what}, and a causal language model "
+                    "was expected."
+                )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
 
 
 def plan_table(tensors: Iterable[PlannedTensor], format: OutputFormat) -> str:
-    """Tensor, shape, type before and after, size after, bits a weight; the total last. Aligned markdown."""
+    """Tensor, shape, type before and after, size after, bits a weight; the total last. Aligned markdown.
+
+    Layers are in the order of their numbers.
+    """
     rows = [("tensor", "shape", "from", "to", "MB", "bits a weight", "")]
     weights = stored = made = 0
-    for tensor in tensors:
+    for tensor in sorted(tensors, key=lambda tensor: _natural(tensor.name)):
         count, size = math.prod(tensor.shape), sum(output.nbytes for output in format.outputs(tensor))
         weights, stored, made = weights + count, stored + tensor.nbytes, made + size
         shape = " × ".join(map(str, tensor.shape))
@@ -32,6 +36,13 @@ def plan_table(tensors: Iterable[PlannedTensor], format: OutputFormat) -> str:
         "-" * (width + 1) + (":" if column in right else "-") for column, width in enumerate(widths)
     ) + "|"  # fmt: skip
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key by which model.layers.2 is before model.layers.10."""
+    # By a number's length, then its digits: Python refuses to read a number of thousands of digits.
+    parts = re.split(r"(\d+)", name)
+    return [(len(part.lstrip("0")), part) if part.isdecimal() else (0, part) for part in parts]
 
 
 def type_name(tensor: PlannedTensor) -> str:

@@ -123,7 +123,7 @@ def unpacked_weights(folder: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "version": (config_changed(set_in("version", value=1)), "version 1 of packed models, .* reads version 2: make it"),
-    "no version": (config_changed(lambda header: header.pop("version")), "version None"),
+    "no version": (config_changed(lambda header: header.pop("version")), "version null"),
     "layout": (config_changed(set_in("layout", value="rows32")), "in the layout 'rows32', .* read rows16: make it"),
     "shape": (
         config_changed(set_in("tensors", MATRIX, "shape", value=[1, 2]), sign=False),

@@ -1,0 +1,35 @@
+"""What is said of a model while it loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftllm_nb import loading
+from ftllm_nb.errors import EngineError
+
+
+@pytest.mark.parametrize(
+    ("eos", "beyond"), [(2047, ""), (2048, "2048"), ([1, 5000, 4000], "4000, 5000"), (None, ""), (-1, "")]
+)
+def test_ends_of_answers_that_are_no_tokens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, eos: Any, beyond: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(loading.model_folder("demo"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": eos}))
+
+    def stop(*arguments: object, **options: object) -> None:
+        raise EngineError("far enough")
+
+    monkeypatch.setattr(loading, "open_executor", stop)
+    said: list[str] = []
+    with pytest.raises(EngineError, match="far enough"):
+        loading.load(folder, warn=said.append)
+    expected = f"eos_token_id {beyond} is beyond the model's vocabulary of 2048 tokens: no answer ends there."
+    assert said == ([expected] if beyond else [])
