@@ -57,6 +57,13 @@ def test_a_stream_tells_it_at_its_beginning(url: str) -> None:
     assert [chunk.get("warnings") for chunk in chunks] == [[NO_TOOLS]] + [None] * (len(chunks) - 1)
 
 
+@pytest.mark.parametrize("role", ["assistant", "tool", "function"])
+def test_who_may_have_nothing_to_say(role: str) -> None:
+    for content in ({}, {"content": None}):
+        (message,) = template_messages([{"role": role, **content}], "")
+        assert message["content"] == ""
+
+
 def test_calls_of_a_history_reach_the_model(url: str) -> None:
     """In each form that clients have: today's, parts of a text, and the one before tools."""
     call = {"name": "get_weather", "arguments": '{"city": "Paris"}'}

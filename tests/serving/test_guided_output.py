@@ -65,6 +65,9 @@ WRONG = [
     ({"guided_choice": []}, "guided_choice", ""),
     ({"guided_regex": "(a"}, "guided_regex", "the regular expression cannot be followed"),
     ({"guided_regex": "(?=a)b"}, "guided_regex", "look-around"),
+    ({"guided_regex": "a/b["}, "guided_regex", "followed: unclosed character class: [."),
+    ({"guided_regex": "a{5,2}"}, "guided_regex", "must be <= the end: {5,2}."),
+    ({"guided_grammar": 'start: a\na: "x" | )'}, "guided_grammar", "followed: line 2: expecting rule"),
     ({"guided_json": "no schema"}, "guided_json", "must be a JSON schema"),
     ({"guided_json": {"type": "nonsense"}}, "guided_json", "the JSON schema is wrong"),
     ({"guided_json": False}, "guided_json", ""),
@@ -86,6 +89,7 @@ def test_what_is_wrong_is_one_sentence(http: httpx.Client, fields: dict[str, Any
         assert refused.status_code == 400, refused.text
         error = refused.json()["error"]
         assert error["param"].startswith(param) and words in error["message"] and error["message"].endswith(".")
+        assert "llguidance" not in error["message"] and " | " not in error["message"], "nothing of ours is shown"
 
 
 def tools(*names: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from ftllm_nb.serving.protocol import ChatRequest, CompletionRequest
 from tests.serving.server_process import ServerProcess
 
 SUM = [{"role": "user", "content": "What is 17 + 25?"}]
+TOOL = {"type": "function", "function": {"name": "f"}}
 PROMPT = "The capital of France is"
 CHAT, COMPLETE = "/v1/chat/completions", "/v1/completions"
 
@@ -78,6 +79,21 @@ def test_what_means_the_same(http: httpx.Client, body: dict[str, Any], same_as: 
     (COMPLETE, {"prompt": ["x"] * 129}, "prompt", "at most 128 prompts"),
     (COMPLETE, {"prompt": 5}, "prompt", "a text, token ids"),
     (COMPLETE, {"prompt": [[5]] * 129}, "prompt", "at most 128 prompts"),
+    (COMPLETE, {"prompt": []}, "prompt", "an empty list: it must be a text, token ids, or a list of either"),
+    (COMPLETE, {"prompt": [-1]}, "prompt.0", "greater than"),
+    (COMPLETE, {"prompt": ["x", 5]}, "prompt.1", "string"),
+    (COMPLETE, {"prompt": [5, "x"]}, "prompt.1", "integer"),
+    (COMPLETE, {"prompt": [[5, "x"]]}, "prompt.0.1", "integer"),
+    (COMPLETE, {"stop_token_ids": [99999]}, "stop_token_ids", "no token id 99999"),
+    (CHAT, {"stop_token_ids": [5, 99999]}, "stop_token_ids", "no token id 99999"),
+    (CHAT, {"messages": [{"role": "user"}]}, "messages.0.content", "must have content"),
+    (CHAT, {"messages": [{"role": "system", "content": None}, *SUM]}, "messages.0.content", "must have content"),
+    (CHAT, {"thinking": "maybe"}, "thinking", "true, false, or an object"),
+    (CHAT, {"tools": [TOOL, TOOL]}, "tools", "number 1 has the name 'f' of number 0"),
+    ("/tokenize", {"messages": SUM, "prompt": None, "tools": [TOOL, TOOL]}, "tools", "number 1 has the name 'f'"),
+    (CHAT, {"tool_choice": 5}, "tool_choice", "'none', 'auto', 'required', or an object"),
+    (CHAT, {"tool_choice": {"type": "x"}}, "tool_choice", "'function' or 'allowed_tools'"),
+    (CHAT, {"tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.allowed_tools", "is required"),
     (COMPLETE, {"stop": ["x"] * 65}, "stop", "at most 64"),
     (COMPLETE, {"logit_bias": [[5]]}, "logit_bias", "pairs"),
     (COMPLETE, {"logit_bias": [["x", 5]]}, "logit_bias", "token ids"),

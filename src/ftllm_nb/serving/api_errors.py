@@ -46,10 +46,24 @@ def as_api_error(error: BaseException) -> ApiError:
     return ApiError(500, "the server could not answer this request; its log says why.", code="internal_error")
 
 
-def validation_error(found: Sequence[Any], body: Any) -> ApiError:
-    """Of what pydantic found wrong with a body: the thing that lies deepest, in a sentence."""
+def unreadable(cause: BaseException | None) -> ApiError:
+    """Of a body that could not even be taken for wrong JSON; `cause`: what reading it raised."""
+    if isinstance(cause, UnicodeDecodeError):
+        return ApiError(400, f"the body is no text in UTF-8: byte {cause.start} of it cannot be read.")
+    if isinstance(cause, RecursionError):
+        return ApiError(400, "the body is nested too deeply: lists and objects in it hold one another too many times.")
+    return ApiError(400, "the body cannot be read as JSON: a number in it has too many digits.")
+
+
+def validation_error(found: Sequence[Any], body: Any, is_empty: bool = False, example: str = "{}") -> ApiError:
+    """Of what pydantic found wrong with a body: the thing that lies deepest, in a sentence.
+
+    `is_empty`: the body has no bytes; `example`: a right one.
+    """
     if not found:
         return ApiError(400, "the body is invalid.")
+    if is_empty:
+        return ApiError(400, f"the body is empty: a JSON object is expected, such as {example}.")
     if found[0]["type"] == "json_invalid":
         reason = str(found[0].get("ctx", {}).get("error", "")).rstrip(".") or "it cannot be read"
         return ApiError(400, f"the body is no valid JSON: {reason}, at character {found[0]['loc'][-1]}.")
@@ -58,8 +72,12 @@ def validation_error(found: Sequence[Any], body: Any) -> ApiError:
     ]
     deepest = max(range(len(found)), key=lambda number: (len(paths[number]), -number))
     name = ".".join(paths[deepest])[:200].encode("utf-8", "replace").decode()
+    if not name:
+        return ApiError(400, f"the body must be a JSON object, such as {example}.")
     message = str(found[deepest]["msg"]).removeprefix("Value error, ")[:500]
-    return ApiError(400, f"{name}: {message}." if name else f"{message}.", param=name or None)
+    if found[deepest]["type"] == "missing":
+        message = "this field is required"
+    return ApiError(400, f"{name}: {message}.", param=name)
 
 
 def _path_in(body: Any, parts: Sequence[int | str], last_is_missing: bool) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Scope
@@ -15,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from ftllm_nb import __version__
 from ftllm_nb.errors import FtllmError
 from ftllm_nb.serving import request_log
-from ftllm_nb.serving.api_errors import ApiError, as_api_error, validation_error
+from ftllm_nb.serving.api_errors import ApiError, as_api_error, unreadable, validation_error
 from ftllm_nb.serving.chat import ChatAnswer
 from ftllm_nb.serving.chat_plan import plan_chat
 from ftllm_nb.serving.choices import Choices
@@ -31,6 +33,14 @@ from ftllm_nb.serving.tokenizing import text_of, tokenized
 
 _ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models")
 """What clients look for without the /v1, when their base URL lacks it."""
+
+_EXAMPLES = {
+    "/v1/chat/completions": '{"messages": [{"role": "user", "content": "Hello"}]}',
+    "/v1/completions": '{"prompt": "Once upon a time"}',
+    "/tokenize": '{"prompt": "Hello"}',
+    "/detokenize": '{"tokens": [1, 2, 3]}',
+}
+"""A right body of each route that reads one."""
 
 
 class Answer(Protocol):
@@ -48,7 +58,8 @@ class Answer(Protocol):
 def create_application(service: Service) -> ASGIApp:
     """The ASGI application; its model may still be loading."""
     app = FastAPI(title="ftllm-nb", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    _add_error_handlers(app)
+    offered: list[str] = []
+    _add_error_handlers(app, offered)
     errors: dict[int | str, dict[str, Any]] = {
         status: {"description": text}
         for status, text in (
@@ -104,6 +115,13 @@ def create_application(service: Service) -> ASGIApp:
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    # Those of the chat page and of the OpenAPI document are no part of the API.
+    offered.extend(
+        f"{method} {route.path}"
+        for route in app.routes
+        if isinstance(route, APIRoute) and "{" not in route.path
+        for method in sorted(route.methods or ())
+    )
     if service.options.title is not None:
         add_chat_page(app, service, service.options.title)
 
@@ -179,7 +197,18 @@ def _json(data: Any, status: int = 200) -> Response:
     return Response(to_json(data), status, media_type="application/json")
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def _not_here(error: HTTPException, scope: Scope, offered: Sequence[str]) -> ApiError:
+    """Of a path or a method that there is not; `offered`: those that there are."""
+    path, method = (ascii(scope[name])[1:-1][:100] for name in ("path", "method"))
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return ApiError(405, f"{path} is not asked with {method}: send {allowed}.")
+    if "/v1" + path in _ROUTES:
+        return ApiError(404, f"There is nothing here: the API begins with /v1, so ask /v1{path}.")
+    return ApiError(404, f"there is no {path} here; this server has {', '.join(offered)}.")
+
+
+def _add_error_handlers(app: FastAPI, offered: Sequence[str]) -> None:
     async def known(request: Request, error: Exception) -> Response:
         found = as_api_error(error)
         request.scope["notes"]["error"] = str(found)
@@ -190,14 +219,18 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return await known(request, validation_error(error.errors(), error.body))
+        is_empty = not await request.body()
+        example = _EXAMPLES.get(request.scope["path"], "{}")
+        return await known(request, validation_error(error.errors(), error.body, is_empty, example))
 
     async def of_starlette(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        sentence = f"{error.detail}."
-        if error.status_code == 404 and "/v1" + request.url.path in _ROUTES:
-            sentence = f"There is nothing here: the API begins with /v1, so ask /v1{request.url.path}."
-        response = await known(request, ApiError(error.status_code, sentence))
+        found = ApiError(error.status_code, f"{error.detail}.")
+        if error.status_code in (404, 405):
+            found = _not_here(error, request.scope, offered)
+        elif error.status_code == 400:
+            found = unreadable(error.__cause__)
+        response = await known(request, found)
         response.headers.update(error.headers or {})
         return response
 

@@ -40,7 +40,7 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
     functions = {tool.function.name: tool.function.parameters or {} for tool in tools.values()}
     if body.top_logprobs and not body.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
-    check_biases(body, model)
+    check_token_ids(body, model)
     number = body.n or 1
     messages = template_messages(body.messages, model.tokenizer.template_source)
     _check_length(messages, model)
@@ -112,8 +112,9 @@ def check_characters(characters: int, model: Model) -> None:
         )
 
 
-def check_biases(body: Sampling, model: Model) -> None:
-    """ApiError for biases of tokens that the model does not have."""
-    wrong = next((key for key in body.logit_bias or () if int(key) >= model.vocab_size), None)
-    if wrong is not None:
-        raise ApiError(400, f"the model has no token id {wrong}.", param="logit_bias")
+def check_token_ids(body: Sampling, model: Model) -> None:
+    """ApiError for biases of tokens, and for stops at tokens, that the model does not have."""
+    for param, given in (("logit_bias", body.logit_bias), ("stop_token_ids", body.stop_token_ids)):
+        wrong = next((token_id for token_id in map(int, given or ()) if token_id >= model.vocab_size), None)
+        if wrong is not None:
+            raise ApiError(400, f"the model has no token id {wrong}.", param=param)

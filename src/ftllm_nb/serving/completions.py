@@ -12,7 +12,7 @@ from typing import Any
 
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.chat_plan import check_biases, check_characters
+from ftllm_nb.serving.chat_plan import check_characters, check_token_ids
 from ftllm_nb.serving.choices import Choice, Choices, timings, usage
 from ftllm_nb.serving.formats import response_form
 from ftllm_nb.serving.logprob_forms import TextOffsets, completion_logprobs, prompt_offsets
@@ -37,7 +37,7 @@ class CompletionPlan:
 def plan_completion(service: Service, body: CompletionRequest) -> CompletionPlan:
     """Tokens and grammars; takes a while. Raises ApiError."""
     model, limits = service.ready_model(), service.options.limits
-    check_biases(body, model)
+    check_token_ids(body, model)
     given = _prompts(body)
     number = len(given) * (body.n or 1)
     if number > limits.choices:

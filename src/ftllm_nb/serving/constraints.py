@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Grammars:
         library, kinds = self._open_library()
         matcher = llguidance.LLMatcher(library, grammar.text, log_level=0, limits=_LIMITS)
         if matcher.is_error():
-            reason = " ".join(matcher.get_error().split())[:300].rstrip(".")
+            reason = reason_of(matcher.get_error(), has_lines=what == "grammar")
             raise ApiError(400, f"the {what} cannot be followed: {reason}.", param=param, code="invalid_schema")
         first = allowed_ids(matcher, self._vocab_size)
         if not len(first):
@@ -147,6 +148,26 @@ class GrammarConstraint:
             raise ConstraintError(f"the answer cannot go on within the {self._what}: simplify it.")
         if self._runaway is not None:
             self._runaway.push(token_id)
+
+
+_REGEX_ERROR = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+)\nerror: (.*)")
+_POSITION = re.compile(r"^(?:at )?(\d+)\(\d+\): ")
+_EXCERPT = re.compile(r"^ *(?:\d+ \|.*|\^+)$\n?", re.MULTILINE)
+
+
+def reason_of(error: str, has_lines: bool) -> str:
+    """What the library says, without the excerpt of what it was given, before which `_FREE` stands.
+
+    `has_lines`: a place in the text is the user's, too, one line further up.
+    """
+    position = _POSITION.match(error)
+    where = f"line {int(position[1]) - 1}: " if position and has_lines else ""
+    if found := _REGEX_ERROR.search(error):
+        wrong = found[1][len(found[2]) :][: len(found[3])]
+        reason = f"{found[4].strip()}: {wrong}" if wrong else found[4].strip()
+    else:
+        reason = " ".join(_EXCERPT.sub("", _POSITION.sub("", error)).split()).rstrip(".") or "it is wrong"
+    return (where + reason)[:300]
 
 
 def allowed_ids(matcher: llguidance.LLMatcher, vocab_size: int) -> NDArray[np.intp]:

@@ -11,6 +11,8 @@ from ftllm_nb.answers.history import NAMES, with_reasoning
 from ftllm_nb.serving.api_errors import ApiError
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+ASKING = ("system", "developer", "user")
+"""Roles whose messages are nothing without content; an assistant's may be a call, a tool may have no result."""
 TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
@@ -23,6 +25,8 @@ def _message(message: dict[str, Any], where: str, template_source: str) -> dict[
     role = message.get("role")
     if role not in ROLES:
         raise ApiError(400, f"the role must be one of {', '.join(ROLES)}.", param=f"{where}.role")
+    if role in ASKING and message.get("content") is None:
+        raise ApiError(400, f"a message of the role {role} must have content: a text.", param=f"{where}.content")
     copy = {**message, "content": _text(message.get("content"), f"{where}.content")}
     if role == "function":
         copy["role"] = "tool"

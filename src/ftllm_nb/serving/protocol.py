@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 from ftllm_nb.engine.sampling_settings import MAX_SEED
 from ftllm_nb.serving import value_forms
@@ -197,6 +208,33 @@ class AllowedToolsChoice(BaseModel):
     allowed_tools: AllowedTools
 
 
+def _of_own_names(tools: list[Tool]) -> list[Tool]:
+    """A call names its function, so that two of one name could not be told apart."""
+    first: dict[str, int] = {}
+    for number, tool in enumerate(tools):
+        before = first.setdefault(tool.function.name, number)
+        if before != number:
+            raise ValueError(f"number {number} has the name {tool.function.name!r} of number {before}: rename it")
+    return tools
+
+
+Tools = Annotated[list[Tool], Field(max_length=LIMITS.tools, fail_fast=True), AfterValidator(_of_own_names)]
+
+
+def _kind_of_choice(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "word"
+    return "allowed" if value.get("type") == "allowed_tools" else "named"
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("word")]
+    | Annotated[NamedTool, Tag("named")]
+    | Annotated[AllowedToolsChoice, Tag("allowed")],
+    Discriminator(_kind_of_choice),
+]
+
+
 class ChatRequest(Sampling, ThinkingFields, ContinuedFields):
     """The body of /v1/chat/completions."""
 
@@ -205,20 +243,39 @@ class ChatRequest(Sampling, ThinkingFields, ContinuedFields):
     max_completion_tokens: Count = None
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Field(ge=0, le=LIMITS.top_logprobs), Whole] | None = None
-    tools: Annotated[list[Tool], Field(max_length=LIMITS.tools, fail_fast=True)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedToolsChoice | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = True
+
+    @field_validator("tool_choice", mode="before")
+    @classmethod
+    def _word_or_object(cls, value: Any) -> Any:
+        """A sentence of all forms."""
+        if isinstance(value, dict) and value.get("type", "function") not in ("function", "allowed_tools"):
+            raise ValueError("its type must be 'function' or 'allowed_tools'")
+        if not isinstance(value, dict) and value not in (None, "none", "auto", "required"):
+            form = '{"type": "function", "function": {"name": "NAME"}}'
+            raise ValueError(f"it must be 'none', 'auto', 'required', or an object such as {form}")
+        return value
+
+
+def _kind_of_prompt(value: Any) -> str:
+    if not isinstance(value, list):
+        return "text"
+    first = value[0]
+    return "texts" if isinstance(first, str) else "prompts" if isinstance(first, list) else "ids"
 
 
 class CompletionRequest(Sampling):
     """The body of /v1/completions."""
 
-    prompt: (
-        str
-        | Annotated[list[str], Field(min_length=1, max_length=LIMITS.choices, fail_fast=True)]
-        | TokenIds
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=LIMITS.choices, fail_fast=True)]
-    )
+    prompt: Annotated[
+        Annotated[str, Tag("text")]
+        | Annotated[list[str], Field(max_length=LIMITS.choices, fail_fast=True), Tag("texts")]
+        | Annotated[TokenIds, Tag("ids")]
+        | Annotated[list[TokenIds], Field(max_length=LIMITS.choices, fail_fast=True), Tag("prompts")],
+        Discriminator(_kind_of_prompt),
+    ]
     logprobs: Annotated[
         Annotated[int, Field(ge=0, le=LIMITS.top_logprobs)] | None, BeforeValidator(value_forms.logprobs)
     ] = None
@@ -234,6 +291,8 @@ class CompletionRequest(Sampling):
         """What a list of too many holds does not matter."""
         if not isinstance(value, (str, list)):
             raise ValueError("it must be a text, token ids, or a list of either")
+        if value == []:
+            raise ValueError("it is an empty list: it must be a text, token ids, or a list of either")
         if isinstance(value, list) and value and isinstance(value[0], (str, list)) and len(value) > LIMITS.choices:
             raise ValueError(f"at most {LIMITS.choices} prompts can be continued at once, not {len(value)}")
         return value
@@ -259,7 +318,7 @@ class TokenizeRequest(Body, ThinkingFields):
     prompt: str | None = None
     content: str | None = None
     messages: Messages | None = None
-    tools: Annotated[list[Tool], Field(max_length=LIMITS.tools, fail_fast=True)] | None = None
+    tools: Tools | None = None
     add_generation_prompt: bool = True
     add_special_tokens: bool | None = Field(
         None, validation_alias=AliasChoices("add_special_tokens", "add_special")

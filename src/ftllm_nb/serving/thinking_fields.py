@@ -50,6 +50,14 @@ class ThinkingFields(BaseModel):
         ),
     )
 
+    @field_validator("thinking", mode="before")
+    @classmethod
+    def _on_or_options(cls, value: Any) -> Any:
+        """A sentence of both forms."""
+        if value is not None and not isinstance(value, (bool, dict)):
+            raise ValueError('it must be true, false, or an object such as {"type": "enabled", "budget_tokens": 500}')
+        return value
+
     @field_validator("chat_template_kwargs")
     @classmethod
     def _no_fields_of_ours(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:

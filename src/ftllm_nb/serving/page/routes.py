@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
-from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.event_stream import to_json
 from ftllm_nb.serving.page.addresses import ABOUT
 from ftllm_nb.serving.page.site import HEADERS, REVALIDATED, Site, WebFile
@@ -31,7 +31,7 @@ def add_chat_page(app: FastAPI, service: Service, title: str) -> None:
         digest, _, name = address.partition("/")
         found = site.files.get(name) if digest == site.digest else None
         if found is None:
-            raise ApiError(404, "Not Found.")
+            raise HTTPException(404)
         return _sent(found)
 
 
