@@ -7,6 +7,11 @@ import signal
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("ftllm-nb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ftllm-nb")
 
 KEPT_VARIABLES = {
     f"FTLLM_NB_{name}" for name in ("CACHE_DIR", "CLIENTS_MODEL", "REAL_MODELS", "TIER", "UNCAPPED_THREADS")
