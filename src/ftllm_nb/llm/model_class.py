@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ftllm_nb.errors import UsageError
 from ftllm_nb.llm.absent import ABSENT_METHODS, absent
 from ftllm_nb.llm.answer_events import events_of, request_of
+from ftllm_nb.llm.answer_text import text_of
 from ftllm_nb.llm.async_stream import iterate_in_thread
 from ftllm_nb.llm.handles import Handles
 from ftllm_nb.llm.requests import (
@@ -384,20 +385,10 @@ class Model:
 
         settings = request.settings(self._loaded.graph.generation_config)
         prompt_ids = prompt_ids if prompt_ids is not None else self._prompt_of(request)
-        stop_ids = end_ids |  frozenset(token_id_list(request.stop_token_ids, "stop_token_ids", UsageError))
+        stop_ids = end_ids | frozenset(token_id_list(request.stop_token_ids, "stop_token_ids", UsageError))
         return self._session.prepare(prompt_ids, settings, stop_ids | self._end_ids)
 
     def _text(
         self, token_ids: Generator[int, None, None], task: GenerationTask, one_by_one: bool
     ) -> Generator[str, None, None]:
-        """The text of token ids as they come; half a character where the answer was stopped is left out."""
-        decoder = self.tokenizer.stream_decoder()
-        text = ""
-        with closing(token_ids):
-            for token_id in token_ids:
-                piece = decoder.push(token_id)
-                if piece:
-                    text += piece
-                    yield piece if one_by_one else text
-        if (piece := decoder.finish()) and task.stats.finish_reason != "stopped":
-            yield piece if one_by_one else text + piece
+        return text_of(token_ids, task, self.tokenizer, one_by_one)
