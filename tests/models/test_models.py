@@ -93,6 +93,12 @@ def test_heads_that_are_rotated_in_part(model_type: str, entries: dict[str, Any]
     assert checked(CONFIG | {"model_type": model_type, "partial_rotary_factor": 1.0}).rope
 
 
+@pytest.mark.parametrize("rotation", [{}, {"rope_parameters": {"rope_type": "linear", "factor": 2.0}}], ids=str)
+def test_half_of_a_head_turns_where_the_config_does_not_say(rotation: dict[str, Any]) -> None:
+    [table] = checked(CONFIG | {"model_type": "glm4", "head_dim": 8} | rotation).rope.values()
+    assert table.dim == 4
+
+
 def test_a_shorter_context_chooses_longropes_list() -> None:
     """The model's own context is what the scaling is read from, whatever part of it will be used."""
     factors = {"short_factor": [1.0, 1.5], "long_factor": [2.0, 4.0], "original_max_position_embeddings": 32}

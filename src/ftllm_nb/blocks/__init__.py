@@ -1,6 +1,12 @@
 """Parts of models for build(): what decoders have in common, so that an architecture says what is different."""
 
-from ftllm_nb.blocks.decoder import Decoder, given_window, sliding_windows
+from ftllm_nb.blocks.decoder import Decoder
 from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
+from ftllm_nb.blocks.names import Names
+from ftllm_nb.blocks.qwen_decoder import QwenDecoder
+from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
+from ftllm_nb.blocks.windows import given_window, sliding_windows
 
-__all__ = ["Decoder", "LayerNormedDecoder", "given_window", "sliding_windows"]
+__all__ = [
+    "Decoder", "LayerNormedDecoder", "Names", "QwenDecoder", "WholeHeadsDecoder", "given_window", "sliding_windows",
+]  # fmt: skip

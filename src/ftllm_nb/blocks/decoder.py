@@ -7,34 +7,45 @@ of each weight where it reads it, so that `weight_shapes` is never written a sec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, NoReturn
 
+from ftllm_nb.blocks.names import Names
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
-from ftllm_nb.graph.config_entries import flag, positive, whole
-from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.graph.config_entries import flag, positive
+from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 from ftllm_nb.graph.rope import named_rope_settings
 
 _ACTIVATIONS = {"silu": "Silu", "swish": "Silu", "relu": "Relu", "relu2": "Relu2"}
 _GELU = "gelu"
+_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+"""Entries that every config has."""
 
 
 class Decoder(ComputeGraph):
-    """Llama's form, with what its relatives need as numbers and parts to override.
+    """Llama's form, with what its relatives need as data, numbers and parts to override.
 
-    `prefix`: what names of tensors begin with; `norm_offset`: added to the weights of norms; `turns_neighbours`: pairs
-    of rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half).
+    `names`: what tensors are called, `prefix`: what their names begin with. `entry_names`: what config.json calls an
+    entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
+    rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part`: partial_rotary_factor where the
+    config has none. `is_gated`: the feed-forward has a gate.
     """
 
     prefix: ClassVar[str] = "model."
+    names: ClassVar[Names] = Names()
+    entry_names: ClassVar[Mapping[str, str]] = {}
     norm_offset: ClassVar[float] = 0.0
     turns_neighbours: ClassVar[bool] = False
+    turning_part: ClassVar[float] = 1.0
+    is_gated: ClassVar[bool] = True
 
     def build(self) -> None:
         """The whole graph."""
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._read_own_names()
         self._sizes = {"hidden": self.hidden_size}
         if self.head_dim < 1:
             raise GraphError(
@@ -44,15 +55,25 @@ class Decoder(ComputeGraph):
         self.config["head_dim"] = self.head_dim  # of which rotations are a part
         if not flag(self.config, "is_causal", True):
             self.refuse_later_tokens("is_causal")
+        if self.turning_part != 1 and self.config.get("partial_rotary_factor") is None:
+            self.config["partial_rotary_factor"] = self.turning_part
         self.check_config()
         self.embed()
         for number in range(self.num_layers):
-            self.layer(number, f"{self.prefix}layers.{number}.")
+            self.layer(number, f"{self.prefix}{self.names.layers}.{number}.")
         self.write_logits()
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of a checkpoint of this config, as build() read them."""
         return dict(self._shapes)
+
+    def _read_own_names(self) -> None:
+        """Entries under names of this architecture's own become entries under Llama's."""
+        for entry, own in self.entry_names.items():
+            if self.config.get(own) is not None:
+                self.config[entry] = self.config[own]
+            elif entry in _SIZES and entry not in self.config:
+                raise KeyError(own)
 
     # Numbers, from the config.
 
@@ -142,6 +163,11 @@ class Decoder(ComputeGraph):
         tables = named_rope_settings(self.config, positions=1)
         return {name: table.dim for name, table in tables.items()}
 
+    @property
+    def is_parallel(self) -> bool:
+        """Whether the feed-forward reads what attention reads, and not the sum with its branch."""
+        return False
+
     def rotates(self, number: int) -> bool:
         """Whether a layer turns its queries and keys by their positions."""
         return True
@@ -176,7 +202,7 @@ class Decoder(ComputeGraph):
 
     def embed(self) -> None:
         """hidden = the tokens' embeddings."""
-        name = f"{self.prefix}embed_tokens.weight"
+        name = f"{self.prefix}{self.names.embedding}.weight"
         self._shapes[name] = (int(self.config["vocab_size"]), self.hidden_size)
         self.Embedding(self.data["inputIds"], self.weight[name], self.data["hidden"])
         if self.embedding_multiplier != 1:
@@ -184,13 +210,24 @@ class Decoder(ComputeGraph):
         self.DataTypeAs(self.data["hidden"], self.data["atype"])
 
     def layer(self, number: int, at: str) -> None:
-        """hidden += attention(norm(hidden)); hidden += feed-forward(norm(hidden))."""
-        self.norm("hidden", f"{at}input_layernorm", "x")
-        self.attention(number, f"{at}self_attn.", "x", "branch")
-        self.add_branch("branch")
-        self.norm("hidden", f"{at}post_attention_layernorm", "x")
-        self.feed_forward(f"{at}mlp.", "x", "branch")
-        self.add_branch("branch")
+        """hidden += attention(norm(hidden)); hidden += feed-forward(norm(hidden)).
+
+        Norms are where `names` has them, before and after each branch. Where branches are parallel, both read the
+        layer's input, through one norm if the second one has no name.
+        """
+        names = self.names
+        read = self.normed("hidden", at, names.before_attention, "x")
+        self.attention(number, f"{at}{names.attention}.", read, "branch")
+        self.normed("branch", at, names.after_attention, "branch")
+        if not self.is_parallel:
+            self.add_branch("branch")
+        if names.before_feed_forward is not None or not self.is_parallel:
+            read = self.normed("hidden", at, names.before_feed_forward, "y")
+        self.feed_forward(f"{at}{names.feed_forward}.", read, "other")
+        self.normed("other", at, names.after_feed_forward, "other")
+        if self.is_parallel:
+            self.add_branch("branch")
+        self.add_branch("other")
 
     def add_branch(self, name: str) -> None:
         """hidden += the branch, times the residual multiplier."""
@@ -201,7 +238,7 @@ class Decoder(ComputeGraph):
         self.project_heads(at, source)
         self.turn_heads(number, at)
         self.attend(number, at, "attended")
-        self.linear("attended", f"{at}o_proj", self.hidden_size, target, self.out_bias)
+        self.linear("attended", f"{at}{self.names.out}", self.hidden_size, target, self.out_bias)
 
     def project_heads(self, at: str, source: str) -> None:
         """q [1, tokens, heads, head_dim], and k and v of kv_heads."""
@@ -247,18 +284,27 @@ class Decoder(ComputeGraph):
         self._sizes[target] = self.heads * self.head_dim
 
     def feed_forward(self, at: str, source: str, target: str) -> None:
-        """down(activation(gate(source)) · up(source))."""
-        size = int(self.config["intermediate_size"])
-        for name in ("gate", "up"):
-            self.linear(source, f"{at}{name}_proj", size, name, self.mlp_bias)
-        self.activate("gate")
-        self.MulTo(self.data["gate"], self.data["up"])
-        self.linear("gate", f"{at}down_proj", self.hidden_size, target, self.mlp_bias)
+        """down(activation(gate(source)) · up(source)), or down(activation(up(source))) where there is no gate."""
+        names, size, inner = self.names, int(self.config["intermediate_size"]), "gate" if self.is_gated else "up"
+        if self.is_gated:
+            self.linear(source, f"{at}{names.gate}", size, "gate", self.mlp_bias)
+        self.linear(source, f"{at}{names.up}", size, "up", self.mlp_bias)
+        self.activate(inner)
+        if self.is_gated:
+            self.MulTo(self.data["gate"], self.data["up"])
+        self.linear(inner, f"{at}{names.down}", self.hidden_size, target, self.mlp_bias)
 
     def activate(self, name: str) -> None:
         """The activation, in place."""
         assert self.activation is not None
         getattr(self, self.activation)(self.data[name], self.data[name])
+
+    def normed(self, source: str, at: str, name: str | None, target: str) -> str:
+        """What holds the source's norm, by its weight's name: the target; where there is no norm, the source."""
+        if name is None:
+            return source
+        self.norm(source, f"{at}{name}", target)
+        return target
 
     def norm(self, source: str, at: str, target: str) -> None:
         """target = RMSNorm of the source's last axis."""
@@ -279,35 +325,24 @@ class Decoder(ComputeGraph):
         self.linear(source, f"{at}gate_up_proj", 2 * int(self.config["intermediate_size"]), "gate_up", self.mlp_bias)
         self.Swiglu(self.data["gate_up"], self.data["gate"])
         self._sizes["gate"] = int(self.config["intermediate_size"])
-        self.linear("gate", f"{at}down_proj", self.hidden_size, target, self.mlp_bias)
+        self.linear("gate", f"{at}{self.names.down}", self.hidden_size, target, self.mlp_bias)
+
+    def split(self, source: str, **sizes: int) -> None:
+        """Cut the source's last axis into data of these names and sizes, in this order."""
+        start = 0
+        for name, size in sizes.items():
+            self.Split(self.data[source], -1, start, start + size, self.data[name])
+            self._sizes[name], start = size, start + size
 
     def write_logits(self) -> None:
         """logits = the head's product with the norm of each sequence's last token."""
         self.SplitLastTokenStates(self.data["hidden"], self.data["seqLens"], self.data["last"])
         self._sizes["last"] = self.hidden_size
-        self.norm("last", f"{self.prefix}norm", "last")
-        self.linear("last", "lm_head", int(self.config["vocab_size"]), "logits")
+        self.norm("last", f"{self.prefix}{self.names.norm}", "last")
+        self.linear("last", self.names.head, int(self.config["vocab_size"]), "logits")
         if self.ties_embeddings:
-            del self._shapes["lm_head.weight"]
+            del self._shapes[f"{self.names.head}.weight"]
         self.finish_logits()
 
     def finish_logits(self) -> None:
         """What is done to the logits, in place: nothing."""
-
-
-def sliding_windows(graph: Decoder, window: int | None) -> list[int | None]:
-    """The window of each layer that layer_types calls sliding, None for the others. Raises `GraphError` for kinds that
-    are neither full nor sliding, and where sliding layers have no window."""
-    unknown = next((kind for kind in graph.kinds if kind not in (FULL, SLIDING)), None)
-    if unknown is not None:
-        raise GraphError(
-            f'config.json\'s layer_types has {shown(unknown)} layers; this architecture has "{FULL}" and "{SLIDING}".'
-        )
-    if window is None and SLIDING in graph.kinds:
-        raise GraphError(f'config.json\'s layer_types has "{SLIDING}" layers, but its sliding_window gives them none.')
-    return [window if kind == SLIDING else None for kind in graph.kinds]
-
-
-def given_window(graph: Decoder, name: str = "sliding_window") -> int | None:
-    """The window that the config has, None for null or an absent one."""
-    return None if graph.config.get(name) is None else whole(graph.config, name, 0)

@@ -7,6 +7,7 @@ import pkgutil
 import re
 from typing import Any
 
+from ftllm_nb.blocks import Decoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -58,17 +59,19 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
             f"{problem}; supported are {', '.join(supported)}, and any other model can be described in a "
             "Python file and given with --custom FILE."
         )
-    for name in _POSITIVE_ENTRIES:
-        if name not in config or (config[name] is None and name in _MAY_BE_NULL):
+    found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
+    own_names = found.entry_names if issubclass(found, Decoder) else {}
+    for entry in _POSITIVE_ENTRIES:
+        name = own_names.get(entry, entry)
+        if name not in config or (config[name] is None and entry in _MAY_BE_NULL):
             continue
         number = config[name]
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise CheckpointError(
                 f"config.json's {name} must be a positive whole number, but it is {shown(number)}."
             )
-        if name == "num_hidden_layers" and number > _MOST_LAYERS:
+        if entry == "num_hidden_layers" and number > _MOST_LAYERS:
             raise CheckpointError(f"config.json's {name} must be at most {_MOST_LAYERS}, but it is {shown(number)}.")
-    found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
     return found
 
 

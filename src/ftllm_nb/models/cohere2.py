@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import LayerNormedDecoder, sliding_windows
+from ftllm_nb.blocks import LayerNormedDecoder, Names, sliding_windows
 from ftllm_nb.graph.config_entries import flag, positive, whole
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 
@@ -12,6 +12,7 @@ from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 class Cohere2Model(LayerNormedDecoder):
     """The graph of `Cohere2ForCausalLM`."""
 
+    names = Names(before_feed_forward=None)
     norm_bias = False
     turns_neighbours = True
 
@@ -31,17 +32,14 @@ class Cohere2Model(LayerNormedDecoder):
         """Unless the config says otherwise."""
         return flag(self.config, "tie_word_embeddings", True)
 
+    @property
+    def is_parallel(self) -> bool:
+        """Always."""
+        return True
+
     def rotates(self, number: int) -> bool:
         """Only sliding layers do."""
         return self.kinds[number] == SLIDING
-
-    def layer(self, number: int, at: str) -> None:
-        """hidden += attention(norm(hidden)) + feed-forward(norm(hidden))."""
-        self.norm("hidden", f"{at}input_layernorm", "x")
-        self.attention(number, f"{at}self_attn.", "x", "branch")
-        self.feed_forward(f"{at}mlp.", "x", "other")
-        self.add_branch("branch")
-        self.add_branch("other")
 
     def finish_logits(self) -> None:
         """Times logit_scale."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import given_window, sliding_windows
+from ftllm_nb.blocks import Names, given_window, sliding_windows
 from ftllm_nb.graph.config_entries import positive
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 from ftllm_nb.models.gemma import GemmaModel
@@ -12,6 +12,12 @@ from ftllm_nb.models.gemma import GemmaModel
 
 class Gemma2Model(GemmaModel):
     """The graph of `Gemma2ForCausalLM`."""
+
+    names = Names(
+        after_attention="post_attention_layernorm",
+        before_feed_forward="pre_feedforward_layernorm",
+        after_feed_forward="post_feedforward_layernorm",
+    )
 
     @property
     def scale(self) -> float:
@@ -33,17 +39,6 @@ class Gemma2Model(GemmaModel):
     def windows(self) -> list[int | None]:
         """Of the sliding layers."""
         return sliding_windows(self, given_window(self))
-
-    def layer(self, number: int, at: str) -> None:
-        """Each branch is normalized before and after."""
-        self.norm("hidden", f"{at}input_layernorm", "x")
-        self.attention(number, f"{at}self_attn.", "x", "branch")
-        self.norm("branch", f"{at}post_attention_layernorm", "branch")
-        self.add_branch("branch")
-        self.norm("hidden", f"{at}pre_feedforward_layernorm", "x")
-        self.feed_forward(f"{at}mlp.", "x", "branch")
-        self.norm("branch", f"{at}post_feedforward_layernorm", "branch")
-        self.add_branch("branch")
 
     def finish_logits(self) -> None:
         """Capped, where the config says so."""

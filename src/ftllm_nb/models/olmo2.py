@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from ftllm_nb.blocks import Decoder
+from ftllm_nb.blocks import Decoder, Names
 
 
 class Olmo2Model(Decoder):
     """The graph of `Olmo2ForCausalLM`."""
 
-    def layer(self, number: int, at: str) -> None:
-        """hidden += norm(attention(hidden)); hidden += norm(feed-forward(hidden))."""
-        self.attention(number, f"{at}self_attn.", "hidden", "branch")
-        self.norm("branch", f"{at}post_attention_layernorm", "branch")
-        self.add_branch("branch")
-        self.feed_forward(f"{at}mlp.", "hidden", "branch")
-        self.norm("branch", f"{at}post_feedforward_layernorm", "branch")
-        self.add_branch("branch")
+    names = Names(
+        before_attention=None,
+        after_attention="post_attention_layernorm",
+        before_feed_forward=None,
+        after_feed_forward="post_feedforward_layernorm",
+    )
 
     def project_heads(self, at: str, source: str) -> None:
         """q and k are normalized before they are cut into heads."""

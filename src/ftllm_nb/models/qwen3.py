@@ -1,23 +1,12 @@
-"""Qwen3's dense models: Qwen2 without biases, and with norms of each query and key head."""
+"""Qwen3's dense models: Llama with norms of each query and key head, and layers that may slide."""
 
 from __future__ import annotations
 
-from ftllm_nb.graph.config_entries import flag
-from ftllm_nb.models.qwen2 import Qwen2Model
+from ftllm_nb.blocks import QwenDecoder
 
 
-class Qwen3Model(Qwen2Model):
+class Qwen3Model(QwenDecoder):
     """The graph of `Qwen3ForCausalLM`."""
-
-    @property
-    def qkv_bias(self) -> bool:
-        """As the config says."""
-        return flag(self.config, "attention_bias", False)
-
-    @property
-    def out_bias(self) -> bool:
-        """As those of q, k and v."""
-        return self.qkv_bias
 
     @property
     def head_dim(self) -> int:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import LayerNormedDecoder, given_window
+from ftllm_nb.blocks import LayerNormedDecoder, Names, given_window
 from ftllm_nb.graph.config_entries import flag
 
 
 class Starcoder2Model(LayerNormedDecoder):
     """The graph of `Starcoder2ForCausalLM`."""
 
+    names = Names(up="c_fc", down="c_proj")
     eps_entry = "norm_epsilon"
+    is_gated = False
 
     @property
     def qkv_bias(self) -> bool:
         """All projections have biases, or none."""
         return flag(self.config, "use_bias", True)
+
+    @property
+    def mlp_bias(self) -> bool:
+        """As those of attention."""
+        return self.qkv_bias
 
     @property
     def ties_embeddings(self) -> bool:
@@ -34,12 +41,6 @@ class Starcoder2Model(LayerNormedDecoder):
     def windows(self) -> list[int | None]:
         """One for all layers."""
         return [given_window(self)] * self.num_layers
-
-    def feed_forward(self, at: str, source: str, target: str) -> None:
-        """c_proj(activation(c_fc(source)))."""
-        self.linear(source, f"{at}c_fc", int(self.config["intermediate_size"]), "up", self.qkv_bias)
-        self.activate("up")
-        self.linear("up", f"{at}c_proj", self.hidden_size, target, self.qkv_bias)
 
 
 __model__ = Starcoder2Model

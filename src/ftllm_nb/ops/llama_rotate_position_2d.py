@@ -7,6 +7,14 @@ from ftllm_nb.kernels.rotation import rotate_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
+ROTATION = (
+    Parameter("input", Kind.INPLACE),
+    Parameter("positionIds", Kind.INPUT, only="positionIds"),
+    Parameter("sin", Kind.INPUT),
+    Parameter("cos", Kind.INPUT),
+)
+"""The parameters that all rotations begin with."""
+
 
 class LlamaRotatePosition2D(Operator):
     """Rotate the pairs (j, j + headDim/2), j < min(rotaryDim, headDim/2), by the position's angle, in place.
@@ -15,13 +23,7 @@ class LlamaRotatePosition2D(Operator):
     head.
     """
 
-    parameters = (
-        Parameter("input", Kind.INPLACE),
-        Parameter("positionIds", Kind.INPUT, only="positionIds"),
-        Parameter("sin", Kind.INPUT),
-        Parameter("cos", Kind.INPUT),
-        Parameter("rotaryDim", Kind.INT),
-    )
+    parameters = (*ROTATION, Parameter("rotaryDim", Kind.INT))
 
     @staticmethod
     def infer(

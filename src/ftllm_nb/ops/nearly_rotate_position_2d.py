@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
-from ftllm_nb.ops.llama_rotate_position_2d import lower_rotation, require_rotation, rotated
+from ftllm_nb.ops.llama_rotate_position_2d import ROTATION, lower_rotation, require_rotation, rotated
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 
@@ -16,10 +16,7 @@ class NearlyRotatePosition2D(Operator):
     """
 
     parameters = (
-        Parameter("input", Kind.INPLACE),
-        Parameter("positionIds", Kind.INPUT, only="positionIds"),
-        Parameter("sin", Kind.INPUT),
-        Parameter("cos", Kind.INPUT),
+        *ROTATION,
         Parameter("rotaryDim", Kind.INT, default=64),
         Parameter("positionStride", Kind.INT, default=1),
     )

@@ -1,0 +1,29 @@
+"""What tensors of a decoder are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Names:
+    """Parts of tensors' names, joined by dots; Llama's where a model does not say otherwise.
+
+    `embedding`, `layers` and `norm` follow the model's prefix, `head` stands alone; the others follow a layer's number,
+    `out` that of attention, `gate`, `up` and `down` that of the feed-forward. A norm that a layer lacks is None.
+    """
+
+    embedding: str = "embed_tokens"
+    layers: str = "layers"
+    norm: str = "norm"
+    head: str = "lm_head"
+    attention: str = "self_attn"
+    out: str = "o_proj"
+    feed_forward: str = "mlp"
+    gate: str = "gate_proj"
+    up: str = "up_proj"
+    down: str = "down_proj"
+    before_attention: str | None = "input_layernorm"
+    after_attention: str | None = None
+    before_feed_forward: str | None = "post_attention_layernorm"
+    after_feed_forward: str | None = None

@@ -1,0 +1,27 @@
+"""Windows of a decoder's layers, from its config."""
+
+from __future__ import annotations
+
+from ftllm_nb.blocks.decoder import Decoder
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import whole
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING
+
+
+def sliding_windows(graph: Decoder, window: int | None) -> list[int | None]:
+    """The window of each layer that layer_types calls sliding, None for the others. Raises `GraphError` for kinds that
+    are neither full nor sliding, and where sliding layers have no window."""
+    unknown = next((kind for kind in graph.kinds if kind not in (FULL, SLIDING)), None)
+    if unknown is not None:
+        raise GraphError(
+            f'config.json\'s layer_types has {shown(unknown)} layers; this architecture has "{FULL}" and "{SLIDING}".'
+        )
+    if window is None and SLIDING in graph.kinds:
+        raise GraphError(f'config.json\'s layer_types has "{SLIDING}" layers, but its sliding_window gives them none.')
+    return [window if kind == SLIDING else None for kind in graph.kinds]
+
+
+def given_window(graph: Decoder, name: str = "sliding_window") -> int | None:
+    """The window that the config has, None for null or an absent one."""
+    return None if graph.config.get(name) is None else whole(graph.config, name, 0)
