@@ -49,6 +49,7 @@ class RandomGraph:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.arrays: dict[str, NDArray[np.float32]] = {}
         self.layers = 0
+        self.kv_heads: dict[int, int] = {}
 
     def __repr__(self) -> str:
         return "\n".join(f"{name}({', '.join(f'{k}={v!r}' for k, v in given.items())})" for name, given in self.calls)
@@ -282,11 +283,30 @@ def _attend(graph: RandomGraph, draw: Draw) -> None:
             graph.call("RMSNorm", input=name, weight=weight, eps=EPS, output=name)
     layer = graph.layers
     graph.layers += 1
+    graph.kv_heads[layer] = kv_heads
     original = draw(st.sampled_from([source, q]))
     graph.call("FusedAttention", q=q, k=f"pastKey.{layer}", v=f"pastValue.{layer}", curk=k, curv=v,
                original=original, mask="attentionMask", output=out, seqLens="seqLens", scale=0.4,
                **_limits(graph, draw, kv_heads * group))  # fmt: skip
     graph.shapes[out] = (kv_heads * group * HEAD_DIM,)
+
+
+def _attend_again(graph: RandomGraph, draw: Draw) -> None:
+    """A query of its own, rotated or not, to the keys and values of an earlier layer."""
+    source = _name(graph, draw, 3)
+    if source in (None, "q") or not graph.kv_heads:
+        return
+    layer = draw(st.sampled_from(sorted(graph.kv_heads)))
+    heads = graph.kv_heads[layer] * draw(st.integers(1, 2))
+    graph.linear(source, "q", heads * HEAD_DIM, draw(st.booleans()))
+    graph.call("ExpandHead", input="q", headDim=HEAD_DIM)
+    graph.shapes["q"] = (heads, HEAD_DIM)
+    if draw(st.booleans()):
+        _rotation(graph, "q", draw(st.sampled_from([2, 6])))
+    graph.call("FusedAttention", q="q", k=f"pastKey.{layer}", v=f"pastValue.{layer}", curk=None, curv=None,
+               original=source, mask="attentionMask", output="a", seqLens="seqLens", scale=0.4,
+               **_limits(graph, draw, heads))  # fmt: skip
+    graph.shapes["a"] = (heads * HEAD_DIM,)
 
 
 def _limits(graph: RandomGraph, draw: Draw, heads: int) -> dict[str, Any]:
@@ -303,7 +323,7 @@ def _limits(graph: RandomGraph, draw: Draw, heads: int) -> dict[str, Any]:
 
 _STEPS = (
     _project, _project, _norm, _silu, _combine, _residual, _residual, _gate, _gate, _cut, _swiglu, _join, _join,
-    _expand, _rotate, _attend, _attend,
+    _expand, _rotate, _attend, _attend, _attend_again,
 )  # fmt: skip
 
 

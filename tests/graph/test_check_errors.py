@@ -216,6 +216,39 @@ def test_attention(changes: dict[str, Any], expected: str) -> None:
     assert expected in error_of(build)
 
 
+EARLIER = {"k": "pastKey.0", "v": "pastValue.0", "curk": None, "curv": None}
+"""What an attention takes that reads the keys and values of layer 0."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"curv": "v"}, "stores curk or curv alone: give both, or None for both"),
+        ({"v": "pastValue.3"}, 'takes the caches of two layers, "pastKey.0" and "pastValue.3"'),
+        ({"k": "pastKey.3", "v": "pastValue.3"}, "stores nothing, but no operator stores into them before"),
+        ({"k": "pastKey.1", "v": "pastValue.1"}, "but FusedAttention (operator 11) at "),
+        ({"k": "pastValue.0", "v": "pastKey.0"}, 'but what layer 0 stores are "pastKey.0" and "pastValue.0"'),
+        ({"q": "wide"}, "q has heads of 8, but the cache k of 4: "),
+        ({"q": "odd"}, "the 2 heads of the cache k do not divide the 3 heads of q: "),
+    ],
+)
+def test_attention_to_the_keys_of_another_layer(changes: dict[str, Any], expected: str) -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        for name in ("q", "k", "v"):
+            project(self, name)
+        self.Split(self.data["q"], 2, 0, 3, self.data["odd"])
+        self.Cat(self.data["q"], self.data["q"], 3, self.data["wide"])
+        attend(self)
+        data = self.data
+        names = {"q": "q", **EARLIER, "original": "x", "mask": "attentionMask", "output": "z", "seqLens": "seqLens"}
+        given = {name: None if new is None else data[new] for name, new in {**names, **changes}.items()}
+        self.FusedAttention(**given, scale=0.5)  # wrong
+        attend(self, k=data["pastKey.1"], v=data["pastValue.1"])
+
+    assert expected in error_of(build)
+
+
 def test_heads_that_do_not_divide() -> None:
     tensors = TENSORS | {"q.weight": Header((5 * HEAD_DIM, HIDDEN))}
 

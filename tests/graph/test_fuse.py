@@ -249,6 +249,24 @@ def test_rotations_join_their_attention() -> None:
     assert {node.inputs[name] for name in ("q", "curk", "curv")} == expanded
 
 
+def test_the_query_of_a_layer_that_stores_nothing_is_rotated_apart() -> None:
+    def build(self: ComputeGraph) -> None:
+        heads(self)
+        self.Linear(self.data["x"], self.weight["q.weight"], None, self.data["again"])
+        self.ExpandHead(self.data["again"], HEAD_DIM)
+        for name in ("q", "k", "again"):
+            rotate(self, name)
+        attend(self)
+        attend(self, q=self.data["again"], curk=None, curv=None, output=self.data["z"])
+        end(self, "z")
+
+    graph = fused(build)
+    assert operators(graph)[-3:] == ["LlamaRotatePosition2D", "RotaryAttention", "FusedAttention"]
+    first, second = node_of(graph, "RotaryAttention"), node_of(graph, "FusedAttention")
+    assert all(first.inputs[name] is second.inputs[name] for name in ("k", "v"))
+    assert "curk" not in second.inputs and list(graph.caches) == [0]
+
+
 def one_rotated(self: ComputeGraph) -> None:
     rotate(self, "q")
     attend(self)

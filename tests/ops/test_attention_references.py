@@ -140,6 +140,11 @@ def test_attention(
             seqLens=np.int32(lengths), scale=0.7, maskType=mask_type, unitLen=128, **given_limits,
         )  # fmt: skip
         assert output.shape == (1, tokens, kv_heads * group * v_dim)
+        again = compute(
+            "FusedAttention", **caches, q=q, curk=None, curv=None, original=q, mask=np.empty(0),
+            seqLens=np.int32(lengths), scale=0.7, maskType=mask_type, unitLen=128, **given_limits,
+        )  # fmt: skip
+        np.testing.assert_array_equal(again, output, "another layer that reads the same keys and values")
         first = 0
         for (keys, values), length in zip(past, lengths, strict=True):
             start = len(keys)

@@ -10,6 +10,7 @@ from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.kv_cache import CACHE_KINDS, plan_block
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
+from ftllm_nb.graph.inputs import is_cache
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
@@ -47,7 +48,7 @@ def model_facts(folder: Path, custom: str | None = None) -> ModelFacts:
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,
-            layers=len(graph.caches),
+            layers=sum(any(is_cache(each.name) for each in node.inputs.values()) for node in graph.nodes),
             context=graph.max_positions,
             vocabulary=graph.vocab_size,
             stored_dtype=stored.dtype,

@@ -46,6 +46,10 @@ class ReferenceCache:
         """See `SequenceCache`."""
         return self.extend(_in_8_bits(rows) if self.dtype == "int8" else rows.astype(self.dtype))
 
+    def read(self) -> Floats:
+        """See `SequenceCache`."""
+        return self.rows[: self.length]
+
     def extend(self, rows: NDArray[np.floating[Any]]) -> Floats:
         """Append rows that have the cache's precision already; all rows."""
         length = self.length + len(rows)
@@ -55,7 +59,7 @@ class ReferenceCache:
             self.rows = larger
         self.rows[self.length : length] = rows
         self.length = length
-        return self.rows[:length]
+        return self.read()
 
 
 def _in_8_bits(rows: Floats) -> Floats:

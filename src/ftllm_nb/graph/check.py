@@ -19,13 +19,13 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.inputs import (
     INPUT_NAMES,
     LOGITS,
-    cache_layer,
     find_max_positions,
     input_type,
     is_cache,
     is_input,
 )
-from ftllm_nb.graph.ir import CheckedGraph, LayerCache, Node, Value
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.layer_caches import LayerCaches
 from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
 from ftllm_nb.graph.rope import RopeSettings, table_settings
@@ -73,8 +73,7 @@ class _Checker:
         self.inputs: dict[str, Value] = {}
         self.weights: dict[str, Value] = {}
         self.data: dict[str, Value] = {}
-        self.caches: dict[int, LayerCache] = {}
-        self.cache_users: dict[str, Call] = {}
+        self.caches = LayerCaches(graph.calls)
         self.embeddings: list[Value] = []
 
     def run(self) -> CheckedGraph:
@@ -85,9 +84,9 @@ class _Checker:
         logits = self._logits()
         return CheckedGraph(
             nodes=self.nodes,
-            inputs=self.inputs,
+            inputs={**self.inputs, **self.caches.values},
             weights=self.weights,
-            caches=dict(sorted(self.caches.items())),
+            caches=dict(sorted(self.caches.layers.items())),
             logits=logits,
             vocab_size=self._vocab_size(logits),
             max_positions=self.max_positions,
@@ -113,7 +112,7 @@ class _Checker:
                     node.inputs[parameter.name] = value
             if parameter.is_written and not operator.changes_nothing:
                 _refuse_written_input(call, parameter, argument)
-        self._add_caches(node)
+        self.caches.add(node)
         types = self._infer(node)
         if operator.changes_nothing:
             return
@@ -271,49 +270,6 @@ class _Checker:
                 f"config.json has tie_word_embeddings = false{did_you_mean(name, self.tensors)}"
             )
         return self.embeddings[0]
-
-    def _add_caches(self, node: Node) -> None:
-        """The caches of a node: their names, their layer, and their types from the rows that they hold."""
-        found: list[Value] = []
-        call = node.call
-        for parameter in node.operator.parameters:
-            if parameter.kind is not Kind.CACHE:
-                continue
-            argument = call.arguments[parameter.name]
-            assert isinstance(argument, DataReference) and parameter.holds is not None
-            name = argument.name
-            if not is_cache(name):
-                raise call.error(
-                    f'takes a cache for "{parameter.name}", such as data["pastKey."][i], but got '
-                    f'data "{name}".'
-                )
-            if cache_layer(name) is None:
-                raise call.error(f'takes the cache "{name}", whose name lacks the number of its layer.')
-            if name in self.cache_users:
-                earlier = self.cache_users[name]
-                raise call.error(
-                    f'takes the cache "{name}", which {earlier.operator.name} (operator {earlier.index}) at '
-                    f"{earlier.where} has already; each layer has its own."
-                )
-            self.cache_users[name] = call
-            row = node.inputs[parameter.holds].type
-            value = Value(name, TensorType((Symbol.CACHED, *row.shape[2:])), "input")
-            self.inputs[name] = node.inputs[parameter.name] = value
-            found.append(value)
-        if len(found) == 2:
-            self._add_layer(call, found)
-        elif found:
-            raise call.error("must take two caches, first that of a layer's keys, then that of its values.")
-
-    def _add_layer(self, call: Call, found: list[Value]) -> None:
-        key, value = found
-        layer, value_layer = cache_layer(key.name), cache_layer(value.name)
-        assert layer is not None
-        if layer != value_layer:
-            raise call.error(f'takes the caches of two layers, "{key.name}" and "{value.name}".')
-        if layer in self.caches:
-            raise call.error(f'takes "{key.name}" and "{value.name}", but layer {layer} is in use already.')
-        self.caches[layer] = LayerCache(layer, key, value)
 
     def _logits(self) -> Value:
         """The output, with one row for each sequence that wants one."""

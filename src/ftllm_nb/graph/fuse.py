@@ -98,7 +98,7 @@ def _join_rotations(nodes: list[Node]) -> list[Node]:
     readers, makers = readers_of(nodes), makers_of(nodes)
     replaced: dict[Node, Node | None] = {}
     for node in nodes:
-        if node.operator is not FusedAttention:
+        if node.operator is not FusedAttention or "curk" not in node.inputs:
             continue
         turns = [makers.get(node.inputs[name]) for name in ("q", "curk")]
         if any(turn is None or turn.operator is not LlamaRotatePosition2D for turn in turns):

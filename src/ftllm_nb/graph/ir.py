@@ -102,7 +102,10 @@ def _read_only(given: Any) -> Any:
 
 @dataclass(frozen=True)
 class LayerCache:
-    """The KV cache of one layer: keys [cached, heads, dim] and values [cached, heads, v dim]."""
+    """The KV cache of one layer: keys [cached, heads, dim] and values [cached, heads, v dim].
+
+    One node stores into it; later ones may read it, too.
+    """
 
     layer: int
     key: Value

@@ -303,11 +303,16 @@ def _float_bits(value: float) -> int:
 
 
 def _label(node: Node) -> RowLabel:
-    """The layer is the first whole number in the name of a weight or cache that the node reads."""
-    values = [value for value in node.inputs.values() if value.kind != "data"]
+    """The layer is the first whole number in the name of a weight, or of a cache; attention that stores nothing reads
+    the cache of another layer, and its own is that of its neighbours."""
+    query, cache = node.inputs.get("q"), node.inputs.get("v")
+    attends = query is not None and cache is not None and is_cache(cache.name)
+    is_named = "curk" in node.inputs or not attends
+    values = [value for value in node.inputs.values() if value.kind != "data"] if is_named else []
     numbers = (re.search(r"(?<![A-Za-z0-9])\d+", value.name) for value in values)
     layer = next((int(number[0]) for number in numbers if number is not None), None)
     matrices = tuple(value for value in values if value.kind == "weight" and value.type.rank == 2)
-    query, value = node.inputs.get("q"), node.inputs.get("curv")
-    attended = 0 if query is None or value is None else query.type.size(2) * (query.type.size(3) + value.type.size(3))
+    attended = 0
+    if query is not None and cache is not None and attends:
+        attended = query.type.size(2) * (query.type.size(3) + cache.type.size(2))
     return RowLabel(node.operator.name, matrices, layer, attended)

@@ -34,12 +34,15 @@ class Operators:
         """e^input; `output` may be `input`."""
     def ExpandHead(self, input: DataReference, headDim: int) -> None:
         """Reshape the last axis to [heads, headDim], in place."""
-    def FusedAttention(self, q: DataReference, k: DataReference, v: DataReference, curk: DataReference, curv: DataReference, original: DataReference, mask: DataReference, output: DataReference, seqLens: DataReference, scale: float, maskType: int = 0, unitLen: int = 128, window: int = 0, chunk: int = 0, softcap: float = 0.0, sinks: WeightReference | None = None) -> None:
+    def FusedAttention(self, q: DataReference, k: DataReference, v: DataReference, curk: DataReference | None, curv: DataReference | None, original: DataReference, mask: DataReference, output: DataReference, seqLens: DataReference, scale: float, maskType: int = 0, unitLen: int = 128, window: int = 0, chunk: int = 0, softcap: float = 0.0, sinks: WeightReference | None = None) -> None:
         """Append curk and curv to the caches k and v; output = softmax(q · Kᵀ · scale) · V, of original's tokens.
 
         q [1, tokens, heads, dim], curk [1, tokens, kv heads, dim], curv [1, tokens, kv heads, v dim]; output
         [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0: causal, 2: a
         token sees all that is cached. The layer is the first integer in the cache's name; unitLen: a hint.
+
+        Where curk and curv are None, nothing is stored: k and v are the caches of an earlier layer, whose keys and values
+        this one attends to.
 
         A causal token sees, of the positions up to its own, the last `window` ones, itself included, and only those in its
         own chunk of `chunk` positions; 0 is no limit. `softcap` c, where it is not 0, makes each scaled score s into

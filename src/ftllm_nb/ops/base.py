@@ -40,7 +40,7 @@ class Kind(Enum):
     INPUT_OR_WEIGHT = "data or weight"
     """Either."""
     CACHE = "cache"
-    """`pastKey.N` or `pastValue.N`, to which the operator appends."""
+    """`pastKey.N` or `pastValue.N`, to which the operator appends, or which an earlier one has appended to."""
     FLOAT = "number"
     """A floating-point constant."""
     INT = "whole number"
@@ -53,8 +53,9 @@ class Parameter:
 
     `default`: the constant taken when a call leaves it out.
     `is_extra`: one that fastllm's operator lacks, written to JSON only where a call gives it.
-    `may_be_none`: a weight for which a call may give None; `may_be_left_out`: which is None where a call leaves it out.
-    `holds`: for a cache, the input whose rows are appended to it.
+    `may_be_none`: a weight or an input for which a call may give None; `may_be_left_out`: which is None where a call
+    leaves it out.
+    `holds`: for a cache, the input whose rows are appended to it; where a call gives None for that, nothing is.
     `only`: the one name that may be given here, of an input whose content kernels know.
     `sizes`: for a weight, the config's entries that its axes must equal where the config has them.
     `embeds`: this weight is a token embedding where the operator reads `inputIds`, else a table of positions;
@@ -100,6 +101,9 @@ class SequenceCache(Protocol):
 
     def append(self, rows: Array) -> Array:
         """Append float32 [n, heads, dim], rounded to the cache's type; all that is cached, as float32."""
+
+    def read(self) -> Array:
+        """All that is cached, as float32 [length, heads, dim]."""
 
 
 def _print_line(text: str) -> None:

@@ -32,6 +32,9 @@ class FusedAttention(Operator):
     [1, tokens, heads · v dim]. Head h of q reads kv head h // (heads / kv heads). maskType 0: causal, 2: a
     token sees all that is cached. The layer is the first integer in the cache's name; unitLen: a hint.
 
+    Where curk and curv are None, nothing is stored: k and v are the caches of an earlier layer, whose keys and values
+    this one attends to.
+
     A causal token sees, of the positions up to its own, the last `window` ones, itself included, and only those in its
     own chunk of `chunk` positions; 0 is no limit. `softcap` c, where it is not 0, makes each scaled score s into
     c · tanh(s / c) first. `sinks` [heads] are scores of one more key per head, whose value is zero.
@@ -41,8 +44,8 @@ class FusedAttention(Operator):
         Parameter("q", Kind.INPUT),
         Parameter("k", Kind.CACHE, holds="curk"),
         Parameter("v", Kind.CACHE, holds="curv"),
-        Parameter("curk", Kind.INPUT),
-        Parameter("curv", Kind.INPUT),
+        Parameter("curk", Kind.INPUT, may_be_none=True),
+        Parameter("curv", Kind.INPUT, may_be_none=True),
         Parameter("original", Kind.INPUT),
         Parameter("mask", Kind.INPUT),
         Parameter("output", Kind.OUTPUT),
@@ -61,8 +64,8 @@ class FusedAttention(Operator):
         q: TensorType,
         k: TensorType,
         v: TensorType,
-        curk: TensorType,
-        curv: TensorType,
+        curk: TensorType | None,
+        curv: TensorType | None,
         original: TensorType,
         mask: TensorType,
         seqLens: TensorType,
@@ -75,6 +78,8 @@ class FusedAttention(Operator):
         sinks: TensorType | None = None,
     ) -> TensorType:
         for type, name in ((q, "q"), (curk, "curk"), (curv, "curv")):
+            if type is None:
+                continue
             require_activation(type, name, rank=4)
             if type.shape[:2] != (1, Symbol.TOKENS):
                 raise ShapeError(f"{name} must begin with [1, tokens]")
@@ -87,19 +92,14 @@ class FusedAttention(Operator):
             )
         if seqLens.shape != (Symbol.SEQUENCES,):
             raise ShapeError('seqLens must be data["seqLens"]')
-        heads, kv_heads = q.size(2), curk.size(2)
-        if q.shape[3] != curk.shape[3]:
-            raise ShapeError(
-                f"q has heads of {q.size(3)}, but curk of {curk.size(3)}", q.size(3), curk.size(3)
-            )
-        if kv_heads != curv.shape[2]:
-            raise ShapeError(
-                f"curk has {kv_heads} heads, but curv has {curv.size(2)}", kv_heads, curv.size(2)
-            )
+        keys, values = ("the cache k", "the cache v") if curk is None else ("curk", "curv")
+        heads, (kv_heads, key_dim), (value_heads, value_dim) = q.size(2), heads_of(k), heads_of(v)
+        if q.size(3) != key_dim:
+            raise ShapeError(f"q has heads of {q.size(3)}, but {keys} of {key_dim}", q.size(3), key_dim)
+        if kv_heads != value_heads:
+            raise ShapeError(f"{keys} has {kv_heads} heads, but {values} has {value_heads}", kv_heads, value_heads)
         if heads % kv_heads:
-            raise ShapeError(
-                f"the {kv_heads} heads of curk do not divide the {heads} heads of q", heads, kv_heads
-            )
+            raise ShapeError(f"the {kv_heads} heads of {keys} do not divide the {heads} heads of q", heads, kv_heads)
         if maskType not in (CAUSAL, UNMASKED):
             raise ShapeError(f"maskType must be 0 (causal) or 2 (none), but it is {maskType}")
         for number, name in ((window, "window"), (chunk, "chunk"), (softcap, "softcap")):
@@ -109,7 +109,7 @@ class FusedAttention(Operator):
             raise ShapeError(f"a window or a chunk needs causal attention, maskType 0, but maskType is {maskType}")
         if sinks is not None:
             require_vector(sinks, "sinks", heads)
-        return TensorType((*q.shape[:2], heads * curv.size(3)))
+        return TensorType((*q.shape[:2], heads * value_dim))
 
     @staticmethod
     def reference(
@@ -117,8 +117,8 @@ class FusedAttention(Operator):
         q: Array,
         k: list[SequenceCache],
         v: list[SequenceCache],
-        curk: Array,
-        curv: Array,
+        curk: Array | None,
+        curv: Array | None,
         original: Array,
         mask: Array,
         seqLens: Array,
@@ -134,7 +134,10 @@ class FusedAttention(Operator):
         first = 0
         for sequence, length in enumerate(seqLens):
             rows = slice(first, first + length)
-            keys, values = k[sequence].append(curk[0, rows]), v[sequence].append(curv[0, rows])
+            keys, values = (
+                cache[sequence].read() if new is None else cache[sequence].append(new[0, rows])
+                for cache, new in ((k, curk), (v, curv))
+            )
             visible = np.ones((length, len(keys)), bool)
             if maskType == CAUSAL:
                 visible = visible_keys(len(keys) - length, length, window, chunk)
@@ -147,24 +150,32 @@ class FusedAttention(Operator):
         lower_attention(node, lowering, (0, 0, 0, 0, 0))
 
 
+def heads_of(cache: TensorType) -> tuple[int, int]:
+    """How many heads a cache [cached, heads, dim] has, and their size."""
+    return cache.size(1), cache.size(2)
+
+
 def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, int, int, int, int]) -> None:
     """Rows that rotate and store, attend to tiles, attend to split single tokens, and merge those.
 
-    `rotation`: pairs of q and of curk to rotate, the tables sin and cos, and the tables' bytes a position.
+    `rotation`: pairs of q and of curk to rotate, the tables sin and cos, and the tables' bytes a position. A node that
+    stores nothing has no row that does, and nothing to rotate.
     """
-    query, key, value = node.inputs["q"], node.inputs["curk"], node.inputs["curv"]
-    heads, key_dim = query.type.size(2), query.type.size(3)
-    kv_heads, value_dim = value.type.size(2), value.type.size(3)
+    query = node.inputs["q"]
+    heads = query.type.size(2)
+    (kv_heads, key_dim), (_, value_dim) = heads_of(node.inputs["k"].type), heads_of(node.inputs["v"].type)
     cache = lowering.cache(node.inputs["k"])
-    q, k, v, out = (lowering.place(tensor) for tensor in (query, key, value, node.outputs["output"]))
+    q, out = lowering.place(query), lowering.place(node.outputs["output"])
     lowering.need_scratch(scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim))
     lowering.need_partials(partial_floats(heads, value_dim))
     lowering.need_tiles(tile_tokens(heads, kv_heads))
-    query_pairs, key_pairs, *tables = rotation
-    lowering.add(
-        store_kernel(cache.kind), k.address, k.stride, v.address, v.stride, kv_heads, key_dim, value_dim,
-        cache.keys, cache.values, q.address, q.stride, heads, query_pairs, key_pairs, *tables,
-    )  # fmt: skip
+    if "curk" in node.inputs:
+        k, v = lowering.place(node.inputs["curk"]), lowering.place(node.inputs["curv"])
+        query_pairs, key_pairs, *tables = rotation
+        lowering.add(
+            store_kernel(cache.kind), k.address, k.stride, v.address, v.stride, kv_heads, key_dim, value_dim,
+            cache.keys, cache.values, q.address, q.stride, heads, query_pairs, key_pairs, *tables,
+        )  # fmt: skip
     causal = int(node.attributes["maskType"] == CAUSAL)
     sinks = node.inputs.get("sinks")
     shared = (

@@ -1,0 +1,100 @@
+"""The caches of a graph: which call stores into each layer's, and which calls read what an earlier one stored."""
+
+from __future__ import annotations
+
+from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.inputs import cache_layer, is_cache
+from ftllm_nb.graph.ir import LayerCache, Node, Value
+from ftllm_nb.graph.references import DataReference
+from ftllm_nb.graph.types import Symbol, TensorType
+from ftllm_nb.ops.base import Kind, Parameter
+
+
+class LayerCaches:
+    """Collects the caches of the calls, in order. `layers`: by number; `values`: by name.
+
+    `calls`: all of the graph's, for errors that name a later one.
+    """
+
+    def __init__(self, calls: list[Call]) -> None:
+        self._calls = calls
+        self._storing: dict[str, Call] = {}
+        self.layers: dict[int, LayerCache] = {}
+        self.values: dict[str, Value] = {}
+
+    def add(self, node: Node) -> None:
+        """Give a node its caches, with types from the rows that it stores; raises `GraphError`.
+
+        One that stores nothing takes the caches of an earlier node.
+        """
+        call = node.call
+        parameters = [parameter for parameter in node.operator.parameters if parameter.kind is Kind.CACHE]
+        names = [self._name(call, parameter) for parameter in parameters]
+        if not names:
+            return
+        if len(names) != 2:
+            raise call.error("must take two caches, first that of a layer's keys, then that of its values.")
+        rows = [str(parameter.holds) for parameter in parameters]
+        stored = [node.inputs[row] for row in rows if row in node.inputs]
+        if len(stored) == 1:
+            raise call.error(
+                f"stores {rows[0]} or {rows[1]} alone: give both, or None for both to read what an earlier one stored."
+            )
+        if stored:
+            self._claim(call, names)
+        layer, value_layer = (cache_layer(name) for name in names)
+        assert layer is not None
+        if layer != value_layer:
+            raise call.error(f'takes the caches of two layers, "{names[0]}" and "{names[1]}".')
+        found = self._stored(call, layer, names, stored) if stored else self._earlier(call, layer, names)
+        for parameter, value in zip(parameters, (found.key, found.value), strict=True):
+            node.inputs[parameter.name] = value
+
+    def _name(self, call: Call, parameter: Parameter) -> str:
+        argument = call.arguments[parameter.name]
+        assert isinstance(argument, DataReference)
+        name = argument.name
+        if not is_cache(name):
+            raise call.error(
+                f'takes a cache for "{parameter.name}", such as data["pastKey."][i], but got data "{name}".'
+            )
+        if cache_layer(name) is None:
+            raise call.error(f'takes the cache "{name}", whose name lacks the number of its layer.')
+        return name
+
+    def _claim(self, call: Call, names: list[str]) -> None:
+        """Note that this call stores into caches of these names, as no other does."""
+        for name in names:
+            if name in self._storing:
+                earlier = self._storing[name]
+                raise call.error(
+                    f'takes the cache "{name}", which {earlier.operator.name} (operator {earlier.index}) at '
+                    f"{earlier.where} has already; each layer has its own, and one that reads it stores nothing."
+                )
+            self._storing[name] = call
+
+    def _stored(self, call: Call, layer: int, names: list[str], rows: list[Value]) -> LayerCache:
+        """New caches, into which this call stores."""
+        if layer in self.layers:
+            raise call.error(f'takes "{names[0]}" and "{names[1]}", but layer {layer} is in use already.')
+        for name, row in zip(names, rows, strict=True):
+            self.values[name] = Value(name, TensorType((Symbol.CACHED, *row.type.shape[2:])), "input")
+        found = LayerCache(layer, self.values[names[0]], self.values[names[1]])
+        self.layers[layer] = found
+        return found
+
+    def _earlier(self, call: Call, layer: int, names: list[str]) -> LayerCache:
+        """The caches that an earlier call stores into, under the same names."""
+        found = self.layers.get(layer)
+        if found is not None and names == [found.key.name, found.value.name]:
+            return found
+        what = f'reads the caches "{names[0]}" and "{names[1]}" and stores nothing, but '
+        if found is not None:
+            raise call.error(f'{what}what layer {layer} stores are "{found.key.name}" and "{found.value.name}".')
+        for later in self._calls[call.index + 1 :]:
+            if all(DataReference(name) in later.arguments.values() for name in names):
+                raise call.error(
+                    f"{what}{later.operator.name} (operator {later.index}) at {later.where}, which stores into them, "
+                    "comes only later."
+                )
+        raise call.error(f"{what}no operator stores into them before.")
