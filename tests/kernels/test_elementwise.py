@@ -17,7 +17,9 @@ from ftllm_nb.kernels.elementwise import (
     exp_each,
     gather_rows,
     gelu,
+    gelu_multiply,
     gelu_tanh,
+    gelu_tanh_multiply,
     multiply,
     relu,
     relu_2,
@@ -26,6 +28,7 @@ from ftllm_nb.kernels.elementwise import (
     silu,
     silu_multiply,
     soft_cap,
+    softplus,
     tanh_each,
 )
 from ftllm_nb.kernels.step import STEP_ROW_TOKENS, STEP_ROWS, STEP_TOKENS
@@ -108,6 +111,34 @@ def test_gelu_with_tanh(tokens: int, size: int, gaps: tuple[int, int, int], seed
     expected = x / (1 + np.exp(-exponent))
     bound = np.abs(expected) * UNIT * (SILU_ROUNDINGS + 4 * np.abs(exponent)) + SILU_LOST
     assert (np.abs(combined(gelu_tanh, first, first, gaps) - expected) <= bound).all()
+
+
+@few
+@shapes
+def test_gelu_multiply_is_gelu_and_a_product(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    first, second = drawn(tokens, size, seed)
+    for joined, alone in ((gelu_multiply, gelu), (gelu_tanh_multiply, gelu_tanh)):
+        np.testing.assert_array_equal(
+            combined(joined, first, second, gaps), combined(alone, first, first, gaps) * second
+        )
+
+
+@few
+@shapes
+def test_softplus(tokens: int, size: int, gaps: tuple[int, int, int], seed: int) -> None:
+    """e^−|x| is within six halves of a unit, the quotient and the series add six; then a sum."""
+    first = drawn(tokens, size, seed)[0]
+    expected = np.logaddexp(0, first.astype(np.float64))
+    np.testing.assert_allclose(
+        combined(softplus, first, first, gaps), expected, rtol=1.01 * (6 + 6 + 1) * UNIT, atol=2e-38
+    )
+
+
+def test_softplus_far_out() -> None:
+    x = np.float32([[-np.inf, -3e38, -0.0, 3e38, np.inf, np.nan]])
+    np.testing.assert_array_equal(
+        combined(softplus, x, x, (0, 0, 0)), np.float32([[0, 0, np.log(2), 3e38, np.inf, np.nan]])
+    )
 
 
 @pytest.mark.parametrize("kernel", [gelu, gelu_tanh])

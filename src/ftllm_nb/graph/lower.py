@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ftllm_nb.errors import EngineError, GraphError
 from ftllm_nb.graph.inputs import is_cache, rope_table
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
+from ftllm_nb.graph.position_tables import PositionTables
 from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.graph.storage import plan_storage, rows_symbol
 from ftllm_nb.graph.types import Symbol, format_shape
@@ -24,6 +25,7 @@ from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.peaks import RUN, peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.memory import Slabs, aligned_bytes
+from ftllm_nb.ops.base import Array
 from ftllm_nb.ops.lowering import CachePlaces, PackedWeight, Place
 from ftllm_nb.quant.base import WeightFormat
 
@@ -84,7 +86,7 @@ class Program:
     weights: list[WeightPart]
     vectors: list[VectorPart]
     needs: Needs
-    tables: dict[str, RopeTables]
+    tables: dict[str, PositionTables]
     memory: list[NDArray[np.uint8]]
     arena: NDArray[np.uint8]
     peaks: NDArray[np.float32]
@@ -251,16 +253,35 @@ class _Lowering:
         if named is None:
             raise self._error(f'takes data "{tensor.name}" as sin or cos; only data["sin"] and data["cos"] can be.')
         function, name = named
+        settings = self.graph.rope[name]
+        tables = self._tables(name, "sin and cos", lambda positions: RopeTables(settings, positions))
+        return int(getattr(tables, function).ctypes.data)
+
+    def position_tables(
+        self, name: str, columns: int, count: int, make: Callable[[Array], tuple[Array, ...]]
+    ) -> tuple[int, ...]:
+        """Tables that an operator makes of its numbers; the same name is made once."""
+
+        def rows(wanted: slice) -> tuple[Array, ...]:
+            return make(np.arange(wanted.start, wanted.stop, dtype=np.float32))
+
+        made = self._tables(
+            name, "a table", lambda positions: PositionTables(positions, columns, count, rows)
+        )
+        return tuple(int(array.ctypes.data) for array in made.arrays)
+
+    def _tables(self, name: str, what: str, make: Callable[[int], PositionTables]) -> PositionTables:
+        """Those of the name, made when they are first asked for."""
         if name not in self.program.tables:
             positions = self.graph.max_positions
             try:
-                self.program.tables[name] = RopeTables(self.graph.rope[name], positions)
+                self.program.tables[name] = make(positions)
             except MemoryError:
                 raise self._error(
-                    f"takes sin and cos of {positions} positions, for which there is no memory; lower "
+                    f"takes {what} of {positions} positions, for which there is no memory; lower "
                     "max_position_embeddings in config.json."
                 ) from None
-        return int(getattr(self.program.tables[name], function).ctypes.data)
+        return self.program.tables[name]
 
     def limit_ids(self, tensor: Value, rows: int) -> None:
         """Remember the smallest table that an input's values index."""

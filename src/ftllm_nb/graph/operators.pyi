@@ -22,6 +22,8 @@ class Operators:
         """input + v, a constant; the input may be a weight."""
     def AddTo(self, input0: DataReference, input1: DataReference, alpha: float = 1.0) -> None:
         """input0 += alpha · input1, both of the same shape."""
+    def ApplyLognAttn(self, input: DataReference, lognAttn: WeightReference, positionIds: DataReference) -> None:
+        """input · lognAttn[position], in place; `lognAttn` is [positions], and the context ends where it does."""
     def Cat(self, input0: DataReference, input1: DataReference, axis: int, output: DataReference) -> None:
         """input0 followed by input1 along an axis; a negative axis counts from the last."""
     def DataTypeAs(self, input: DataReference, input1: DataReference) -> None:
@@ -34,6 +36,11 @@ class Operators:
         """e^input; `output` may be `input`."""
     def ExpandHead(self, input: DataReference, headDim: int) -> None:
         """Reshape the last axis to [heads, headDim], in place."""
+    def Flatten(self, input: DataReference) -> None:
+        """Join the axes after the tokens to one, in place: [1, tokens, heads, headDim] to [1, tokens, heads · headDim].
+
+        ExpandHead's inverse. fastllm has no such operator.
+        """
     def FusedAttention(self, q: DataReference, k: DataReference, v: DataReference, curk: DataReference | None, curv: DataReference | None, original: DataReference, mask: DataReference, output: DataReference, seqLens: DataReference, scale: float, maskType: int = 0, unitLen: int = 128, window: int = 0, chunk: int = 0, softcap: float = 0.0, sinks: WeightReference | None = None) -> None:
         """Append curk and curv to the caches k and v; output = softmax(q · Kᵀ · scale) · V, of original's tokens.
 
@@ -94,6 +101,11 @@ class Operators:
         """input / sqrt(mean(input²) + eps) · (offset + weight) over the last axis; `output` may be `input`.
 
         Without a weight, None, nothing is multiplied. Gemma's norms have an offset of 1.
+        """
+    def ScaleByPosition(self, input: DataReference, positionIds: DataReference, beta: float, length: float, offset: int = 0) -> None:
+        """input · (1 + beta · ln(1 + floor((position + offset) / length))), in place.
+
+        Ministral 3 has an offset of 0 and Llama 4 of 1; `length` is the context from which on attention would get flatter.
         """
     def Sigmoid(self, input: DataReference, output: DataReference) -> None:
         """1 / (1 + e^−input); `output` may be `input`."""

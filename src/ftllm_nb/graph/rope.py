@@ -24,11 +24,12 @@ from ftllm_nb.errors import GraphError
 from ftllm_nb.graph import rope_types
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 from ftllm_nb.graph.nearest import join_quoted
+from ftllm_nb.graph.position_tables import PositionTables
 from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
+from ftllm_nb.ops.rope_frequencies import sin_and_cos
 
 _ALIASES = {"su": "longrope"}
 """Earlier names of types."""
-_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,19 @@ class RopeSettings:
         return tables.sin, tables.cos
 
 
-class RopeTables:
-    """The inputs `sin` and `cos`: float32 [positions, angles] each, made as far as they are needed.
-
-    Rows that nobody needed take no memory: most contexts stay far below what a model allows. Raises MemoryError.
-    """
+class RopeTables(PositionTables):
+    """The inputs `sin` and `cos`: float32 [positions, angles] each."""
 
     def __init__(self, settings: RopeSettings, positions: int) -> None:
         self._type = settings.type
-        self._filled = 0
-        try:
-            self.sin = np.empty((positions, settings.angles), np.float32)
-        except ValueError as error:  # more than any address can name
-            raise MemoryError(str(error)) from error
-        self.cos = np.empty_like(self.sin)
+        super().__init__(positions, settings.angles, 2, self._rows)
+        self.sin, self.cos = self.arrays
 
-    def fill(self, positions: int) -> None:
-        """Make the rows below `positions` right, if they are not yet."""
-        scale = np.float32(self._type.attention_factor)
-        while self._filled < positions:
-            rows = slice(self._filled, min(self._filled + _ROWS_AT_ONCE, len(self.sin)))
-            position = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
-            with np.errstate(over="ignore"):  # a power beyond float32 is an angle that stands still
-                angle = position * self._type.frequencies(rows)
-            for function, table in ((np.sin, self.sin), (np.cos, self.cos)):
-                function(angle, out=table[rows])
-                table[rows] *= scale
-            self._filled = rows.stop
+    def _rows(self, rows: slice) -> tuple[Floats, Floats]:
+        return sin_and_cos(
+            np.arange(rows.start, rows.stop, dtype=np.float32), self._type.frequencies(rows),
+            self._type.attention_factor,
+        )  # fmt: skip
 
 
 def rope_settings(config: Mapping[str, Any], positions: int) -> RopeSettings:

@@ -158,18 +158,6 @@ class RopeEntries:
         return f' for rope_type "{self.kind}"'
 
 
-def inverse_frequencies(base: float | Floats, dim: int) -> Floats:
-    """base^(−2j / dim) for each angle j, rounded where transformers rounds: the power, then its inverse."""
-    return np.float32(1) / powers(base, dim)
-
-
-def powers(base: float | Floats, dim: int) -> Floats:
-    """base^(2j / dim) for each angle j < dim / 2: float32 [angles]."""
-    exponents = (np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)).astype(np.float64)
-    result: Floats = np.power(base, exponents).astype(np.float32)
-    return result
-
-
 def head_dim(config: Mapping[str, Any]) -> int:
     """The size of an attention head: `head_dim`, or hidden_size // num_attention_heads."""
     if config.get("head_dim") is not None:

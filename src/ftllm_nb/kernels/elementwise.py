@@ -194,12 +194,44 @@ def _gelu_tanh(a, b, alpha):
 
 
 @numba.njit(inline="always")
-def _add_scaled(a, b, alpha):
+def gelu_multiplied(a, b, alpha):
+    """a · Φ(a) · b"""
+    return _gelu(a, b, alpha) * b
+
+
+@numba.njit(inline="always")
+def gelu_tanh_multiplied(a, b, alpha):
+    """The same in gelu's tanh form."""
+    return _gelu_tanh(a, b, alpha) * b
+
+
+@numba.njit(inline="always")
+def _softplus(a, b, alpha):
+    """ln(1 + e^a) = max(a, 0) + ln(1 + t) with t = e^−|a|, and ln(1 + t) = 2 artanh(s) with s = t / (2 + t) ≤ ⅓, whose
+    series falls by s² ≤ 1/9 from term to term."""
+    t = exp(spread(0.0) - maximum(a, spread(0.0) - a))
+    s = t / (t + spread(2.0))
+    square = s * s
+    p = spread(1 / 15)
+    p = fma(p, square, spread(1 / 13))
+    p = fma(p, square, spread(1 / 11))
+    p = fma(p, square, spread(1 / 9))
+    p = fma(p, square, spread(1 / 7))
+    p = fma(p, square, spread(1 / 5))
+    p = fma(p, square, spread(1 / 3))
+    p = fma(p, square, spread(1.0))
+    return fma(p, s + s, select(a < spread(0.0), spread(0.0), a))
+
+
+@numba.njit(inline="always")
+def add_scaled_to(a, b, alpha):
+    """a + alpha · b"""
     return fma(alpha, b, a)
 
 
 @numba.njit(inline="always")
-def _multiply(a, b, alpha):
+def multiplied(a, b, alpha):
+    """a · b"""
     return a * b
 
 
@@ -251,9 +283,15 @@ gelu_tanh = _each("gelu_tanh", _gelu_tanh)
 """the same with tanh instead of the error function"""
 silu_multiply = _each("silu_multiply", silu_multiplied)
 """first · sigmoid(first) · second: the gated activation in one pass"""
-add_scaled = _each("add_scaled", _add_scaled)
+gelu_multiply = _each("gelu_multiply", gelu_multiplied)
+"""first · Φ(first) · second"""
+gelu_tanh_multiply = _each("gelu_tanh_multiply", gelu_tanh_multiplied)
+"""the same with tanh instead of the error function"""
+softplus = _each("softplus", _softplus)
+"""ln(1 + e^first)"""
+add_scaled = _each("add_scaled", add_scaled_to)
 """first + alpha · second"""
-multiply = _each("multiply", _multiply)
+multiply = _each("multiply", multiplied)
 """first · second"""
 add_constant = _each("add_constant", _add_constant)
 """first + alpha"""

@@ -38,6 +38,8 @@ from ftllm_nb.kernels.elementwise import (
     NORM_SIZE,
     NORM_WEIGHT,
     add_to,
+    gelu_multiplied,
+    gelu_tanh_multiplied,
     normalize,
     silu_multiplied,
 )
@@ -108,7 +110,7 @@ def quantize_groups(source, target, columns, group, first, count, middle):
 (QUANTIZE_INPUT, QUANTIZE_INPUT_STRIDE, QUANTIZE_SECOND, QUANTIZE_SECOND_STRIDE, QUANTIZE_OUTPUT,
  QUANTIZE_OUTPUT_STRIDE, QUANTIZE_SIZE, QUANTIZE_COLUMNS, QUANTIZE_GROUP, QUANTIZE_MIDDLE,
  QUANTIZE_COUNT) = range(11)  # fmt: skip
-"""Arguments of the rows of `quantize` and `silu_multiply_quantize`: `SIZE` features of each token become `COLUMNS`,
+"""Arguments of the rows of `quantize` and of the gates: `SIZE` features of each token become `COLUMNS`,
 zeros at the end; `GROUP` divides `COLUMNS`; `COUNT` is the step's field with the number of tokens."""
 
 
@@ -152,6 +154,10 @@ quantize = _each_quantized("quantize", _unchanged)
 """The input, quantized."""
 silu_multiply_quantize = _each_quantized("silu_multiply", silu_multiplied)
 """input · sigmoid(input) · second, quantized."""
+gelu_multiply_quantize = _each_quantized("gelu_multiply", gelu_multiplied)
+"""input · Φ(input) · second, quantized."""
+gelu_tanh_multiply_quantize = _each_quantized("gelu_tanh_multiply", gelu_tanh_multiplied)
+"""The same in gelu's tanh form."""
 
 (NORM_COLUMNS, NORM_GROUP, NORM_MIDDLE) = range(NORM_FIELDS, NORM_FIELDS + 3)
 """Arguments of the rows of the norms below after those of `rms_norm`: as `QUANTIZE_COLUMNS` and so on."""

@@ -309,3 +309,15 @@ def alternating(builder):
 def pair(builder, first, others):
     """A vector with one value in lane 0 and another in all other lanes."""
     return builder.insert_element(splat(builder, others), first, ir.Constant(I32, 0))
+
+
+@emitted(float32x16, float32x16, float32x16)
+def evens(builder, first, second):
+    """Lanes 0, 2, … 14 of the first vector, then those of the second."""
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, LANES), [*range(0, 2 * LANES, 2)]))
+
+
+@emitted(float32x16, float32x16, float32x16)
+def odds(builder, first, second):
+    """Lanes 1, 3, … 15 of the first vector, then those of the second."""
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, LANES), [*range(1, 2 * LANES, 2)]))

@@ -201,6 +201,12 @@ def require_floats(type: TensorType, name: str) -> None:
         raise ShapeError(f"{name} must hold floating-point numbers, but it holds {type.dtype}")
 
 
+def require_positions(positionIds: TensorType, input: TensorType) -> None:
+    """Raise `ShapeError` unless these are the positions of an activation's tokens."""
+    if positionIds.dtype != "int32" or positionIds.shape != input.shape[:2]:
+        raise ShapeError('positionIds must be data["positionIds"], one position for each token of input')
+
+
 def require_same_shape(input0: TensorType, input1: TensorType) -> None:
     """Raise `ShapeError` unless both are float32 data of one shape."""
     require_activation(input0, "input0")

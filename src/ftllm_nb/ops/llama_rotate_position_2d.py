@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
 from ftllm_nb.kernels.rotation import rotate_kernel
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_positions
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
 ROTATION = (
@@ -49,17 +49,9 @@ def require_rotation(
     input: TensorType, positionIds: TensorType, sin: TensorType, cos: TensorType, part: int, pairs: int
 ) -> None:
     """Raise `ShapeError` unless `pairs` pairs of the first `part` features of each head can be rotated."""
-    require_activation(input, "input", rank=4)
-    if positionIds.dtype != "int32" or positionIds.shape != input.shape[:2]:
-        raise ShapeError('positionIds must be data["positionIds"], one position for each token of input')
+    require_turning_part(input, positionIds, part)
     require_activation(sin, "sin", rank=2)
     require_activation(cos, "cos", rank=2)
-    if part % 2 and part == input.size(-1):
-        raise ShapeError(f"input must have heads of even size, but headDim is {part}", part)
-    if not 0 < part <= input.size(-1) or part % 2:
-        raise ShapeError(
-            f"what is rotated of a head of {input.size(-1)} features must be an even number of them, but it is {part}"
-        )
     if pairs < 1:
         raise ShapeError(f"rotaryDim must be at least 1, but it is {pairs}")
     angles = min(sin.size(-1), cos.size(-1))
@@ -69,6 +61,18 @@ def require_rotation(
             f'have {angles}, half of config["head_dim"]',
             input.size(-1),
             2 * angles,
+        )
+
+
+def require_turning_part(input: TensorType, positionIds: TensorType, part: int) -> None:
+    """Raise `ShapeError` unless pairs of the first `part` features of each head can be rotated."""
+    require_activation(input, "input", rank=4)
+    require_positions(positionIds, input)
+    if part % 2 and part == input.size(-1):
+        raise ShapeError(f"input must have heads of even size, but headDim is {part}", part)
+    if not 0 < part <= input.size(-1) or part % 2:
+        raise ShapeError(
+            f"what is rotated of a head of {input.size(-1)} features must be an even number of them, but it is {part}"
         )
 
 
@@ -88,10 +92,18 @@ def lower_rotation(
     node: LoweredNode, lowering: Lowering, *, apart: int, pairs: int, neighbours: bool = False
 ) -> None:
     """A row that turns `input` in place: pairs that are `apart`, or neighbours."""
+    tables = lowering.rope_table(node.inputs["sin"]), lowering.rope_table(node.inputs["cos"])
+    lower_turn(node, lowering, apart, pairs, tables, node.inputs["sin"].type.size(-1), neighbours)
+
+
+def lower_turn(
+    node: LoweredNode, lowering: Lowering, apart: int, pairs: int, tables: tuple[int, ...], angles: int,
+    neighbours: bool = False,
+) -> None:  # fmt: skip
+    """The same with the addresses of `tables` of sines and cosines, float32 [positions, angles]."""
     source = node.inputs["input"]
     place, dim = lowering.place(source), source.type.size(-1)
     lowering.add(
-        rotate_kernel(neighbours), place.address, place.stride, features(source) // dim, dim, apart, pairs,
-        lowering.rope_table(node.inputs["sin"]), lowering.rope_table(node.inputs["cos"]),
-        4 * node.inputs["sin"].type.size(-1),
+        rotate_kernel(neighbours), place.address, place.stride, features(source) // dim, dim, apart, pairs, *tables,
+        4 * angles,
     )  # fmt: skip

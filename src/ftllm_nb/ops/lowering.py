@@ -7,13 +7,14 @@ a host step that evaluates its NumPy reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.elementwise import copy_runs
+from ftllm_nb.ops.base import Array
 from ftllm_nb.quant.base import WeightFormat
 
 
@@ -101,6 +102,14 @@ class Lowering(Protocol):
 
     def rope_table(self, tensor: Tensor) -> int:
         """Address of the input `sin` or `cos`: float32 [positions, angles]."""
+
+    def position_tables(
+        self, name: str, columns: int, count: int, make: Callable[[Array], tuple[Array, ...]]
+    ) -> tuple[int, ...]:
+        """Addresses of `count` tables, float32 [positions, columns] each, made as far as steps go.
+
+        `make` gives the rows of [n] positions, an array for each table; `name` names all that they are made of.
+        """
 
     def limit_ids(self, tensor: Tensor, rows: int) -> None:
         """Say that the values of the input `inputIds` or `positionIds` index a table of that many rows."""

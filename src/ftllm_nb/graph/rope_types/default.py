@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType, inverse_frequencies
+from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
+from ftllm_nb.ops.rope_frequencies import inverse_frequencies
 
 
 class Default(RopeType):

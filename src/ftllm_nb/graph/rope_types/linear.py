@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType, inverse_frequencies
+from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
+from ftllm_nb.ops.rope_frequencies import inverse_frequencies
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType, inverse_frequencies
+from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
+from ftllm_nb.ops.rope_frequencies import llama3_frequencies
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,7 @@ class Llama3(RopeType):
 
     def frequencies(self, rows: slice) -> Floats:
         """The same for every position."""
-        frequencies = inverse_frequencies(self.base, self.dim)
-        factor, low, high, original = map(np.float32, (self.factor, self.low, self.high, self.original))
-        wavelengths = np.float32(2 * math.pi) / frequencies
-        smooth = (original / wavelengths - low) / (high - low)
-        between = (1 - smooth) * frequencies / factor + smooth * frequencies
-        scaled = np.where(wavelengths > original / low, frequencies / factor, between)
-        return np.asarray(np.where(wavelengths < original / high, frequencies, scaled), np.float32)
+        return llama3_frequencies(self.base, self.dim, self.factor, self.low, self.high, self.original)
 
 
 TYPE = Llama3

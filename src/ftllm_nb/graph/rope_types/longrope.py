@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType, powers
+from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
+from ftllm_nb.ops.rope_frequencies import powers
 
 
 @dataclass(frozen=True)

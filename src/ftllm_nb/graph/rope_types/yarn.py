@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType, powers
+from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
+from ftllm_nb.ops.rope_frequencies import yarn_frequencies
 
 BETA_FAST, BETA_SLOW = 32.0, 1.0
 """What the paper recommends for Llama: turns in the original context."""
-_NO_WIDTH = 0.001
-"""The width of a ramp whose ends meet."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,7 @@ class Yarn(RopeType):
 
     def frequencies(self, rows: slice) -> Floats:
         """The same for every position."""
-        power = powers(self.base, self.dim)
-        stay, divided = np.float32(1) / power, np.float32(1) / (np.float32(self.factor) * power)
-        width = self.last - self.first or _NO_WIDTH
-        ramp = (np.arange(len(power), dtype=np.float32) - np.float32(self.first)) / np.float32(width)
-        part = np.float32(1) - np.clip(ramp, np.float32(0), np.float32(1))
-        return np.asarray(divided * (1 - part) + stay * part, np.float32)
+        return yarn_frequencies(self.base, self.dim, self.factor, self.first, self.last)
 
 
 def _attention_factor(entries: RopeEntries, factor: float) -> float:
