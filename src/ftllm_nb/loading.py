@@ -67,7 +67,7 @@ class LoadedModel:
         """The type that most weights have in memory."""
         from ftllm_nb.engine.weight_types import main_format
 
-        return main_format(set(self.graph.weights.values()), self.weight_types.formats(self.graph))
+        return main_format(self.graph.packed, self.weight_types.formats(self.graph))
 
     def cached_tokens(self, size: int) -> int:
         """How many tokens a KV cache of so many bytes holds."""
@@ -131,7 +131,7 @@ def load(
 
 def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
     """Name the rules of --dtype_config that choose no matrix's type, and the types that take more than finer ones."""
-    for rule in weight_types.unused_rules(weight.name for weight in graph.weights.values() if weight.type.rank == 2):
+    for rule in weight_types.unused_rules(weight.name for weight in graph.packed):
         warn(f"no matrix has a name in which the rule {rule} of the dtype_config is found.")
     for sentence in weight_types.padded_groups(graph):
         warn(sentence)

@@ -15,8 +15,8 @@ from ftllm_nb.quant.base import weight_format
 
 def graph(*shapes: tuple[int, int]) -> Any:
     """What `padded_groups` looks at: matrices of these shapes, and no embedding."""
-    weights = {f"{n}": Value(f"{n}", TensorType(shape, "bfloat16"), "weight") for n, shape in enumerate(shapes)}
-    return SimpleNamespace(weights=weights, nodes=[], logits=None)
+    packed = [Value(f"{n}", TensorType(shape, "bfloat16"), "weight") for n, shape in enumerate(shapes)]
+    return SimpleNamespace(packed=packed, nodes=[], logits=None)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def model_facts(folder: Path, custom: str | None = None) -> ModelFacts:
             context=graph.max_positions,
             vocabulary=graph.vocab_size,
             stored_dtype=stored.dtype,
-            stored_types=stored_types(weights),
+            stored_types=stored_types(graph.packed),
             weight_bytes={
                 dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *dtypes)
             },

@@ -152,7 +152,7 @@ def _operator_share(
         rate = 2 * label.attended * positions * layers / seconds / 1e9
         of_limit = f"{rate / limits.fma_gflop_per_s:.1%} of fma"
         return dataclasses.replace(share, rate=f"{rate:.1f} GFLOP/s", limit=of_limit)
-    if not label.operator.startswith("Linear"):
+    if not label.is_product:
         return share
     sizes = [(weight.type.size(0), weight.type.size(1)) for weight in label.weights]
     if test.is_decode and tokens == 1:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.engine.weight_types import WeightTypes, main_format
-from ftllm_nb.graph.ir import CheckedGraph, Value
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.types import Symbol
-from ftllm_nb.ops.linear import Linear
 
 if TYPE_CHECKING:
     from ftllm_nb.benchmark.limits import MachineLimits
@@ -19,18 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LinearWeight:
-    """A matrix of [out_features, in_features] that every token, or every row of logits, is multiplied by."""
+    """A matrix of [out_features, in_features] that every token, or every row of logits, is multiplied by.
+
+    `share`: of its numbers, those by which a token is multiplied: less than 1 for a stack of experts, whose rows are
+    counted together.
+    """
 
     out_features: int
     in_features: int
     packed_bytes: int
     for_logits: bool
     """Whether only rows whose logits are wanted see it."""
+    share: float = 1.0
 
     @property
     def operations(self) -> int:
         """Of one row: a multiplication and an addition for each weight."""
-        return 2 * self.out_features * self.in_features
+        return round(2 * self.out_features * self.in_features * self.share)
+
+    def bytes_read(self, rows: float) -> int:
+        """At most, in a step of that many rows: other rows may choose other experts."""
+        return round(self.packed_bytes * min(1.0, self.share * rows))
 
 
 @dataclass(frozen=True)
@@ -50,34 +58,30 @@ class ModelSize:
 
 def size_of(graph: CheckedGraph, weight_types: WeightTypes) -> ModelSize:
     """The size in memory of a model whose matrices are packed in these formats."""
-    format_of = weight_types.formats(graph)
+    format_of, packed = weight_types.formats(graph), set(graph.packed)
 
     def weight_bytes(weight: Value) -> int:
-        shape = _shape(weight)
-        return format_of(weight).packed_bytes(*shape) if len(shape) == 2 else 4 * math.prod(shape)
+        if weight not in packed:
+            return 4 * _numbers(weight)
+        count, rows, columns = weight.type.matrices
+        return count * format_of(weight).packed_bytes(rows, columns)
 
-    # Tied embeddings are one value under two names.
-    weights = list({id(weight): weight for weight in graph.weights.values()}.values())
-    linear_weights = tuple(
-        LinearWeight(
-            out_features=node.inputs["weight"].type.size(0),
-            in_features=node.inputs["weight"].type.size(1),
-            packed_bytes=weight_bytes(node.inputs["weight"]),
-            for_logits=Symbol.ROWS in node.inputs["input"].type.shape,
-        )
-        for node in graph.nodes
-        if node.operator is Linear
-    )
+    def linear_weight(node: Node, weight: Value) -> LinearWeight:
+        count, rows, columns = weight.type.matrices
+        for_logits = any(Symbol.ROWS in value.type.shape for value in node.outputs.values())
+        return LinearWeight(count * rows, columns, weight_bytes(weight), for_logits, node.work.share)
+
+    weights = set(graph.weights.values())  # tied embeddings are one value under two names
     return ModelSize(
-        parameters=sum(math.prod(_shape(weight)) for weight in weights),
+        parameters=sum(map(_numbers, weights)),
         weight_bytes=sum(map(weight_bytes, weights)),
-        dtype=main_format(weights, format_of),
-        linear_weights=linear_weights,
+        dtype=main_format(packed, format_of),
+        linear_weights=tuple(linear_weight(node, node.inputs[name]) for node in graph.nodes for name in node.products),
     )
 
 
-def _shape(weight: Value) -> tuple[int, ...]:
-    return tuple(weight.type.size(axis) for axis in range(weight.type.rank))
+def _numbers(weight: Value) -> int:
+    return math.prod(weight.type.size(axis) for axis in range(weight.type.rank))
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,9 @@ def work_of(test: SpeedTest, weights: Iterable[LinearWeight], max_step_tokens: i
     logit_steps = steps if test.is_decode else 1
     weight_bytes = operations = 0
     for weight in weights:
-        weight_bytes += weight.packed_bytes * (logit_steps if weight.for_logits else steps)
-        operations += weight.operations * (logit_rows if weight.for_logits else test.total_tokens)
+        rows, passes = (logit_rows, logit_steps) if weight.for_logits else (test.total_tokens, steps)
+        weight_bytes += weight.bytes_read(rows / passes) * passes
+        operations += weight.operations * rows
     return Work(weight_bytes, operations)
 
 

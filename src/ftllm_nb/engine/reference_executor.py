@@ -27,7 +27,7 @@ from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
-from ftllm_nb.ops.llama_rotate_position_2d import LlamaRotatePosition2D
+from ftllm_nb.quant.base import WeightFormat
 
 Floats = NDArray[np.float32]
 
@@ -117,10 +117,10 @@ class ReferenceExecutor:
         widths = (value.type.size(1) * value.type.size(2) for value in _cached_values(graph))
         self.block_bytes = self.block_positions * 4 * sum(widths)
         self._weights: dict[Value, Floats] = {}
-        format_of = weight_types.formats(graph)
+        format_of, packed = weight_types.formats(graph), set(graph.packed)
         for done, (name, value) in enumerate(graph.weights.items()):
             weight = read_float32(checkpoint, name)
-            self._weights[value] = format_of(value).rounded(weight) if weight.ndim == 2 else weight
+            self._weights[value] = _rounded(weight, format_of(value)) if value in packed else weight
             checkpoint.release(name)
             if progress is not None:
                 progress("load", done + 1, len(graph.weights))
@@ -253,6 +253,11 @@ class ReferenceExecutor:
         return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
 
 
+def _rounded(weight: Floats, format: WeightFormat) -> Floats:
+    """A matrix, or a stack of them, as the format holds it."""
+    return format.rounded(weight.reshape(-1, weight.shape[-1])).reshape(weight.shape)
+
+
 def _rope_tables(graph: CheckedGraph) -> dict[str, RopeTables]:
     try:
         tables = {name: RopeTables(settings, graph.max_positions) for name, settings in graph.rope.items()}
@@ -262,11 +267,9 @@ def _rope_tables(graph: CheckedGraph) -> dict[str, RopeTables]:
             "config.json."
         ) from None
     for node in graph.nodes:
-        if node.operator is LlamaRotatePosition2D:
-            continue
-        for value in node.inputs.values():
+        for name, value in node.inputs.items():
             table = rope_table(value.name) if value.kind == "input" else None
-            if table is not None:  # who knows which rows are read
+            if table is not None and not node.operator.parameter(name).by_position:  # who knows which rows are read
                 tables[table[1]].fill(graph.max_positions)
     return tables
 

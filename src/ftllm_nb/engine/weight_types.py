@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -15,8 +16,6 @@ from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
 from ftllm_nb.graph.types import is_quantized
-from ftllm_nb.ops.embedding import Embedding
-from ftllm_nb.ops.linear import Linear
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
 from ftllm_nb.quant.integers import IntegerFormat
@@ -86,21 +85,21 @@ class WeightTypes:
     def padded_groups(self, graph: CheckedGraph) -> list[str]:
         """A sentence for each format whose groups do not divide columns, and are filled up to more than finer ones."""
         format_of = self.formats(graph)
-        shapes: dict[IntegerFormat, list[tuple[int, int]]] = {}
-        for weight in set(graph.weights.values()):
-            format = format_of(weight) if weight.type.rank == 2 else None
-            if isinstance(format, IntegerFormat) and format.group and weight.type.size(1) % format.group:
-                shapes.setdefault(format, []).append((weight.type.size(0), weight.type.size(1)))
+        shapes: dict[IntegerFormat, list[tuple[int, int, int]]] = {}
+        for weight in graph.packed:
+            format = format_of(weight)
+            if isinstance(format, IntegerFormat) and format.group and weight.type.size(-1) % format.group:
+                shapes.setdefault(format, []).append(weight.type.matrices)
         sentences = []
         for format, matrices in shapes.items():
             sizes = {
-                other.name: sum(other.packed_bytes(*shape) for shape in matrices)
+                other.name: sum(count * other.packed_bytes(*shape) for count, *shape in matrices)
                 for other in map(weight_format, weight_formats())
                 if isinstance(other, IntegerFormat) and other.bits == format.bits and 0 < other.group <= format.group
             }
             best = min(sizes, key=sizes.__getitem__)
             if sizes[best] < sizes[format.name]:
-                columns = " and ".join(map(str, sorted({columns for _, columns in matrices})))
+                columns = " and ".join(map(str, sorted({columns for *_, columns in matrices})))
                 flag = "--dtype" if format.name == self.dtype else "--embedding_dtype, or a rule of --dtype_config"
                 sentences.append(
                     f"groups of {format.group} do not divide {columns} columns and are filled up: {format.name} takes "
@@ -122,26 +121,27 @@ AS_STORED = WeightTypes()
 def embedding_weights(graph: CheckedGraph) -> set[Value]:
     """Tables that tokens are looked up in, and the matrix that makes logits."""
     return {
-        node.inputs["weight"]
+        value
         for node in graph.nodes
-        if node.operator is Embedding or (node.operator is Linear and graph.logits in node.outputs.values())
+        for name, value in node.inputs.items()
+        if (node.operator.parameter(name).embeds and value.type.rank > 1)
+        or (name in node.products and graph.logits in node.outputs.values())
     }
 
 
 def stored_types(weights: Iterable[Value]) -> list[str]:
     """The types of matrices in their files, as people read them, most frequent first."""
-    counts = Counter(weight.type.dtype for weight in weights if weight.type.rank == 2)
+    counts = Counter(weight.type.dtype for weight in weights)
     return [
         format_of_stored(dtype).description if is_quantized(dtype) else dtype for dtype, _ in counts.most_common()
     ]
 
 
-def main_format(weights: Iterable[Value], format_of: FormatOf) -> str:
+def main_format(matrices: Iterable[Value], format_of: FormatOf) -> str:
     """The name of the format that most of the matrices' numbers have."""
     numbers: Counter[str] = Counter()
-    for weight in weights:
-        if weight.type.rank == 2:
-            numbers[format_of(weight).name] += weight.type.size(0) * weight.type.size(1)
+    for matrix in matrices:
+        numbers[format_of(matrix).name] += math.prod(matrix.type.matrices)
     return numbers.most_common(1)[0][0] if numbers else "float32"
 
 

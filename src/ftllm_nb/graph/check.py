@@ -114,6 +114,11 @@ class _Checker:
                 _refuse_written_input(call, parameter, argument)
         self.caches.add(node)
         types = self._infer(node)
+        for name in node.products:
+            if node.inputs[name].type.rank < 2:
+                raise call.error(
+                    f'takes a matrix as "{name}", but weight "{node.inputs[name].name}" is {node.inputs[name].type}.'
+                )
         if operator.changes_nothing:
             return
         for name, type in types.items():

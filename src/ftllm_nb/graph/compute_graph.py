@@ -39,6 +39,7 @@ class ComputeGraph(Operators):
                 *caller_location(),
             )
         for operator in own:
+            _check_products(operator)
             setattr(cls, operator.name, recording_method(operator))
 
     def __init__(
@@ -77,3 +78,15 @@ class ComputeGraph(Operators):
         from ftllm_nb.graph.json_format import to_json
 
         return to_json(self)
+
+
+def _check_products(operator: type[Operator]) -> None:
+    """Raise `GraphError` for a weight that is to multiply what the operator has no parameter for."""
+    names = [parameter.name for parameter in operator.parameters]
+    for parameter in operator.parameters:
+        if parameter.multiplies and parameter.multiplies not in names:
+            raise GraphError(
+                f'{operator.name} has a weight "{parameter.name}" that multiplies "{parameter.multiplies}", which is '
+                f'none of its parameters: name one of {", ".join(names)}, or "" for what it makes itself.',
+                *caller_location(),
+            )

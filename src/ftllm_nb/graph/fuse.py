@@ -2,7 +2,7 @@
 
 Each rule replaces nodes by one of ops/'s internal operators and leaves the values that others read as they are:
 
-- Linears on one value, with weights in one format, become one LinearGroup;
+- nodes that an operator `groups`, as Linears on one value, with weights in one format, become one of it;
 - Silu and the MulTo on its result become SiluMultiply;
 - AddTo and the RMSNorm that reads the sum next become AddRMSNorm;
 - the rotations of q and curk, used nowhere else, join their FusedAttention as RotaryAttention.
@@ -12,58 +12,63 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Hashable
 
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
+from ftllm_nb.graph.operators import all_operators
 from ftllm_nb.ops.add_rms_norm import AddRMSNorm
 from ftllm_nb.ops.add_to import AddTo
+from ftllm_nb.ops.base import Operator
 from ftllm_nb.ops.fused_attention import FusedAttention
-from ftllm_nb.ops.linear import Linear
-from ftllm_nb.ops.linear_group import LinearGroup
 from ftllm_nb.ops.llama_rotate_position_2d import LlamaRotatePosition2D
 from ftllm_nb.ops.mul_to import MulTo
 from ftllm_nb.ops.rms_norm import RMSNorm
 from ftllm_nb.ops.rotary_attention import RotaryAttention
 from ftllm_nb.ops.silu import Silu
 from ftllm_nb.ops.silu_multiply import SiluMultiply
-from ftllm_nb.quant.base import WeightFormat
 
 
 def fuse(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
     """The same computation in fewer operators."""
-    nodes = _group_linears(graph.nodes, format_of)
+    nodes = graph.nodes
+    for operator in all_operators().values():
+        if operator.groups is not None:
+            nodes = _group(nodes, operator, format_of)
     for rule in (_join_silu, _join_rotations, _join_residual):
         nodes = rule(nodes)
     return dataclasses.replace(graph, nodes=nodes)
 
 
-def _group_linears(nodes: list[Node], format_of: FormatOf) -> list[Node]:
-    """Linears on one value, at the place of the first; their outputs are just ready earlier."""
+def _group(nodes: list[Node], group: type[Operator], format_of: FormatOf) -> list[Node]:
+    """Nodes that become one, at the place of the first: the others' outputs are ready earlier."""
+    numbered = {parameter.name for parameter in group.parameters if parameter.many}
 
-    def key(node: Node) -> tuple[Value, WeightFormat]:
-        return node.inputs["input"], format_of(node.inputs["weight"])
+    def key(node: Node) -> Hashable:
+        shared = frozenset((name, value) for name, value in node.inputs.items() if name not in numbered)
+        formats = tuple(format_of(node.inputs[name]) for name in node.products)
+        return shared, frozenset(node.attributes.items()), formats
 
-    groups: dict[tuple[Value, WeightFormat], list[Node]] = {}
+    members: dict[Hashable, list[Node]] = {}
     for node in nodes:
-        if node.operator is Linear:
-            groups.setdefault(key(node), []).append(node)
+        if node.operator is group.groups:
+            members.setdefault(key(node), []).append(node)
     fused: list[Node] = []
     for node in nodes:
-        group = groups[key(node)] if node.operator is Linear else []
-        if len(group) < 2:
+        together = members[key(node)] if node.operator is group.groups else []
+        if len(together) < 2:
             fused.append(node)
-        elif node is group[0]:
-            fused.append(_linear_group(group))
+        elif node is together[0]:
+            fused.append(_grouped(together, group, numbered))
     return fused
 
 
-def _linear_group(group: list[Node]) -> Node:
-    inputs, outputs = {"input": group[0].inputs["input"]}, {}
-    for number, node in enumerate(group):
-        inputs[f"weight{number}"] = node.inputs["weight"]
-        if "bias" in node.inputs:
-            inputs[f"bias{number}"] = node.inputs["bias"]
-        outputs[f"output{number}"] = node.outputs["output"]
-    return Node(LinearGroup, inputs, outputs, {}, group[0].call)
+def _grouped(nodes: list[Node], group: type[Operator], numbered: set[str]) -> Node:
+    inputs: dict[str, Value] = {}
+    outputs: dict[str, Value] = {}
+    for number, node in enumerate(nodes):
+        inputs |= {f"{name}{number}" if name in numbered else name: value for name, value in node.inputs.items()}
+        outputs |= {f"{name}{number}": value for name, value in node.outputs.items()}
+    return Node(group, inputs, outputs, nodes[0].attributes, nodes[0].call)
 
 
 def readers_of(nodes: list[Node]) -> Counter[Value]:

@@ -12,7 +12,7 @@ import numpy as np
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.rope import RopeSettings
 from ftllm_nb.graph.types import TensorType, format_shape
-from ftllm_nb.ops.base import Array, Operator, StepContext
+from ftllm_nb.ops.base import Array, Operator, StepContext, Work
 from ftllm_nb.quant.base import WeightFormat
 
 
@@ -49,6 +49,29 @@ class Node:
     attributes: dict[str, int | float]
     call: Call
 
+    @property
+    def products(self) -> dict[str, str]:
+        """The weights that are matrices of products, by parameter: whose rows they multiply (ops/base.py)."""
+        given = {name: self.operator.parameter(name).multiplies for name in self.inputs}
+        return {name: rows for name, rows in given.items() if rows is not None}
+
+    @property
+    def packed(self) -> tuple[Value, ...]:
+        """The weights that a kernel reads in a format of quant/, not as float32."""
+        if self.operator.lower is None:
+            return ()
+        products = self.products
+        return tuple(
+            value
+            for name, value in self.inputs.items()
+            if value.type.rank > 1 and (name in products or self.operator.parameter(name).embeds)
+        )
+
+    @property
+    def work(self) -> Work:
+        """What the operator does for a token."""
+        return self.operator.work({**{name: value.type for name, value in self.inputs.items()}, **self.attributes})
+
     def evaluate(self, step: StepContext, inputs: dict[str, Any]) -> dict[str, Array]:
         """What the NumPy reference computes, by output parameter.
 
@@ -60,7 +83,7 @@ class Node:
         missing = {
             parameter.name: None
             for parameter in self.operator.parameters
-            if parameter.is_read and parameter.name not in inputs
+            if parameter.is_read and not parameter.many and parameter.name not in inputs
         }
         if self.call.is_users_own:
             inputs = {name: _read_only(given) for name, given in inputs.items()}
@@ -149,3 +172,8 @@ class CheckedGraph:
     generation_config: dict[str, Any] = field(default_factory=dict)
     unread_tensors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def packed(self) -> list[Value]:
+        """The weights that kernels read in a format of quant/, each once; all others are float32 in memory."""
+        return list(dict.fromkeys(value for node in self.nodes for value in node.packed))

@@ -52,12 +52,13 @@ class VectorPart:
 class RowLabel:
     """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all).
 
-    `attended`: of attention, the features of all query heads and of their results.
+    `is_product`: whether rows are multiplied by the matrices, not looked up in them. `attended`: see `Work`.
     """
 
     operator: str
     weights: tuple[Value, ...]
     layer: int | None
+    is_product: bool = False
     attended: int = 0
 
 
@@ -216,6 +217,15 @@ class _Lowering:
         """Memory for matrices packed together; the same group is packed once."""
         key = tuple(tensors)
         if key not in self.packed:
+            assert self.node is not None
+            for tensor in tensors:
+                if tensor not in self.node.packed:
+                    raise self._error(
+                        f'packs weight "{tensor.name}", but its Parameter does not say by what it is multiplied: give '
+                        'it multiplies="NAME", the parameter whose rows it multiplies.'
+                    )
+                if tensor.type.rank != 2:
+                    raise self._error(f'packs weight "{tensor.name}" {tensor.type}, which is no matrix of two axes.')
             chosen = self.format_of(tensors[0])
             columns = tensors[0].type.size(1)
             sizes = [chosen.packed_bytes(tensor.type.size(0), columns) for tensor in tensors]
@@ -324,16 +334,13 @@ def _float_bits(value: float) -> int:
 
 
 def _label(node: Node) -> RowLabel:
-    """The layer is the first whole number in the name of a weight, or of a cache; attention that stores nothing reads
-    the cache of another layer, and its own is that of its neighbours."""
-    query, cache = node.inputs.get("q"), node.inputs.get("v")
-    attends = query is not None and cache is not None and is_cache(cache.name)
-    is_named = "curk" in node.inputs or not attends
-    values = [value for value in node.inputs.values() if value.kind != "data"] if is_named else []
-    numbers = (re.search(r"(?<![A-Za-z0-9])\d+", value.name) for value in values)
+    """The layer is the first whole number in the name of a weight, or of a cache that the node appends to: attention
+    that stores nothing reads the cache of another layer, and its own is that of its neighbours."""
+    names = (
+        value.name
+        for name, value in node.inputs.items()
+        if value.kind == "weight" or node.operator.parameter(name).holds in node.inputs
+    )
+    numbers = (re.search(r"(?<![A-Za-z0-9])\d+", name) for name in names)
     layer = next((int(number[0]) for number in numbers if number is not None), None)
-    matrices = tuple(value for value in values if value.kind == "weight" and value.type.rank == 2)
-    attended = 0
-    if query is not None and cache is not None and attends:
-        attended = query.type.size(2) * (query.type.size(3) + cache.type.size(2))
-    return RowLabel(node.operator.name, matrices, layer, attended)
+    return RowLabel(node.operator.name, node.packed, layer, bool(node.products), node.work.attended)

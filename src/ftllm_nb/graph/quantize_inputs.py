@@ -13,8 +13,6 @@ from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
 from ftllm_nb.ops.add_rms_norm import AddRMSNorm
 from ftllm_nb.ops.add_rms_norm_quantize import AddRMSNormQuantize
 from ftllm_nb.ops.base import Operator
-from ftllm_nb.ops.linear import Linear
-from ftllm_nb.ops.linear_group import LinearGroup
 from ftllm_nb.ops.quantize import Quantize
 from ftllm_nb.ops.rms_norm import RMSNorm
 from ftllm_nb.ops.rms_norm_quantize import RMSNormQuantize
@@ -34,31 +32,29 @@ _JOINED: dict[tuple[type[Operator], type[Operator]], type[Operator]] = {
 
 
 def quantize_inputs(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
-    """A fused graph in which Linears read values in the form that their weights want."""
+    """A fused graph in which products read values in the form that their weights want."""
     nodes: list[Node] = []
     quantized: dict[tuple[Value, ActivationFormat | SplitFormat], Value] = {}
     for node in graph.nodes:
-        wanted = _activations(node, format_of)
-        if wanted is None:
-            nodes.append(node)
-            continue
-        source = node.inputs["input"]
-        if (source, wanted) not in quantized:
-            made = _convert(node, source, wanted)
-            quantized[source, wanted] = made.outputs["output"]
-            nodes.append(made)
-        read = {**node.inputs, "input": quantized[source, wanted]}
-        nodes.append(Node(node.operator, read, node.outputs, node.attributes, node.call))
+        read = dict(node.inputs)
+        for name, wanted in _wanted(node, format_of).items():
+            source = node.inputs[name]
+            if (source, wanted) not in quantized:
+                made = _convert(node, source, wanted)
+                quantized[source, wanted] = made.outputs["output"]
+                nodes.append(made)
+            read[name] = quantized[source, wanted]
+        same = read == node.inputs
+        nodes.append(node if same else Node(node.operator, read, node.outputs, node.attributes, node.call))
     return dataclasses.replace(graph, nodes=_join_makers(nodes, graph.logits))
 
 
-def _activations(node: Node, format_of: FormatOf) -> ActivationFormat | SplitFormat | None:
-    """How the node wants its input, None for as it is."""
-    if node.operator is Linear:
-        return format_of(node.inputs["weight"]).activations
-    if node.operator is LinearGroup:
-        return format_of(node.inputs["weight0"]).activations
-    return None
+def _wanted(node: Node, format_of: FormatOf) -> dict[str, ActivationFormat | SplitFormat]:
+    """The inputs, by parameter, that the node wants in another form than float32."""
+    if node.operator.lower is None:
+        return {}
+    forms = {rows: format_of(node.inputs[name]).activations for name, rows in node.products.items()}
+    return {rows: form for rows, form in forms.items() if form is not None and rows in node.inputs}
 
 
 def _convert(reader: Node, source: Value, wanted: ActivationFormat | SplitFormat) -> Node:

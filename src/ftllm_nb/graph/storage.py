@@ -84,8 +84,7 @@ def _assign_spans(graph: CheckedGraph, max_tokens: int) -> dict[Value, Span]:
 def _starts_here(node: Node, value: Value) -> bool:
     """Whether the value needs memory of its own: it is no value that the node changes in place, or has other sizes."""
     name = _parameter(node, value)
-    kinds = {parameter.name: parameter.kind for parameter in node.operator.parameters}
-    if kinds.get(name) is not Kind.INPLACE:
+    if node.operator.parameter(name).kind is not Kind.INPLACE:
         return True
     before = node.inputs[name]
     return features(before) != features(value) or before.type.shape[1] != value.type.shape[1]

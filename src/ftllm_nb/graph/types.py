@@ -6,6 +6,7 @@ Activations are `[1, TOKENS, features]`: the tokens of all sequences of a step, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,6 +56,12 @@ class TensorType:
         if isinstance(size, Symbol):
             raise ShapeError(f"axis {axis % self.rank} of {self} is known only when a step runs")
         return size
+
+    @property
+    def matrices(self) -> tuple[int, int, int]:
+        """How many matrices a weight of rank 2 or more is, and their rows and columns: the last two axes."""
+        sizes = [self.size(axis) for axis in range(self.rank)]
+        return math.prod(sizes[:-2]), sizes[-2], sizes[-1]
 
     def with_shape(self, *shape: Dimension) -> TensorType:
         """The same element type in another shape."""

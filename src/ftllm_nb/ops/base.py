@@ -58,9 +58,15 @@ class Parameter:
     `holds`: for a cache, the input whose rows are appended to it; where a call gives None for that, nothing is.
     `only`: the one name that may be given here, of an input whose content kernels know.
     `sizes`: for a weight, the config's entries that its axes must equal where the config has them.
-    `embeds`: this weight is a token embedding where the operator reads `inputIds`, else a table of positions;
+    `multiplies`: this weight is a matrix [out features, in features], or a stack of them with more axes before, for
+    products with the rows of the parameter of that name; "" for rows that the operator makes itself. Such a weight
+    has any of the formats in quant/, and the parameter's value comes in the form that the format wants.
+    `embeds`: rows of this weight are looked up: a token embedding where the operator reads `inputIds`, else a table
+    of positions. Where rows hold several numbers, they have any of the formats, too.
     `may_be_embedding`: where the operator writes `logits` and the checkpoint lacks this weight, the token embedding
     is meant (tied embeddings).
+    `by_position`: of `sin` and `cos`, only the rows of the step's positions are read.
+    `many`: any number of them, `name0`, `name1` and so on, of operators that only fusion makes.
     """
 
     name: str
@@ -69,10 +75,13 @@ class Parameter:
     holds: str | None = None
     only: str | None = None
     sizes: tuple[str, ...] = ()
+    multiplies: str | None = None
     embeds: bool = False
     may_be_embedding: bool = False
     may_be_none: bool = False
     may_be_left_out: bool = False
+    by_position: bool = False
+    many: bool = False
     is_extra: bool = False
 
     @property
@@ -126,6 +135,18 @@ class StepContext:
     where: str = ""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What an operator does for a token, where its matrices' shapes do not say it.
+
+    `share`: of the numbers in its matrices, those by which a token is multiplied: less than 1 where it chooses among
+    experts. `attended`: of attention, features of all heads that are multiplied for each position that a token sees.
+    """
+
+    share: float = 1.0
+    attended: int = 0
+
+
 class Operator:
     """Base of all operators; never instantiated."""
 
@@ -139,6 +160,9 @@ class Operator:
     """True where the one output always equals the input of that name: checked, but never run."""
     outputs_share_rows: ClassVar[bool] = False
     """True where the outputs are column ranges of one buffer, each padded to a multiple of 16."""
+    groups: ClassVar[type[Operator] | None] = None
+    """Of an operator that fusion makes: several of this operator become one where all parameters that are not `many`
+    here are the same, and their matrices are of one format."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     lower: ClassVar[Callable[..., None] | None] = None
     """`lower(node, lowering)` adds rows to a program (see lowering.py). An operator without it is
@@ -153,6 +177,17 @@ class Operator:
         cls.name = cls.__name__
         if "json_type" not in vars(cls):
             cls.json_type = cls.name
+
+    @classmethod
+    def parameter(cls, name: str) -> Parameter:
+        """The parameter of that name; "weight2" is one of a parameter "weight" that is `many`."""
+        base = name.rstrip("0123456789")
+        return next(each for each in cls.parameters if each.name == (base if each.many else name))
+
+    @classmethod
+    def work(cls, types: Mapping[str, Any]) -> Work:
+        """What it does for a token. `types`: by parameter, as `infer` has them; what is missing is not there."""
+        return Work()
 
     @classmethod
     def written(cls) -> tuple[str, ...]:

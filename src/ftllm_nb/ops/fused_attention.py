@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +19,7 @@ from ftllm_nb.ops.base import (
     Parameter,
     SequenceCache,
     StepContext,
+    Work,
     require_activation,
     require_vector,
 )
@@ -144,6 +148,11 @@ class FusedAttention(Operator):
             outputs.append(attend(q[0, rows], keys, values, scale, visible, softcap, sinks))
             first += length
         return np.concatenate(outputs)[None]
+
+    @classmethod
+    def work(cls, types: Mapping[str, Any]) -> Work:
+        query, (_, value_dim) = types["q"], heads_of(types["v"])
+        return Work(attended=query.size(2) * (query.size(3) + value_dim))
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:

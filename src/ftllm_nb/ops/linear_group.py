@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ftllm_nb.ops.base import Array, Operator, StepContext
-from ftllm_nb.ops.linear import lower_linear
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.linear import Linear, lower_linear
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 
@@ -18,7 +18,14 @@ class LinearGroup(Operator):
     """
 
     public = False
+    groups = Linear
     outputs_share_rows = True
+    parameters = (
+        Parameter("input", Kind.INPUT),
+        Parameter("weight", Kind.WEIGHT, multiplies="input", many=True),
+        Parameter("bias", Kind.OPTIONAL_WEIGHT, many=True),
+        Parameter("output", Kind.OUTPUT, many=True),
+    )
 
     @classmethod
     def compute(cls, step: StepContext, arguments: dict[str, Any]) -> dict[str, Array]:

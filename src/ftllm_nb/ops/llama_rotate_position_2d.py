@@ -10,8 +10,8 @@ from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 ROTATION = (
     Parameter("input", Kind.INPLACE),
     Parameter("positionIds", Kind.INPUT, only="positionIds"),
-    Parameter("sin", Kind.INPUT),
-    Parameter("cos", Kind.INPUT),
+    Parameter("sin", Kind.INPUT, by_position=True),
+    Parameter("cos", Kind.INPUT, by_position=True),
 )
 """The parameters that all rotations begin with."""
 

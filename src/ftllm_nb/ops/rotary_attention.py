@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ftllm_nb.ops.base import Array, Operator, StepContext
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Work
 from ftllm_nb.ops.fused_attention import FusedAttention, lower_attention
 from ftllm_nb.ops.llama_rotate_position_2d import LlamaRotatePosition2D
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
@@ -18,6 +19,16 @@ class RotaryAttention(Operator):
     """
 
     public = False
+    parameters = (
+        *FusedAttention.parameters,
+        *(each for each in LlamaRotatePosition2D.parameters if each.name in ("positionIds", "sin", "cos")),
+        Parameter("qDim", Kind.INT),
+        Parameter("kDim", Kind.INT),
+    )
+
+    @classmethod
+    def work(cls, types: Mapping[str, Any]) -> Work:
+        return FusedAttention.work(types)
 
     @classmethod
     def compute(cls, step: StepContext, arguments: dict[str, Any]) -> dict[str, Array]:

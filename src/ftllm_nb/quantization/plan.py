@@ -8,7 +8,6 @@ from ftllm_nb.checkpoint import Checkpoint, TensorInfo
 from ftllm_nb.engine.weight_types import Rule, embedding_weights
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph
-from ftllm_nb.ops.linear import Linear
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import weight_format
 from ftllm_nb.quant.integers import IntegerFormat
@@ -42,13 +41,13 @@ def plan_tensors(
 ) -> list[PlannedTensor]:
     """Every tensor of the checkpoint, in its order.
 
-    Matrices that only Linears read are quantized. The one that makes logits and embeddings become what the form of
+    Matrices that only products read are quantized. The one that makes logits and embeddings become what the form of
     folder says, or what a rule says of them; embeddings stay as they are in forms that other programs load. Where
     groups do not divide the columns, the largest smaller groups do that divide them, or whole rows.
     Raises `UsageError` where a type is none, or nothing is quantized.
     """
     integer_format(dtype)
-    linear, tables = _linear_weights(graph), {value.name for value in embedding_weights(graph)}
+    linear, tables = _product_weights(graph), {value.name for value in embedding_weights(graph)}
     table_dtype = format.table_dtype(dtype)
     planned = []
     for info in checkpoint.tensors.values():
@@ -74,13 +73,13 @@ def refuse_quantized(checkpoint: Checkpoint) -> None:
         )
 
 
-def _linear_weights(graph: CheckedGraph) -> set[str]:
-    """The names of the matrices that Linears read as their weight, and nothing else reads."""
+def _product_weights(graph: CheckedGraph) -> set[str]:
+    """The names of the matrices that products are made with, and nothing else reads."""
     read_by: dict[str, set[bool]] = {}
     for node in graph.nodes:
         for parameter, value in node.inputs.items():
             if value.kind == "weight":
-                read_by.setdefault(value.name, set()).add(node.operator is Linear and parameter == "weight")
+                read_by.setdefault(value.name, set()).add(parameter in node.products and value.type.rank == 2)
     return {name for name, kinds in read_by.items() if kinds == {True}}
 
 
