@@ -188,6 +188,7 @@ def describe(
         checkpoint.config,
         checkpoint.tokenizer_config,
         checkpoint.generation_config,
+        checkpoint.tensors,
     )
     return check_graph(built, checkpoint.tensors, max_context)
 

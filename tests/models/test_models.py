@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import ftllm_nb.models
+from ftllm_nb.blocks import TextPart
 from ftllm_nb.errors import CheckpointError, GraphError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
@@ -29,6 +31,13 @@ def test_supported_architectures_are_the_files() -> None:
     assert set(supported_architectures()) == files - {"__init__"} >= {"llama", "qwen2"}
 
 
+CLASSES = {
+    name: importlib.import_module(f"{ftllm_nb.models.__name__}.{name}").__model__ for name in supported_architectures()
+}
+TEXT_PARTS = {name: each for name, each in CLASSES.items() if issubclass(each, TextPart)}
+"""Those that compute a part of a folder; test_text_parts.py has their tests."""
+DECODERS = [name for name in CLASSES if name not in TEXT_PARTS]
+"""The others, whose config.json describes what they compute."""
 LLAMAS = ["llama", "qwen2"]
 """The architectures that differ in nothing but biases and windows."""
 GEMMA = {"query_pre_attn_scalar": 4, "sliding_window": 20}
@@ -36,7 +45,7 @@ MORE = {"gemma2": GEMMA, "gemma3_text": GEMMA, "exaone4": {"layer_types": ["full
 """What an architecture asks for besides CONFIG."""
 
 
-@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize("model_type", DECODERS)
 @pytest.mark.parametrize(
     "entries", [{}, {"tie_word_embeddings": True, "attention_bias": True, "use_bias": True}], ids=str
 )
@@ -113,9 +122,7 @@ def test_a_shorter_context_chooses_longropes_list() -> None:
 
 
 def test_biases() -> None:
-    qwen2, llama = (
-        build_graph(graph_class(CONFIG | {"model_type": name}), CONFIG) for name in ("qwen2", "llama")
-    )
+    qwen2, llama = (build_graph(graph_class(CONFIG | {"model_type": name}), CONFIG) for name in ("qwen2", "llama"))
     assert {name.split(".")[-2] for name in qwen2.weight_shapes() if name.endswith(".bias")} == {
         "q_proj", "k_proj", "v_proj",
     }  # fmt: skip
@@ -239,16 +246,12 @@ def test_values_are_written_as_in_json(value: Any, written: str) -> None:
 @pytest.mark.parametrize("value", [0, -2, "2", 2.5, True, [2]])
 @pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"])
 def test_sizes_that_are_none(name: str, value: Any) -> None:
-    with pytest.raises(
-        CheckpointError, match=rf"config\.json's {name} must be a positive whole number, but it is "
-    ):
+    with pytest.raises(CheckpointError, match=rf"config\.json's {name} must be a positive whole number, but it is "):
         graph_class(CONFIG | {name: value})
 
 
-@pytest.mark.parametrize("model_type", supported_architectures())
-@pytest.mark.parametrize(
-    "name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"]
-)
+@pytest.mark.parametrize("model_type", DECODERS)
+@pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"])
 def test_missing_entries(model_type: str, name: str) -> None:
     whole = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
     config = {key: value for key, value in whole.items() if key != name}
@@ -256,7 +259,7 @@ def test_missing_entries(model_type: str, name: str) -> None:
         check_graph(build_graph(graph_class(config), config), {})
 
 
-@pytest.mark.parametrize("model_type", [name for name in supported_architectures() if name not in (*LLAMAS, "qwen3")])
+@pytest.mark.parametrize("model_type", [name for name in DECODERS if name not in (*LLAMAS, "qwen3")])
 def test_activations_that_nobody_knows(model_type: str) -> None:
     config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
     for entry in ("hidden_act", "hidden_activation"):
@@ -270,7 +273,7 @@ def test_other_activations(model_type: str) -> None:
         checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"})
 
 
-@pytest.mark.parametrize("model_type", supported_architectures())
+@pytest.mark.parametrize("model_type", DECODERS)
 @pytest.mark.parametrize(
     "name",
     ["rms_norm_eps", "norm_epsilon", "layer_norm_eps", "hidden_act", "partial_rotary_factor", "is_causal",
@@ -289,7 +292,7 @@ def test_null_is_what_absent_is(model_type: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("model_type", "name", "value"),
     [
-        *[(model_type, "is_causal", False) for model_type in supported_architectures()],
+        *[(model_type, "is_causal", False) for model_type in DECODERS],
         *[(gemma, "use_bidirectional_attention", True) for gemma in ("gemma", "gemma2", "gemma3_text")],
     ],
 )

@@ -11,9 +11,9 @@ import pytest
 from ftllm_nb.errors import FtllmError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
-from ftllm_nb.models import graph_class, supported_architectures
+from ftllm_nb.models import graph_class
 from tests.graph.small_graphs import CONFIG, Header
-from tests.models.test_models import MORE
+from tests.models.test_models import DECODERS, MORE
 
 ODD: tuple[Any, ...] = (None, "text", "", "8", -1, 0, 0.5, 10**40, 1e300, float("inf"), float("nan"), True, False, [],
                         [1], ["a"], {}, {"a": {"b": 1}}, [[]], {"rope_type": {}}, {"factor": "x"})  # fmt: skip
@@ -54,7 +54,7 @@ def odd_configs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
     names = (*SIZES, *OPTIONAL_SIZES, *FLAGS, *ROPE, "model_type", "hidden_act", "rms_norm_eps", "rope_theta",
              "rope_factor", "rope_base", "partial_rotary_factor", "max_position_embeddings", "max_positions",
              "layer_types", "sliding_window", "max_window_layers")  # fmt: skip
-    for architecture in supported_architectures():
+    for architecture in DECODERS:
         config = CONFIG | {"model_type": architecture} | SLIDING | MORE.get(architecture, {})
         for name in names:
             for value in ODD if architecture in STRICT else ODD[::3]:
@@ -71,7 +71,7 @@ def odd_configs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
                     yield f"{architecture} {section['rope_type']} {name}={value!r:.20}", architecture, odd, True
 
 
-@pytest.mark.parametrize("architecture", supported_architectures())
+@pytest.mark.parametrize("architecture", DECODERS)
 def test_one_sentence_or_a_model(architecture: str) -> None:
     """All in one test: there are thousands, of a millisecond each."""
     plain = CONFIG | {"model_type": architecture} | MORE.get(architecture, {})

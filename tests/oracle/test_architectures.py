@@ -14,6 +14,7 @@ from ftllm_nb.models import supported_architectures
 from tests.executors import ENGINES, open_executor
 from tests.oracle.architectures import ARCHITECTURES, SIZES
 from tests.oracle.differences import Differences
+from tests.oracle.text_parts import TEXT_PARTS
 
 pytestmark = pytest.mark.oracle
 torch = pytest.importorskip("torch", reason="`make oracle` installs it")
@@ -26,21 +27,33 @@ ROWS = [(name, number) for name, configs in ARCHITECTURES.items() for number in 
 
 
 def test_every_architecture_is_here() -> None:
-    assert set(supported_architectures()) == set(ARCHITECTURES)
+    assert set(supported_architectures()) == set(ARCHITECTURES) | set(TEXT_PARTS)
 
 
 def random_model(architecture: str, changes: dict[str, Any], folder: Path) -> Any:
-    """A random model of transformers, saved in the folder: norms are no ones, biases no zeros."""
-    entries = {name: value for name, value in (SIZES | changes).items() if value is not None or name != "head_dim"}
+    """A random model of transformers, saved in the folder."""
+    return save_random(transformers.AutoModelForCausalLM, architecture, with_sizes(changes), folder)
+
+
+def with_sizes(changes: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a config."""
+    return {name: value for name, value in (SIZES | changes).items() if value is not None or name != "head_dim"}
+
+
+def save_random(auto_model: Any, architecture: str, entries: dict[str, Any], folder: Path) -> Any:
+    """A random model, saved in the folder: norms are no ones, biases no zeros, nor is what is no parameter."""
     config = transformers.AutoConfig.for_model(architecture, **entries)
     torch.manual_seed(7)
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    model = auto_model.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    saved = model.state_dict()
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.3 * torch.randn_like(parameter))
+        for tensor in (*model.parameters(), *(each for name, each in model.named_buffers() if name in saved)):
+            if not tensor.is_floating_point():
+                continue
+            if tensor.ndim == 1:
+                tensor.add_(0.3 * torch.randn_like(tensor))
             else:
-                parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+                tensor.copy_(torch.randn_like(tensor) * tensor.shape[-1] ** -0.5)
     model.eval().save_pretrained(folder)
     return model
 

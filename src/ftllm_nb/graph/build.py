@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ def build_graph(
     config: dict[str, Any],
     tokenizer_config: dict[str, Any] | None = None,
     generation_config: dict[str, Any] | None = None,
+    checkpoint_names: Collection[str] = (),
 ) -> ComputeGraph:
     """An instance whose build() has run; the dicts are copied. Raises `GraphError` at the user's line."""
     name, file = graph_class.__name__, _file_of(graph_class)
@@ -26,6 +28,7 @@ def build_graph(
         raise
     except (Exception, SystemExit) as error:
         raise user_error(error, f"{name}(config, tokenizer_config, generation_config)", file) from error
+    graph.checkpoint_names = checkpoint_names
     try:
         graph.build()
     except FtllmError:

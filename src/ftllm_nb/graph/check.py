@@ -94,7 +94,7 @@ class _Checker:
             config=self.config,
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
-            unread_tensors=unread_tensors(self.tensors, self.weights),
+            unread_tensors=unread_tensors(self.tensors, {*self.weights, *self.graph.passed_over}),
             notes=[*self.graph.notes, *notes, *self._unread_data(logits), *self._rope_notes()],
         )
 

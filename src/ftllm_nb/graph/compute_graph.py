@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from ftllm_nb.errors import GraphError
@@ -23,6 +24,9 @@ class ComputeGraph(Operators):
     recorded. `notes`: sentences that build() wants users to read once. `operators`: a class may list operators
     of its own here, subclasses of `ftllm_nb.ops.base.Operator`; they become methods like the others and run as
     their NumPy reference says.
+
+    `checkpoint_names`: what the checkpoint's tensors are called; empty where there is no checkpoint. `passed_over`:
+    those of them that build() leaves out on purpose.
     """
 
     operators: ClassVar[tuple[type[Operator], ...]] = ()
@@ -55,6 +59,8 @@ class ComputeGraph(Operators):
         self.data = DataReference()
         self.calls: list[Call] = []
         self.notes: list[str] = []
+        self.checkpoint_names: Collection[str] = ()
+        self.passed_over: set[str] = set()
 
     def build(self) -> None:
         """Describe the model: call the operators in order, the last of them writing `data["logits"]`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from ftllm_nb.blocks import Decoder
+from ftllm_nb.blocks import Decoder, TextPart
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -60,7 +61,15 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
             "Python file and given with --custom FILE."
         )
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
-    own_names = found.entry_names if issubclass(found, Decoder) else {}
+    _require_sizes(config, found.entry_names if issubclass(found, Decoder) else {})
+    text_config = config.get("text_config")
+    if issubclass(found, TextPart) and isinstance(text_config, dict):
+        _require_sizes(text_config, {})
+    return found
+
+
+def _require_sizes(config: dict[str, Any], own_names: Mapping[str, str]) -> None:
+    """Raise `CheckpointError` for sizes that are no positive whole numbers. `own_names`: see `Decoder.entry_names`."""
     for entry in _POSITIVE_ENTRIES:
         name = own_names.get(entry, entry)
         if name not in config or (config[name] is None and entry in _MAY_BE_NULL):
@@ -72,7 +81,6 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
             )
         if entry == "num_hidden_layers" and number > _MOST_LAYERS:
             raise CheckpointError(f"config.json's {name} must be at most {_MOST_LAYERS}, but it is {shown(number)}.")
-    return found
 
 
 def _require_language_model(config: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 from ftllm_nb.graph.config_entries import whole
@@ -16,11 +17,14 @@ class Gemma3Model(Gemma2Model):
         """The rotations of older configs, rope_theta with rope_scaling and rope_local_base_freq, in the form of newer
         ones: a table for each kind of layer."""
         config = self.config
-        if config.get("rope_local_base_freq") is not None:
-            full = {"rope_type": "default", **(config.pop("rope_scaling", None) or {})}
+        scaling, theta, local = (config.get(name) for name in ("rope_scaling", "rope_theta", "rope_local_base_freq"))
+        is_older = config.get("rope_parameters") is None and isinstance(scaling, Mapping | None)
+        if is_older:
+            for name in ("rope_scaling", "rope_theta", "rope_local_base_freq"):
+                config.pop(name, None)
             config["rope_parameters"] = {
-                FULL: {**full, "rope_theta": config.pop("rope_theta", 1e6)},
-                SLIDING: {"rope_type": "default", "rope_theta": config.pop("rope_local_base_freq")},
+                FULL: {"rope_type": "default", **(scaling or {}), "rope_theta": 1e6 if theta is None else theta},
+                SLIDING: {"rope_type": "default", "rope_theta": 1e4 if local is None else local},
             }
         super().check_config()
 
