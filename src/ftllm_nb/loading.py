@@ -131,7 +131,7 @@ def load(
 
 def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
     """Name the rules of --dtype_config that choose no matrix's type, and the types that take more than finer ones."""
-    for rule in weight_types.unused_rules(weight.name for weight in graph.packed):
+    for rule in weight_types.unused_rules(weight.tensor for weight in graph.packed):
         warn(f"no matrix has a name in which the rule {rule} of the dtype_config is found.")
     for sentence in weight_types.padded_groups(graph):
         warn(sentence)
@@ -237,7 +237,7 @@ def open_executor(
             progress=progress,
         )
     except MemoryError:
-        size = sum(checkpoint.tensors[name].nbytes for name in graph.weights)
+        size = sum(checkpoint.tensors[name].nbytes for name in {weight.tensor for weight in graph.weights.values()})
         raise EngineError(
             f"the memory does not hold the model's weights, {shown_bytes(size)} in its files: close other "
             "programs, raise the limit of memory, or choose a smaller model or --dtype."

@@ -17,6 +17,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.json_format import graph_class_from_json, to_json
 from ftllm_nb.graph.operators import public_operators
 from ftllm_nb.graph.references import ConfigReference, DataReference, WeightReference
+from ftllm_nb.graph.weight_steps import Plus, Reshaped, Rows, Times, Transposed
 from ftllm_nb.models import graph_class
 from ftllm_nb.ops.base import Kind, Parameter
 from tests.graph.small_graphs import CONFIG
@@ -76,12 +77,21 @@ def assert_equal(graph: ComputeGraph, other: ComputeGraph) -> None:
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
+sizes = st.integers(1, 9)
+floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
+weight_steps = st.one_of(
+    st.builds(Plus, floats), st.builds(Times, floats), st.builds(Rows, sizes, sizes), st.just(Transposed()),
+    st.builds(Reshaped, st.lists(sizes, min_size=1, max_size=4).map(tuple)),
+)  # fmt: skip
+
+
 def arguments_of(parameter: Parameter) -> st.SearchStrategy[object]:
-    data, weights = names.map(DataReference), names.map(WeightReference)
+    steps = st.lists(weight_steps, max_size=3).map(tuple)
+    data, weights = names.map(DataReference), st.builds(WeightReference, names, steps)
     if parameter.kind is Kind.INT:
         return st.integers() | names.map(ConfigReference)
     if parameter.kind is Kind.FLOAT:
-        return st.floats(allow_nan=False, allow_infinity=False, width=32) | names.map(ConfigReference)
+        return floats | names.map(ConfigReference)
     if parameter.kind is Kind.WEIGHT:
         return weights
     if parameter.kind is Kind.OPTIONAL_WEIGHT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,10 @@ def test_a_class_may_bring_operators_of_its_own() -> None:
     result = node.evaluate(StepContext(), {"input": values})
     np.testing.assert_array_equal(result["output"], values**2)
     assert not hasattr(ComputeGraph(), "Square")
+
+
+def test_the_documentation_lists_every_operator() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
+    table = "".join(line for line in text.splitlines() if line.startswith("| `"))
+    named = set(re.findall(r"`([A-Z]\w*)[`(]", table))
+    assert named == set(public_operators())

@@ -11,10 +11,15 @@ import pytest
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import INT_QUANTIZED, WeightScheme, read_config
 from ftllm_nb.errors import UsageError
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+from ftllm_nb.quantization.plan import plan_tensors
 from ftllm_nb.quantization.table import plan_table
+from tests.engine.two_engines import checked_graph
 from tests.golden.small_models import SMALL_MODELS, write_checkpoint
+from tests.memory_checkpoint import MemoryCheckpoint, normal
 from tests.quantization.test_command import quantize
 
 INT8 = WeightScheme(8, 0, True, INT_QUANTIZED, int8_activations=True)
@@ -140,3 +145,22 @@ def test_a_rule_for_another_type_of_floats_is_refused(tmp_path: Path) -> None:
     sentence = r'makes "model.layers.0.mlp.up_proj.weight" float16, but floats stay bfloat16, .* ask for auto'
     with pytest.raises(UsageError, match=sentence):
         job_of(tmp_path, "llama_mha", "int4g32", [("up_proj", "float16")])
+
+
+def test_what_a_graph_computes_with_stays_as_it_is() -> None:
+    """The copy is read by the same graph, which can compute with floats only."""
+    held = MemoryCheckpoint(
+        {"max_positions": 8}, {f"{name}.weight": normal(1, 64, 64) for name in ("embed", "up", "down")}
+    )
+
+    def build(self: ComputeGraph) -> None:
+        self.Embedding(self.data["inputIds"], self.weight["embed.weight"], self.data["x"])
+        self.Linear(self.data["x"], self.weight["up.weight"], None, self.data["x"])
+        self.Linear(self.data["x"], self.weight["down.weight"], None, self.data["x"])
+        self.Linear(self.data["x"], self.weight["down.weight"].transposed(), None, self.data["x"])
+        self.SplitLastTokenStates(self.data["x"], self.data["seqLens"], self.data["x"])
+        self.Linear(self.data["x"], 0.5 * self.weight["embed.weight"], None, self.data["logits"])
+
+    for format in (output_format("packed"), output_format("compressed_tensors")):
+        planned = plan_tensors(held, checked_graph(build, held), "int4g32", (), format)
+        assert {tensor.name for tensor in planned if tensor.scheme is not None} == {"up.weight"}

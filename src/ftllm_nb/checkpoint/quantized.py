@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo, integer_type
+from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.checkpoint.compressed_tensors.config import QuantizationConfig
 from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size, unpack, unpack_zero_points
 from ftllm_nb.checkpoint.compressed_tensors.scheme import WeightScheme
@@ -238,5 +239,5 @@ def _class_of(module: str) -> str:
 
 def _as_float32(scales: NDArray[Any]) -> NDArray[np.float32]:
     if scales.dtype == np.uint16:
-        return (scales.astype(np.uint32) << 16).view(np.float32)
+        return bfloat16_as_float32(scales)
     return scales.astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, TensorInfo
+from ftllm_nb.checkpoint.bfloat16 import float32_as_bfloat16
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError, UsageError
 
@@ -84,8 +85,4 @@ class RandomCheckpoint(Checkpoint):
 
 
 def _as_stored(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
-    if dtype != "bfloat16":
-        return values.astype(dtype)
-    bits = values.view(np.uint32)
-    # Round to nearest, ties to even; the values are finite.
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return float32_as_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.kv_cache import CACHE_KINDS, BlockMemory, CachedSequence, plan_block
 from ftllm_nb.engine.step_checks import check_steps
@@ -63,6 +64,7 @@ class CompiledExecutor:
     ) -> None:
         if kv_cache_dtype not in CACHE_KINDS:
             raise UsageError(f'"{kv_cache_dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
+        checkpoint = with_computed_weights(checkpoint, graph)
         self.vocab_size = graph.vocab_size
         self._graph = graph
         self._noted: list[tuple[RowLabel, float]] | None = None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
+from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.weight_loading import read_float32
@@ -106,6 +107,7 @@ class ReferenceExecutor:
         pin: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
+        checkpoint = with_computed_weights(checkpoint, graph)
         self.graph = graph
         self.vocab_size = graph.vocab_size
         self.max_positions = graph.max_positions

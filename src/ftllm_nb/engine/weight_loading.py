@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.engine.packed_loading import read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
@@ -55,7 +56,7 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
     sizes = {part.weight.name: checkpoint.tensors[part.weight.name].nbytes for part in program.weights}
     total, done = sum(sizes.values()), 0
     for vector in program.vectors:
-        np.add(read_float32(checkpoint, vector.weight.name), np.float32(vector.plus), out=vector.target)
+        np.add(read_float32(checkpoint, vector.weight.name).reshape(-1), np.float32(vector.plus), out=vector.target)
         checkpoint.release(vector.weight.name)
 
     def report(size: int) -> None:
@@ -130,5 +131,5 @@ def read_float32(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:
     """A tensor as float32."""
     stored = checkpoint.read(name)
     if checkpoint.tensors[name].dtype == "bfloat16":
-        return (stored.astype(np.uint32) << 16).view(np.float32)
+        return bfloat16_as_float32(stored)
     return stored.astype(np.float32)

@@ -67,7 +67,7 @@ class WeightTypes:
         elif is_embedding and chosen.startswith("int4"):
             chosen = EMBEDDING_DEFAULT
         for rule in self.rules:
-            if rule.pattern.search(weight.name):
+            if rule.pattern.search(weight.tensor):
                 chosen = rule.dtype
         format = weight_format(weight.type.dtype if chosen == "auto" else chosen)
         return format.rounding_activations() if self.atype == "bfloat16" else format

@@ -141,7 +141,7 @@ def _describe(argument: object) -> str:
     if isinstance(argument, DataReference):
         return f'data "{argument.name}"'
     if isinstance(argument, WeightReference):
-        return f'weight "{argument.name}"'
+        return f'weight "{argument.text}"'
     if isinstance(argument, str):
         return f'the string "{argument}"'
     if argument is None:

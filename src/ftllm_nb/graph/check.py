@@ -7,10 +7,11 @@ tensors with their shapes, and what was expected.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call, graph_error, is_float32
@@ -29,25 +30,14 @@ from ftllm_nb.graph.layer_caches import LayerCaches
 from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
 from ftllm_nb.graph.rope import RopeSettings, table_settings
-from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, Symbol, TensorType, is_quantized
+from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.graph.weight_values import TensorHeader, weight_value
 from ftllm_nb.ops.base import Kind, Parameter
 
 _LENGTH = re.compile("seq|length|position|ctx")
 """Names of config entries that may be the longest sequence."""
 _MOST_FEATURES = 2**31 - 1
 """Numbers that one token may have in a tensor: far more than any model, and sizes in bytes still fit into an int64."""
-
-
-class TensorHeader(Protocol):
-    """What a checkpoint's header says of a tensor."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-
-    @property
-    def dtype(self) -> str:
-        """ "float32", "float16", "bfloat16", or another type's name."""
 
 
 def check_graph(
@@ -94,7 +84,9 @@ class _Checker:
             config=self.config,
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
-            unread_tensors=unread_tensors(self.tensors, {*self.weights, *self.graph.passed_over}),
+            unread_tensors=unread_tensors(
+                self.tensors, {*(value.tensor for value in self.weights.values()), *self.graph.passed_over}
+            ),
             notes=[*self.graph.notes, *notes, *self._unread_data(logits), *self._rope_notes()],
         )
 
@@ -180,7 +172,7 @@ class _Checker:
 
     def _value(self, call: Call, parameter: Parameter, argument: Argument) -> Value | None:
         if isinstance(argument, WeightReference):
-            return self._weight(call, parameter, argument.name)
+            return self._weight(call, parameter, argument)
         if isinstance(argument, DataReference):
             if parameter.only is not None and argument.name != parameter.only:
                 raise call.error(
@@ -225,8 +217,9 @@ class _Checker:
     def _rope_notes(self) -> list[str]:
         return list(dict.fromkeys(note for table in self.rope.values() for note in table.notes))
 
-    def _weight(self, call: Call, parameter: Parameter, name: str) -> Value | None:
+    def _weight(self, call: Call, parameter: Parameter, reference: WeightReference) -> Value | None:
         """A weight's value; None for an optional one that the checkpoint lacks."""
+        name = reference.name
         if name not in self.tensors:
             if parameter.kind is Kind.OPTIONAL_WEIGHT:
                 return None
@@ -235,18 +228,12 @@ class _Checker:
                 if parameter.may_be_embedding and self.embeddings and self._misspells_logits(call):
                     raise self._no_logits()
                 raise missing_weight(call, parameter, name, self.tensors)
-            return tied
-        if name not in self.weights:
-            header = self.tensors[name]
-            if header.dtype not in FLOAT_TYPES and not is_quantized(header.dtype):
-                raise call.error(
-                    f'reads weight "{name}", which the checkpoint stores as {header.dtype}; supported are '
-                    f"{', '.join(FLOAT_TYPES)}."
-                )
-            self.weights[name] = Value(name, TensorType(tuple(header.shape), header.dtype), "weight")
-        value = self.weights[name]
-        if 0 in value.type.shape:
-            raise call.error(f'reads weight "{name}" {value.type}, which holds no number.')
+            if not reference.steps:
+                return tied
+            reference = dataclasses.replace(reference, name=tied.tensor)
+        if reference.text not in self.weights:
+            self.weights[reference.text] = weight_value(call, reference, self.tensors[reference.name])
+        value = self.weights[reference.text]
         if parameter.embeds and DataReference("inputIds") in call.arguments.values():
             self._check_embedding(call, parameter, value)
             self.embeddings.append(value)

@@ -17,7 +17,7 @@ from ftllm_nb.graph.types import format_shape
 from ftllm_nb.ops.base import Parameter
 
 if TYPE_CHECKING:
-    from ftllm_nb.graph.check import TensorHeader
+    from ftllm_nb.graph.weight_values import TensorHeader
 
 _BUFFERS = re.compile(r"(^|\.)(inv_freq|position_ids|masked_bias)$|(^|\.)rotary(_pos)?_emb\.")
 """Tensors that checkpoints store but that are computed anew: rotary tables, masks."""

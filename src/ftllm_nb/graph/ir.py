@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.rope import RopeSettings
 from ftllm_nb.graph.types import TensorType, format_shape
 from ftllm_nb.ops.base import Array, Operator, StepContext, Work
@@ -20,13 +21,20 @@ from ftllm_nb.quant.base import WeightFormat
 class Value:
     """A tensor. `kind`: "input" (given with each step, or a cache), "weight" or "data".
 
-    `name` is the user's; a name that is written twice belongs to two values.
+    `name` is the user's; a name that is written twice belongs to two values. A weight that is computed from a tensor
+    has the text of that as its name, and `computed` says how.
     """
 
     name: str
     type: TensorType
     kind: str
     producer: Node | None = None
+    computed: WeightReference | None = None
+
+    @property
+    def tensor(self) -> str:
+        """Of a weight: the name of the checkpoint's tensor that it is, or is computed from."""
+        return self.name if self.computed is None else self.computed.name
 
     def __repr__(self) -> str:
         return f'{self.kind} "{self.name}" {self.type}'

@@ -4,7 +4,8 @@
      "config": {…}, "tokenizer_config": {…}, "generation_config": {…}}
 
 A node is `data`, `weight`, `constant.float` or `constant.int` with a `value`, or `config.float` or
-`config.int`: a number looked up in the config by `name`.
+`config.int`: a number looked up in the config by `name`. A weight that is computed from a tensor has `steps`, each a
+list (weight_steps.py); fastllm has none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.nearest import did_you_mean, join_quoted
 from ftllm_nb.graph.operators import public_operators
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
+from ftllm_nb.graph.weight_steps import WeightStep, step_from_json
 from ftllm_nb.ops.base import Kind, Operator, Parameter
 
 _CONFIGS = ("config", "tokenizer_config", "generation_config")
@@ -80,7 +82,8 @@ def _node(parameter: Parameter, argument: Argument) -> dict[str, Any]:
     if isinstance(argument, DataReference):
         return {"name": argument.name, "type": "data"}
     if isinstance(argument, WeightReference):
-        return {"name": argument.name, "type": "weight"}
+        steps = {"steps": [step.as_json() for step in argument.steps]} if argument.steps else {}
+        return {"name": argument.name, "type": "weight", **steps}
     if isinstance(argument, ConfigReference):
         return {"name": argument.name, "type": f"config.{number}"}
     if argument is None:
@@ -135,7 +138,15 @@ def _argument(node: Any) -> object:
     if kind == "data":
         return DataReference(name)
     if kind == "weight":
-        return WeightReference(name) if name else None
+        return WeightReference(name, _steps(node)) if name else None
     if kind in ("config.float", "config.int"):
         return ConfigReference(name)
     raise ValueError(f'has the unknown type "{kind}"; known are {join_quoted(_NODE_TYPES)}.')
+
+
+def _steps(node: dict[str, Any]) -> tuple[WeightStep, ...]:
+    """What is computed from a weight; raises `ValueError` with the rest of a sentence."""
+    steps = node.get("steps", [])
+    if not isinstance(steps, list):
+        raise ValueError('must have "steps" that are a list.')
+    return tuple(map(step_from_json, steps))

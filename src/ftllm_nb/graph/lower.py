@@ -337,7 +337,7 @@ def _label(node: Node) -> RowLabel:
     """The layer is the first whole number in the name of a weight, or of a cache that the node appends to: attention
     that stores nothing reads the cache of another layer, and its own is that of its neighbours."""
     names = (
-        value.name
+        value.name if value.kind == "input" else value.tensor
         for name, value in node.inputs.items()
         if value.kind == "weight" or node.operator.parameter(name).holds in node.inputs
     )

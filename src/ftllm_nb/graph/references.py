@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.source import caller_location
+from ftllm_nb.graph.weight_steps import Plus, Reshaped, Rows, Times, Transposed, WeightStep
 
 SomeReference = TypeVar("SomeReference", bound="Reference")
 
@@ -43,8 +44,58 @@ class DataReference(Reference):
     """An input, an intermediate or the output `logits`."""
 
 
+@dataclass(frozen=True)
 class WeightReference(Reference):
-    """A tensor of the checkpoint."""
+    """A tensor of the checkpoint, or what is computed from one: `1 + w`, `w * 0.5`, `w.transposed()`.
+
+    `steps`: what is done with the tensor, once, when it is loaded; a matrix is quantized after that.
+    """
+
+    steps: tuple[WeightStep, ...] = ()
+
+    def __getitem__(self, key: str | int) -> WeightReference:
+        if self.steps:
+            raise GraphError(
+                f"{self.text} is computed, and has no name to append {key!r} to: index first, and take a slice of rows "
+                "with rows(start, end).",
+                *caller_location(),
+            )
+        return super().__getitem__(key)
+
+    @property
+    def text(self) -> str:
+        """The name, or how it is computed, as one would write it."""
+        text = self.name
+        for step in self.steps:
+            text = step.text(text)
+        return text
+
+    def __add__(self, number: float) -> WeightReference:
+        return self._then(Plus, number)
+
+    def __mul__(self, number: float) -> WeightReference:
+        return self._then(Times, number)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def rows(self, start: int, end: int) -> WeightReference:
+        """The rows start … end − 1, as of one of several matrices that are stored as one."""
+        return self._then(Rows, start, end)
+
+    def transposed(self) -> WeightReference:
+        """With the last two axes exchanged: a matrix stored as [in features, out features], as GPT-2's are."""
+        return self._then(Transposed)
+
+    def reshaped(self, *sizes: int) -> WeightReference:
+        """The same numbers in another shape, in which −1 may stand for one size."""
+        return self._then(Reshaped, sizes)
+
+    def _then(self, step: type[WeightStep], *numbers: Any) -> WeightReference:
+        try:
+            return WeightReference(self.name, (*self.steps, step(*numbers)))
+        except ValueError as error:
+            raise GraphError(f'"{step.name}" of weight "{self.text}" {error}.', *caller_location()) from None
 
 
 @dataclass(frozen=True)

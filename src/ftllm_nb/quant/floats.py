@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32, float32_as_bfloat16
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.embedding import embedding_kernel
 from ftllm_nb.kernels.matmul import linear_kernel
@@ -52,7 +53,5 @@ class FloatFormat(WeightFormat):
 
     def rounded(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.name == "bfloat16":
-            bits = weights.view(np.uint32)
-            rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).view(np.float32)
-            return np.where(np.isnan(weights), weights, rounded)
+            return bfloat16_as_float32(float32_as_bfloat16(weights))
         return weights.astype(self.name).astype(np.float32)

@@ -41,13 +41,16 @@ def plan_tensors(
 ) -> list[PlannedTensor]:
     """Every tensor of the checkpoint, in its order.
 
-    Matrices that only products read are quantized. The one that makes logits and embeddings become what the form of
-    folder says, or what a rule says of them; embeddings stay as they are in forms that other programs load. Where
-    groups do not divide the columns, the largest smaller groups do that divide them, or whole rows.
+    Matrices that only products read are quantized, but for those from which the graph computes other weights. The one
+    that makes logits and embeddings become what the form of folder says, or what a rule says of them; embeddings stay
+    as they are in forms that other programs load. Where groups do not divide the columns, the largest smaller groups do
+    that divide them, or whole rows.
     Raises `UsageError` where a type is none, or nothing is quantized.
     """
     integer_format(dtype)
-    linear, tables = _product_weights(graph), {value.name for value in embedding_weights(graph)}
+    computed_with = {value.tensor for value in graph.weights.values() if value.computed is not None}
+    linear = _product_weights(graph) - computed_with
+    tables = {value.name for value in embedding_weights(graph)} - computed_with
     table_dtype = format.table_dtype(dtype)
     planned = []
     for info in checkpoint.tensors.values():
