@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ftllm_nb.graph.fuse import makers_of, readers_of, replace_nodes
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
+from ftllm_nb.graph.rewriting import makers_of, readers_of, replace_nodes
 from ftllm_nb.ops.add_rms_norm import AddRMSNorm
 from ftllm_nb.ops.add_rms_norm_quantize import AddRMSNormQuantize
 from ftllm_nb.ops.base import Operator
@@ -85,7 +85,7 @@ def _join_makers(nodes: list[Node], logits: Value) -> list[Node]:
         joined = _JOINED.get((maker.operator, node.operator)) if maker is not None else None
         if maker is None or joined is None or maker.outputs["output"] is not source:
             continue
-        if readers[source] != 1 or source is logits:
+        if len(readers[source]) != 1 or source is logits:
             continue
         outputs = {**maker.outputs, "output": node.outputs["output"]}
         replaced[maker] = Node(joined, maker.inputs, outputs, {**maker.attributes, **node.attributes}, maker.call)

@@ -6,7 +6,9 @@ import numpy as np
 
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import add_rms_norm
+from ftllm_nb.ops.add_to import AddTo
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.fusion import Part, Pattern
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.rms_norm import RMSNorm, norm_arguments, sum_arguments
 
@@ -15,6 +17,13 @@ class AddRMSNorm(Operator):
     """input0 += alpha · input1, in place; output = RMSNorm(input0)."""
 
     public = False
+    fuses = (
+        Pattern(
+            (Part(AddTo, writes={"input0": "sum"}), Part(RMSNorm, reads={"input": "sum"})),
+            at=0,
+            writes={"input0": "sum"},
+        ),
+    )
     parameters = (
         Parameter("input0", Kind.INPLACE),
         Parameter("input1", Kind.INPUT),

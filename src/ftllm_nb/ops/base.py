@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType
+
+if TYPE_CHECKING:
+    from ftllm_nb.ops.fusion import Group, Pattern
 
 Array = NDArray[Any]
 Inferred = TensorType | tuple[TensorType, ...] | None
@@ -160,9 +163,8 @@ class Operator:
     """True where the one output always equals the input of that name: checked, but never run."""
     outputs_share_rows: ClassVar[bool] = False
     """True where the outputs are column ranges of one buffer, each padded to a multiple of 16."""
-    groups: ClassVar[type[Operator] | None] = None
-    """Of an operator that fusion makes: several of this operator become one where all parameters that are not `many`
-    here are the same, and their matrices are of one format."""
+    fuses: ClassVar[tuple[Pattern | Group, ...]] = ()
+    """Of an operator that fusion makes: what it stands for (see fusion.py)."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     lower: ClassVar[Callable[..., None] | None] = None
     """`lower(node, lowering)` adds rows to a program (see lowering.py). An operator without it is

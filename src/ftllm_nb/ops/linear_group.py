@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.fusion import Group
 from ftllm_nb.ops.linear import Linear, lower_linear
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
@@ -18,7 +19,7 @@ class LinearGroup(Operator):
     """
 
     public = False
-    groups = Linear
+    fuses = (Group(Linear),)
     outputs_share_rows = True
     parameters = (
         Parameter("input", Kind.INPUT),

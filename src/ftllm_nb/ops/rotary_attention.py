@@ -7,6 +7,7 @@ from typing import Any
 
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Work
 from ftllm_nb.ops.fused_attention import FusedAttention, lower_attention
+from ftllm_nb.ops.fusion import Part, Pattern
 from ftllm_nb.ops.llama_rotate_position_2d import LlamaRotatePosition2D
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
@@ -19,6 +20,13 @@ class RotaryAttention(Operator):
     """
 
     public = False
+    fuses = (
+        Pattern((
+            Part(LlamaRotatePosition2D, {"input": "q"}, {"input": "rotated_q"}, {"rotaryDim": "qDim"}),
+            Part(LlamaRotatePosition2D, {"input": "curk"}, {"input": "rotated_k"}, {"rotaryDim": "kDim"}),
+            Part(FusedAttention, {"q": "rotated_q", "curk": "rotated_k"}),
+        )),
+    )
     parameters = (
         *FusedAttention.parameters,
         *(each for each in LlamaRotatePosition2D.parameters if each.name in ("positionIds", "sin", "cos")),

@@ -7,14 +7,22 @@ import numpy as np
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import silu_multiply
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.fusion import Part, Pattern
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
-from ftllm_nb.ops.silu import silu
+from ftllm_nb.ops.mul_to import MulTo
+from ftllm_nb.ops.silu import Silu, silu
 
 
 class SiluMultiply(Operator):
     """silu(gate) · up, both of the same shape."""
 
     public = False
+    fuses = (
+        Pattern((
+            Part(Silu, reads={"input": "gate"}, writes={"output": "activated"}),
+            Part(MulTo, reads={"input0": "activated", "input1": "up"}, writes={"input0": "output"}),
+        )),
+    )
     parameters = (
         Parameter("gate", Kind.INPUT),
         Parameter("up", Kind.INPUT),
