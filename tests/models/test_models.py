@@ -41,7 +41,13 @@ DECODERS = [name for name in CLASSES if name not in TEXT_PARTS]
 LLAMAS = ["llama", "qwen2"]
 """The architectures that differ in nothing but biases and windows."""
 GEMMA = {"query_pre_attn_scalar": 4, "sliding_window": 20}
-MORE = {"gemma2": GEMMA, "gemma3_text": GEMMA, "exaone4": {"layer_types": ["full_attention"] * 2}}
+MORE: dict[str, dict[str, Any]] = {
+    "gemma2": GEMMA,
+    "gemma3_text": GEMMA,
+    "exaone4": {"layer_types": ["full_attention"] * 2},
+    "cohere2": {"rms_norm_eps": None, "layer_norm_eps": 1e-5},
+    "starcoder2": {"rms_norm_eps": None, "norm_epsilon": 1e-5},
+}
 """What an architecture asks for besides CONFIG."""
 
 

@@ -31,6 +31,7 @@ from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
 from ftllm_nb.graph.rope import RopeSettings, table_settings
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.graph.unread_entries import notes_on_unread, refuse_unread
 from ftllm_nb.graph.weight_values import TensorHeader, weight_value
 from ftllm_nb.ops.base import Kind, Parameter
 
@@ -68,6 +69,7 @@ class _Checker:
 
     def run(self) -> CheckedGraph:
         """Check call by call, then what only the whole graph shows."""
+        refuse_unread(self.graph)
         notes = check_declared_shapes(self.graph, self.tensors)
         for call in self.graph.calls:
             self._add(call)
@@ -87,13 +89,16 @@ class _Checker:
             unread_tensors=unread_tensors(
                 self.tensors, {*(value.tensor for value in self.weights.values()), *self.graph.passed_over}
             ),
-            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *self._rope_notes()],
+            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *self._rope_notes(),
+                   *notes_on_unread(self.graph)],
         )
 
     def _add(self, call: Call) -> None:
         """Infer the types of one call, and make its node and the values it writes."""
         operator = call.operator
         node = Node(operator, {}, {}, {}, call)
+        for entry in operator.entries:
+            self.config.get(entry)
         for parameter in operator.parameters:
             argument = call.arguments[parameter.name]
             if parameter.is_number:

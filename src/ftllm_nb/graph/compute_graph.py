@@ -11,6 +11,7 @@ from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.nearest import nearest_names
 from ftllm_nb.graph.operators import Operators, recording_method
+from ftllm_nb.graph.read_config import ReadConfig
 from ftllm_nb.graph.references import DataReference, WeightReference
 from ftllm_nb.graph.source import caller_location
 from ftllm_nb.ops.base import Operator
@@ -52,7 +53,7 @@ class ComputeGraph(Operators):
         tokenizer_config: dict[str, Any] | None = None,
         generation_config: dict[str, Any] | None = None,
     ) -> None:
-        self.config = copy.deepcopy(config or {})
+        self.config: dict[str, Any] = ReadConfig(copy.deepcopy(config or {}))
         self.tokenizer_config = copy.deepcopy(tokenizer_config or {})
         self.generation_config = copy.deepcopy(generation_config or {})
         self.weight = WeightReference()

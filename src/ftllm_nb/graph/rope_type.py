@@ -66,10 +66,9 @@ class RopeEntries:
     @property
     def base(self) -> float:
         """`rope_base`, which a model's file assigns, else the section's `rope_theta`, else the config's, or 10000."""
-        for source, name in ((self.config, "rope_base"), (self.section, "rope_theta"), (self.config, "rope_theta")):
-            if source.get(name) is not None:
-                return positive(source, name)
-        return 10000.0
+        places = ((self.config, "rope_base"), (self.section, "rope_theta"), (self.config, "rope_theta"))
+        given = [(source, name) for source, name in places if source.get(name) is not None]
+        return positive(*given[0]) if given else 10000.0
 
     @property
     def head_dim(self) -> int:
@@ -79,13 +78,12 @@ class RopeEntries:
     @property
     def partial(self) -> float:
         """`partial_rotary_factor`: the part of a head that turns."""
-        for source in (self.section, self.config):
-            if source.get("partial_rotary_factor") is not None:
-                part = positive(source, "partial_rotary_factor")
-                if part > 1:
-                    raise GraphError(f"config.json's partial_rotary_factor must be at most 1, but it is {part:g}.")
-                return part
-        return 1.0
+        places = (self.section, self.config)
+        given = [source for source in places if source.get("partial_rotary_factor") is not None]
+        part = positive(given[0], "partial_rotary_factor") if given else 1.0
+        if part > 1:
+            raise GraphError(f"config.json's partial_rotary_factor must be at most 1, but it is {part:g}.")
+        return part
 
     @property
     def dim(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftllm_nb.blocks import Decoder
+from ftllm_nb.graph.config_entries import flag
 
 
 class HunYuanModel(Decoder):
@@ -11,7 +12,8 @@ class HunYuanModel(Decoder):
     def turn_heads(self, number: int, at: str) -> None:
         """Turned, then normalized."""
         self.rotate(number, "q", "k")
-        self.normalize_heads(at, q="query_layernorm", k="key_layernorm")
+        if flag(self.config, "use_qk_norm", True):
+            self.normalize_heads(at, q="query_layernorm", k="key_layernorm")
 
 
 __model__ = HunYuanModel

@@ -166,6 +166,8 @@ class Operator:
     fuses: ClassVar[tuple[Pattern | Group, ...]] = ()
     """Of an operator that fusion makes: what it stands for (see fusion.py)."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
+    entries: ClassVar[tuple[str, ...]] = ()
+    """Entries of config.json that it reads beside its arguments."""
     lower: ClassVar[Callable[..., None] | None] = None
     """`lower(node, lowering)` adds rows to a program (see lowering.py). An operator without it is
     evaluated by its reference between two walks of the program."""

@@ -24,6 +24,7 @@ class Gelu(Operator):
     which form. `output` may be `input`."""
 
     parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+    entries = ("hidden_activation", "hidden_act")
 
     @staticmethod
     def infer(input: TensorType) -> TensorType:
