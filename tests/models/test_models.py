@@ -47,6 +47,7 @@ MORE: dict[str, dict[str, Any]] = {
     "exaone4": {"layer_types": ["full_attention"] * 2},
     "cohere2": {"rms_norm_eps": None, "layer_norm_eps": 1e-5},
     "starcoder2": {"rms_norm_eps": None, "norm_epsilon": 1e-5},
+    "llama4_text": {"moe_layers": [], "intermediate_size_mlp": 40},
 }
 """What an architecture asks for besides CONFIG."""
 
@@ -260,6 +261,7 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"])
 def test_missing_entries(model_type: str, name: str) -> None:
     whole = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
+    name = CLASSES[model_type].entry_names.get(name, name)
     config = {key: value for key, value in whole.items() if key != name}
     with pytest.raises(GraphError, match=rf'\.py:\d+: config.json has no entry "{name}"'):
         check_graph(build_graph(graph_class(config), config), {})
@@ -313,3 +315,27 @@ def test_tokens_that_see_later_ones(model_type: str, name: str, value: bool) -> 
 def test_starcoder2_takes_the_tanh_form(entries: dict[str, Any]) -> None:
     config = {key: value for key, value in CONFIG.items() if key != "hidden_act"} | {"model_type": "starcoder2"}
     assert is_tanh_form(build_graph(graph_class(config), config | entries).config)
+
+
+@pytest.mark.parametrize("entries", [{"moe_layers": None}, {"moe_layers": [1]}, {"moe_layers": "x"}], ids=str)
+def test_llama4_with_experts(entries: dict[str, Any]) -> None:
+    with pytest.raises(GraphError, match=r"experts \(moe_layers\), which are not computed"):
+        checked(CONFIG | {"model_type": "llama4_text", "intermediate_size_mlp": 40} | entries)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "entries", "sentence"),
+    [
+        ("llama4_text", {"no_rope_layers": [1]}, "no_rope_layers must have a number for each of 2 layers"),
+        ("llama4_text", {"no_rope_layers": ["a", "b"]}, "no_rope_layers must have a number for each"),
+        ("llama4_text", {"attention_chunk_size": 0}, "attention_chunk_size must be a whole number of at least 1"),
+        ("llama4_text", {"layer_types": ["sliding_attention"] * 2}, 'has "sliding_attention" layers; this'),
+        ("llama4_text", {"layer_types": ["chunked_attention"] * 2, "attention_chunk_size": None}, "of an attention"),
+        ("ministral3", {"rope_parameters": "x"}, "rope_parameters must be an object"),
+        ("ministral3", {"rope_parameters": {"llama_4_scaling_beta": 1}}, "original_max_position_embeddings must be"),
+    ],
+)
+def test_entries_that_are_wrong(model_type: str, entries: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(GraphError) as raised:
+        checked(CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | entries)
+    assert sentence in str(raised.value).replace("'", '"')

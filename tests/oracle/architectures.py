@@ -13,6 +13,7 @@ SIZES: dict[str, Any] = {
 FULL, SLIDING = "full_attention", "sliding_attention"
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1e4}
 PLAIN = {"rope_type": "default", "rope_theta": 1e4}
+DENSE = {"moe_layers": [], "intermediate_size_mlp": 72}
 LONG = {
     "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 24,
     "short_factor": [1.0 + 0.1 * j for j in range(6)], "long_factor": [1.0 + 2.0 * j for j in range(6)],
@@ -42,6 +43,21 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {"sliding_window": 12, "num_hidden_layers": 7, "query_pre_attn_scalar": 10,
          "rope_parameters": {FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, SLIDING: PLAIN}},
         {"sliding_window": 5, "layer_types": [FULL, SLIDING, SLIDING, FULL], "num_key_value_heads": 1},
+    ],
+    "ministral3": [
+        {"rope_parameters": YARN | {"llama_4_scaling_beta": 0.4}},
+        {"rope_parameters": YARN | {"llama_4_scaling_beta": 0.1, "mscale": 1.0, "mscale_all_dim": 1.0,
+                                    "original_max_position_embeddings": 7}, "sliding_window": 12, "head_dim": 20},
+        {"rope_parameters": YARN | {"llama_4_scaling_beta": 2.0}, "tie_word_embeddings": True},
+    ],
+    "llama4_text": [
+        {"attention_chunk_size": 11, "floor_scale": 5, "attn_scale": 0.7, **DENSE},
+        {"attention_chunk_size": 16, "floor_scale": 8, "use_qk_norm": False, "no_rope_layers": [0, 1, 1, 0],
+         "attention_bias": True, **DENSE},
+        {"attention_chunk_size": None, "attn_temperature_tuning": False, "tie_word_embeddings": True, **DENSE,
+         "rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
+                             "high_freq_factor": 4.0, "original_max_position_embeddings": 32}},
+        {"attention_chunk_size": 9, "layer_types": ["chunked_attention", FULL, FULL, "chunked_attention"], **DENSE},
     ],
     "phi3": [
         {"sliding_window": None, "head_dim": None},

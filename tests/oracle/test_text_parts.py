@@ -36,7 +36,8 @@ def test_logits(tmp_path: Path, differences: Differences, architecture: str, num
     entries = changes | {"text_config": with_sizes(changes["text_config"])}
     model = save_random(transformers.AutoModelForImageTextToText, architecture, entries, tmp_path)
     tokens = np.random.default_rng(number).integers(3, SIZES["vocab_size"], PROMPT + DECODED)
-    expected = expected_logits(model, tokens)
+    whole_fails = architecture == "llama4"  # it takes no text without a picture in transformers 5.24
+    expected = expected_logits(model.language_model if whole_fails else model, tokens)
     scale = max(1.0, float(np.abs(expected).max()))
     got = {}
     for engine in ENGINES:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.architectures import FULL, PLAIN, SLIDING, YARN
+from tests.oracle.architectures import DENSE, FULL, PLAIN, SLIDING, YARN
 
 EYES: dict[str, Any] = {
     "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8,
     "image_size": 28, "patch_size": 14,
 }  # fmt: skip
 """A vision_config that is as small as it can be."""
+
+MUSE: dict[str, Any] = {"out_hidden_size": 64, "projector_hidden_size": 16}
 
 TEXT_PARTS: dict[str, list[dict[str, Any]]] = {
     "gemma3": [
@@ -23,6 +25,21 @@ TEXT_PARTS: dict[str, list[dict[str, Any]]] = {
         {"text_config": {"model_type": "mistral", "sliding_window": 12}, "vision_config": EYES},
         {"text_config": {"model_type": "mistral", "rope_parameters": YARN}, "vision_config": EYES,
          "tie_word_embeddings": False},
+        {"text_config": {"model_type": "ministral3", "rope_parameters": YARN | {"llama_4_scaling_beta": 0.4}},
+         "vision_config": EYES},
+    ],
+    "llama4": [
+        {"text_config": {"attention_chunk_size": 11, "floor_scale": 5, **DENSE}, "vision_config": EYES | {
+            "projector_input_dim": 16, "projector_output_dim": 16, "vision_output_dim": 16}},
+    ],
+    "muse_glimmer": [
+        {"text_config": {"sliding_window": 12}, "vision_config": EYES, **MUSE},
+        {"text_config": {"sliding_window": 5, "num_hidden_layers": 6, "attention_bias": True, "qk_scale_factor": 1.7,
+                         "output_multiplier": 1.3, "final_logit_softcapping": 3.0, "post_norm_eps": 0.1},
+         "vision_config": EYES, **MUSE},
+        {"text_config": {"sliding_window": 12, "layer_types": [FULL, SLIDING, FULL, SLIDING], "head_dim": 20,
+                         "layer_rope_theta": [1e4, 0, 0, 1e4], "hidden_activation": "gelu"},
+         "vision_config": EYES, **MUSE},
     ],
 }  # fmt: skip
 """By model_type: entries of each configuration; its text_config has the SIZES of architectures.py besides."""

@@ -5,10 +5,11 @@ from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.names import Names
 from ftllm_nb.blocks.qwen_decoder import QwenDecoder
 from ftllm_nb.blocks.text_part import TextPart
+from ftllm_nb.blocks.turning import turning_layers
 from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
 from ftllm_nb.blocks.windows import given_window, sliding_windows
 
 __all__ = [
     "Decoder", "LayerNormedDecoder", "Names", "QwenDecoder", "TextPart", "WholeHeadsDecoder", "given_window",
-    "sliding_windows",
+    "sliding_windows", "turning_layers",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from ftllm_nb.blocks.names import Names
 from ftllm_nb.checkpoint.files import shown
@@ -172,6 +172,14 @@ class Decoder(ComputeGraph):
         """Whether a layer turns its queries and keys by their positions."""
         return True
 
+    def cache_layer(self, number: int) -> int:
+        """The layer whose keys and values a layer attends to: itself, or an earlier one."""
+        return number
+
+    def attention_limits(self, number: int) -> dict[str, Any]:
+        """What FusedAttention takes besides, of a layer."""
+        return {"window": self.windows[number] or 0, "softcap": self.softcap}
+
     def table(self, number: int) -> str:
         """The name of the table by which a layer turns: that of its kind, or "" where there is one for all."""
         return "" if "" in self.rotations else self.kinds[number]
@@ -274,12 +282,12 @@ class Decoder(ComputeGraph):
                 self.LlamaRotatePosition2DPart(head, self.data["positionIds"], sin, cos, dim, dim)
 
     def attend(self, number: int, at: str, target: str) -> None:
-        """Attention of q to what the layer's cache holds, k and v appended."""
-        data = self.data
+        """Attention of q to what the layer's cache holds, k and v appended; those of another layer are only read."""
+        data, cached = self.data, self.cache_layer(number)
+        key, value = (data["k"], data["v"]) if cached == number else (None, None)
         self.FusedAttention(
-            data["q"], data["pastKey."][number], data["pastValue."][number], data["k"], data["v"], data["hidden"],
-            data["attentionMask"], data[target], data["seqLens"], self.scale,
-            window=self.windows[number] or 0, softcap=self.softcap,
+            data["q"], data["pastKey."][cached], data["pastValue."][cached], key, value, data["hidden"],
+            data["attentionMask"], data[target], data["seqLens"], self.scale, **self.attention_limits(number),
         )  # fmt: skip
         self._sizes[target] = self.heads * self.head_dim
 

@@ -28,6 +28,11 @@ def positive(source: Mapping[str, Any], name: str, why: str = "") -> float:
     return float(number)
 
 
+def positive_or(source: Mapping[str, Any], name: str, default: float) -> float:
+    """The same, `default` where it is absent or null."""
+    return default if source.get(name) is None else positive(source, name)
+
+
 def flag(source: Mapping[str, Any], name: str, default: bool) -> bool:
     """True or false. Raises `GraphError` for anything else."""
     value = source.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftllm_nb.blocks import Decoder
-from ftllm_nb.graph.config_entries import positive
+from ftllm_nb.graph.config_entries import positive_or
 
 
 class GraniteModel(Decoder):
@@ -12,24 +12,21 @@ class GraniteModel(Decoder):
     @property
     def embedding_multiplier(self) -> float:
         """From the config."""
-        return self._number("embedding_multiplier")
+        return positive_or(self.config, "embedding_multiplier", 1.0)
 
     @property
     def residual_multiplier(self) -> float:
         """From the config."""
-        return self._number("residual_multiplier")
+        return positive_or(self.config, "residual_multiplier", 1.0)
 
     @property
     def scale(self) -> float:
         """attention_multiplier, in place of the root of a head's size."""
-        return self._number("attention_multiplier")
+        return positive_or(self.config, "attention_multiplier", 1.0)
 
     def finish_logits(self) -> None:
         """Divided by logits_scaling."""
-        self.Mul(self.data["logits"], 1 / self._number("logits_scaling"), self.data["logits"])
-
-    def _number(self, name: str) -> float:
-        return positive(self.config, name) if self.config.get(name) is not None else 1.0
+        self.Mul(self.data["logits"], 1 / positive_or(self.config, "logits_scaling", 1.0), self.data["logits"])
 
 
 __model__ = GraniteModel

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ftllm_nb.blocks import Decoder, TextPart
+from ftllm_nb.models.ministral3 import Ministral3Model
 from ftllm_nb.models.mistral import MistralModel
 
 
 class Mistral3Folder(TextPart):
     """The text part of `Mistral3ForConditionalGeneration`."""
 
-    text_models: ClassVar[Mapping[str, type[Decoder]]] = {"mistral": MistralModel}
+    text_models: ClassVar[Mapping[str, type[Decoder]]] = {"mistral": MistralModel, "ministral3": Ministral3Model}
 
 
 __model__ = Mistral3Folder
