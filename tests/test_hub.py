@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 import ftllm_nb
 from ftllm_nb.errors import HubError
 from ftllm_nb.hub import fetch_model, is_model_name, needed_files
+from tests.forking.programs import program
 from tests.local_hub import LocalHub, running_hub
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
@@ -36,8 +36,7 @@ def run(hub: LocalHub | None, home: Path, *arguments: str, **environment: str) -
     hidden = {"HF_TOKEN", "HF_HUB_OFFLINE", "FASTLLM_CACHEDIR", "HF_HUB_CACHE"}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     variables = {**kept, "HF_HOME": str(home), "HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1", **environment}
-    command = [sys.executable, "-m", "ftllm_nb", *arguments]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(program("ftllm_nb", *arguments), env=variables, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 

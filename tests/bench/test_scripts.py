@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking.programs import program
+
 BENCH = Path(__file__).parents[2] / "bench"
 
 
 def run(script: str, *arguments: str, tier: str = "") -> subprocess.CompletedProcess[str]:
+    path = str(BENCH / script)
+    # The tier is chosen when the kernels are imported.
+    command = [sys.executable, path, *arguments] if tier else program(path, *arguments)
     environment = {**os.environ, "FTLLM_NB_TIER": tier} if tier else None
-    command = [sys.executable, str(BENCH / script), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pexpect
+
+from tests.forking.programs import program, python
 
 PROMPT_IS_READY = "\x1b[?2004h"
 """What prompt_toolkit writes when it begins to read: bracketed paste on."""
@@ -16,9 +17,12 @@ PROMPT_IS_READY = "\x1b[?2004h"
 
 def start(*flags: str, size: tuple[int, int] = (24, 200), **environment: str) -> Any:
     """A chat on a terminal without colours, which answers to keys."""
+    # Python itself reads at its start what the encoding of the streams is to be.
+    begin = python if "PYTHONIOENCODING" in environment else program
+    command, *arguments = begin("tests.cli.scripted_chat", *flags)
     return pexpect.spawn(
-        sys.executable,
-        ["-m", "tests.cli.scripted_chat", *flags],
+        command,
+        arguments,
         encoding="utf-8",
         timeout=30,
         dimensions=size,
@@ -28,12 +32,12 @@ def start(*flags: str, size: tuple[int, int] = (24, 200), **environment: str) ->
 
 @contextmanager
 def talking(*flags: str, **options: Any) -> Iterator[Any]:
-    program = start(*flags, **options)
+    terminal = start(*flags, **options)
     try:
-        program.expect_exact(PROMPT_IS_READY)
-        yield program
+        terminal.expect_exact(PROMPT_IS_READY)
+        yield terminal
     finally:
-        program.close(force=True)
+        terminal.close(force=True)
 
 
 def ask(terminal: Any, line: str) -> str:

@@ -20,6 +20,7 @@ import pytest
 
 import ftllm_nb
 from ftllm_nb.cli.talk.commands import commands
+from tests.forking.programs import program
 
 PROMPT_IS_READY = "\x1b[?2004h"
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
@@ -37,9 +38,10 @@ class Evening:
             "XDG_STATE_HOME": str(folder / "state"),
             "EDITOR": f"{sys.executable} {folder / 'editor.py'}",
         }
+        command, *arguments = program("ftllm_nb", "chat", "-p", model, "-t", "1", *flags)
         self.program = pexpect.spawn(
-            sys.executable,
-            ["-m", "ftllm_nb", "chat", "-p", model, "-t", "1", *flags],
+            command,
+            arguments,
             encoding="utf-8",
             timeout=60,
             dimensions=(30, 160),

@@ -49,9 +49,9 @@ def test_the_conversation_goes_on_with_its_settings(tmp_path: Path) -> None:
         shown = ask(terminal, "/show")
         assert "0.5, from the saved conversation" in shown and "7, from the saved conversation" in shown
         assert "0.125, from the environment variable FTLLM_NB_MIN_P" in shown
-    program = start("--continue", "-m", "three", XDG_STATE_HOME=str(tmp_path))
-    program.expect_exact("8 three\r\n")
-    assert leaves(program) == 0
+    terminal = start("--continue", "-m", "three", XDG_STATE_HOME=str(tmp_path))
+    terminal.expect_exact("8 three\r\n")
+    assert leaves(terminal) == 0
 
 
 def test_files_of_others_are_replaced_only_when_the_user_says_so(terminal: Any, tmp_path: Path) -> None:

@@ -6,22 +6,23 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
-PROGRAM = [sys.executable, "-m", "tests.cli.scripted_chat"]
+from tests.forking.programs import program, python
+
+CHAT = "tests.cli.scripted_chat"
 
 
 def chat(*flags: str, text: str | bytes = b"", **options: Any) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of a chat with this input."""
     data = text.encode() if isinstance(text, str) else text
-    done = subprocess.run([*PROGRAM, *flags], input=data, capture_output=True, timeout=60, **options)
+    done = subprocess.run(program(CHAT, *flags), input=data, capture_output=True, timeout=60, **options)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -29,7 +30,7 @@ def chat(*flags: str, text: str | bytes = b"", **options: Any) -> tuple[int, str
 def asked(line: bytes, answer: bytes) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]]:
     """A chat that was asked a line and began its answer so; its stdout and stderr. More input may come."""
     with subprocess.Popen(
-        PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        program(CHAT), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         process.stdin.write(line)
@@ -58,11 +59,11 @@ def test_what_is_no_utf8_is_in_the_locale_s_encoding() -> None:
     """As older systems and other programs of theirs send it; UTF-8 is known as that also there."""
     latin = {**os.environ, "PYTHONIOENCODING": "latin-1:replace"}
     text = "caf\xe9\n".encode("latin-1") + "d\xe9j\xe0 \u4f60\n".encode()
-    done = subprocess.run([*PROGRAM, "--json"], input=text, capture_output=True, timeout=60, env=latin)
+    done = subprocess.run(python(CHAT, "--json"), input=text, capture_output=True, timeout=60, env=latin)
     questions = [json.loads(line)["question"] for line in done.stdout.decode("latin-1").splitlines()]
     assert questions == ["caf\xe9", "d\xe9j\xe0 ?"]
     done = subprocess.run(
-        [*PROGRAM, "--json", "--file", "-"], input=text[:5], capture_output=True, timeout=60, env=latin
+        python(CHAT, "--json", "--file", "-"), input=text[:5], capture_output=True, timeout=60, env=latin
     )
     assert json.loads(done.stdout.decode("latin-1"))["question"] == "caf\xe9"
 
@@ -120,11 +121,12 @@ def test_a_line_without_end_is_refused() -> None:
 
 def test_characters_that_the_output_lacks_are_replaced() -> None:
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    assert chat("-m", "né", env=ascii_only) == (0, "1 n?\n", "")
+    done = subprocess.run(python(CHAT, "-m", "né"), capture_output=True, timeout=60, env=ascii_only)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"1 n?\n", b"")
 
 
 def test_each_answer_is_written_before_the_next_line_is_read() -> None:
-    with subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+    with subprocess.Popen(program(CHAT), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdin is not None and process.stdout is not None
         for turn, word in enumerate(("one", "two")):
             process.stdin.write(word.encode() + b"\n")
@@ -146,15 +148,17 @@ def test_a_reader_that_leaves_ends_the_chat_quietly() -> None:
 
 def test_a_full_disk_is_reported() -> None:
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run([*PROGRAM, "-m", "a"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(program(CHAT, "-m", "a"), stdout=full, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1
     assert done.stderr == b"error: the operating system refused: No space left on device.\n"
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_do_no_harm(closed: str) -> None:
+@pytest.mark.parametrize(
+    "closed, begin", [("<&-", program), (">&-", program), ("2>&-", program), ("<&- >&- 2>&-", python)]
+)
+def test_closed_streams_do_no_harm(closed: str, begin: Callable[..., list[str]]) -> None:
     done = subprocess.run(
-        ["sh", "-c", f'echo a | {{ exec "$@" {closed}; }}', "sh", *PROGRAM], capture_output=True, timeout=60
+        ["sh", "-c", f'echo a | {{ exec "$@" {closed}; }}', "sh", *begin(CHAT)], capture_output=True, timeout=60
     )
     assert done.returncode == 0
     assert done.stdout == (b"1 a\n" if closed == "2>&-" else b"")
@@ -163,7 +167,7 @@ def test_closed_streams_do_no_harm(closed: str) -> None:
 
 def test_ctrl_c_ends_the_answer_and_the_program() -> None:
     with subprocess.Popen(
-        [*PROGRAM, "-m", "count"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        program(CHAT, "-m", "count"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.read(4) == b"0 1 "
@@ -220,7 +224,7 @@ def test_json_is_a_line_an_answer_with_its_times() -> None:
 
 
 def test_an_answer_that_was_stopped_before_its_first_word_has_no_numbers_of_another() -> None:
-    process = subprocess.Popen([*PROGRAM, "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(program(CHAT, "--json"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b"one\nslow\n")

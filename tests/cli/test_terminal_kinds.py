@@ -7,13 +7,13 @@ import json
 import os
 import re
 import shlex
-import sys
 from typing import Any
 
 import pexpect
 import pytest
 
 from tests.cli.terminals import PROMPT_IS_READY, ask, leaves, start, talking
+from tests.forking.programs import program
 
 
 def test_a_resized_terminal_goes_on(terminal: Any) -> None:
@@ -32,21 +32,21 @@ def test_a_narrow_terminal_of_any_encoding(environment: dict[str, str]) -> None:
 
 
 def test_a_terminal_without_abilities_still_talks() -> None:
-    program = start(TERM="dumb")
-    program.logfile_read = seen = io.StringIO()
+    terminal = start(TERM="dumb")
+    terminal.logfile_read = seen = io.StringIO()
     try:
-        program.expect_exact("leaves\r\n")
-        program.send("hello\r")
-        program.expect_exact("1 hello\r\n")
-        program.send('"""two\rlines"""\r')
-        program.expect_exact("3 two\r\nlines\r\n")
-        program.send("half\x03")
-        program.expect_exact("(/exit or Ctrl-D leaves)")
-        program.send("stop\r")
-        assert leaves(program) == 0
+        terminal.expect_exact("leaves\r\n")
+        terminal.send("hello\r")
+        terminal.expect_exact("1 hello\r\n")
+        terminal.send('"""two\rlines"""\r')
+        terminal.expect_exact("3 two\r\nlines\r\n")
+        terminal.send("half\x03")
+        terminal.expect_exact("(/exit or Ctrl-D leaves)")
+        terminal.send("stop\r")
+        assert leaves(terminal) == 0
         assert "\x1b" not in seen.getvalue()
     finally:
-        program.close(force=True)
+        terminal.close(force=True)
 
 
 def test_styles_where_there_are_colours_and_none_with_plain() -> None:
@@ -61,12 +61,12 @@ def test_styles_where_there_are_colours_and_none_with_plain() -> None:
 
 def seen_on_terminal(*flags: str, shell: str = "") -> str:
     """What `ftllm-nb chat` prints on a terminal, whose other ends may be pipes of the shell."""
-    command = f"{shell} {sys.executable} -m tests.cli.scripted_chat " + " ".join(map(shlex.quote, flags))
+    command = f"{shell} {shlex.join(program('tests.cli.scripted_chat', *flags))}"
     environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
-    program = pexpect.spawn("sh", ["-c", command], encoding="utf-8", timeout=30, env=environment)
-    program.expect(pexpect.EOF)
-    program.close()
-    return str(program.before)
+    terminal = pexpect.spawn("sh", ["-c", command], encoding="utf-8", timeout=30, env=environment)
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    return str(terminal.before)
 
 
 @pytest.mark.slow

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from typing import Any
 
 import pexpect
 import pytest
 
 from tests.cli.terminals import PROMPT_IS_READY, ask, leaves, start
+from tests.forking.programs import program
 
 
 def test_a_block_in_quotes_is_one_question(terminal: Any) -> None:
@@ -71,29 +72,30 @@ def test_ctrl_c_ends_what_was_typed_ahead_too(terminal: Any) -> None:
 @pytest.mark.slow
 def test_ctrl_d_during_an_answer_leaves_after_it() -> None:
     for environment in ({}, {"TERM": "dumb"}):
-        program = start(**environment)
-        program.expect_exact("leaves")
-        program.send("pause\r")
-        program.expect_exact("before ")
-        program.send("\x04")
-        program.expect_exact("after")
-        assert leaves(program) == 0
+        terminal = start(**environment)
+        terminal.expect_exact("leaves")
+        terminal.send("pause\r")
+        terminal.expect_exact("before ")
+        terminal.send("\x04")
+        terminal.expect_exact("after")
+        assert leaves(terminal) == 0
 
 
 def test_what_is_typed_while_the_model_loads_is_asked() -> None:
-    program = start(SCRIPTED_LOADING="1")
+    terminal = start(SCRIPTED_LOADING="1")
     try:
-        program.expect_exact("loading [")
-        program.send("hello\r")
-        program.expect_exact(PROMPT_IS_READY)
-        assert "hello" not in program.before
-        program.expect_exact("1 hello\r\n")
+        terminal.expect_exact("loading [")
+        terminal.send("hello\r")
+        terminal.expect_exact(PROMPT_IS_READY)
+        assert "hello" not in terminal.before
+        terminal.expect_exact("1 hello\r\n")
     finally:
-        program.close(force=True)
+        terminal.close(force=True)
 
 
 def test_who_reads_lines_from_a_keyboard_says_so() -> None:
-    program = pexpect.spawn("sh", ["-c", f"{sys.executable} -m tests.cli.scripted_chat > /dev/null"], encoding="utf-8")
-    program.expect_exact("a line is a question; Ctrl-D ends")
-    program.send("hello\r\x04")
-    assert leaves(program) == 0
+    command = f"{shlex.join(program('tests.cli.scripted_chat'))} > /dev/null"
+    terminal = pexpect.spawn("sh", ["-c", command], encoding="utf-8")
+    terminal.expect_exact("a line is a question; Ctrl-D ends")
+    terminal.send("hello\r\x04")
+    assert leaves(terminal) == 0

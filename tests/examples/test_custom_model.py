@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.forking.programs import program
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_model.py"
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
     """Exit status, stdout and stderr."""
-    done = subprocess.run([sys.executable, EXAMPLE, *arguments], capture_output=True, timeout=120, encoding="utf-8")
+    done = subprocess.run(program(str(EXAMPLE), *arguments), capture_output=True, timeout=120, encoding="utf-8")
     return done.returncode, done.stdout, done.stderr
 
 

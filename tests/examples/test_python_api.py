@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forking.programs import program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(example: str, *arguments: str) -> tuple[int, str, str]:
     """Exit status, stdout and stderr."""
-    command = [sys.executable, EXAMPLES / example, *arguments]
+    command = program(str(EXAMPLES / example), *arguments)
     done = subprocess.run(command, capture_output=True, timeout=120, encoding="utf-8")
     return done.returncode, done.stdout, done.stderr
 

@@ -8,17 +8,16 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.forking.programs import program, python
 from tests.golden.small_models import SMALL_MODELS, write_checkpoint
 from tests.quantization.test_command import quantize
 
-DRIVER = Path(__file__).with_name("hindered_run.py")
 FLAGS = ("--dtype", "int4g32", "--asymmetric", "-t", "2", "--max_shard_size", "60KB")
 MODEL = "llama_biases"
 
@@ -46,7 +45,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def hindered(hindrance: str, *arguments: object, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    command = [*wrapper, sys.executable, str(DRIVER), hindrance, "quantize", *map(str, arguments)]
+    # What wraps it changes what the process sees, which a fork of another would not.
+    begin = python if wrapper else program
+    command = [*wrapper, *begin("tests.quantization.hindered_run", hindrance, "quantize", *map(str, arguments))]
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root)
 

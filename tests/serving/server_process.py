@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +13,8 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+
+from tests.forking.programs import process_of, program
 
 SECONDS_TO_START = 120
 
@@ -27,7 +28,7 @@ class ServerProcess:
     def __init__(self, *arguments: str, wait: bool = True, command: str = "server") -> None:
         module = command if "." in command else f"ftllm_nb.{command}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, "--port", "0", "-t", "2", *arguments],
+            program(module, "--port", "0", "-t", "2", *arguments),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -57,7 +58,7 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return process_of(self._process.pid)
 
     @property
     def log(self) -> list[dict[str, Any]]:

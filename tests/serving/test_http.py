@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from ftllm_nb.serving.options import ServerOptions
 from ftllm_nb.serving.run import bind
+from tests.forking.programs import program
 from tests.serving.server_process import ServerProcess
 
 SUM = [{"role": "user", "content": "What is 17 + 25?"}]
@@ -322,7 +322,7 @@ def test_sigterm_finishes_streams_or_ends_them_in_time(shutdown: str, complete: 
     (["-p", "/nowhere"], "error: /nowhere"),
 ])
 def test_wrong_flags_are_one_sentence(arguments: list[str], sentence: str) -> None:
-    command = [sys.executable, "-m", "ftllm_nb", "serve", "--port", "0", *arguments]
+    command = program("ftllm_nb", "serve", "--port", "0", *arguments)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert sentence in done.stderr.splitlines()[-1]

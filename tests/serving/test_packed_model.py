@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from ftllm_nb import llm
 from ftllm_nb.cli import main
+from tests.forking.programs import program
 from tests.serving.server_process import ServerProcess
 
 QUESTIONS = ["What is 17 + 25?", "What is the capital of France?", "Count from 3 to 9.", "Spell the word stone."]
@@ -47,7 +47,7 @@ def test_damaged_weights_end_the_server_with_one_sentence(packed: Path, tmp_path
         if file.name.startswith("model-00002-"):
             content[-1] ^= 1
         (damaged / file.name).write_bytes(content)
-    command = [sys.executable, "-m", "ftllm_nb.server", "-p", str(damaged), "--port", "0"]
+    command = program("ftllm_nb.server", "-p", str(damaged), "--port", "0")
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     listens, sentence = ended.stderr.splitlines()
