@@ -115,9 +115,12 @@ def test_unread_tensors_are_listed_but_for_buffers() -> None:
         "h.0.attn.masked_bias",
         "position_ids",
     )
-    tensors = TENSORS | {name: Header((2,)) for name in buffers}
+    masks = {"h.0.attn.bias": Header((1, 1, 8, 8)), "layers.0.attention.bias": Header((1, 1, 8, 8))}
+    biases = {"h.1.attn.bias": Header((8,))}
+    tensors = TENSORS | {name: Header((2,)) for name in buffers} | masks | biases
     graph = check(attention, tensors=tensors)
-    assert graph.unread_tensors == ["layers.0.up.weight", "layers.1.up.weight", "norm.weight", "o.weight"]
+    unread = ["h.1.attn.bias", "layers.0.up.weight", "layers.1.up.weight", "norm.weight", "o.weight"]
+    assert graph.unread_tensors == unread
 
 
 def test_data_that_nothing_reads_is_noted() -> None:

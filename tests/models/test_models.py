@@ -41,6 +41,7 @@ DECODERS = [name for name in CLASSES if name not in TEXT_PARTS]
 LLAMAS = ["llama", "qwen2"]
 """The architectures that differ in nothing but biases and windows."""
 GEMMA = {"query_pre_attn_scalar": 4, "sliding_window": 20}
+LATENT = {"q_lora_rank": 10, "kv_lora_rank": 12, "qk_nope_head_dim": 4, "qk_rope_head_dim": 6, "v_head_dim": 8}
 MORE: dict[str, dict[str, Any]] = {
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,
@@ -48,6 +49,8 @@ MORE: dict[str, dict[str, Any]] = {
     "cohere2": {"rms_norm_eps": None, "layer_norm_eps": 1e-5},
     "starcoder2": {"rms_norm_eps": None, "norm_epsilon": 1e-5},
     "llama4_text": {"moe_layers": [], "intermediate_size_mlp": 40},
+    "gpt_neox": {"rms_norm_eps": None, "layer_norm_eps": 1e-5, "rotary_pct": 0.5},
+    "minicpm3": LATENT,
 }
 """What an architecture asks for besides CONFIG."""
 
@@ -60,7 +63,8 @@ def test_each_architecture_reads_what_it_declares(model_type: str, entries: dict
     graph = checked(CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | entries)
     assert graph.unread_tensors == [] and graph.notes == []
     assert list(graph.caches) == [0, 1]
-    assert ("lm_head.weight" in graph.weights) is not entries.get("tie_word_embeddings", False)
+    head = graph_class({"model_type": model_type}).names.head  # type: ignore[attr-defined]
+    assert (f"{head}.weight" in graph.weights) is not entries.get("tie_word_embeddings", False)
 
 
 @pytest.mark.parametrize("model_type", LLAMAS)
@@ -237,6 +241,41 @@ def test_heads_that_write_no_text(name: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model_type", "what"),
+    [("bert", "an encoder,"), ("xlm-roberta", "an encoder,"), ("t5", "with a decoder"), ("clip", "pictures")],
+)
+def test_kinds_of_models_that_write_no_text(model_type: str, what: str) -> None:
+    for names in ({}, {"architectures": ["BertModel"]}, {"architectures": "T5ForConditionalGeneration"}):
+        with pytest.raises(CheckpointError, match=f"model_type is '{model_type}': this is .*{what}.* was expected"):
+            graph_class(CONFIG | {"model_type": model_type} | names)
+    with pytest.raises(CheckpointError, match="not supported; supported are"):
+        graph_class(CONFIG | {"model_type": model_type, "architectures": ["BertLMHeadModel"]})
+
+
+@pytest.mark.parametrize("entries", [{"num_experts": 8}], ids=str)
+def test_minicpm_of_experts(entries: dict[str, Any]) -> None:
+    with pytest.raises(GraphError, match=r"num_experts asks for experts"):
+        checked(CONFIG | {"model_type": "minicpm"} | entries)
+    assert "sees everything" in checked(CONFIG | {"model_type": "minicpm", "sparse_config": {}}).notes[0]
+
+
+@pytest.mark.parametrize("entry", ["embed_layernorm", "apply_residual_connection_post_layernorm"])
+def test_telechat_of_other_forms(entry: str) -> None:
+    with pytest.raises(GraphError, match=f"{entry} is true"):
+        checked(CONFIG | {"model_type": "telechat", entry: True})
+
+
+@pytest.mark.parametrize(
+    ("trained", "base", "alpha"), [(4096, None, 1), (8192, None, 3), (16384, None, 7), (8192, 8192, 1), (9000, 8192, 3)]
+)
+def test_telechats_base_grows_with_the_context(trained: int, base: int | None, alpha: int) -> None:
+    config = CONFIG | {"model_type": "telechat", "training_seqlen": trained, "base_seqlen": base}
+    graph = checked(config)
+    [table] = graph.rope.values()
+    assert (graph.max_positions, table.base) == (trained, pytest.approx(1e4 * alpha**2))  # heads of 4: 4 / (4 - 2)
+
+
+@pytest.mark.parametrize(
     "names", [None, [], ["Qwen2ForCausalLM"], ["Qwen2Model"], ["GPT2LMHeadModel"], ["Of my own"], "x", [1], 2, [None]]
 )
 def test_other_names_of_architectures_pass(names: Any) -> None:
@@ -261,9 +300,9 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"])
 def test_missing_entries(model_type: str, name: str) -> None:
     whole = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
-    name = CLASSES[model_type].entry_names.get(name, name)
-    config = {key: value for key, value in whole.items() if key != name}
-    with pytest.raises(GraphError, match=rf'\.py:\d+: config.json has no entry "{name}"'):
+    own = CLASSES[model_type].entry_names.get(name, name)
+    config = {key: value for key, value in whole.items() if key not in (name, own)}
+    with pytest.raises(GraphError, match=rf'\.py:\d+: config.json has no entry "{own}"'):
         check_graph(build_graph(graph_class(config), config), {})
 
 

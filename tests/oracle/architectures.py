@@ -18,6 +18,10 @@ LONG = {
     "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 24,
     "short_factor": [1.0 + 0.1 * j for j in range(6)], "long_factor": [1.0 + 2.0 * j for j in range(6)],
 }  # fmt: skip
+LATENT: dict[str, Any] = {
+    "q_lora_rank": 20, "kv_lora_rank": 24, "qk_nope_head_dim": 8, "qk_rope_head_dim": 12, "v_head_dim": 10,
+    "num_key_value_heads": 4, "head_dim": None,
+}  # fmt: skip
 
 ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
     "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],
@@ -92,5 +96,33 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
     "glm4": [{}, {"attention_bias": True, "head_dim": 24}, {"num_key_value_heads": 4, "tie_word_embeddings": True}],
     "cohere2": [{"sliding_window": 12}, {"sliding_window": 5, "logit_scale": 2.0}, {"attention_bias": True}],
     "starcoder2": [{"sliding_window": None}, {"sliding_window": 12}, {"use_bias": False, "tie_word_embeddings": False}],
+    "gpt_neox": [
+        {"head_dim": None, "hidden_size": 64},
+        {"head_dim": None, "use_parallel_residual": False, "rotary_pct": 1.0, "attention_bias": False},
+        {"head_dim": None, "num_attention_heads": 2, "rotary_pct": 0.5, "rotary_emb_base": 500,
+         "hidden_act": "gelu_new", "tie_word_embeddings": True},
+    ],
+    "minicpm": [
+        {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 16},
+        {"scale_emb": 3.5, "dim_model_base": 40, "tie_word_embeddings": False, "attention_bias": True},
+        {"scale_depth": 2.0, "dim_model_base": 96, "head_dim": 12, "max_position_embeddings": 96,
+         "rope_parameters": LONG},
+    ],
+    "minicpm3": [
+        LATENT | {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 16},
+        LATENT | {"q_lora_rank": None, "attention_bias": True, "v_head_dim": None, "scale_depth": None},
+        LATENT | {"rope_parameters": LONG, "max_position_embeddings": 96, "tie_word_embeddings": False},
+        LATENT | {"rope_parameters": {**YARN, "mscale_all_dim": 0.7, "mscale": 1.0}, "scale_emb": 2.5},
+    ],
+    "telechat": [
+        {"head_dim": None},
+        {"head_dim": None, "training_seqlen": 16384, "tie_word_embeddings": False},
+        {"head_dim": None, "training_seqlen": 4096, "num_key_value_heads": 4},
+    ],
+    "telechat2": [
+        {"head_dim": None, "training_seqlen": 32768, "base_seqlen": 8192},
+        {"head_dim": None, "training_seqlen": 8192, "base_seqlen": 8192, "tie_word_embeddings": False},
+        {"head_dim": None, "num_key_value_heads": 1},
+    ],
 }
 """By model_type: what each configuration has besides SIZES."""

@@ -19,6 +19,7 @@ from tests.oracle.text_parts import TEXT_PARTS
 pytestmark = pytest.mark.oracle
 torch = pytest.importorskip("torch", reason="`make oracle` installs it")
 transformers = pytest.importorskip("transformers", reason="`make oracle` installs it")
+pytest.importorskip("tests.oracle.torch_models", reason="registers what transformers lacks")
 
 TOLERANCE = 1e-4
 """Of the largest logit, or of 1 where that is less."""

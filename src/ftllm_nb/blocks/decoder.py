@@ -21,7 +21,7 @@ from ftllm_nb.graph.rope import named_rope_settings
 
 _ACTIVATIONS = {"silu": "Silu", "swish": "Silu", "relu": "Relu", "relu2": "Relu2"}
 _GELU = "gelu"
-_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 """Entries that every config has."""
 
 
@@ -30,8 +30,8 @@ class Decoder(ComputeGraph):
 
     `names`: what tensors are called, `prefix`: what their names begin with. `entry_names`: what config.json calls an
     entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
-    rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part`: partial_rotary_factor where the
-    config has none. `is_gated`: the feed-forward has a gate.
+    rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part` and `default_activation`:
+    partial_rotary_factor and hidden_act where the config has none. `is_gated`: the feed-forward has a gate.
     """
 
     prefix: ClassVar[str] = "model."
@@ -40,6 +40,7 @@ class Decoder(ComputeGraph):
     norm_offset: ClassVar[float] = 0.0
     turns_neighbours: ClassVar[bool] = False
     turning_part: ClassVar[float] = 1.0
+    default_activation: ClassVar[str] = "silu"
     is_gated: ClassVar[bool] = True
 
     def build(self) -> None:
@@ -57,6 +58,8 @@ class Decoder(ComputeGraph):
             self.refuse_later_tokens("is_causal")
         if self.turning_part != 1 and self.config.get("partial_rotary_factor") is None:
             self.config["partial_rotary_factor"] = self.turning_part
+        if self.config.get("hidden_activation") is None and self.config.get("hidden_act") is None:
+            self.config["hidden_act"] = self.default_activation  # which Gelu reads, too
         self.check_config()
         self.embed()
         for number in range(self.num_layers):
@@ -133,6 +136,11 @@ class Decoder(ComputeGraph):
         return flag(self.config, "mlp_bias", False)
 
     @property
+    def down_bias(self) -> bool:
+        """Whether the feed-forward's last projection has one."""
+        return self.mlp_bias
+
+    @property
     def ties_embeddings(self) -> bool:
         """Whether the embedding makes the logits, too."""
         return flag(self.config, "tie_word_embeddings", False)
@@ -164,6 +172,11 @@ class Decoder(ComputeGraph):
         return {name: table.dim for name, table in tables.items()}
 
     @property
+    def output_multiplier(self) -> float:
+        """What the last norm's result is multiplied by before it makes the logits."""
+        return 1.0
+
+    @property
     def is_parallel(self) -> bool:
         """Whether the feed-forward reads what attention reads, and not the sum with its branch."""
         return False
@@ -187,7 +200,7 @@ class Decoder(ComputeGraph):
     def check_config(self) -> None:
         """Raise `GraphError` for what the config asks for and this architecture does not do."""
         if self.activation is None:
-            named = self.config.get("hidden_activation") or self.config.get("hidden_act")
+            named = self._named_activation
             known = f"{', '.join(_ACTIVATIONS)} and the forms of gelu"
             raise GraphError(f"config.json's activation is {shown(named)}; known are {known}.")
 
@@ -201,10 +214,15 @@ class Decoder(ComputeGraph):
     @property
     def activation(self) -> str | None:
         """The operator of the feed-forward's activation; None for one that is not known."""
-        named = self.config.get("hidden_activation") or self.config.get("hidden_act") or "silu"
+        named = self._named_activation
         if isinstance(named, str) and named.startswith(_GELU):
             return "Gelu"
         return _ACTIVATIONS.get(named) if isinstance(named, str) else None
+
+    @property
+    def _named_activation(self) -> object:
+        named = self.config.get("hidden_activation")
+        return self.config.get("hidden_act") if named is None else named
 
     # Parts.
 
@@ -255,6 +273,11 @@ class Decoder(ComputeGraph):
         for name in ("q", "k", "v"):
             self.ExpandHead(self.data[name], self.head_dim)
 
+    def split_heads(self, source: str, **sizes: int) -> None:
+        """Cut the source into heads, and each into data of these names and sizes, [1, tokens, heads, size]."""
+        self.ExpandHead(self.data[source], sum(sizes.values()))
+        self.split(source, **sizes)
+
     def turn_heads(self, number: int, at: str) -> None:
         """Turn q and k by their positions; an architecture that normalizes them does that here, too."""
         self.rotate(number, "q", "k")
@@ -300,7 +323,7 @@ class Decoder(ComputeGraph):
         self.activate(inner)
         if self.is_gated:
             self.MulTo(self.data["gate"], self.data["up"])
-        self.linear(inner, f"{at}{names.down}", self.hidden_size, target, self.mlp_bias)
+        self.linear(inner, f"{at}{names.down}", self.hidden_size, target, self.down_bias)
 
     def activate(self, name: str) -> None:
         """The activation, in place."""
@@ -333,7 +356,7 @@ class Decoder(ComputeGraph):
         self.linear(source, f"{at}gate_up_proj", 2 * int(self.config["intermediate_size"]), "gate_up", self.mlp_bias)
         self.Swiglu(self.data["gate_up"], self.data["gate"])
         self._sizes["gate"] = int(self.config["intermediate_size"])
-        self.linear("gate", f"{at}{self.names.down}", self.hidden_size, target, self.mlp_bias)
+        self.linear("gate", f"{at}{self.names.down}", self.hidden_size, target, self.down_bias)
 
     def split(self, source: str, **sizes: int) -> None:
         """Cut the source's last axis into data of these names and sizes, in this order."""
@@ -347,6 +370,8 @@ class Decoder(ComputeGraph):
         self.SplitLastTokenStates(self.data["hidden"], self.data["seqLens"], self.data["last"])
         self._sizes["last"] = self.hidden_size
         self.norm("last", f"{self.prefix}{self.names.norm}", "last")
+        if self.output_multiplier != 1:
+            self.Mul(self.data["last"], self.output_multiplier, self.data["last"])
         self.linear("last", self.names.head, int(self.config["vocab_size"]), "logits")
         if self.ties_embeddings:
             del self._shapes[f"{self.names.head}.weight"]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ftllm_nb.graph.weight_values import TensorHeader
 
 _BUFFERS = re.compile(r"(^|\.)(inv_freq|position_ids|masked_bias)$|(^|\.)rotary(_pos)?_emb\.")
-"""Tensors that checkpoints store but that are computed anew: rotary tables, masks."""
+_MASK = re.compile(r"(^|\.)(attn|attention)\.bias$")
+"""Tensors that checkpoints store but that are computed anew: rotary tables, and masks, which have four axes."""
 
 
 def missing_weight(
@@ -42,7 +43,11 @@ def _hint(name: str, tensors: Mapping[str, TensorHeader]) -> str:
 
 def unread_tensors(tensors: Mapping[str, TensorHeader], read: Container[str]) -> list[str]:
     """The checkpoint's tensors that no operator reads, but for those that are computed anew."""
-    return sorted(name for name in tensors if name not in read and not _BUFFERS.search(name))
+    return sorted(name for name, header in tensors.items() if name not in read and not _is_buffer(name, header))
+
+
+def _is_buffer(name: str, header: TensorHeader) -> bool:
+    return bool(_BUFFERS.search(name) or (len(header.shape) == 4 and _MASK.search(name)))
 
 
 def check_declared_shapes(graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> list[str]:

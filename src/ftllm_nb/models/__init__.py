@@ -34,6 +34,22 @@ _NO_LANGUAGE_MODELS = (
     (r"For(?:TextEncoding|Embedding|SentenceEmbedding|Retrieval)|EmbeddingModel", "a model of embeddings"),
 )
 """(what the name of a class in config.json's architectures holds, what such a model is)."""
+_OTHER_KINDS = {
+    "an encoder, which reads texts and writes none": (
+        r"albert|bert|camembert|deberta(-v2)?|distilbert|electra|ernie|esm|eurobert|layoutlm(v[23])?|longformer|luke|"
+        r"megatron-bert|mobilebert|modernbert|mpnet|new|nomic_bert|nystromformer|rembert|roberta(-prelayernorm)?|"
+        r"roformer|squeezebert|xlm-roberta(-xl)?|xmod"
+    ),
+    "an encoder with a decoder, for translations and the like": (
+        r"bart|blenderbot(-small)?|encoder-decoder|fsmt|led|longt5|m2m_100|marian|mbart|mt5|nllb-moe|pegasus(_x)?|plbart|"
+        r"prophetnet|switch_transformers|t5(gemma)?|umt5"
+    ),
+    "a model of pictures or sounds": (
+        r"beit|bit|clap|clip|convnext(v2)?|deit|detr|dinov[23].*|hubert|resnet|sam2?|siglip2?|swin(v2)?|vit(_.*)?|wav2vec2|"
+        r"wavlm|whisper|yolos"
+    ),
+}
+"""What a model is, by a pattern of its model_type."""
 
 
 def supported_architectures() -> list[str]:
@@ -71,25 +87,34 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
 def _require_sizes(config: dict[str, Any], own_names: Mapping[str, str]) -> None:
     """Raise `CheckpointError` for sizes that are no positive whole numbers. `own_names`: see `Decoder.entry_names`."""
     for entry in _POSITIVE_ENTRIES:
-        name = own_names.get(entry, entry)
-        if name not in config or (config[name] is None and entry in _MAY_BE_NULL):
-            continue
-        number = config[name]
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise CheckpointError(
-                f"config.json's {name} must be a positive whole number, but it is {shown(number)}."
-            )
-        if entry == "num_hidden_layers" and number > _MOST_LAYERS:
-            raise CheckpointError(f"config.json's {name} must be at most {_MOST_LAYERS}, but it is {shown(number)}.")
+        for name in dict.fromkeys((entry, own_names.get(entry, entry))):
+            if name not in config or (config[name] is None and entry in _MAY_BE_NULL):
+                continue
+            number = config[name]
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise CheckpointError(
+                    f"config.json's {name} must be a positive whole number, but it is {shown(number)}."
+                )
+            if entry == "num_hidden_layers" and number > _MOST_LAYERS:
+                raise CheckpointError(
+                    f"config.json's {name} must be at most {_MOST_LAYERS}, but it is {shown(number)}."
+                )
 
 
 def _require_language_model(config: dict[str, Any]) -> None:
     """Raise `CheckpointError` for layers of a language model under a head that was trained for something else."""
     names = config.get("architectures")
-    for name in names if isinstance(names, list) else [names]:
+    names = names if isinstance(names, list) else [names]
+    for name in names:
         for pattern, what in _NO_LANGUAGE_MODELS:
             if isinstance(name, str) and re.search(pattern, name) and "CausalLM" not in name:
-                raise CheckpointError(
-                    f"config.json's architectures name {shown(name)}: this is {what}, and a causal language model "
-                    "was expected."
-                )
+                raise _no_language_model(f"architectures name {shown(name)}", what)
+    model_type = config.get("model_type")
+    writes_text = any(isinstance(name, str) and re.search("CausalLM|LMHead", name) for name in names)
+    for what, pattern in _OTHER_KINDS.items():
+        if isinstance(model_type, str) and re.fullmatch(pattern, model_type) and not writes_text:
+            raise _no_language_model(f"model_type is {shown(model_type)}", what)
+
+
+def _no_language_model(entry: str, what: str) -> CheckpointError:
+    return CheckpointError(f"config.json's {entry}: this is {what}, and a causal language model was expected.")

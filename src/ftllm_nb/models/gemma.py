@@ -10,6 +10,7 @@ class GemmaModel(Decoder):
     """The graph of `GemmaForCausalLM`."""
 
     norm_offset = 1.0
+    default_activation = "gelu_pytorch_tanh"
 
     @property
     def head_dim(self) -> int:
@@ -31,12 +32,6 @@ class GemmaModel(Decoder):
         if flag(self.config, "use_bidirectional_attention", False):
             self.refuse_later_tokens("use_bidirectional_attention")
         super().check_config()
-
-    @property
-    def activation(self) -> str | None:
-        """gelu where the config does not say."""
-        named = self.config.get("hidden_activation") or self.config.get("hidden_act")
-        return "Gelu" if named is None else super().activation
 
 
 __model__ = GemmaModel

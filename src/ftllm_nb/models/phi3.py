@@ -19,9 +19,8 @@ class Phi3Model(Decoder):
         """q, k and v are rows of one matrix."""
         sizes = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
         self.linear(source, f"{at}qkv_proj", sum(sizes), "qkv")
-        for index, name in enumerate(("q", "k", "v")):
-            start = sum(sizes[:index])
-            self.Split(self.data["qkv"], -1, start, start + sizes[index], self.data[name])
+        self.split("qkv", **dict(zip("qkv", sizes, strict=True)))
+        for name in "qkv":
             self.ExpandHead(self.data[name], self.head_dim)
 
     def feed_forward(self, at: str, source: str, target: str) -> None:

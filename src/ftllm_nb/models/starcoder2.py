@@ -14,6 +14,7 @@ class Starcoder2Model(LayerNormedDecoder):
     names = Names(up="c_fc", down="c_proj")
     eps_entry = "norm_epsilon"
     is_gated = False
+    default_activation = "gelu_pytorch_tanh"
 
     @property
     def qkv_bias(self) -> bool:
@@ -29,13 +30,6 @@ class Starcoder2Model(LayerNormedDecoder):
     def ties_embeddings(self) -> bool:
         """Unless the config says otherwise."""
         return flag(self.config, "tie_word_embeddings", True)
-
-    @property
-    def activation(self) -> str | None:
-        """gelu's tanh form where the config does not say."""
-        if self.config.get("hidden_act") is None:
-            self.config["hidden_act"] = "gelu_pytorch_tanh"  # which the operator reads, too
-        return super().activation
 
     @cached_property
     def windows(self) -> list[int | None]:

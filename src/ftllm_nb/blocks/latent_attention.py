@@ -1,0 +1,91 @@
+"""Multi-head latent attention: keys and values are made from a short vector of each token (DeepSeek-V2, 2024)."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+from ftllm_nb.blocks.decoder import Decoder
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import positive, whole
+
+LATENT_EPS = 1e-6
+"""Of norms of latent vectors, whatever the config says of others."""
+
+
+class LatentAttentionDecoder(Decoder):
+    """A `Decoder` whose keys have a part without position and one that turns, shared by all heads.
+
+    Keys and values are cached as they are, for each head: what attention reads is the same as in any other model.
+    """
+
+    @property
+    def head_dim(self) -> int:
+        """What turns of a head: the tables of rotations are for it."""
+        return self.size("qk_rope_head_dim")
+
+    @property
+    def key_dim(self) -> int:
+        """Features of a key: the part without position, then the part that turns."""
+        return self.size("qk_nope_head_dim") + self.head_dim
+
+    @cached_property
+    def value_dim(self) -> int:
+        """Features of a value."""
+        return self.size("v_head_dim")
+
+    @property
+    def kv_heads(self) -> int:
+        """As many as there are query heads."""
+        return self.heads
+
+    @property
+    def scale(self) -> float:
+        """By the size of a key, and more where a stretched context has an mscale_all_dim."""
+        section = self.config.get("rope_scaling") or self.config.get("rope_parameters") or {}
+        sharpness = 1.0
+        if section.get("mscale_all_dim"):
+            factor = positive(section, "factor")
+            sharpness += 0.1 * positive(section, "mscale_all_dim") * math.log(factor) if factor > 1 else 0
+        return float(self.key_dim**-0.5 * sharpness**2)
+
+    def size(self, name: str) -> int:
+        """A size of the config. Raises `GraphError` where it is no positive whole number."""
+        if self.config[name] is None:
+            raise GraphError(f"config.json's {name} must be a whole number of at least 1, but it is {shown(None)}.")
+        return whole(self.config, name, 0)
+
+    def latent_norm(self, name: str, weight: str) -> None:
+        """RMSNorm of a latent vector, in place, with an eps of its own."""
+        self._shapes[weight] = (self._sizes[name],)
+        self.RMSNorm(self.data[name], self.weight[weight], LATENT_EPS, self.data[name])
+
+    def project_heads(self, at: str, source: str) -> None:
+        """q.still and q.turning; k.still and v from the latent vector; k.turning, one for all heads."""
+        still, turning, latent = self.key_dim - self.head_dim, self.head_dim, self.size("kv_lora_rank")
+        if self.config.get("q_lora_rank") is None:
+            self.linear(source, f"{at}q_proj", self.heads * self.key_dim, "q.whole")
+        else:
+            self.linear(source, f"{at}q_a_proj", self.size("q_lora_rank"), "q.latent", self.qkv_bias)
+            self.latent_norm("q.latent", f"{at}q_a_layernorm.weight")
+            self.linear("q.latent", f"{at}q_b_proj", self.heads * self.key_dim, "q.whole")
+        self.split_heads("q.whole", **{"q.still": still, "q.turning": turning})
+        self.linear(source, f"{at}kv_a_proj_with_mqa", latent + turning, "kv.low", self.qkv_bias)
+        self.split("kv.low", **{"kv.latent": latent, "k.turning": turning})
+        self.latent_norm("kv.latent", f"{at}kv_a_layernorm.weight")
+        self.linear("kv.latent", f"{at}kv_b_proj", self.heads * (still + self.value_dim), "kv")
+        self.split_heads("kv", **{"k.still": still, "v": self.value_dim})
+        self.ExpandHead(self.data["k.turning"], turning)
+
+    def turn_heads(self, number: int, at: str) -> None:
+        """Turn what turns, and put it behind what does not."""
+        self.rotate(number, "q.turning", "k.turning")
+        self.Repeat(self.data["k.turning"], 2, self.heads, self.data["k.turned"])
+        self.Cat(self.data["q.still"], self.data["q.turning"], -1, self.data["q"])
+        self.Cat(self.data["k.still"], self.data["k.turned"], -1, self.data["k"])
+
+    def attend(self, number: int, at: str, target: str) -> None:
+        """As everywhere, but values have a size of their own."""
+        super().attend(number, at, target)
+        self._sizes[target] = self.heads * self.value_dim
