@@ -70,12 +70,12 @@ def main() -> None:
 def decode_rate(executor: Executor, tokens: int) -> float:
     """Tokens a second of a decode after a short prompt."""
     ids = np.random.default_rng(0).integers(0, executor.vocab_size, PROMPT_TOKENS + tokens, np.int32)
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     try:
         time_steps(executor, [sequence], ids[:PROMPT_TOKENS], executor.max_step_tokens)
         return tokens / time_steps(executor, [sequence], ids[PROMPT_TOKENS:], 1)
     finally:
-        executor.free_sequence(sequence)
+        executor.cache.free(sequence)
 
 
 @contextmanager

@@ -109,18 +109,18 @@ def run(executor: Executor, prompt_tokens: int, generated_tokens: int) -> tuple[
     """Seconds of a prefill, the last of those of a second or so, and of a decode after a short prompt."""
     random = np.random.default_rng(0)
     ids = random.integers(0, executor.vocab_size, max(prompt_tokens, PROMPT_TOKENS + generated_tokens), np.int32)
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     try:
         begin = time.perf_counter()
         is_warm = False
         while not is_warm:
             is_warm = time.perf_counter() > begin + WARM_UP_SECONDS
             prefill = time_steps(executor, [sequence], ids[:prompt_tokens], executor.max_step_tokens)
-            executor.truncate(sequence, 0)
+            executor.cache.truncate(sequence, 0)
         time_steps(executor, [sequence], ids[:PROMPT_TOKENS], executor.max_step_tokens)
         return prefill, time_steps(executor, [sequence], ids[PROMPT_TOKENS : PROMPT_TOKENS + generated_tokens], 1)
     finally:
-        executor.free_sequence(sequence)
+        executor.cache.free(sequence)
 
 
 if __name__ == "__main__":

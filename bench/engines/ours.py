@@ -25,12 +25,12 @@ class Engine:
         with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
             types = WeightTypes(dtype, EMBEDDING.get(dtype, "auto"))
             self.executor = open_executor(describe(checkpoint), checkpoint, types, threads=threads)
-        self.sequence = self.executor.new_sequence()
+        self.sequence = self.executor.cache.new_sequence()
         self.about = f"tier {current_tier().name}"
 
     def clear(self) -> None:
         """Forget all tokens."""
-        self.executor.truncate(self.sequence, 0)
+        self.executor.cache.truncate(self.sequence, 0)
 
     def step(self, token_ids: np.ndarray) -> tuple[float, np.ndarray]:
         """Append tokens: the seconds, and the last one's logits."""

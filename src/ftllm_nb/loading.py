@@ -70,12 +70,10 @@ class LoadedModel:
         return main_format(self.graph.packed, self.weight_types.formats(self.graph))
 
     def cached_tokens(self, size: int) -> int:
-        """How many tokens a KV cache of so many bytes holds."""
-        from ftllm_nb.engine.kv_cache import plan_block
-        from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
-
-        block = max(plan_block(self.graph.caches, self.kv_cache_dtype).size, 1)
-        return size // block * BLOCK_POSITIONS
+        """How many tokens of the model's context a KV cache of so many bytes holds."""
+        executor = self.executor
+        blocks = size // executor.block_bytes
+        return executor.cache.most_tokens(blocks, executor.max_step_tokens, self.graph.max_positions)
 
 
 def load(

@@ -37,10 +37,14 @@ class TableExecutor:
         self.finished: list[list[int]] = []
         self.rows = 0
 
+    @property
+    def cache(self) -> Any:
+        return self
+
     def new_sequence(self) -> Any:
         return []
 
-    def free_sequence(self, sequence: list[int]) -> None:
+    def free(self, sequence: list[int]) -> None:
         self.finished.append(sequence)
 
     def run(self, steps: list[SequenceStep]) -> np.ndarray:

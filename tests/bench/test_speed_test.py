@@ -83,8 +83,8 @@ def test_only_the_tests_own_tokens_are_timed(monkeypatch: pytest.MonkeyPatch) ->
 def test_every_run_has_a_sequence_of_its_own_and_gives_it_back() -> None:
     executor = FakeExecutor()
     run(executor, [prompt(5), decode(5)], repetitions=3)
-    assert len(executor.sequences) == 2 * 4
-    assert all(sequence.freed for sequence in executor.sequences)
+    counts = executor.cache.pool.counts
+    assert counts.made > 0 and counts.used == counts.kept == 0
     assert executor.threads and threading.get_ident() not in executor.threads
 
 
@@ -118,4 +118,4 @@ def test_what_goes_wrong_in_a_step_is_raised_and_the_sequence_given_back() -> No
     executor.run = fail  # type: ignore[method-assign, assignment]
     with pytest.raises(EngineError, match="a failed step"):
         run(executor, [prompt(3)], repetitions=1)
-    assert [sequence.freed for sequence in executor.sequences] == [True]
+    assert executor.cache.pool.counts.used == 0

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
 from ftllm_nb.engine.logprobs import TokenLogprobs
 from ftllm_nb.engine.sampling import Sampler
 from ftllm_nb.engine.sampling_settings import SamplingSettings
-from ftllm_nb.errors import StepStopped
+from ftllm_nb.errors import ContextLengthError, StepStopped
+from ftllm_nb.ops.reach import Reach
 
 VOCAB = 23
 
@@ -61,14 +63,9 @@ def same_logprobs(found: TokenLogprobs, logits: NDArray[np.float32], token_id: i
         assert abs(logprob - logprob_of(logits, each)) < 2e-6
 
 
-class PagedSequence:
-    def __init__(self, blocks: Sequence[int], size: int) -> None:
-        self.blocks = list(blocks)
-        self.length = len(blocks) * size
-
-
 class PagedExecutor:
-    """`before_step(steps)` is called first in each step; it may call `request_stop`."""
+    """`before_step(steps)` is called first in each step; it may call `request_stop`. `logits`: of the token after all
+    those that a sequence holds. `reaches`: of each group of layers."""
 
     max_positions = 200
     vocab_size = VOCAB
@@ -78,50 +75,38 @@ class PagedExecutor:
         self,
         *,
         block_positions: int = 4,
-        limit: int | None = None,
+        limit: int | None = 1_000_000,
         max_step_tokens: int = 16,
         step_seconds: float = 0.0,
         before_step: Callable[[list[SequenceStep]], None] = lambda steps: None,
+        logits: Callable[[list[int]], NDArray[np.float32]] = logits_of,
+        reaches: Sequence[Reach] = (Reach(),),
     ) -> None:
-        self.block_positions = block_positions
         self.max_step_tokens = max_step_tokens
         self.step_seconds = step_seconds
         self.before_step = before_step
-        numbers = count()
-        self.pool = BlockPool(lambda: [next(numbers)], limit)
-        self.content: dict[int, tuple[list[int], list[int]]] = {}
-        """Of each block: the tokens before it, and those in it."""
+        self._logits_of = logits
+        self._reaches = tuple(reaches)
+        numbers = count(1)
+        self.cache = KVCache(reaches, block_positions, BlockPool(lambda: [next(numbers)], limit))
+        self.content: dict[int, tuple[int, list[int], list[int]]] = {}
+        """Of each block: its group, the tokens before it, and those in it."""
         self.step_tokens: list[list[int]] = []
         """Of each completed step, the tokens of each sequence."""
         self.step_running = threading.Event()
         self.closed = False
         self._stop = False
 
-    def new_sequence(self, blocks: Sequence[int] = ()) -> PagedSequence:
-        return PagedSequence(blocks, self.block_positions)
-
-    def blocks_of(self, sequence: PagedSequence) -> list[int]:
-        return list(sequence.blocks)
-
-    def truncate(self, sequence: PagedSequence, length: int) -> None:
-        raise NotImplementedError
-
-    def free_sequence(self, sequence: PagedSequence) -> None:
-        self.pool.release(sequence.blocks)
-        sequence.blocks = []
-
     def run(self, steps: list[SequenceStep]) -> NDArray[np.float32]:
         assert not self.closed
-        size = self.block_positions
         assert 1 <= sum(len(step.token_ids) for step in steps) <= self.max_step_tokens
         assert len({id(step.sequence) for step in steps}) == len(steps)
         for step in steps:
-            sequence = step.sequence
-            assert len(step.token_ids) >= 1
-            length = sequence.length + len(step.token_ids)
-            assert length <= self.max_positions
-            while len(sequence.blocks) * size < length:
-                sequence.blocks.append(self.pool.take())
+            assert step.token_ids.dtype == np.int32 and len(step.token_ids) >= 1
+            length = step.sequence.length + len(step.token_ids)
+            if length > self.max_positions:
+                raise ContextLengthError("full")
+            self.cache.reserve(step.sequence, length)
         self.before_step(steps)
         self.step_running.set()
         end = time.perf_counter() + self.step_seconds
@@ -131,25 +116,43 @@ class PagedExecutor:
             raise StepStopped
         rows = []
         for step in steps:
-            sequence = step.sequence
-            held: list[int] = []
-            for block in sequence.blocks[: -(-sequence.length // size)]:
-                before, tokens = self.content[block]
-                assert before == held, "a block's keys and values depend on everything before it"
-                held += tokens
-            del held[sequence.length :]
+            held = self.held(step.sequence)
             for token in step.token_ids.tolist():
-                block = sequence.blocks[len(held) // size]
-                assert self.pool.is_writable(block)
-                if len(held) % size == 0:
-                    self.content[block] = (list(held), [])
-                self.content[block][1][len(held) % size :] = [token]
+                self._require_what_is_seen(step.sequence, held)
+                self._write(step.sequence, held, token)
                 held.append(token)
-            sequence.length += len(step.token_ids)
-            rows += [logits_of(held[: len(held) - back]) for back in reversed(range(step.wants_logits))]
+            step.sequence.length = len(held)
+            rows += [self._logits_of(held[: len(held) - back]) for back in reversed(range(step.wants_logits))]
         self.step_tokens.append([len(step.token_ids) for step in steps])
-        self.logits = np.stack(rows) if rows else np.empty((0, VOCAB), np.float32)
+        self.logits = np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)
         return self.logits
+
+    def held(self, sequence: CachedSequence) -> list[int]:
+        """The tokens of a sequence, by its last block, which knows those before."""
+        size = self.cache.block_positions
+        if not sequence.length:
+            return []
+        _, before, tokens = self.content[int(sequence.tables[0][(sequence.length - 1) // size])]
+        return [*before, *tokens][: sequence.length]
+
+    def _require_what_is_seen(self, sequence: CachedSequence, held: list[int]) -> None:
+        """Every block that the next token sees holds the right tokens, of the right group."""
+        size = self.cache.block_positions
+        for group, reach in enumerate(self._reaches):
+            for number in range(reach.first_seen(len(held)) // size, -(-len(held) // size)):
+                its_group, before, tokens = self.content[int(sequence.tables[group][number])]
+                rest = held[number * size : number * size + size]
+                assert (its_group, before, tokens[: len(rest)]) == (group, held[: number * size], rest)
+
+    def _write(self, sequence: CachedSequence, held: list[int], token: int) -> None:
+        size = self.cache.block_positions
+        number, inside = divmod(len(held), size)
+        for group in range(len(self._reaches)):
+            block = int(sequence.tables[group][number])
+            assert block != GONE and self.cache.pool.is_writable(block)
+            if inside == 0:
+                self.content[block] = (group, list(held), [])
+            self.content[block][2][inside:] = [token]
 
     def largest(self) -> NDArray[np.int64]:
         return self.logits.argmax(axis=1)
@@ -161,7 +164,7 @@ class PagedExecutor:
         self._stop = False
 
     def release_memory(self) -> None:
-        self.pool.forget_all()
+        self.cache.pool.forget_all()
 
     def close(self) -> None:
         self.closed = True

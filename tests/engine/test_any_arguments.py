@@ -74,7 +74,7 @@ def test_no_argument_breaks_an_engine(name: str, data: st.DataObject) -> None:
     for kind in KINDS:
         try:
             with opened(kind, checked_graph(build, checkpoint), checkpoint) as executor:
-                steps = [SequenceStep(executor.new_sequence(), IDS[begin : begin + 3]) for begin in (0, 7)]
+                steps = [SequenceStep(executor.cache.new_sequence(), IDS[begin : begin + 3]) for begin in (0, 7)]
                 results.append(executor.run(steps).copy())
         except FtllmError as error:
             assert str(error).endswith((".", "?"))

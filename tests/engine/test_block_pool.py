@@ -36,6 +36,7 @@ class PoolMachine(RuleBasedStateMachine):
             return [first]
 
         self.pool = BlockPool(grow, limit)
+        self.limit = limit
         self.most = memory if limit is None else min(limit, memory)
         self.live: list[dict[str, list[int]]] = []
         self.kept: list[tuple[tuple[int, ...], int]] = []
@@ -45,7 +46,8 @@ class PoolMachine(RuleBasedStateMachine):
     def begin(self, tokens: list[int]) -> dict[str, list[int]]:
         """A new sequence gets the longest published beginning of `tokens`."""
         prefixes = [tuple(tokens[: end + 1]) for end in range(len(tokens))]
-        found = self.pool.find(map(key, prefixes))
+        known = self.pool.known(map(key, prefixes))
+        found = self.pool.acquire(map(key, prefixes[:known]))
         expected = []
         for prefix in prefixes:
             if prefix not in self.published:
@@ -90,6 +92,8 @@ class PoolMachine(RuleBasedStateMachine):
         for block in reversed(sequence["blocks"]):
             if block in by_block and block not in still_used:
                 self.kept.append((by_block[block], block))
+        while self.limit is None and len(self.kept) > len(still_used):
+            del self.published[self.kept.pop(0)[0]]
 
     @invariant()
     def counts_hold(self) -> None:
@@ -125,7 +129,7 @@ def test_memory_that_ends_before_the_limit_evicts_what_is_kept() -> None:
         pool.take()
     pool.release([block])
     assert pool.take() == block
-    assert pool.find([b"k"]) == []
+    assert pool.known([b"k"]) == 0
     assert pool.counts.evicted == 1
 
 
@@ -135,12 +139,17 @@ def test_keys_depend_on_everything_before() -> None:
     assert chained_key(b"", [1, 2]) == chained_key(b"", (1, 2))
 
 
-def test_a_sequence_cannot_be_cut_inside_a_published_block() -> None:
+def test_a_published_block_is_written_by_nobody_until_it_is_withdrawn() -> None:
     pool = BlockPool(lambda: [1])
     block = pool.take()
     assert pool.is_writable(block)
     pool.publish(block, b"k")
-    assert not pool.is_writable(block)
-    assert pool.find([b"k", b"unknown"]) == [block]
+    assert not pool.is_writable(block) and pool.is_alone(block)
+    assert pool.known([b"k", b"unknown"]) == 1
+    assert pool.acquire([b"k"]) == [block]
+    assert not pool.is_alone(block)
     pool.release([block])
     assert pool.counts.used == 1 and not pool.is_writable(block)
+    pool.withdraw(block)
+    assert pool.is_writable(block) and pool.known([b"k"]) == 0
+    pool.withdraw(block)

@@ -69,25 +69,25 @@ def fail() -> None:
 
 
 def test_the_largest_logit_of_each_row(executor: Executor) -> None:
-    prompt = executor.new_sequence()
+    prompt = executor.cache.new_sequence()
     assert executor.run([SequenceStep(prompt, IDS[:3], 0)]).shape == (0, CONFIG["vocab_size"])
     assert executor.largest().tolist() == []
-    steps = [SequenceStep(prompt, IDS[3:20], 5), SequenceStep(executor.new_sequence(), IDS[40:50])]
+    steps = [SequenceStep(prompt, IDS[3:20], 5), SequenceStep(executor.cache.new_sequence(), IDS[40:50])]
     logits = executor.run(steps)
     assert executor.largest().tolist() == logits.argmax(axis=1).tolist() and len(logits) == 6
     for number in (np.nan, np.inf):
         wrong = np.zeros(CONFIG["vocab_size"], np.float32)
         wrong[-1] = number
         Whim.wish = lambda wrong=wrong: wrong
-        run(executor, (executor.new_sequence(), 0, 2))
+        run(executor, (executor.cache.new_sequence(), 0, 2))
         assert executor.largest().tolist() == [-1]
 
 
 def test_a_step_that_fails_on_the_host_can_be_run_again(executor: Executor) -> None:
-    expected = run(executor, (executor.new_sequence(), 0, 70))
-    first, second = executor.new_sequence(), executor.new_sequence()
+    expected = run(executor, (executor.cache.new_sequence(), 0, 70))
+    first, second = executor.cache.new_sequence(), executor.cache.new_sequence()
     run(executor, (first, 0, 60))
-    used = executor.pool.counts.used
+    used = executor.cache.pool.counts.used
     for wish, error in ((fail, GraphError), (executor.request_stop, StepStopped)):
         Whim.wish = wish
         with pytest.raises(error):
@@ -98,14 +98,14 @@ def test_a_step_that_fails_on_the_host_can_be_run_again(executor: Executor) -> N
     np.testing.assert_allclose(run(executor, (first, 60, 70), (second, 0, 5))[0], expected[0], atol=1e-4)
     assert (first.length, second.length) == (70, 5)
     for sequence in (first, second):
-        executor.free_sequence(sequence)
-    assert executor.pool.counts.used < used
+        executor.cache.free(sequence)
+    assert executor.cache.pool.counts.used < used
 
 
 def test_the_error_names_the_user_s_line_and_the_cause(executor: Executor) -> None:
     Whim.wish = fail
     with pytest.raises(GraphError, match=r"test_executors\.py:\d+: Whim \(operator \d+\) cannot be computed: .*whim"):
-        run(executor, (executor.new_sequence(), 0, 3))
+        run(executor, (executor.cache.new_sequence(), 0, 3))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_error_names_the_user_s_line_and_the_cause(executor: Executor) -> No
     ],
 )
 def test_wrong_steps_change_nothing(executor: Executor, ids: list[int], error: type[Exception], expected: str) -> None:
-    sequence, other = executor.new_sequence(), executor.new_sequence()
+    sequence, other = executor.cache.new_sequence(), executor.cache.new_sequence()
     with pytest.raises(error, match=expected):
         executor.run([SequenceStep(other, IDS[:2]), SequenceStep(sequence, np.array(ids, np.int64))])
     assert (sequence.length, other.length) == (0, 0)
@@ -128,9 +128,9 @@ def test_wrong_steps_change_nothing(executor: Executor, ids: list[int], error: t
 
 
 def test_the_context_can_be_used_to_its_last_position(executor: Executor) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     run(executor, (sequence, 0, 99))
-    at_once = run(executor, (executor.new_sequence(), 0, 100))
+    at_once = run(executor, (executor.cache.new_sequence(), 0, 100))
     np.testing.assert_allclose(run(executor, (sequence, 99, 100)), at_once, atol=1e-4)
     with pytest.raises(ContextLengthError):
         run(executor, (sequence, 100, 101))
@@ -138,7 +138,7 @@ def test_the_context_can_be_used_to_its_last_position(executor: Executor) -> Non
 
 
 def test_a_step_without_logits(executor: Executor) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     logits = executor.run([SequenceStep(sequence, IDS[:5], wants_logits=False)])
     assert logits.shape == (0, CONFIG["vocab_size"])
     assert sequence.length == 5
@@ -146,10 +146,10 @@ def test_a_step_without_logits(executor: Executor) -> None:
 
 def seconds_of_a_step(executor: Executor) -> float:
     """Of 50 tokens."""
-    sequence, begin = executor.new_sequence(), time.perf_counter()
+    sequence, begin = executor.cache.new_sequence(), time.perf_counter()
     run(executor, (sequence, 0, 50))
     taken = time.perf_counter() - begin
-    executor.free_sequence(sequence)
+    executor.cache.free(sequence)
     return taken
 
 
@@ -158,7 +158,7 @@ def test_steps_that_are_stopped_anywhere_and_run_again_give_the_same_bits() -> N
     checkpoint = checkpoint_of({**CONFIG, "max_position_embeddings": 512})
     graph = check_graph(build_graph(Qwen2Model, checkpoint.config), checkpoint.tensors)
     executor = CompiledExecutor(graph, checkpoint, kv_cache_dtype="int8", threads=3)
-    expected = run(executor, (executor.new_sequence(), 0, 150))
+    expected = run(executor, (executor.cache.new_sequence(), 0, 150))
     longest_wait = 3 * min(seconds_of_a_step(executor) for _ in range(5))  # some must come to their end on any machine
     random, stops, finished = np.random.default_rng(1), 0, threading.Event()
 
@@ -170,7 +170,7 @@ def test_steps_that_are_stopped_anywhere_and_run_again_give_the_same_bits() -> N
     disturber.start()
     try:
         for _ in range(60):
-            sequence, begin = executor.new_sequence(), 0
+            sequence, begin = executor.cache.new_sequence(), 0
             while begin < 150:
                 end = min(begin + 50, 150)
                 try:
@@ -181,7 +181,7 @@ def test_steps_that_are_stopped_anywhere_and_run_again_give_the_same_bits() -> N
                     assert sequence.length == begin
                     executor.clear_stop()
             np.testing.assert_array_equal(found, expected)
-            executor.free_sequence(sequence)
+            executor.cache.free(sequence)
     finally:
         finished.set()
         disturber.join()
@@ -192,7 +192,7 @@ def test_steps_that_are_stopped_anywhere_and_run_again_give_the_same_bits() -> N
 def test_a_closed_engine_says_so() -> None:
     checkpoint = checkpoint_of(CONFIG)
     executor = CompiledExecutor(check_graph(build_graph(Model, CONFIG), checkpoint.tensors), checkpoint)
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     run(executor, (sequence, 0, 3))
     executor.close()
     executor.close()

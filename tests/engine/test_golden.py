@@ -61,13 +61,13 @@ def assert_close(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> 
 def test_prefill_at_once(
     executor: Executor, token_ids: NDArray[np.int32], expected: NDArray[np.float32], length: int
 ) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     logits = executor.run([SequenceStep(sequence, token_ids[:length])])
     assert logits.shape == (1, expected.shape[1])
     assert logits.dtype == np.float32
     assert_close(logits[0], expected[length - 1])
     assert sequence.length == length
-    executor.free_sequence(sequence)
+    executor.cache.free(sequence)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 16, 44])
@@ -75,36 +75,36 @@ def test_prefill_in_chunks(
     executor: Executor, token_ids: NDArray[np.int32], expected: NDArray[np.float32], chunk: int
 ) -> None:
     """Chunks of one token are decoding step by step: every step's logits are compared."""
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     for start in range(0, len(token_ids), chunk):
         tokens = token_ids[start : start + chunk]
         logits = executor.run([SequenceStep(sequence, tokens)])
         assert_close(logits[0], expected[start + len(tokens) - 1])
-    executor.free_sequence(sequence)
+    executor.cache.free(sequence)
 
 
 def test_inner_chunks_give_no_logits(
     executor: Executor, token_ids: NDArray[np.int32], expected: NDArray[np.float32]
 ) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     inner = executor.run([SequenceStep(sequence, token_ids[:20], wants_logits=False)])
     assert inner.shape == (0, expected.shape[1])
     assert_close(executor.run([SequenceStep(sequence, token_ids[20:30])])[0], expected[29])
-    executor.free_sequence(sequence)
+    executor.cache.free(sequence)
 
 
 def test_logits_of_many_tokens(
     executor: Executor, token_ids: NDArray[np.int32], expected: NDArray[np.float32]
 ) -> None:
     """Of all tokens of one sequence and the last few of another, then of the rest of the first."""
-    first, second = executor.new_sequence(), executor.new_sequence()
+    first, second = executor.cache.new_sequence(), executor.cache.new_sequence()
     logits = executor.run(
         [SequenceStep(first, token_ids[:20], wants_logits=20), SequenceStep(second, token_ids[:9], wants_logits=3)]
     )
     assert_close(logits, np.concatenate([expected[:20], expected[6:9]]))
     assert_close(executor.run([SequenceStep(first, token_ids[20:45], wants_logits=25)]), expected[20:])
     for sequence in (first, second):
-        executor.free_sequence(sequence)
+        executor.cache.free(sequence)
 
 
 @pytest.mark.parametrize("count", [-1, 6])
@@ -112,14 +112,14 @@ def test_logits_of_tokens_that_are_not_in_the_step(
     executor: Executor, token_ids: NDArray[np.int32], count: int
 ) -> None:
     with pytest.raises(EngineError, match="tokens of a step"):
-        executor.run([SequenceStep(executor.new_sequence(), token_ids[:5], wants_logits=count)])
+        executor.run([SequenceStep(executor.cache.new_sequence(), token_ids[:5], wants_logits=count)])
 
 
 def test_several_sequences_in_a_step(
     executor: Executor, token_ids: NDArray[np.int32], expected: NDArray[np.float32]
 ) -> None:
     """Sequences of different lengths, some prefilled and some decoded in one step, one without logits."""
-    sequences = [executor.new_sequence() for _ in range(4)]
+    sequences = [executor.cache.new_sequence() for _ in range(4)]
     cuts = [(0, 3, 4, 5), (0, 30, 31, 45), (0, 1, 17, 18), (0, 9, 9, 33)]
     for step in range(3):
         active = [index for index, cut in enumerate(cuts) if cut[step] < cut[step + 1]]
@@ -137,15 +137,15 @@ def test_several_sequences_in_a_step(
         for row, index in zip(logits, wanted, strict=True):
             assert_close(row, expected[cuts[index][step + 1] - 1])
     for sequence in sequences:
-        executor.free_sequence(sequence)
+        executor.cache.free(sequence)
 
 
 def test_truncated_sequence_continues_from_the_common_prefix(
     executor: Executor, token_ids: NDArray[np.int32], expected: NDArray[np.float32]
 ) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     executor.run([SequenceStep(sequence, np.concatenate([token_ids[:21], token_ids[:12]]))])
-    executor.truncate(sequence, 21)
+    executor.cache.truncate(sequence, 21)
     assert sequence.length == 21
     assert_close(executor.run([SequenceStep(sequence, token_ids[21:40])])[0], expected[39])
-    executor.free_sequence(sequence)
+    executor.cache.free(sequence)

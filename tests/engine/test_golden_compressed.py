@@ -34,7 +34,7 @@ def test_logits_are_those_of_transformers(folder: Path) -> None:
     found = {}
     for engine in ("reference", "compiled"):
         with open_executor(engine, folder) as executor:
-            sequence = executor.new_sequence()
+            sequence = executor.cache.new_sequence()
             steps = ([SequenceStep(sequence, token)] for token in np.split(tokens, len(tokens)))
             found[engine] = np.concatenate([executor.run(step).copy() for step in steps])
     np.testing.assert_allclose(found["reference"], expected, rtol=0, atol=1e-4)

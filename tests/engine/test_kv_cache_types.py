@@ -19,7 +19,7 @@ DECODED = 3
 
 def logits(executor: Executor) -> NDArray[np.float32]:
     """Of a prompt that fills several cache blocks, then of tokens one by one."""
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     rows = [executor.run([SequenceStep(sequence, TOKENS[:-DECODED])])[0].copy()]
     for token in TOKENS[-DECODED:]:
         rows.append(executor.run([SequenceStep(sequence, np.array([token]))])[0].copy())

@@ -44,7 +44,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def logits(executor: Executor) -> NDArray[np.float32]:
     """After 30 tokens at once, then after each of 10."""
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     pieces = [TOKENS[:30], *np.split(TOKENS[30:], 10)]
     return np.stack([executor.run([SequenceStep(sequence, piece)])[0].copy() for piece in pieces])
 

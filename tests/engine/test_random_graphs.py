@@ -26,7 +26,7 @@ examples = settings(
 
 def logits(executor: Executor) -> NDArray[np.float32]:
     """Of two prompts in one step, then of a step that decodes one, prefills another and begins a third."""
-    first, second, third = (executor.new_sequence() for _ in range(3))
+    first, second, third = (executor.cache.new_sequence() for _ in range(3))
     steps = [
         [SequenceStep(first, IDS[:9]), SequenceStep(second, IDS[3:4])],
         [SequenceStep(second, IDS[9:10]), SequenceStep(third, IDS[10:11], False), SequenceStep(first, IDS[20:23])],
@@ -72,7 +72,7 @@ def test_the_same_bits_on_any_workers_and_in_any_chunks(graph: RandomGraph, dtyp
         executor = CompiledExecutor(
             checked, checkpoint, weight_types=types, kv_cache_dtype=kv_cache_dtype, threads=threads
         )
-        sequence, other, begin = executor.new_sequence(), executor.new_sequence(), 0
+        sequence, other, begin = executor.cache.new_sequence(), executor.cache.new_sequence(), 0
         for count in chunks:
             steps = [SequenceStep(other, IDS[:2], False), SequenceStep(sequence, IDS[begin : begin + count])]
             found = executor.run(steps).copy()

@@ -51,7 +51,7 @@ def executor() -> Iterator[ReferenceExecutor]:
 
 
 def run(executor: ReferenceExecutor, tokens: Any, sequence: Any = None) -> Any:
-    sequence = sequence or executor.new_sequence()
+    sequence = sequence or executor.cache.new_sequence()
     return executor.run([SequenceStep(sequence, np.asarray(tokens, np.int32))])[0]
 
 
@@ -89,7 +89,7 @@ def test_progress_is_reported_for_each_weight() -> None:
     ],
 )
 def test_wrong_steps(executor: ReferenceExecutor, tokens: list[int], kind: type[Exception], expected: str) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     with pytest.raises(kind, match=expected):
         run(executor, tokens, sequence)
     assert sequence.length == 0
@@ -98,13 +98,13 @@ def test_wrong_steps(executor: ReferenceExecutor, tokens: list[int], kind: type[
 def test_empty_steps_and_a_sequence_twice(executor: ReferenceExecutor) -> None:
     with pytest.raises(EngineError, match="at least one token"):
         executor.run([])
-    step = SequenceStep(executor.new_sequence(), TOKENS)
+    step = SequenceStep(executor.cache.new_sequence(), TOKENS)
     with pytest.raises(EngineError, match="once only"):
         executor.run([step, step])
 
 
 def test_the_context_may_be_filled_to_the_last_token(executor: ReferenceExecutor) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     run(executor, [1] * 64, sequence)
     with pytest.raises(ContextLengthError):
         run(executor, [1], sequence)
@@ -112,13 +112,13 @@ def test_the_context_may_be_filled_to_the_last_token(executor: ReferenceExecutor
 
 
 def test_truncate(executor: ReferenceExecutor) -> None:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     run(executor, TOKENS, sequence)
-    executor.truncate(sequence, 4)
+    executor.cache.truncate(sequence, 4)
     again = run(executor, TOKENS[4:], sequence)
     np.testing.assert_allclose(again, run(executor, TOKENS), atol=1e-6)
     with pytest.raises(EngineError, match="a sequence of 12 tokens cannot be cut to 13"):
-        executor.truncate(sequence, 13)
+        executor.cache.truncate(sequence, 13)
 
 
 class StopAfterward(Operator):
@@ -152,12 +152,11 @@ def test_a_stop_between_operators_discards_the_step() -> None:
             self.Silu(self.data["logits"], self.data["logits"])
 
     executor = StopAfterward.executor = open_executor(Model)
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     for _ in range(2):
         with pytest.raises(StepStopped):
             run(executor, TOKENS, sequence)
         assert sequence.length == 0
-        assert all(cache.length == 0 for cache in sequence.caches.values())
 
 
 def test_a_stop_request_lasts_until_it_is_cleared(executor: ReferenceExecutor) -> None:
@@ -176,7 +175,7 @@ def test_print_and_exit(capsys: pytest.CaptureFixture[str]) -> None:
             self.Exit()
 
     executor = open_executor(Model)
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     with pytest.raises(EngineError, match=rf"the graph's Exit\(\) at {__file__}:\d+ ended this step"):
         run(executor, TOKENS, sequence)
     assert capsys.readouterr().out.startswith(f"last [1, 1, 24] float32 ({__file__}:")

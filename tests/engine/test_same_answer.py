@@ -65,11 +65,11 @@ def prefill(
 
 
 def prefill_then_decode(executor: Executor, chunk: int) -> NDArray[np.float32]:
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     rows = [prefill(executor, sequence, TOKENS[:-DECODED], chunk)]
     for token in TOKENS[-DECODED:]:
         rows.append(executor.run([SequenceStep(sequence, np.array([token]))])[0].copy())
-    executor.free_sequence(sequence)
+    executor.cache.free(sequence)
     return np.stack(rows)
 
 
@@ -82,7 +82,7 @@ def test_any_chunks_on_any_number_of_workers(
 
 def test_beside_other_sequences(executor: Executor, expected: NDArray[np.float32]) -> None:
     """The sequence decodes between two others, one of which is prefilled in the same steps."""
-    sequence, shorter, newcomer = (executor.new_sequence() for _ in range(3))
+    sequence, shorter, newcomer = (executor.cache.new_sequence() for _ in range(3))
     prefill(executor, shorter, TOKENS[5:40], 35)
     logits = prefill(executor, sequence, TOKENS[:-DECODED], 64)
     np.testing.assert_array_equal(logits, expected[0])
@@ -96,28 +96,28 @@ def test_beside_other_sequences(executor: Executor, expected: NDArray[np.float32
         )
         np.testing.assert_array_equal(logits[1], expected[number + 1])
     for each in (sequence, shorter, newcomer):
-        executor.free_sequence(each)
+        executor.cache.free(each)
 
 
 def test_prefilled_beside_another_prompt(executor: Executor, expected: NDArray[np.float32]) -> None:
     """Two prompts share every step; the cache blocks that they use lie in each other's way."""
-    other, sequence = executor.new_sequence(), executor.new_sequence()
+    other, sequence = executor.cache.new_sequence(), executor.cache.new_sequence()
     end = len(TOKENS) - DECODED
     for start in range(0, end, 40):
         tokens = TOKENS[:end][start : start + 40]
         logits = executor.run([SequenceStep(other, tokens[::-1].copy()), SequenceStep(sequence, tokens)])
     np.testing.assert_array_equal(logits[1], expected[0])
-    executor.free_sequence(other)
-    executor.free_sequence(sequence)
+    executor.cache.free(other)
+    executor.cache.free(sequence)
 
 
 def test_after_a_truncated_answer(executor: Executor, expected: NDArray[np.float32]) -> None:
     """A reused prefix gives what a fresh sequence gives."""
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     prefill(executor, sequence, np.concatenate([TOKENS[:150], TOKENS[:90]]), 128)
-    executor.truncate(sequence, 150)
+    executor.cache.truncate(sequence, 150)
     np.testing.assert_array_equal(prefill(executor, sequence, TOKENS[150:-DECODED], 77), expected[0])
-    executor.free_sequence(sequence)
+    executor.cache.free(sequence)
 
 
 @pytest.mark.skipif(not current_tier().multiplies_matrices, reason="the tier has no AMX")

@@ -20,7 +20,7 @@ Answer = list[Token]
 
 def asked(executor: Executor) -> list[tuple[list[int], SamplingSettings]]:
     """Prompts of many lengths, some with a common beginning of several blocks."""
-    size = executor.block_positions
+    size = executor.cache.block_positions
     common = prompt("common", 2 * size + 9, CONFIG["vocab_size"]).tolist()
     prompts = [common + prompt(f"tail{number}", 1 + 7 * number, CONFIG["vocab_size"]).tolist() for number in range(4)]
     prompts += [prompt(f"own{number}", 3 + 40 * number, CONFIG["vocab_size"]).tolist() for number in range(4)]
@@ -53,7 +53,7 @@ def run(executor: Executor, limits: SchedulerLimits, numbers: list[int]) -> tupl
 
             scheduler.add(Request(ids, chosen, listen, top_logprobs=5))
         scheduler.step()
-    assert executor.pool.counts.used == 0
+    assert executor.cache.pool.counts.used == 0
     return answers, scheduler
 
 
@@ -69,7 +69,7 @@ def test_alone_and_in_a_batch(engine: str, dtype: str, cache: str, tmp_path: Pat
         numbers = list(range(len(asked(executor))))
         alone: dict[int, Answer] = {}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(executor.pool, "find", lambda keys: [])
+            patch.setattr(executor.cache, "find", lambda keys: executor.cache.new_sequence())
             for number in numbers:
                 alone |= run(executor, SchedulerLimits(), [number])[0]
         if engine == "reference":
@@ -84,7 +84,7 @@ def test_alone_and_in_a_batch(engine: str, dtype: str, cache: str, tmp_path: Pat
             assert together == alone
             assert scheduler.counts.cached_tokens > 0
         # Blocks for the longest request and little more.
-        executor.pool.limit = 5 if executor.block_positions == 64 else 20
+        executor.cache.pool.limit = 5 if executor.cache.block_positions == 64 else 20
         squeezed, scheduler = run(executor, SchedulerLimits(max_batch=8, chunk_tokens=64), numbers)
         assert squeezed == alone
         assert scheduler.counts.preemptions > 0

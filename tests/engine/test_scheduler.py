@@ -128,7 +128,7 @@ def test_an_answer_is_the_same_alone_and_in_any_company(
             assert whole[: request.answer_tokens] == heard(request).token_ids
         else:
             check_answer(request, request.most_tokens)
-    assert executor.pool.counts.used == 0
+    assert executor.cache.pool.counts.used == 0
 
 
 def test_a_full_cache_preempts_and_answers_stay_the_same() -> None:
@@ -223,25 +223,25 @@ def test_a_failed_step_ends_its_requests_and_no_others() -> None:
         (end,) = heard(request).ends
         assert end.reason == "failed" and isinstance(end.error, EngineError) and "memory" in str(end.error)
     check_answer(requests[2], 2)
-    assert executor.pool.counts.used == 0
+    assert executor.cache.pool.counts.used == 0
 
 
 def test_blocks_that_someone_else_holds_end_a_lone_request_with_a_sentence() -> None:
     executor = PagedExecutor(limit=3)
-    taken = [executor.pool.take(), executor.pool.take()]
+    taken = [executor.cache.pool.take(), executor.cache.pool.take()]
     scheduler = Scheduler(executor, SchedulerLimits())
     request = new_request([1] * 6, 1)
     scheduler.add(request)
     run_all(scheduler)
     (end,) = heard(request).ends
     assert isinstance(end.error, EngineError) and "cache is full" in str(end.error)
-    executor.pool.release(taken)
-    assert executor.pool.counts.used == 0
+    executor.cache.pool.release(taken)
+    assert executor.cache.pool.counts.used == 0
 
 
 def test_out_of_memory_is_no_full_cache_and_those_who_came_first_go_on() -> None:
     """Memory for six blocks, whatever the limit says: the sentence says what lacks, whatever the prompt's length."""
-    numbers = iter(range(6))
+    numbers = iter(range(1, 7))
 
     def grow() -> list[int]:
         try:
@@ -250,7 +250,7 @@ def test_out_of_memory_is_no_full_cache_and_those_who_came_first_go_on() -> None
             raise CacheFullError("there is no memory for more of the KV cache.") from None
 
     executor = PagedExecutor()
-    executor.pool = BlockPool(grow, limit=100)
+    executor.cache.pool = BlockPool(grow, limit=100)
     scheduler = Scheduler(executor, SchedulerLimits(max_batch=3, chunk_tokens=16))
     requests = [new_request([number] * 7, 12, logit_bias=((0, -100.0),)) for number in (1, 2, 3)]
     too_long = new_request([4] * 30, 1)
@@ -261,7 +261,7 @@ def test_out_of_memory_is_no_full_cache_and_those_who_came_first_go_on() -> None
         check_answer(request, 12)
     (end,) = heard(too_long).ends
     assert end.reason == "failed" and "there is no memory" in str(end.error)
-    assert scheduler.counts.preemptions > 0 and executor.pool.counts.used == 0
+    assert scheduler.counts.preemptions > 0 and executor.cache.pool.counts.used == 0
 
 
 @pytest.mark.parametrize("only_prompt", [False, True])

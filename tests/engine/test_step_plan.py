@@ -17,6 +17,7 @@ from ftllm_nb.kernels import step as fields
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_BLOCKS, SPAN_POSITIONS
 
 Words = NDArray[np.int64]
+GROUPS = 3
 
 
 class Planned(NamedTuple):
@@ -48,11 +49,12 @@ def test_every_token_is_where_it_belongs_and_attends_once(
 ) -> None:
     steps, next_block = [], 1000
     for number, each in enumerate(planned):
-        sequence = CachedSequence()
+        sequence = CachedSequence(GROUPS)
         sequence.length = each.start
         count = -(-(each.start + each.tokens) // BLOCK_POSITIONS) + number % 2  # at times one more than is needed
-        sequence.blocks = np.arange(next_block, next_block + count, dtype=np.int64)
-        next_block += count
+        for group in range(GROUPS):
+            sequence.tables[group] = np.arange(next_block, next_block + count, dtype=np.int64)
+            next_block += count
         ids = np.arange(each.tokens, dtype=np.int32) + 1000 * number
         steps.append(SequenceStep(sequence, ids, each.wants_logits))
     plan = StepPlan(steps, tile_tokens, partial_floats)
@@ -61,7 +63,13 @@ def test_every_token_is_where_it_belongs_and_attends_once(
     ids = np.concatenate([step.token_ids for step in steps])
     positions = [each.start + i for each in planned for i in range(each.tokens)]
     owners = [number for number, each in enumerate(planned) for _ in range(each.tokens)]
-    blocks = [steps[owner].sequence.blocks[at // BLOCK_POSITIONS] for owner, at in zip(owners, positions, strict=True)]
+    blocks = [
+        [
+            steps[owner].sequence.tables[group][at // BLOCK_POSITIONS]
+            for owner, at in zip(owners, positions, strict=True)
+        ]
+        for group in range(GROUPS)
+    ]
     ends = np.cumsum([each.tokens for each in planned])
     firsts = ends - [each.tokens for each in planned]
 
@@ -71,14 +79,16 @@ def test_every_token_is_where_it_belongs_and_attends_once(
     np.testing.assert_array_equal(plan.seq_lens, [each.tokens for each in planned])
     assert header[fields.STEP_TOKEN_IDS] == plan.token_ids.ctypes.data
     assert header[fields.STEP_POSITIONS] == plan.positions.ctypes.data
-    np.testing.assert_array_equal(words(header[fields.STEP_SLOTS], tokens, 1)[:, 0], blocks)
+    np.testing.assert_array_equal(words(header[fields.STEP_SLOTS], GROUPS, tokens), blocks)
     wanted = [end - 1 for end, each in zip(ends, planned, strict=True) if each.wants_logits]
     np.testing.assert_array_equal(plan.row_tokens, wanted)
     assert header[fields.STEP_ROWS] == len(wanted)
 
     table = words(header[fields.STEP_SEQUENCES], len(planned), fields.SEQUENCE_FIELDS)
     for row, step, first, each in zip(table, steps, firsts, planned, strict=True):
-        assert row.tolist() == [step.sequence.blocks.ctypes.data, first, each.start, each.start + each.tokens]
+        assert row[1:].tolist() == [first, each.start, each.start + each.tokens]
+        addresses = [table.ctypes.data for table in step.sequence.tables]
+        assert words(row[0], 1, GROUPS)[0].tolist() == addresses
 
     attended = np.zeros(tokens, int)
     tiles = words(header[fields.STEP_TILES], header[fields.STEP_NUM_TILES], fields.TILE_FIELDS)

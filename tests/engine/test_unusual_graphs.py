@@ -145,7 +145,7 @@ def test_the_context_ends_where_learned_positions_do(kind: type[Executor]) -> No
     checkpoint = MemoryCheckpoint({"max_positions": 64}, tensors(**{"positions.weight": normal(9, 9, HIDDEN)}))
     with opened(kind, checked_graph(positions, checkpoint), checkpoint) as executor:
         assert executor.max_positions == 9
-        sequence = executor.new_sequence()
+        sequence = executor.cache.new_sequence()
         executor.run([SequenceStep(sequence, IDS[:9])])
         with pytest.raises(ContextLengthError):
             executor.run([SequenceStep(sequence, IDS[:1])])
@@ -177,17 +177,18 @@ def test_many_sequences_of_one_token(kind: type[Executor]) -> None:
     checkpoint = MemoryCheckpoint({"max_positions": 8}, tensors())
     with opened(kind, checked_graph(build, checkpoint), checkpoint) as executor:
         ids = np.arange(executor.max_step_tokens) % VOCAB
-        steps = [SequenceStep(executor.new_sequence(), ids[at : at + 1].astype(np.int32)) for at in range(len(ids))]
+        new_sequence = executor.cache.new_sequence
+        steps = [SequenceStep(new_sequence(), ids[at : at + 1].astype(np.int32)) for at in range(len(ids))]
         together = executor.run(steps).copy()
         alone = [
-            executor.run([SequenceStep(executor.new_sequence(), np.int32([token]))])[0].copy() for token in range(VOCAB)
+            executor.run([SequenceStep(new_sequence(), np.int32([token]))])[0].copy() for token in range(VOCAB)
         ]
         assert together.shape == (len(ids), VOCAB)
         np.testing.assert_allclose(together[:VOCAB], alone, atol=1e-6)
         # NumPy's products of many rows may differ in the last bit between the first rows and the last, on some CPUs.
         np.testing.assert_allclose(together, together[ids], rtol=0, atol=1e-6 if kind is ReferenceExecutor else 0)
         with pytest.raises(EngineError, match="at most"):
-            executor.run([*steps, SequenceStep(executor.new_sequence(), np.int32([0]))])
+            executor.run([*steps, SequenceStep(executor.cache.new_sequence(), np.int32([0]))])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -201,7 +202,7 @@ def test_the_tables_can_be_printed_though_nothing_is_rotated(
 
     checkpoint = MemoryCheckpoint({"max_positions": 3, "head_dim": 4}, tensors())
     with opened(kind, checked_graph(build, checkpoint), checkpoint) as executor:
-        executor.run([SequenceStep(executor.new_sequence(), IDS[:2])])
+        executor.run([SequenceStep(executor.cache.new_sequence(), IDS[:2])])
     printed = capsys.readouterr().out
     assert printed.startswith("sin [3, 2] float32") and "0.841471" in printed
 
@@ -301,7 +302,7 @@ def test_operators_of_users_that_go_too_far(kind: type[Executor], build: Build, 
     def run() -> None:
         graph = checked_graph(build, checkpoint, (Greedy, Caching))
         with opened(kind, graph, checkpoint) as executor:
-            executor.run([SequenceStep(executor.new_sequence(), IDS[:3])])
+            executor.run([SequenceStep(executor.cache.new_sequence(), IDS[:3])])
 
     if expected is None:
         run()

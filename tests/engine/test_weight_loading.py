@@ -107,10 +107,10 @@ def test_two_models_in_one_process() -> None:
     alone = []
     for checkpoint in checkpoints:
         executor = CompiledExecutor(described(checkpoint), checkpoint, threads=2)
-        alone.append(executor.run([SequenceStep(executor.new_sequence(), ids)]).copy())
+        alone.append(executor.run([SequenceStep(executor.cache.new_sequence(), ids)]).copy())
         executor.close()
     executors = [CompiledExecutor(described(checkpoint), checkpoint, threads=2) for checkpoint in checkpoints]
-    sequences = [executor.new_sequence() for executor in executors]
+    sequences = [executor.cache.new_sequence() for executor in executors]
     for begin, end in ((0, 20), (20, 37)):
         together = [
             executor.run([SequenceStep(sequence, ids[begin:end])]).copy()

@@ -50,7 +50,8 @@ def opened(
 
 def run_steps(executor: Executor, steps: list[list[tuple[int, int, int]]]) -> Floats:
     """The logits of all steps, in one table."""
-    sequences = [executor.new_sequence() for _ in range(1 + max(number for step in steps for number, _, _ in step))]
+    highest = max(number for step in steps for number, _, _ in step)
+    sequences = [executor.cache.new_sequence() for _ in range(1 + highest)]
     rows = [
         executor.run([SequenceStep(sequences[number], IDS[begin:end]) for number, begin, end in step]).copy()
         for step in steps

@@ -59,7 +59,7 @@ def logits(model: type[ComputeGraph], checkpoint: RandomCheckpoint) -> tuple[Che
     """The checked graph, and the logits of the last two tokens: prefilled, then decoded."""
     graph = check_graph(build_graph(model, checkpoint.config), checkpoint.tensors)
     executor = ReferenceExecutor(graph, checkpoint, kv_cache_dtype="float32")
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     rows = [executor.run([SequenceStep(sequence, part)])[0] for part in (TOKENS[:-1], TOKENS[-1:])]
     executor.close()
     return graph, np.stack(rows)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ftllm_nb.engine.kv_cache import plan_block
+from ftllm_nb.engine.cache_groups import plan_cache
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
@@ -51,7 +51,7 @@ def lowered(build: Build, config: dict[str, object] = CONFIG, tensors: dict[str,
 
 def lowered_graph(checked: CheckedGraph) -> Program:
     graph = fuse(checked, as_float32)
-    layout = plan_block(graph.caches, "float32")
+    layout = plan_cache(graph.caches, "float32")
     places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
     return lower(graph, as_float32, places, MAX_TOKENS)
 

@@ -155,9 +155,11 @@ class Attention:
     ) -> Floats:
         layout, queries = self.layout, Rows(self.queries, gaps[0])
         out = Rows.unwritten(len(self.queries), self.heads * layout.value_dim, gaps[1])
+        # Of three groups of layers, whose blocks are others, the row is in the second.
+        groups = [np.array([0, sequence.addresses.ctypes.data, 0], np.int64) for sequence in self.sequences]
         sequences = [
-            (sequence.addresses.ctypes.data, first, sequence.start, sequence.length)
-            for sequence, first in zip(self.sequences, self.first_tokens, strict=False)
+            (group.ctypes.data, first, sequence.start, sequence.length)
+            for group, sequence, first in zip(groups, self.sequences, self.first_tokens, strict=False)
         ]
         positions = np.concatenate([np.arange(each.start, each.length) for each in self.sequences]).astype(np.int32)
         num_partials = sum(merge[1] for merge in merges)
@@ -175,7 +177,7 @@ class Attention:
         run_all(kernels, len(self.queries), queries.address, queries.stride, out.address, out.stride, self.heads,
                 layout.kv_heads, layout.key_dim, layout.value_dim, layout.keys, layout.values, self.scale,
                 int(self.causal), self.window, self.chunk, self.softcap,
-                0 if self.sinks is None else int(self.sinks.ctypes.data),
+                0 if self.sinks is None else int(self.sinks.ctypes.data), 1,
                 fields=counts | {field: int(table.ctypes.data) for field, table in tables.items()})  # fmt: skip
         out.assert_marks()
         return out.values

@@ -83,14 +83,16 @@ class Step:
         sequence = np.repeat([0, 1], counts)
         self.block_of = order[sequence * per_sequence + self.positions // POSITIONS]
         self.blocks = layout.new_blocks(2 * per_sequence)
-        self._slots = self.blocks.ctypes.data + self.block_of * self.blocks.strides[0]
+        # Of two groups of layers, whose blocks are others, the row is in the second.
+        slots = self.blocks.ctypes.data + self.block_of * self.blocks.strides[0]
+        self._slots = np.stack([np.zeros_like(slots), slots])
 
     def store(self, query: Rows, key: Rows, value: Rows, query_pairs: int, key_pairs: int, angles: Angles) -> None:
         layout = self.layout
         heads = query.values.shape[1] // layout.key_dim
         run(store_kernel(layout.kind), len(self.positions), key.address, key.stride, value.address, value.stride,
             layout.kv_heads, layout.key_dim, layout.value_dim, layout.keys, layout.values, query.address, query.stride,
-            heads, query_pairs, key_pairs, *angles.arguments,
+            heads, query_pairs, key_pairs, *angles.arguments, 1,
             fields={STEP_POSITIONS: self.positions.ctypes.data, STEP_SLOTS: self._slots.ctypes.data})  # fmt: skip
 
     def assert_stored(self, part: str, rows: Floats, expected: NDArray[np.uint8]) -> None:

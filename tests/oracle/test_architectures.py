@@ -74,7 +74,7 @@ def expected_logits(model: Any, tokens: NDArray[np.int64]) -> NDArray[np.float32
 
 def our_logits(executor: Executor, tokens: NDArray[np.int64], pieces: list[int]) -> NDArray[np.float32]:
     """The same, with the prompt in pieces, beside another sequence in the same steps."""
-    sequence, other = executor.new_sequence(), executor.new_sequence()
+    sequence, other = executor.cache.new_sequence(), executor.cache.new_sequence()
     ids, rows = tokens.astype(np.int32), []
     cuts = [*np.cumsum(pieces).tolist(), *range(PROMPT + 1, PROMPT + DECODED + 1)]
     for start, end in zip([0, *cuts[:-1]], cuts, strict=True):

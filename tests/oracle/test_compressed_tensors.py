@@ -94,7 +94,7 @@ def test_logits_of_the_model_that_transformers_loads(case: tuple[str, Path]) -> 
 def our_logits(engine: str, folder: Path) -> NDArray[np.float32]:
     """After each token, one a step."""
     with open_executor(engine, folder) as executor:
-        sequence = executor.new_sequence()
+        sequence = executor.cache.new_sequence()
         steps = ([SequenceStep(sequence, token)] for token in np.split(models.TOKENS, len(models.TOKENS)))
         return np.concatenate([executor.run(step).copy() for step in steps])
 

@@ -176,7 +176,7 @@ def transformers_logits(folder: Path, tokens: NDArray[np.int32]) -> NDArray[np.f
 
 def our_logits(executor: Executor, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
     """The same from one of our executors."""
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     pieces = [tokens[:PROMPT_LENGTH], *np.split(tokens[PROMPT_LENGTH:], DECODED)]
     return np.stack([executor.run([SequenceStep(sequence, piece)])[0].copy() for piece in pieces])
 

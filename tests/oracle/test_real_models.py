@@ -46,7 +46,7 @@ def test_logits_over_a_text(folder: Path, peer: Any, differences: Differences) -
     with torch.inference_mode():
         expected = model(torch.tensor([ids])).logits[0].numpy()
     with open_executor("compiled", folder) as executor:
-        sequence, rows = executor.new_sequence(), []
+        sequence, rows = executor.cache.new_sequence(), []
         for start in range(0, len(ids), 256):
             chunk = np.array(ids[start : start + 256], np.int32)
             rows.append(executor.run([SequenceStep(sequence, chunk, len(chunk))]).copy())

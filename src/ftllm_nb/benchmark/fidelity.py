@@ -69,7 +69,7 @@ class Reader:
         read = passage.token_ids[:-1]
         executor = self.engine.executor
         size = min(CHUNK_TOKENS, executor.max_step_tokens)
-        sequence = self.engine.call(lambda executor: executor.new_sequence())
+        sequence = self.engine.call(lambda executor: executor.cache.new_sequence())
         try:
             for begin in range(0, len(read), size):
                 tokens = read[begin : begin + size]
@@ -82,7 +82,7 @@ class Reader:
                 if len(logits):
                     yield logits
         finally:
-            self.engine.call(lambda executor: executor.free_sequence(sequence))
+            self.engine.call(lambda executor: executor.cache.free(sequence))
 
     def note(self, log_probabilities: Doubles, token_ids: NDArray[np.int32]) -> None:
         """Remember how likely the tokens were that came."""

@@ -8,12 +8,11 @@ from pathlib import Path
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import open_checkpoint
-from ftllm_nb.engine.kv_cache import CACHE_KINDS, plan_block
+from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.graph.inputs import is_cache
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.types import is_quantized
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import weight_formats
 
@@ -62,7 +61,7 @@ def model_facts(folder: Path, custom: str | None = None) -> ModelFacts:
 
 def cache_size(graph: CheckedGraph, kind: str) -> int:
     """Bytes of the KV cache of one conversation that fills the context."""
-    return plan_block(graph.caches, kind).size * -(-graph.max_positions // BLOCK_POSITIONS)
+    return plan_cache(graph.caches, kind).held_bytes(graph.max_positions)
 
 
 def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16") -> list[tuple[str, str]]:

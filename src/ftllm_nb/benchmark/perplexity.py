@@ -300,9 +300,9 @@ def decode_tokens_per_s(executor: Executor) -> float | None:
     if executor.max_positions < DECODE_PROMPT + DECODE_TOKENS:
         return None
     token_ids = np.arange(DECODE_PROMPT + DECODE_TOKENS, dtype=np.int32) % executor.vocab_size
-    sequence = executor.new_sequence()
+    sequence = executor.cache.new_sequence()
     try:
         time_steps(executor, [sequence], token_ids[:DECODE_PROMPT], DECODE_PROMPT)
         return DECODE_TOKENS / time_steps(executor, [sequence], token_ids[DECODE_PROMPT:], 1)
     finally:
-        executor.free_sequence(sequence)
+        executor.cache.free(sequence)

@@ -60,7 +60,7 @@ def profile_test(
     random = np.random.default_rng(seed)
     tokens = 1 if test.is_decode else min(test.tokens, executor.max_step_tokens)
     depth = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0)
-    sequences = [executor.new_sequence() for _ in range(test.batch)]
+    sequences = [executor.cache.new_sequence() for _ in range(test.batch)]
     for sequence in sequences:
         for begin in range(0, depth, executor.max_step_tokens):
             count = min(executor.max_step_tokens, depth - begin)
@@ -73,9 +73,9 @@ def profile_test(
             if number > 0:
                 taken.setdefault((at, label), []).append(seconds)
         for sequence in sequences:
-            executor.truncate(sequence, depth)
+            executor.cache.truncate(sequence, depth)
     for sequence in sequences:
-        executor.free_sequence(sequence)
+        executor.cache.free(sequence)
     labels = _within_layers([label for _, label in taken])
     measured = list(zip(labels, map(statistics.median, taken.values()), strict=True))
     whole = sum(seconds for _, seconds in measured)

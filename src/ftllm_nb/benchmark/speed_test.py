@@ -118,7 +118,7 @@ class _SpeedTask(Task):
                 self.emit(done)
 
     def _time(self, executor: Executor, test: SpeedTest, tokens: int) -> float:
-        sequences = [executor.new_sequence() for _ in range(test.batch)]
+        sequences = [executor.cache.new_sequence() for _ in range(test.batch)]
         before = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0)
         step_tokens = 1 if test.is_decode else executor.max_step_tokens
         try:
@@ -127,7 +127,7 @@ class _SpeedTask(Task):
             return time_steps(executor, sequences, self._random_ids(executor, tokens), step_tokens)
         finally:
             for sequence in sequences:
-                executor.free_sequence(sequence)
+                executor.cache.free(sequence)
 
     def _random_ids(self, executor: Executor, count: int) -> NDArray[np.int32]:
         return self._random.integers(0, executor.vocab_size, count, np.int32)

@@ -57,7 +57,7 @@ class BatchingEngine:
     @property
     def cache(self) -> BlockCounts:
         """Blocks of the KV cache."""
-        return self._engine.executor.pool.counts
+        return self._engine.executor.cache.pool.counts
 
     @property
     def cache_bytes(self) -> int:

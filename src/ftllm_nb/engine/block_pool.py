@@ -3,7 +3,8 @@
 A block is an int that its executor gives a meaning (an address, a number). Blocks are counted by reference, so that
 sequences share what they have in common. A full block may be published under a key that stands for all tokens from
 the sequence's beginning to the block's end (`chained_key`); nobody using it any more, it stays, to be found by the
-next sequence that begins alike, until its place is needed: the block that was left longest ago goes first.
+next sequence that begins alike, until its place is needed: the block that was left longest ago goes first. Where there
+is no limit, no place is ever needed, and at most as many are kept as are in use.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from ftllm_nb.errors import EngineError
 
@@ -105,6 +107,8 @@ class BlockPool:
                 self._free.append(block)
         if not self._references:
             self._no_memory = None
+        while self.limit is None and len(self._kept) > len(self._references):
+            self._evict()
 
     def publish(self, block: int, key: bytes) -> None:
         """Let a block in use, which must not be written again, be found under `key`; the first under a key stays."""
@@ -112,21 +116,31 @@ class BlockPool:
             self._block_of[key] = block
             self._key_of[block] = key
 
-    def find(self, keys: Iterable[bytes]) -> list[int]:
-        """The blocks of the longest beginning of `keys` that is published, with a reference to each."""
-        found = []
-        for key in keys:
-            block = self._block_of.get(key)
-            if block is None:
-                break
+    def known(self, keys: Iterable[bytes]) -> int:
+        """How many of the first keys are published: the first that is not ends the count."""
+        return sum(1 for _ in takewhile(self._block_of.__contains__, keys))
+
+    def acquire(self, keys: Iterable[bytes]) -> list[int]:
+        """The blocks of published keys, with a reference to each."""
+        found = [self._block_of[key] for key in keys]
+        for block in found:
             self._kept.pop(block, None)
             self._references[block] = self._references.get(block, 0) + 1
-            found.append(block)
         return found
+
+    def is_alone(self, block: int) -> bool:
+        """Whether one sequence alone has it."""
+        return self._references.get(block) == 1
+
+    def withdraw(self, block: int) -> None:
+        """Let a block in use not be found any more; harmless where it could not."""
+        key = self._key_of.pop(block, None)
+        if key is not None:
+            del self._block_of[key]
 
     def is_writable(self, block: int) -> bool:
         """Whether one sequence alone has it, and nobody can find it."""
-        return self._references.get(block) == 1 and block not in self._key_of
+        return self.is_alone(block) and block not in self._key_of
 
     def forget_all(self) -> bool:
         """Know no block any more, so that their memory may go; False, and no change, where one is in use."""

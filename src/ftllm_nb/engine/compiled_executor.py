@@ -7,22 +7,25 @@ all worker threads, with host steps in between where the graph has any.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.engine.block_memory import BlockMemory
+from ftllm_nb.engine.block_pool import BlockPool
+from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.kv_cache import CACHE_KINDS, BlockMemory, CachedSequence, plan_block
+from ftllm_nb.engine.kv_cache import KVCache
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32, require_memory
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
-from ftllm_nb.errors import EngineError, StepStopped, UsageError
+from ftllm_nb.errors import StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
@@ -49,7 +52,6 @@ class CompiledExecutor:
     """
 
     max_step_tokens = STEP_TOKENS_LIMIT
-    block_positions = BLOCK_POSITIONS
 
     def __init__(
         self,
@@ -69,8 +71,8 @@ class CompiledExecutor:
         self._graph = graph
         self._noted: list[tuple[RowLabel, float]] | None = None
         self._logits: Floats = np.empty((0, graph.vocab_size), np.float32)
-        layout = plan_block(graph.caches, kv_cache_dtype)
-        places = {cache.key: layout.places[layer] for layer, cache in graph.caches.items()}
+        plan = plan_cache(graph.caches, kv_cache_dtype)
+        places = {cache.key: plan.places[layer] for layer, cache in graph.caches.items()}
         format_of = weight_types.formats(graph)
         fused = quantize_inputs(fuse(graph, format_of), format_of)
         self._program = lower(fused, format_of, places, self.max_step_tokens)
@@ -87,35 +89,15 @@ class CompiledExecutor:
         except BaseException:
             self._pool.close()
             raise
-        self._blocks = BlockMemory(layout)
-        self.pool = self._blocks.pool
-        self.block_bytes = self._blocks.block_bytes
-
-    def new_sequence(self, blocks: Sequence[int] = ()) -> CachedSequence:
-        """A sequence that begins with these full blocks, or an empty one."""
-        return CachedSequence(blocks)
-
-    def blocks_of(self, sequence: CachedSequence) -> list[int]:
-        """The sequence's blocks, the last of which may be partly filled."""
-        blocks: list[int] = sequence.blocks.tolist()
-        return blocks
-
-    def truncate(self, sequence: CachedSequence, length: int) -> None:
-        """Forget the tokens from `length` on."""
-        if not 0 <= length <= sequence.length:
-            raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}.")
-        self._blocks.release(sequence, length)
-        sequence.length = length
-
-    def free_sequence(self, sequence: CachedSequence) -> None:
-        """Give the sequence's blocks back."""
-        self.truncate(sequence, 0)
+        self._memory = BlockMemory(plan.size)
+        self.block_bytes = self._memory.block_bytes
+        self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, BlockPool(self._memory.grow))
 
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
         check_steps(steps, self._known_ids, self.max_positions, self.max_step_tokens)
         for step in steps:
-            self._blocks.reserve(step.sequence, step.sequence.length + len(step.token_ids))
+            self.cache.reserve(step.sequence, step.sequence.length + len(step.token_ids))
         longest = max(step.sequence.length + len(step.token_ids) for step in steps)
         for table in self._program.tables.values():
             table.fill(longest)
@@ -176,7 +158,8 @@ class CompiledExecutor:
 
     def release_memory(self) -> None:
         """Give the cache's memory back, if no sequence is in it."""
-        self._blocks.give_back()
+        if self.cache.pool.forget_all():
+            self._memory.give_back()
 
     def close(self) -> None:
         """Stop the threads and give the memory back."""

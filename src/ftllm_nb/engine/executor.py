@@ -7,22 +7,13 @@ evaluates each operator's NumPy reference.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.engine.block_pool import BlockPool
-
-
-class Sequence(Protocol):
-    """A sequence's place in the KV cache."""
-
-    @property
-    def length(self) -> int:
-        """Tokens whose keys and values are in the cache."""
+from ftllm_nb.engine.kv_cache import CachedSequence, KVCache
 
 
 @dataclass(frozen=True)
@@ -34,7 +25,7 @@ class SequenceStep:
     a prefill's inner chunks, all where a text is judged. True and False are 1 and 0.
     """
 
-    sequence: Any
+    sequence: CachedSequence
     token_ids: NDArray[np.int32]
     wants_logits: int = 1
 
@@ -48,24 +39,10 @@ class Executor(Protocol):
     max_positions: int
     """Most tokens that one sequence may hold."""
 
-    block_positions: int
-    """Tokens of a block of the KV cache."""
+    cache: KVCache
+    """The sequences' places in it; steps reserve what they need."""
     block_bytes: int
-    """Memory of a block."""
-    pool: BlockPool
-    """The blocks of all sequences."""
-
-    def new_sequence(self, blocks: SequenceOf[int] = ()) -> Any:
-        """A sequence that begins with these full blocks, whose references it takes over, or an empty one."""
-
-    def blocks_of(self, sequence: Any) -> list[int]:
-        """The sequence's blocks, the last of which may be partly filled."""
-
-    def truncate(self, sequence: Any, length: int) -> None:
-        """Forget the tokens from `length` on. Raises `EngineError` where others share the block that this cuts."""
-
-    def free_sequence(self, sequence: Any) -> None:
-        """Give the sequence's cache back; it must not be used again."""
+    """Memory of a block of the cache."""
 
     def run(self, steps: list[SequenceStep]) -> NDArray[np.float32]:
         """Run one step; float32 logits [number that the steps want, vocab_size], in the steps' order.

@@ -1,4 +1,4 @@
-"""One answer: prefill what the cache does not hold yet, then one token a step until something ends it."""
+"""One answer of a session: a scheduler's only request, from its prompt to its last token."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.engine_thread import Task
 from ftllm_nb.engine.executor import Executor
-from ftllm_nb.engine.loops import is_loop
-from ftllm_nb.engine.prefix_cache import PrefixCache
-from ftllm_nb.engine.sampling import Sampler
+from ftllm_nb.engine.kept_sequence import KeptSequence
+from ftllm_nb.engine.request import CANCELLED, FAILED, End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
-from ftllm_nb.errors import EngineError, StepStopped
+from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits
 
-FINISHED_BY_STOP_TOKEN = "stop"
-FINISHED_BY_LENGTH = "length"
-FINISHED_BY_LOOP = "loop"
 STOPPED = "stopped"
 
 
@@ -63,92 +59,54 @@ class GenerationTask(Task):
         prompt_ids: SequenceOf[int],
         settings: SamplingSettings,
         stop_token_ids: frozenset[int],
-        cache: PrefixCache,
+        kept: KeptSequence,
+        only_prompt: bool = False,
     ) -> None:
         super().__init__()
         self.stats = GenerationStats(prompt_tokens=len(prompt_ids))
-        self._prompt_ids = list(prompt_ids)
-        self._settings = settings
-        self._stop_token_ids = stop_token_ids
-        self._cache = cache
+        self._end: End | None = None
+        self._request = Request(
+            prompt_ids, settings, self._hear, stop_token_ids=stop_token_ids, kept=kept, only_prompt=only_prompt
+        )
+
+    @property
+    def last_logits(self) -> NDArray[np.float32] | None:
+        """Of the token that would follow, float32 [vocab_size], where only the prompt was read to its end."""
+        return self._request.last_logits
 
     def run(self, executor: Executor) -> None:
-        """Make the answer, on the engine thread."""
-        try:
-            self.stats.finish_reason = self._generate(executor)
-        except StepStopped:
-            # The sequence is as before the step, so that its tokens can be reused by the next turn.
-            self.stats.finish_reason = STOPPED
-        except MemoryError:
-            self._cache.forget(executor)
-            raise EngineError(
-                f"the memory does not hold {self.stats.prompt_tokens} tokens of prompt and their answer: "
-                "close other programs, raise the limit of memory, or shorten the prompt."
-            ) from None
-        except BaseException:
-            self._cache.forget(executor)
-            raise
-
-    def _generate(self, executor: Executor) -> str:
-        stats, settings = self.stats, self._settings
-        sampler = Sampler(settings, self._prompt_ids, executor.vocab_size)
-        # The last token of an answer is never run, so that it needs no place in the context.
-        most_tokens = executor.max_positions - len(self._prompt_ids) + 1
-        if settings.max_tokens is not None:
-            most_tokens = min(most_tokens, settings.max_tokens)
-        answer_ids: list[int] = []
-        logits = self._prefill(executor)
-        if logits is None:
-            return STOPPED
-        decode_started = time.perf_counter()
-        while True:
-            must_go_on = settings.must_go_on(stats.answer_tokens)
-            forbidden = self._stop_token_ids if must_go_on else frozenset()
-            token_id = sampler.next_token(logits, forbidden=forbidden, largest=int(executor.largest()[0]))
-            if token_id in self._stop_token_ids:
-                return FINISHED_BY_STOP_TOKEN
-            self.emit(token_id)
-            stats.answer_tokens += 1
-            answer_ids.append(token_id)
-            if stats.answer_tokens == most_tokens:
-                return FINISHED_BY_LENGTH
-            if settings.stop_loops and not settings.must_go_on(stats.answer_tokens) and is_loop(answer_ids):
-                return FINISHED_BY_LOOP
-            if self.cancelled:
-                return STOPPED
-            logits = self._cache.run(executor, [token_id])[0]
-            stats.decode_tokens += 1
-            stats.decode_seconds = time.perf_counter() - decode_started
-
-    def _prefill(self, executor: Executor) -> NDArray[np.float32] | None:
-        """Run what the cache lacks of the prompt, chunk by chunk; the last logits, None if cancelled."""
-        stats = self.stats
+        """Make the answer, on the engine thread. A step that is stopped ends it; what ran before is kept."""
+        scheduler = Scheduler(executor, SchedulerLimits(max_batch=1, chunk_tokens=executor.max_step_tokens))
         started = time.perf_counter()
-        stats.reused_tokens = self._cache.resume(executor, self._prompt_ids)
-        begin = stats.reused_tokens
-        while not self.cancelled:
-            end = min(begin + executor.max_step_tokens, len(self._prompt_ids))
-            is_last = end == len(self._prompt_ids)
-            logits = self._cache.run(executor, self._prompt_ids[begin:end], wants_logits=is_last)
-            stats.prefill_tokens += end - begin
-            stats.prefill_seconds = time.perf_counter() - started
-            if is_last:
-                last: NDArray[np.float32] = logits[0]
-                return last
-            begin = end
-        return None
+        scheduler.add(self._request)
+        try:
+            while not scheduler.is_idle:
+                finished = scheduler.step()
+                self._count(time.perf_counter() - started)
+                self._request.cancelled |= self.cancelled or not finished
+        except BaseException as error:
+            scheduler.end_all(FAILED, error)
+            raise
+        if self._end is not None and self._end.error is not None:
+            raise self._end.error
 
+    def _hear(self, event: Token | End) -> None:
+        if isinstance(event, Token):
+            self.stats.answer_tokens += 1
+            self.emit(event.token_id)
+        else:
+            self._end = event
+            self.stats.finish_reason = STOPPED if event.reason in (CANCELLED, FAILED) else event.reason
 
-class LogitsTask(GenerationTask):
-    """Runs a prompt and keeps its last logits, float32 [vocab_size]; None where it was stopped before."""
-
-    def __init__(self, prompt_ids: SequenceOf[int], cache: PrefixCache) -> None:
-        super().__init__(prompt_ids, SamplingSettings(), frozenset(), cache)
-        self.logits: NDArray[np.float32] | None = None
-
-    def _generate(self, executor: Executor) -> str:
-        logits = self._prefill(executor)
-        if logits is None:
-            return STOPPED
-        self.logits = logits.copy()
-        return FINISHED_BY_LENGTH
+    def _count(self, seconds: float) -> None:
+        """Note what ran until so many seconds after the beginning."""
+        request, stats = self._request, self.stats
+        if request.computed_tokens == stats.prefill_tokens + stats.decode_tokens:
+            return
+        stats.reused_tokens = request.cached_tokens
+        stats.prefill_tokens = min(request.computed_tokens, stats.prompt_tokens - stats.reused_tokens)
+        stats.decode_tokens = request.computed_tokens - stats.prefill_tokens
+        if stats.decode_tokens:
+            stats.decode_seconds = seconds - stats.prefill_seconds
+        else:
+            stats.prefill_seconds = seconds

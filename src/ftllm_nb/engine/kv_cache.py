@@ -1,113 +1,223 @@
-"""The KV cache in blocks: each holds BLOCK_POSITIONS positions of one sequence, in all layers.
+"""The blocks of all sequences: which each has, what it gives back as it goes on, and what is found again.
 
-A sequence is a list of block addresses, so that it grows without being copied and blocks can be shared. Blocks
-come from slabs that are allocated as they are needed; which of them are free is for `BlockPool` to know.
+A sequence has one table of blocks for each group of layers (cache_groups.py), so that it grows without being copied and
+blocks can be shared. A group whose layers see a window gives back what is out of sight, but for what is seen from a few
+saved lengths, to which the sequence can be cut back. Full blocks are published under a key that stands for all tokens
+from the sequence's beginning to the block's end; a sequence that begins alike takes them over, as far as every group
+still has what its next token sees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.byte_sizes import shown_bytes
-from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
+from ftllm_nb.engine.block_pool import BlockPool
+from ftllm_nb.engine.cache_groups import held_blocks
 from ftllm_nb.errors import EngineError
-from ftllm_nb.graph.ir import LayerCache
-from ftllm_nb.host_memory import obtainable_bytes
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, value_bytes
-from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
-from ftllm_nb.memory import SLAB_BYTES, Slabs
-from ftllm_nb.ops.lowering import CachePlaces
+from ftllm_nb.ops.reach import Reach
 
-CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32, "int8": INT8}
-"""The types that `--kv_cache_dtype` takes."""
-_BLOCKS_AT_ONCE = 4096
-"""Blocks that are made together at most: those of a graph without attention are tiny."""
+Blocks = NDArray[np.int64]
 
-
-@dataclass(frozen=True)
-class BlockLayout:
-    """Where each layer's keys and values lie in a block; `size`: bytes of a block."""
-
-    places: dict[int, CachePlaces]
-    size: int
-
-
-def plan_block(layers: Mapping[int, LayerCache], dtype: str) -> BlockLayout:
-    """The layout of a block for these layers, with keys and values of type `dtype`."""
-    kind = CACHE_KINDS[dtype]
-    places: dict[int, CachePlaces] = {}
-    offset = 0
-    for layer, cache in layers.items():
-        values = offset + cache.heads * key_bytes(kind, cache.key_dim)
-        places[layer] = CachePlaces(offset, values, kind)
-        offset = values + cache.heads * value_bytes(kind, cache.value_dim)
-    return BlockLayout(places, -(-offset // 64) * 64)
+GONE = 0
+"""Stands in a table for a block that was given back."""
+MOST_SAVED = 8
+"""Lengths to which a sequence can be cut back at most: each keeps a window's blocks."""
 
 
 class CachedSequence:
-    """A sequence's blocks, by address, and how many of its tokens are in them."""
+    """A sequence's place in the cache. `tables`: of each group, its blocks by position, `GONE` before `held`, the first
+    that it still has. `saved`: lengths to which it can be cut back, the oldest first; `retained`: of each group, what
+    is seen from there and went out of sight, by position."""
 
-    def __init__(self, blocks: Sequence[int] = ()) -> None:
-        self.length = len(blocks) * BLOCK_POSITIONS
-        self.blocks: NDArray[np.int64] = np.array(blocks, np.int64)
+    def __init__(self, groups: int) -> None:
+        self.length = 0
+        self.tables: list[Blocks] = [np.empty(0, np.int64) for _ in range(groups)]
+        self.held = [0] * groups
+        self.saved: list[int] = []
+        self.retained: list[dict[int, int]] = [{} for _ in range(groups)]
 
 
-class BlockMemory:
-    """Makes blocks of one layout, and gives them to sequences; a block is its address."""
+class KVCache:
+    """Blocks for sequences. `reaches`: of each group of layers; `block_positions`: positions of a block."""
 
-    def __init__(self, layout: BlockLayout) -> None:
-        self.block_bytes = max(layout.size, 64)
-        self.pool = BlockPool(self._grow)
-        self._memory = Slabs()
-        self._slabs: list[NDArray[np.uint8]] = []
+    def __init__(self, reaches: Sequence[Reach], block_positions: int, pool: BlockPool) -> None:
+        self.pool = pool
+        self.block_positions = block_positions
+        self._reaches = tuple(reaches)
+        self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
+
+    def new_sequence(self) -> CachedSequence:
+        """An empty sequence."""
+        return CachedSequence(len(self._reaches))
+
+    def missing_blocks(self, sequence: CachedSequence, count: int) -> int:
+        """How many blocks `reserve` takes for `count` more tokens, as far as nothing goes out of sight first."""
+        needed = -(-(sequence.length + count) // self.block_positions)
+        return sum(max(0, needed - len(table)) for table in sequence.tables)
+
+    def most_blocks(self, length: int, at_once: int) -> int:
+        """Most blocks that a sequence holds on its way to `length` tokens, `at_once` in a step."""
+        return sum(held_blocks(reach, length, self.block_positions, at_once) for reach in self._reaches)
+
+    def blocks_to_come(self, sequence: CachedSequence, length: int, at_once: int) -> int:
+        """How many more blocks it takes at most on its way to `length` tokens, `at_once` in a step."""
+        held = sum(len(table) - held for table, held in zip(sequence.tables, sequence.held, strict=True))
+        return max(0, self.most_blocks(length, at_once) - held)
+
+    def most_tokens(self, blocks: int, at_once: int, longest: int) -> int:
+        """The most tokens, up to `longest`, that a sequence of so many blocks reaches; a multiple of a block unless it
+        is `longest`."""
+        if self.most_blocks(longest, at_once) <= blocks:
+            return longest
+        low, high = 0, -(-longest // self.block_positions)  # what fits, and what does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.most_blocks(middle * self.block_positions, at_once) <= blocks:
+                low = middle
+            else:
+                high = middle
+        return low * self.block_positions
 
     def reserve(self, sequence: CachedSequence, length: int) -> None:
-        """Give the sequence blocks for `length` tokens. Raises `EngineError` when memory or the cache is full."""
-        missing = -(-length // BLOCK_POSITIONS) - len(sequence.blocks)
-        if missing <= 0:
+        """Give the sequence blocks for `length` tokens, and take back what its next token does not see. Raises
+        `EngineError`, and gives none, when memory or the cache is full."""
+        self.give_back_unseen(sequence)
+        needed = -(-length // self.block_positions)
+        missing = [max(0, needed - len(table)) for table in sequence.tables]
+        if not any(missing):
             return
         added: list[int] = []
         try:
-            while len(added) < missing:
+            while len(added) < sum(missing):
                 added.append(self.pool.take())
         except EngineError:
             self.pool.release(added)
             raise
-        sequence.blocks = np.append(sequence.blocks, np.array(added, np.int64))
+        for group, count in enumerate(missing):
+            own, added = added[:count], added[count:]
+            sequence.tables[group] = np.append(sequence.tables[group], np.array(own, np.int64))
 
-    def release(self, sequence: CachedSequence, length: int) -> None:
-        """Take back the blocks beyond the first `length` tokens. Raises `EngineError` if that cuts a shared block."""
-        if length % BLOCK_POSITIONS and not self.pool.is_writable(int(sequence.blocks[length // BLOCK_POSITIONS])):
-            raise EngineError(f"a sequence cannot be cut to {length} tokens: others share the block.")
-        kept = -(-length // BLOCK_POSITIONS)
-        self.pool.release(sequence.blocks[kept:].tolist())
-        sequence.blocks = sequence.blocks[:kept].copy()
+    def save(self, sequence: CachedSequence, length: int) -> None:
+        """Let the sequence be cut back to `length`, which it has now or may reach, as long as few lengths are saved
+        after it."""
+        if self._limited and length not in sequence.saved:
+            sequence.saved.append(length)
+            del sequence.saved[:-MOST_SAVED]
+            self._release_retained(sequence)
 
-    def give_back(self) -> None:
-        """Give all memory back to the system, unless a block is in use."""
-        if self.pool.forget_all():
-            self._memory, self._slabs = Slabs(), []
+    def give_back_unseen(self, sequence: CachedSequence) -> None:
+        """Take back the blocks that no further token sees, and that are not seen from a saved length. They can be found
+        again where the pool has a limit, until their place is needed."""
+        for group, reach in self._limited:
+            first, held = self._first(reach, sequence.length), sequence.held[group]
+            if first <= held:
+                continue
+            table = sequence.tables[group]
+            gone = []
+            for number, block in enumerate(table[held:first].tolist(), held):
+                if self._is_seen_from(sequence.saved, reach, number):
+                    sequence.retained[group][number] = block
+                else:
+                    gone.append(block)
+            self._give_back(gone)
+            table[held:first] = GONE
+            sequence.held[group] = first
 
-    def _grow(self) -> list[int]:
-        count = min(_BLOCKS_AT_ONCE, max(1, SLAB_BYTES // self.block_bytes))
-        obtainable = obtainable_bytes()
-        if obtainable is not None:  # beyond it the system ends the process, where it has promised the memory
-            count = min(count, obtainable // self.block_bytes)
-        slab = None
-        while slab is None:
-            if not count:
-                raise CacheFullError(
-                    f"there is no memory for {shown_bytes(self.block_bytes)} more of KV cache: close other programs, "
-                    "raise the limit of memory, or give --kv_cache_dtype int8."
-                )
-            try:
-                slab = self._memory.take(count * self.block_bytes)
-            except MemoryError:
-                count //= 2
-        self._slabs.append(slab)
-        first = int(slab.ctypes.data)
-        return [first + index * self.block_bytes for index in range(count)]
+    def can_cut(self, sequence: CachedSequence, length: int) -> bool:
+        """Whether `truncate` can forget the tokens from `length` on."""
+        if not 0 <= length <= sequence.length:
+            return False
+        kept = -(-length // self.block_positions)
+        for group, reach in enumerate(self._reaches):
+            table, held, retained = sequence.tables[group], sequence.held[group], sequence.retained[group]
+            if not all(number in retained for number in range(self._first(reach, length), min(held, kept))):
+                return False
+            if length % self.block_positions:
+                last = retained[kept - 1] if kept <= held else int(table[kept - 1])
+                if not self.pool.is_alone(last):
+                    return False
+        return True
+
+    def truncate(self, sequence: CachedSequence, length: int) -> None:
+        """Forget the tokens from `length` on. Raises `EngineError`, and changes nothing, where others share a block
+        that this cuts, or what the token at `length` sees was given back."""
+        if not self.can_cut(sequence, length):
+            why = "others share a block, or its window is given back" if 0 <= length <= sequence.length else "too short"
+            raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}: {why}.")
+        kept = -(-length // self.block_positions)
+        for group, reach in enumerate(self._reaches):
+            table, held, retained = sequence.tables[group], sequence.held[group], sequence.retained[group]
+            self.pool.release(table[max(kept, held) :].tolist())
+            table = table[:kept].copy()
+            first = min(held, kept, self._first(reach, length))
+            for number in range(first, min(held, kept)):
+                table[number] = retained.pop(number)
+            sequence.tables[group], sequence.held[group] = table, first
+            if length % self.block_positions:
+                self.pool.withdraw(int(table[-1]))  # it is about to be written
+        sequence.length = length
+        sequence.saved = [saved for saved in sequence.saved if saved <= length]
+        self._release_retained(sequence)
+
+    def free(self, sequence: CachedSequence) -> None:
+        """Give all its blocks back; it is empty then."""
+        self.truncate(sequence, 0)
+
+    def publish(self, sequence: CachedSequence, keys: Sequence[bytes], first: int) -> None:
+        """Let others find the full blocks from number `first` on; `keys`: of all full blocks from the beginning."""
+        for group, table in enumerate(sequence.tables):
+            for number in range(max(first, sequence.held[group]), len(keys)):
+                self.pool.publish(int(table[number]), _group_key(keys[number], group))
+
+    def find(self, keys: Sequence[bytes]) -> CachedSequence:
+        """A sequence that has the longest beginning of `keys`' blocks from which it can go on."""
+        unlimited = [group for group, reach in enumerate(self._reaches) if not reach.is_limited]
+        count = len(keys)
+        for group in unlimited:
+            count = self.pool.known(_group_key(key, group) for key in keys[:count])
+        while count and not all(self._is_saved(keys, group, reach, count) for group, reach in self._limited):
+            count -= 1
+        sequence = self.new_sequence()
+        sequence.length = count * self.block_positions
+        for group, reach in enumerate(self._reaches):
+            first = self._first(reach, sequence.length)
+            found = self.pool.acquire(_group_key(key, group) for key in keys[first:count])
+            sequence.tables[group] = np.array([GONE] * first + found, np.int64)
+            sequence.held[group] = first
+        return sequence
+
+    def _is_saved(self, keys: Sequence[bytes], group: int, reach: Reach, count: int) -> bool:
+        """Whether the group has what the token after `count` blocks sees."""
+        wanted = keys[self._first(reach, count * self.block_positions) : count]
+        return self.pool.known(_group_key(key, group) for key in wanted) == len(wanted)
+
+    def _release_retained(self, sequence: CachedSequence) -> None:
+        """Give back what no saved length sees any more."""
+        for group, reach in self._limited:
+            retained = sequence.retained[group]
+            unseen = [number for number in retained if not self._is_seen_from(sequence.saved, reach, number)]
+            self._give_back([retained.pop(number) for number in unseen])
+
+    def _give_back(self, blocks: list[int]) -> None:
+        """Release blocks of a window's past; they stay to be found only where their number has a limit."""
+        if self.pool.limit is None:
+            for block in blocks:
+                self.pool.withdraw(block)
+        self.pool.release(blocks)
+
+    def _is_seen_from(self, lengths: Sequence[int], reach: Reach, number: int) -> bool:
+        """Whether block `number` is seen by the token that follows one of `lengths`."""
+        return any(
+            self._first(reach, length) <= number < -(-length // self.block_positions) for length in lengths
+        )
+
+    def _first(self, reach: Reach, length: int) -> int:
+        """The number of the first block that the token after `length` others sees; none where it sees itself alone."""
+        return min(reach.first_seen(length) // self.block_positions, -(-length // self.block_positions))
+
+
+def _group_key(key: bytes, group: int) -> bytes:
+    return key + group.to_bytes(2, "little")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
@@ -28,11 +30,14 @@ from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
+from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.base import WeightFormat
 
 Floats = NDArray[np.float32]
 
 _MARKER = np.empty(0, np.float32)
+BLOCK_POSITIONS = 16
+"""Positions of a block: others than the compiled executor's, which tests that nobody counts on them."""
 
 
 class ReferenceCache:
@@ -71,21 +76,6 @@ def _in_8_bits(rows: Floats) -> Floats:
     return np.where(np.isinf(largest), np.float32(0), scaled * (largest / np.float32(127))).astype(np.float32)
 
 
-class ReferenceSequence:
-    """A sequence: its caches by name, and how many tokens they hold between steps."""
-
-    def __init__(self, caches: dict[str, ReferenceCache]) -> None:
-        self.caches = caches
-        self.length = 0
-        self.blocks: list[int] = []
-
-    def truncate(self, length: int) -> None:
-        """Forget what lies behind `length` tokens."""
-        self.length = length
-        for cache in self.caches.values():
-            cache.length = length
-
-
 class ReferenceExecutor:
     """See `Executor`. `threads` and `pin` are accepted for the sake of the others: NumPy decides for itself.
 
@@ -94,7 +84,6 @@ class ReferenceExecutor:
     """
 
     max_step_tokens = 512
-    block_positions = 16
 
     def __init__(
         self,
@@ -113,11 +102,12 @@ class ReferenceExecutor:
         self.max_positions = graph.max_positions
         self.kv_cache_dtype = kv_cache_dtype
         self._stop = threading.Event()
-        self._numbers = count()
+        numbers = count(GONE + 1)
         self._block_rows: dict[int, dict[str, Floats]] = {}
-        self.pool = BlockPool(lambda: [next(self._numbers)])
+        self._caches: WeakKeyDictionary[CachedSequence, dict[str, ReferenceCache]] = WeakKeyDictionary()
+        self.cache = KVCache([Reach()], BLOCK_POSITIONS, BlockPool(lambda: [next(numbers)]))
         widths = (value.type.size(1) * value.type.size(2) for value in _cached_values(graph))
-        self.block_bytes = self.block_positions * 4 * sum(widths)
+        self.block_bytes = BLOCK_POSITIONS * 4 * sum(widths)
         self._weights: dict[Value, Floats] = {}
         format_of, packed = weight_types.formats(graph), set(graph.packed)
         for done, (name, value) in enumerate(graph.weights.items()):
@@ -128,55 +118,15 @@ class ReferenceExecutor:
                 progress("load", done + 1, len(graph.weights))
         self._tables = _rope_tables(graph)
 
-    def new_sequence(self, blocks: Sequence[int] = ()) -> ReferenceSequence:
-        """A sequence that begins with copies of these full blocks, or an empty one."""
-        sequence = ReferenceSequence(
-            {
-                value.name: ReferenceCache(value.type.size(1), value.type.size(2), self.kv_cache_dtype)
-                for value in _cached_values(self.graph)
-            }
-        )
-        for name, cache in sequence.caches.items():
-            for block in blocks:
-                cache.extend(self._block_rows[block][name])
-        sequence.blocks = list(blocks)
-        sequence.length = len(blocks) * self.block_positions
-        return sequence
-
-    def blocks_of(self, sequence: ReferenceSequence) -> list[int]:
-        """The sequence's blocks, the last of which may be partly filled."""
-        return list(sequence.blocks)
-
-    def truncate(self, sequence: ReferenceSequence, length: int) -> None:
-        """Forget the tokens from `length` on."""
-        if not 0 <= length <= sequence.length:
-            raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}.")
-        kept = -(-length // self.block_positions)
-        if length % self.block_positions and not self.pool.is_writable(sequence.blocks[kept - 1]):
-            raise EngineError(f"a sequence cannot be cut to {length} tokens: others share the block.")
-        self.pool.release(sequence.blocks[kept:])
-        del sequence.blocks[kept:]
-        sequence.truncate(length)
-
-    def free_sequence(self, sequence: ReferenceSequence) -> None:
-        """Give the sequence's cache back."""
-        self.truncate(sequence, 0)
-        sequence.caches.clear()
-
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
         check_steps(steps, self.vocab_size, self.max_positions, self.max_step_tokens)
         for step in steps:
-            while len(step.sequence.blocks) * self.block_positions < step.sequence.length + len(step.token_ids):
-                step.sequence.blocks.append(self.pool.take())
-        try:
-            logits = self._evaluate(steps)
-        except BaseException:
-            for step in steps:
-                step.sequence.truncate(step.sequence.length)
-            raise
-        for step in steps:
-            self._keep_blocks(step.sequence, step.sequence.length + len(step.token_ids))
+            self.cache.reserve(step.sequence, step.sequence.length + len(step.token_ids))
+        caches = [self._caches_of(step.sequence) for step in steps]
+        logits = self._evaluate(steps, caches)
+        for step, rows in zip(steps, caches, strict=True):
+            self._keep_blocks(step.sequence, rows, step.sequence.length + len(step.token_ids))
         self._logits = logits
         return logits
 
@@ -184,13 +134,28 @@ class ReferenceExecutor:
         """See `Executor.largest`."""
         return np.where(np.isfinite(self._logits).all(axis=1), self._logits.argmax(axis=1), -1)
 
-    def _keep_blocks(self, sequence: ReferenceSequence, length: int) -> None:
+    def _caches_of(self, sequence: CachedSequence) -> dict[str, ReferenceCache]:
+        """The sequence's rows by cache, as many as it is long: what a step that failed left, or what was cut, is
+        forgotten, and what it took over from others is copied from their blocks."""
+        caches = self._caches.get(sequence)
+        if caches is None:
+            caches = self._caches[sequence] = {
+                value.name: ReferenceCache(value.type.size(1), value.type.size(2), self.kv_cache_dtype)
+                for value in _cached_values(self.graph)
+            }
+            for block in sequence.tables[0][: sequence.length // BLOCK_POSITIONS].tolist():
+                for name, cache in caches.items():
+                    cache.extend(self._block_rows[block][name])
+        for cache in caches.values():
+            cache.length = sequence.length
+        return caches
+
+    def _keep_blocks(self, sequence: CachedSequence, caches: dict[str, ReferenceCache], length: int) -> None:
         """Let the sequence be `length` tokens long, with copies of what was added to its blocks."""
-        size = self.block_positions
-        for number in range(sequence.length // size, -(-length // size)):
-            rows = slice(number * size, number * size + size)
-            self._block_rows[sequence.blocks[number]] = {
-                name: cache.rows[rows].copy() for name, cache in sequence.caches.items()
+        for number in range(sequence.length // BLOCK_POSITIONS, -(-length // BLOCK_POSITIONS)):
+            rows = slice(number * BLOCK_POSITIONS, (number + 1) * BLOCK_POSITIONS)
+            self._block_rows[int(sequence.tables[0][number])] = {
+                name: cache.rows[rows].copy() for name, cache in caches.items()
             }
         sequence.length = length
 
@@ -209,7 +174,7 @@ class ReferenceExecutor:
         """Give the weights back."""
         self._weights.clear()
 
-    def _evaluate(self, steps: list[SequenceStep]) -> Floats:
+    def _evaluate(self, steps: list[SequenceStep], caches: list[dict[str, ReferenceCache]]) -> Floats:
         """Walk the nodes in order; a value is dropped after its last reader."""
         context = StepContext(tuple(step.wants_logits for step in steps), config=self.graph.config)
         values: dict[Value, Any] = {**self._weights, **self._inputs(steps)}
@@ -218,7 +183,7 @@ class ReferenceExecutor:
             if self._stop.is_set():
                 raise StepStopped
             arguments = {
-                parameter.name: self._argument(node, parameter.name, parameter.kind, steps, values)
+                parameter.name: self._argument(node, parameter.name, parameter.kind, caches, values)
                 for parameter in node.operator.parameters
                 if parameter.name in node.inputs
             }
@@ -231,12 +196,19 @@ class ReferenceExecutor:
         logits: Floats = values[self.graph.logits][0]
         return logits
 
-    def _argument(self, node: Node, name: str, kind: Kind, steps: list[SequenceStep], values: dict[Value, Any]) -> Any:
+    def _argument(
+        self,
+        node: Node,
+        name: str,
+        kind: Kind,
+        caches: list[dict[str, ReferenceCache]],
+        values: dict[Value, Any],
+    ) -> Any:
         value = node.inputs[name]
         if kind is not Kind.CACHE:
             return values[value]
-        caches: list[SequenceCache] = [step.sequence.caches[value.name] for step in steps]
-        return caches
+        of_sequences: list[SequenceCache] = [each[value.name] for each in caches]
+        return of_sequences
 
     def _inputs(self, steps: list[SequenceStep]) -> dict[Value, Any]:
         """The graph's inputs that are no caches, as arrays."""

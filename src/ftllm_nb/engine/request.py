@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.block_pool import chained_key
+from ftllm_nb.engine.kept_sequence import KeptSequence
 from ftllm_nb.engine.logprobs import TokenLogprobs
 from ftllm_nb.engine.sampling import Sampler
 from ftllm_nb.engine.sampling_settings import SamplingSettings
@@ -67,7 +68,8 @@ class Request:
     `listen` is called on the engine thread with each `Token` and then one `End`; it must neither wait nor raise.
     `client`: who asks; the queue is fair between clients. `top_logprobs`: how many of the likeliest tokens' logprobs
     come with each token; None for no logprobs at all. `prompt_logprobs` is the same for the prompt's own tokens.
-    `only_prompt`: the prompt is read, and nothing is answered.
+    `only_prompt`: the prompt is read, and nothing is answered. `kept`: where its conversation's sequence is found, and
+    left for the next request.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Request:
         top_logprobs: int | None = None,
         prompt_logprobs: int | None = None,
         only_prompt: bool = False,
+        kept: KeptSequence | None = None,
         client: str = "",
     ) -> None:
         self.prompt_tokens = len(prompt_ids)
@@ -91,6 +94,7 @@ class Request:
         self.top_logprobs = top_logprobs
         self.prompt_logprobs = prompt_logprobs
         self.only_prompt = only_prompt
+        self.kept = kept
         self.client = client
 
         self.token_ids = list(prompt_ids)
@@ -101,12 +105,16 @@ class Request:
         """Of the answer."""
         self.sequence: Any = None
         """Its place in the cache while it runs."""
+        self.last_logits: NDArray[np.float32] | None = None
+        """Of the token that would follow, float32 [vocab_size], where only the prompt is read."""
         self.sampler: Sampler | None = None
         self.cancelled = False
         self.ended = False
         self.times = RequestTimes()
         self.cached_tokens = 0
         """Tokens of the prompt that did not have to be computed."""
+        self.computed_tokens = 0
+        """Tokens that ran, again where they had to."""
         self.preemptions = 0
         self._keys: list[bytes] = []
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ftllm_nb.engine.block_pool import CacheFullError
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.fair_queue import FairQueue
+from ftllm_nb.engine.kv_cache import CachedSequence
 from ftllm_nb.engine.logprobs import token_logprobs
 from ftllm_nb.engine.loops import LOOP_TOKENS, is_loop
 from ftllm_nb.engine.request import CANCELLED, FAILED, LENGTH, LOOP, STOP, Request, Token
@@ -52,8 +53,9 @@ class SchedulerCounts:
 def context_tokens(executor: Executor, limits: SchedulerLimits) -> int:
     """Most tokens of a prompt and its answer: what the model, the cache and the limits allow."""
     most = executor.max_positions
-    if executor.pool.limit is not None:
-        most = min(most, executor.pool.limit * executor.block_positions)
+    if executor.cache.pool.limit is not None:
+        at_once = min(limits.chunk_tokens, executor.max_step_tokens)
+        most = executor.cache.most_tokens(executor.cache.pool.limit, at_once, most)
     return most if limits.max_context is None else min(most, limits.max_context)
 
 
@@ -62,6 +64,7 @@ class Scheduler:
 
     def __init__(self, executor: Executor, limits: SchedulerLimits) -> None:
         self._executor = executor
+        self._cache = executor.cache
         self._limits = limits
         self._budget = min(limits.chunk_tokens, executor.max_step_tokens)
         self._max_batch = min(limits.max_batch, self._budget)
@@ -91,15 +94,17 @@ class Scheduler:
         for request in [*self.running, *self.waiting]:
             self._end(request, reason, error)
 
-    def step(self) -> None:
-        """Run one step. A step that is stopped changes nothing: what it would have run, the next one runs."""
+    def step(self) -> bool:
+        """Run one step; False where it was stopped, which changes nothing: the next one runs what it would have."""
         for request in [*self.running, *self.waiting]:
             if request.cancelled:
                 self._end(request, CANCELLED)
         self._admit()
+        for request in self.running:
+            self._cache.give_back_unseen(request.sequence)
         shares = self._make_room(self._shares())
         if not shares:
-            return
+            return True
         steps = [
             SequenceStep(
                 request.sequence,
@@ -112,7 +117,7 @@ class Scheduler:
         try:
             logits = self._executor.run(steps)
         except StepStopped:
-            return
+            return False
         except CacheFullError as error:
             # The pool's limit promised memory that is not to be had: who came last waits for what others give back.
             last = self.running[-1]
@@ -120,16 +125,17 @@ class Scheduler:
                 self._preempt(last)
             else:
                 self._end(last, FAILED, error)
-            return
+            return True
         except Exception as error:
             for request in shares:
                 self._end(request, FAILED, _as_engine_error(error))
-            return
+            return True
         finally:
             self.in_step = []
         self.counts.steps += 1
         rows = list(zip(logits, self._executor.largest().tolist(), strict=True))
         for request, step in zip(shares, steps, strict=True):
+            request.computed_tokens += len(step.token_ids)
             self._publish(request, len(step.token_ids))
             its_rows, rows = rows[: step.wants_logits], rows[step.wants_logits :]
             if request.is_judging and not self._judge(request, its_rows):
@@ -137,9 +143,11 @@ class Scheduler:
             if request.remaining:
                 continue
             if request.only_prompt:
+                request.last_logits = its_rows[-1][0].copy()
                 self._end(request, LENGTH)
             else:
                 self._choose_token(request, *its_rows[-1])
+        return True
 
     def _judge(self, request: Request, rows: Sequence[tuple[NDArray[np.float32], int]]) -> bool:
         """Note the logprobs of the prompt's tokens that follow those that just ran, of which each has a row; False
@@ -162,52 +170,60 @@ class Scheduler:
         for request in self.waiting:
             if len(self.running) >= self._max_batch:
                 return
-            blocks = self._find_prefix(request)
-            if blocks is None:
+            sequence = self._beginning_of(request)
+            if sequence is None:
                 continue
-            if not self._has_room(request, len(blocks)):
-                self._executor.pool.release(blocks)
+            if not self._has_room(request, sequence):
+                self._put_back(request, sequence)
                 return
             self.waiting.take(request)
-            request.sequence = self._executor.new_sequence(blocks)
+            request.sequence = sequence
+            if request.kept is not None:
+                # From here, or from where its answer begins, the conversation may go on another way.
+                self._cache.save(sequence, sequence.length)
+                self._cache.save(sequence, len(request.token_ids) - 1)
             if request.times.admitted is None:
                 request.times.admitted = time.monotonic()
                 request.sampler = Sampler(request.settings, request.token_ids, self._executor.vocab_size)
-                request.cached_tokens = len(blocks) * self._executor.block_positions
+                request.cached_tokens = sequence.length
                 self.counts.prompt_tokens += request.prompt_tokens
                 self.counts.cached_tokens += request.cached_tokens
             self.running.append(request)
             self.running.sort(key=lambda each: each.times.arrived)
 
-    def _find_prefix(self, request: Request) -> list[int] | None:
-        """The blocks that hold the request's beginning, with a reference each; None where it pays to wait, since
-        a running request is just computing the next one."""
-        size = self._executor.block_positions
-        if request.is_judging:
-            return []
+    def _beginning_of(self, request: Request) -> CachedSequence | None:
+        """A sequence that holds as much as is known of the request's beginning; None where it pays to wait, since a
+        running request is just computing the next block."""
         # The last token runs in any case: its logits are needed.
-        keys = request.block_keys((len(request.token_ids) - 1) // size, size)
-        blocks = self._executor.pool.find(keys)
-        if len(blocks) < len(keys) and any(self._will_publish(other, keys, len(blocks)) for other in self.running):
-            self._executor.pool.release(blocks)
+        wanted = [] if request.is_judging else request.token_ids[:-1]
+        if request.kept is not None:
+            sequence = request.kept.resume(self._cache, wanted)
+            if sequence is not None:
+                return sequence
+        size = self._cache.block_positions
+        keys = request.block_keys(len(wanted) // size, size)
+        sequence = self._cache.find(keys)
+        found = sequence.length // size
+        if found < len(keys) and any(self._will_publish(other, keys, found) for other in self.running):
+            self._cache.free(sequence)
             return None
-        return blocks
+        return sequence
 
     def _will_publish(self, other: Request, keys: list[bytes], number: int) -> bool:
         """Whether a running request is about to compute its block `number`, and that block is keys[number]."""
-        size = self._executor.block_positions
+        size = self._cache.block_positions
         if other.sequence.length >= (number + 1) * size or len(other.token_ids) < (number + 1) * size:
             return False
         return other.block_keys(number + 1, size)[number] == keys[number]
 
-    def _has_room(self, request: Request, found: int) -> bool:
+    def _has_room(self, request: Request, sequence: CachedSequence) -> bool:
         """Whether the cache holds all tokens that are known of this request beside those of the running ones."""
-        available = self._executor.pool.available
+        available = self._cache.pool.available
         if available is None or not self.running:
             return True
-        promised = sum(self._missing_blocks(other, other.remaining) for other in self.running)
-        needed = -(-len(request.token_ids) // self._executor.block_positions) - found
-        return promised + needed <= available
+        known = [(other.sequence, len(other.token_ids)) for other in self.running]
+        known.append((sequence, len(request.token_ids)))
+        return sum(self._cache.blocks_to_come(each, length, self._budget) for each, length in known) <= available
 
     def _shares(self) -> dict[Request, int]:
         """How many tokens each running request runs next: one where it is decoding. Of what the budget leaves, a
@@ -233,44 +249,40 @@ class Scheduler:
 
     def _make_room(self, shares: dict[Request, int]) -> dict[Request, int]:
         """The shares for which the cache has blocks; the requests that came last give theirs back if need be."""
+        pool = self._cache.pool
         while True:
-            available = self._executor.pool.available
-            needed = sum(self._missing_blocks(request, count) for request, count in shares.items())
-            if available is None or needed <= available:
+            needed = sum(self._cache.missing_blocks(request.sequence, count) for request, count in shares.items())
+            if pool.available is None or needed <= pool.available:
                 return shares
             last = self.running[-1]
             if len(self.running) == 1:
-                self._end(last, FAILED, self._executor.pool.why_full())
+                self._end(last, FAILED, pool.why_full())
                 return {}
             self._preempt(last)
             del shares[last]
 
-    def _missing_blocks(self, request: Request, count: int) -> int:
-        needed = -(-(request.sequence.length + count) // self._executor.block_positions)
-        return int(needed) - len(self._executor.blocks_of(request.sequence))
-
     def _preempt(self, request: Request) -> None:
-        self._leave(request)
+        self.running.remove(request)
+        self._cache.free(request.sequence)
+        request.sequence = None
         request.preemptions += 1
         self.counts.preemptions += 1
         self.waiting.push(request)
 
-    def _leave(self, request: Request) -> None:
-        self.running.remove(request)
-        self._executor.free_sequence(request.sequence)
-        request.sequence = None
+    def _put_back(self, request: Request, sequence: CachedSequence) -> None:
+        """Keep the sequence for the conversation's next request, if it belongs to one."""
+        if request.kept is None:
+            self._cache.free(sequence)
+        else:
+            request.kept.put(sequence, request.token_ids)
 
     def _publish(self, request: Request, added: int) -> None:
         """Let others find the blocks that the last `added` tokens filled."""
-        size = self._executor.block_positions
+        size = self._cache.block_positions
         full = request.sequence.length // size
         first = (request.sequence.length - added) // size
-        if first == full:
-            return
-        keys = request.block_keys(full, size)
-        blocks = self._executor.blocks_of(request.sequence)
-        for number in range(first, full):
-            self._executor.pool.publish(blocks[number], keys[number])
+        if first < full:
+            self._cache.publish(request.sequence, request.block_keys(full, size), first)
 
     def _choose_token(self, request: Request, logits: NDArray[np.float32], largest: int) -> None:
         assert request.sampler is not None
@@ -302,7 +314,12 @@ class Scheduler:
 
     def _end(self, request: Request, reason: str, error: BaseException | None = None) -> None:
         if request.sequence is not None:
-            self._leave(request)
+            self.running.remove(request)
+            sequence, request.sequence = request.sequence, None
+            if reason == FAILED:
+                self._cache.free(sequence)
+            else:
+                self._put_back(request, sequence)
         self.waiting.forget(request)
         request.finish(reason, error)
 
@@ -316,5 +333,8 @@ def _is_loop(request: Request) -> bool:
 def _as_engine_error(error: Exception) -> Exception:
     """A sentence instead of a MemoryError."""
     if isinstance(error, MemoryError):
-        return EngineError("there is not enough memory to answer: ask for less, or close other programs.")
+        return EngineError(
+            "there is not enough memory to answer: close other programs, raise the limit of memory, or shorten the "
+            "prompt."
+        )
     return error

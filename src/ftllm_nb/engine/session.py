@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.engine_thread import EngineThread, Task
 from ftllm_nb.engine.executor import Executor
-from ftllm_nb.engine.generation import GenerationStats, GenerationTask, LogitsTask
-from ftllm_nb.engine.prefix_cache import PrefixCache
+from ftllm_nb.engine.generation import GenerationStats, GenerationTask
+from ftllm_nb.engine.kept_sequence import KeptSequence
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.errors import ContextLengthError, EngineError, UsageError
 
@@ -26,7 +26,7 @@ class Session:
 
     def __init__(self, engine: EngineThread) -> None:
         self._engine = engine
-        self._cache = PrefixCache()
+        self._kept = KeptSequence()
         self._answering: set[GenerationTask] = set()
         self.stats: GenerationStats | None = None
 
@@ -47,7 +47,7 @@ class Session:
         self, prompt_ids: SequenceOf[int], settings: SamplingSettings, stop_token_ids: Iterable[int] = ()
     ) -> GenerationTask:
         """A checked task for `answer`, or for `begin` and `results`; it does not run yet."""
-        return GenerationTask(self._checked(prompt_ids), settings, frozenset(stop_token_ids), self._cache)
+        return GenerationTask(self._checked(prompt_ids), settings, frozenset(stop_token_ids), self._kept)
 
     def answer(self, task: GenerationTask) -> Generator[int, None, None]:
         """What `generate` returns, of a prepared task."""
@@ -77,16 +77,16 @@ class Session:
 
     def logits(self, prompt_ids: SequenceOf[int]) -> NDArray[np.float32]:
         """The logits of the token that would follow the prompt: float32 [vocab_size]."""
-        task = LogitsTask(self._checked(prompt_ids), self._cache)
+        task = GenerationTask(self._checked(prompt_ids), SamplingSettings(), frozenset(), self._kept, only_prompt=True)
         try:
             self._engine.submit(task)
             for _ in task.results():
                 pass
         finally:
             self._engine.cancel(task)
-        if task.logits is None:
+        if task.last_logits is None:
             raise EngineError("the prompt was stopped before its end.")
-        return task.logits
+        return task.last_logits
 
     def _checked(self, prompt_ids: SequenceOf[int]) -> list[int]:
         ids = [operator.index(token_id) for token_id in prompt_ids]
@@ -100,16 +100,16 @@ class Session:
 
     def forget(self) -> None:
         """Give the conversation's cache back, after the answers that were asked for before."""
-        self._engine.submit(_ForgetTask(self._cache))
+        self._engine.submit(_ForgetTask(self._kept))
 
 
 class _ForgetTask(Task):
-    def __init__(self, cache: PrefixCache) -> None:
+    def __init__(self, kept: KeptSequence) -> None:
         super().__init__()
-        self._cache = cache
+        self._kept = kept
 
     def run(self, executor: Executor) -> None:
-        self._cache.forget(executor)
+        self._kept.forget(executor.cache)
 
 
 def check_prompt(prompt_ids: SequenceOf[int], executor: Executor) -> None:

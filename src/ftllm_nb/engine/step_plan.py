@@ -52,7 +52,9 @@ class StepPlan:
         first_tokens = np.concatenate(([0], np.cumsum(counts)))
         self.token_ids = np.concatenate([step.token_ids for step in steps]).astype(np.int32)
         self.positions = np.empty(len(self.token_ids), np.int32)
-        slots = np.empty(len(self.token_ids), np.int64)
+        groups = len(steps[0].sequence.tables)
+        slots = np.empty((groups, len(self.token_ids)), np.int64)
+        tables = np.empty((len(steps), groups), np.int64)
         sequences, tiles, splits, merges = [], [], [], []
         partial_spans = 0
         for index, (step, count) in enumerate(zip(steps, counts, strict=True)):
@@ -61,8 +63,11 @@ class StepPlan:
             length = start + count
             rows = slice(first, first + count)
             self.positions[rows] = np.arange(start, length)
-            slots[rows] = sequence.blocks[self.positions[rows] // BLOCK_POSITIONS]
-            sequences.append((sequence.blocks.ctypes.data, first, start, length))
+            numbers = self.positions[rows] // BLOCK_POSITIONS
+            for group, table in enumerate(sequence.tables):
+                slots[group, rows] = table[numbers]
+                tables[index, group] = table.ctypes.data
+            sequences.append((tables[index].ctypes.data, first, start, length))
             if count == 1:
                 blocks = -(-length // BLOCK_POSITIONS)
                 spans = -(-blocks // SPAN_BLOCKS)
@@ -76,7 +81,7 @@ class StepPlan:
             [np.arange(end - step.wants_logits, end) for step, end in zip(steps, first_tokens[1:], strict=True)]
         ).astype(np.int32)
         self.seq_lens = np.array(counts, np.int32)
-        tables = (
+        arrays = (
             (STEP_SEQUENCES, _table(sequences, SEQUENCE_FIELDS)),
             (STEP_TILES, _table(tiles, TILE_FIELDS)),
             (STEP_SPLITS, _table(splits, SPLIT_FIELDS)),
@@ -94,9 +99,9 @@ class StepPlan:
         self.header[STEP_NUM_SPLITS] = len(splits)
         self.header[STEP_NUM_MERGES] = len(merges)
         self.header[STEP_PARTIALS] = partials.ctypes.data
-        for field, table in tables:
-            self.header[field] = table.ctypes.data
-        self._kept_alive = (tables, partials)
+        for field, array in arrays:
+            self.header[field] = array.ctypes.data
+        self._kept_alive = (arrays, tables, partials)
 
 
 def _table(rows: Sequence[tuple[int, ...]], fields: int) -> Words:

@@ -14,6 +14,7 @@ from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.rope import RopeSettings
 from ftllm_nb.graph.types import TensorType, format_shape
 from ftllm_nb.ops.base import Array, Operator, StepContext, Work
+from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.base import WeightFormat
 
 
@@ -135,12 +136,13 @@ def _read_only(given: Any) -> Any:
 class LayerCache:
     """The KV cache of one layer: keys [cached, heads, dim] and values [cached, heads, v dim].
 
-    One node stores into it; later ones may read it, too.
+    One node stores into it; later ones may read it, too. `reach`: how far back they do.
     """
 
     layer: int
     key: Value
     value: Value
+    reach: Reach
 
     @property
     def heads(self) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.inputs import cache_layer, is_cache
 from ftllm_nb.graph.ir import LayerCache, Node, Value
 from ftllm_nb.graph.references import DataReference
 from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.ops.base import Kind, Parameter
+from ftllm_nb.ops.reach import Reach
 
 
 class LayerCaches:
@@ -46,7 +49,12 @@ class LayerCaches:
         assert layer is not None
         if layer != value_layer:
             raise call.error(f'takes the caches of two layers, "{names[0]}" and "{names[1]}".')
-        found = self._stored(call, layer, names, stored) if stored else self._earlier(call, layer, names)
+        reach = node.operator.reach(node.attributes)
+        if stored:
+            found = self._stored(call, layer, names, stored, reach)
+        else:
+            found = self._earlier(call, layer, names)
+            self.layers[layer] = dataclasses.replace(found, reach=found.reach.united(reach))
         for parameter, value in zip(parameters, (found.key, found.value), strict=True):
             node.inputs[parameter.name] = value
 
@@ -73,13 +81,13 @@ class LayerCaches:
                 )
             self._storing[name] = call
 
-    def _stored(self, call: Call, layer: int, names: list[str], rows: list[Value]) -> LayerCache:
+    def _stored(self, call: Call, layer: int, names: list[str], rows: list[Value], reach: Reach) -> LayerCache:
         """New caches, into which this call stores."""
         if layer in self.layers:
             raise call.error(f'takes "{names[0]}" and "{names[1]}", but layer {layer} is in use already.')
         for name, row in zip(names, rows, strict=True):
             self.values[name] = Value(name, TensorType((Symbol.CACHED, *row.type.shape[2:])), "input")
-        found = LayerCache(layer, self.values[names[0]], self.values[names[1]])
+        found = LayerCache(layer, self.values[names[0]], self.values[names[1]], reach)
         self.layers[layer] = found
         return found
 

@@ -30,6 +30,7 @@ from ftllm_nb.kernels.attention_parts import (
     SCORES_STRIDE,
     WEIGHTS_STRIDE,
     add_sink,
+    block_table,
     finish,
     first_seen,
     gather_queries,
@@ -47,7 +48,6 @@ from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES
 from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import load_vector, max_lanes, spread, store_vector, sum_lanes
 from ftllm_nb.kernels.step import (
-    SEQUENCE_BLOCKS,
     SEQUENCE_FIELDS,
     SEQUENCE_FIRST_TOKEN,
     SEQUENCE_LENGTH,
@@ -141,7 +141,7 @@ def attend_kernel(kind: int) -> Kernel:
                 filled = min(SPAN_POSITIONS, end - start)
                 # Blocks before what the first token sees may be gone; later ones are there for all of the tile.
                 first_block = max(0, begin - start) // BLOCK_POSITIONS * BLOCK_POSITIONS
-                blocks = field(sequence, SEQUENCE_BLOCKS) + 8 * (start // BLOCK_POSITIONS)
+                blocks = block_table(row, sequence) + 8 * (start // BLOCK_POSITIONS)
                 # Tokens whose position is before a block see nothing of it, nor do those whose window begins behind it;
                 # a tile's rows are in their order.
                 first, last = 0, tokens

@@ -18,7 +18,7 @@ from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_c
 from ftllm_nb.kernels.emit import usable_in_kernels
 from ftllm_nb.kernels.exp import exp, tanh
 from ftllm_nb.kernels.matmul_tile import INT8
-from ftllm_nb.kernels.memory import bits_float, load_f32, store_f32
+from ftllm_nb.kernels.memory import bits_float, load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
     fma,
     lane,
@@ -38,6 +38,7 @@ from ftllm_nb.kernels.simd import (
     store_vector_partial,
     to_int,
 )
+from ftllm_nb.kernels.step import SEQUENCE_TABLES, argument, field
 from ftllm_nb.kernels.wide_tile import LARGEST, finish_wide, store_wide, wide_bytes, wide_factor, widen_row
 
 SCORES_STRIDE = 4 * SPAN_POSITIONS
@@ -49,10 +50,17 @@ MINUS_INFINITY = np.float32(-np.inf)
 (
     ATTEND_QUERY, ATTEND_QUERY_STRIDE, ATTEND_OUTPUT, ATTEND_OUTPUT_STRIDE, ATTEND_HEADS, ATTEND_KV_HEADS,
     ATTEND_KEY_DIM, ATTEND_VALUE_DIM, ATTEND_KEYS, ATTEND_VALUES, ATTEND_SCALE, ATTEND_CAUSAL, ATTEND_WINDOW,
-    ATTEND_CHUNK, ATTEND_SOFTCAP, ATTEND_SINKS,
-) = range(16)  # fmt: skip
+    ATTEND_CHUNK, ATTEND_SOFTCAP, ATTEND_SINKS, ATTEND_GROUP,
+) = range(17)  # fmt: skip
 """Arguments of the rows of all three kernels. `KEYS` and `VALUES`: the layer's places inside a cache block. `WINDOW`,
-`CHUNK`: see `first_seen`. `SOFTCAP`: 0 for none. `SINKS`: address of float32 [heads], 0 for none."""
+`CHUNK`: see `first_seen`. `SOFTCAP`: 0 for none. `SINKS`: address of float32 [heads], 0 for none. `GROUP`: of layers,
+whose blocks they are."""
+
+
+@numba.njit
+def block_table(row, sequence):
+    """Address of the addresses of a sequence's blocks in the row's group of layers."""
+    return load_i64(field(sequence, SEQUENCE_TABLES) + 8 * argument(row, ATTEND_GROUP))
 
 
 @usable_in_kernels

@@ -30,6 +30,7 @@ from ftllm_nb.kernels.attention_parts import (
     SCORES_STRIDE,
     WEIGHTS_STRIDE,
     add_sink,
+    block_table,
     finish,
     first_seen,
     gather_queries,
@@ -50,7 +51,6 @@ from ftllm_nb.kernels.step import (
     MERGE_PARTIAL,
     MERGE_SPANS,
     MERGE_TOKEN,
-    SEQUENCE_BLOCKS,
     SEQUENCE_FIELDS,
     SEQUENCE_LENGTH,
     SPLIT_FIELDS,
@@ -84,7 +84,7 @@ def _first_keys(row, step, chunk, kv_heads, key_bytes):
     """Address of the first keys that a chunk of `attend_split` reads."""
     split = field(step, STEP_SPLITS) + chunk // kv_heads * (8 * SPLIT_FIELDS)
     sequence = field(step, STEP_SEQUENCES) + field(split, SPLIT_SEQUENCE) * (8 * SEQUENCE_FIELDS)
-    block = load_i64(field(sequence, SEQUENCE_BLOCKS) + 8 * field(split, SPLIT_FIRST_BLOCK))
+    block = load_i64(block_table(row, sequence) + 8 * field(split, SPLIT_FIRST_BLOCK))
     return block + argument(row, ATTEND_KEYS) + chunk % kv_heads * key_bytes
 
 
@@ -134,7 +134,7 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
                    kv_head * group, group, 1, key_dim, scalar(row, ATTEND_SCALE), queries, floats)  # fmt: skip
             partial = field(step, STEP_PARTIALS)
             partial += (field(split, SPLIT_PARTIAL) * heads + kv_head * group) * record
-            blocks = field(sequence, SEQUENCE_BLOCKS) + 8 * field(split, SPLIT_FIRST_BLOCK)
+            blocks = block_table(row, sequence) + 8 * field(split, SPLIT_FIRST_BLOCK)
             filled = min(SPAN_POSITIONS, end - start)
             first_entry = blocks + first_block // BLOCK_POSITIONS * 8
             keys_place = argument(row, ATTEND_KEYS) + kv_head * 4 * key_block

@@ -48,9 +48,10 @@ from ftllm_nb.kernels.step import (
     STORE_KEY, STORE_KEY_STRIDE, STORE_VALUE, STORE_VALUE_STRIDE, STORE_KV_HEADS, STORE_KEY_DIM, STORE_VALUE_DIM,
     STORE_KEYS, STORE_VALUES,
     ROTATE_QUERY, ROTATE_QUERY_STRIDE, ROTATE_HEADS, ROTATE_QUERY_PAIRS, ROTATE_KEY_PAIRS, ROTATE_SIN, ROTATE_COS,
-    ROTATE_TABLE_STRIDE,
-) = range(17)  # fmt: skip
-"""Arguments of `store_kernel`'s rows. `…_PAIRS`: 0 where nothing is to be rotated."""
+    ROTATE_TABLE_STRIDE, STORE_GROUP,
+) = range(18)  # fmt: skip
+"""Arguments of `store_kernel`'s rows. `…_PAIRS`: 0 where nothing is to be rotated. `GROUP`: of layers, whose blocks
+`KEYS` and `VALUES` are places in."""
 
 _TOKENS_AT_ONCE = 16
 """Tokens of a chunk: neighbouring positions of a sequence share cache lines of the keys."""
@@ -115,6 +116,7 @@ def store_kernel(kind: int) -> Kernel:
         key_dim, value_dim = argument(row, STORE_KEY_DIM), argument(row, STORE_VALUE_DIM)
         kv_heads, value_vectors = argument(row, STORE_KV_HEADS), (value_dim + 15) // 16
         num_tokens, spare, apart = field(step, STEP_TOKENS), field(worker, WORKER_SCRATCH), key_dim // 2
+        slots = field(step, STEP_SLOTS) + 8 * num_tokens * argument(row, STORE_GROUP)
         at_once = _TOKENS_AT_ONCE
         if field(step, STEP_NUM_TILES) == 0:
             at_once = 1  # every token is of another sequence
@@ -132,7 +134,7 @@ def store_kernel(kind: int) -> Kernel:
                 query_pairs, key_pairs = argument(row, ROTATE_QUERY_PAIRS), argument(row, ROTATE_KEY_PAIRS)
                 rotate_heads(query, argument(row, ROTATE_HEADS), key_dim, apart, query_pairs, sin, cos)
                 rotate_heads(key, kv_heads, key_dim, apart, key_pairs, sin, cos)
-                base = load_i64(field(step, STEP_SLOTS) + 8 * token)
+                base = load_i64(slots + 8 * token)
                 keys, values = base + argument(row, STORE_KEYS), base + argument(row, STORE_VALUES)
                 for head in range(kv_heads):
                     source = key + head * key_dim * 4

@@ -30,7 +30,7 @@ STEP_POSITIONS = 3
 STEP_ROW_TOKENS = 4
 """Address of int32 [rows]: which tokens' logits are wanted."""
 STEP_SLOTS = 5
-"""Address of int64 [tokens]: the address of the cache block that each token's key and value go to."""
+"""Address of int64 [groups of layers, tokens]: the address of the cache block that each token's key and value go to."""
 STEP_SEQUENCES = 6
 """Address of int64 [sequences, SEQUENCE_FIELDS]."""
 STEP_TILES = 7
@@ -46,8 +46,9 @@ STEP_PARTIALS = 13
 """Address of the float32 buffer for attention over one span each."""
 STEP_FIELDS = 16
 
-SEQUENCE_BLOCKS = 0
-"""Address of int64 [blocks]: addresses of the sequence's cache blocks, in order of position."""
+SEQUENCE_TABLES = 0
+"""Address of int64 [groups of layers]: the address of each group's int64 [blocks], the addresses of the sequence's
+cache blocks in order of position. Those that no token of the step sees may be anything."""
 SEQUENCE_FIRST_TOKEN = 1
 """Where the sequence's tokens begin in the step."""
 SEQUENCE_START = 2

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType
+from ftllm_nb.ops.reach import Reach
 
 if TYPE_CHECKING:
     from ftllm_nb.ops.fusion import Group, Pattern
@@ -192,6 +193,11 @@ class Operator:
     def work(cls, types: Mapping[str, Any]) -> Work:
         """What it does for a token. `types`: by parameter, as `infer` has them; what is missing is not there."""
         return Work()
+
+    @classmethod
+    def reach(cls, attributes: Mapping[str, int | float]) -> Reach:
+        """How far back it reads what it keeps in its caches, with these constants; all of it unless a class says so."""
+        return Reach()
 
     @classmethod
     def written(cls) -> tuple[str, ...]:

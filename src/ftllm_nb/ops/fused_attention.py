@@ -24,6 +24,7 @@ from ftllm_nb.ops.base import (
     require_vector,
 )
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
+from ftllm_nb.ops.reach import Reach
 
 CAUSAL = 0
 UNMASKED = 2
@@ -62,6 +63,11 @@ class FusedAttention(Operator):
         Parameter("softcap", Kind.FLOAT, default=0.0, is_extra=True),
         Parameter("sinks", Kind.WEIGHT, may_be_none=True, may_be_left_out=True, is_extra=True),
     )
+
+    @classmethod
+    def reach(cls, attributes: Mapping[str, int | float]) -> Reach:
+        """The window and the chunk."""
+        return Reach(int(attributes["window"]), int(attributes["chunk"]))
 
     @staticmethod
     def infer(
@@ -183,7 +189,7 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
         query_pairs, key_pairs, *tables = rotation
         lowering.add(
             store_kernel(cache.kind), k.address, k.stride, v.address, v.stride, kv_heads, key_dim, value_dim,
-            cache.keys, cache.values, q.address, q.stride, heads, query_pairs, key_pairs, *tables,
+            cache.keys, cache.values, q.address, q.stride, heads, query_pairs, key_pairs, *tables, cache.group,
         )  # fmt: skip
     causal = int(node.attributes["maskType"] == CAUSAL)
     sinks = node.inputs.get("sinks")
@@ -191,6 +197,7 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
         q.address, q.stride, out.address, out.stride, heads, kv_heads, key_dim, value_dim, cache.keys, cache.values,
         float(node.attributes["scale"]), causal, int(node.attributes["window"]), int(node.attributes["chunk"]),
         float(node.attributes["softcap"]), 0 if sinks is None else lowering.vector([sinks], [heads]),
+        cache.group,
     )  # fmt: skip
     for kernel in (attend_kernel(cache.kind), attend_split_kernel(cache.kind, heads // kv_heads), merge_splits):
         lowering.add(kernel, *shared)

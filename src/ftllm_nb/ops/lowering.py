@@ -70,11 +70,13 @@ class PackedWeight:
 
 @dataclass(frozen=True)
 class CachePlaces:
-    """A layer's share of a cache block: offsets in bytes of keys and values; `kind`: the cache's type's code."""
+    """A layer's share of a cache block: offsets in bytes of keys and values; `kind`: the cache's type's code; `group`:
+    whose blocks they are, of the groups that a sequence has a table for."""
 
     keys: int
     values: int
     kind: int
+    group: int = 0
 
 
 class Lowering(Protocol):

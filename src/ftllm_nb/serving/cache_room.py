@@ -30,7 +30,7 @@ def cache_blocks(executor: Executor, options: ServerOptions) -> int:
         positions = executor.max_positions
         if options.max_context_length is not None:
             positions = min(positions, options.max_context_length)
-        context = -(-positions // executor.block_positions) * executor.block_bytes
+        context = executor.cache.most_blocks(positions, executor.max_step_tokens) * executor.block_bytes
         limit = default_bytes(free, context, options.max_batch)
         if limit < executor.block_bytes:
             raise EngineError(
@@ -40,7 +40,7 @@ def cache_blocks(executor: Executor, options: ServerOptions) -> int:
     if limit < executor.block_bytes:
         raise UsageError(
             f"--kv_cache_limit of {limit} bytes is less than one block of the cache, "
-            f"{executor.block_bytes} bytes for {executor.block_positions} tokens."
+            f"{executor.block_bytes} bytes for {executor.cache.block_positions} tokens."
         )
     return limit // executor.block_bytes
 

@@ -42,8 +42,8 @@ class Model:
 
     def __init__(self, loaded: LoadedModel, options: ServerOptions) -> None:
         executor = loaded.executor
-        executor.pool.limit = cache_blocks(executor, options)
-        self.cache_limit_bytes = executor.pool.limit * executor.block_bytes
+        executor.cache.pool.limit = cache_blocks(executor, options)
+        self.cache_limit_bytes = executor.cache.pool.limit * executor.block_bytes
         limits = SchedulerLimits(options.max_batch, options.chunked_prefill_size, options.max_context_length)
         self.thread = EngineThread(executor)
         self.engine = BatchingEngine(self.thread, limits, options.max_queue)

@@ -36,7 +36,7 @@ def quantized(model: object, out: Path, *flags: str) -> Path:
 
 
 def logits(executor: Executor) -> np.ndarray:
-    return executor.run([SequenceStep(executor.new_sequence(), TOKENS, len(TOKENS))]).copy()
+    return executor.run([SequenceStep(executor.cache.new_sequence(), TOKENS, len(TOKENS))]).copy()
 
 
 @pytest.fixture(scope="module")

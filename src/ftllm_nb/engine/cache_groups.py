@@ -1,0 +1,84 @@
+"""Which layers share a block of the KV cache.
+
+A block holds BLOCK_POSITIONS positions of one sequence in the layers of one group. Layers of one reach belong together,
+since their blocks go out of sight together. All blocks have one size, so that any free block serves any group: a kind
+of layer that needs more than that is cut into several groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ftllm_nb.graph.ir import LayerCache
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, value_bytes
+from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
+from ftllm_nb.ops.lowering import CachePlaces
+from ftllm_nb.ops.reach import Reach
+
+CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32, "int8": INT8}
+"""The types that `--kv_cache_dtype` takes."""
+_MOST_BLOCKS = 8
+"""About how many groups a model's layers make at most: each costs a little time a step, few waste memory."""
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """Where each layer's keys and values lie. `reaches`: of each group; `size`: bytes of a block, for all groups."""
+
+    places: dict[int, CachePlaces]
+    reaches: tuple[Reach, ...]
+    size: int
+
+    def held_bytes(self, length: int) -> int:
+        """Bytes that a sequence of so many tokens takes."""
+        return self.size * sum(held_blocks(reach, length, BLOCK_POSITIONS) for reach in self.reaches)
+
+
+def plan_cache(layers: Mapping[int, LayerCache], dtype: str) -> CachePlan:
+    """The groups of these layers, with keys and values of type `dtype`."""
+    kind = CACHE_KINDS[dtype]
+    sizes = {layer: layer_bytes(cache, dtype) for layer, cache in layers.items()}
+    kinds: dict[Reach, list[int]] = {}
+    for layer, cache in layers.items():
+        kinds.setdefault(cache.reach, []).append(layer)
+    size = _block_size([[sizes[layer] for layer in members] for members in kinds.values()])
+    places: dict[int, CachePlaces] = {}
+    reaches: list[Reach] = []
+    for reach, members in kinds.items():
+        used = size
+        for layer in members:
+            if used + sizes[layer] > size:
+                reaches.append(reach)
+                used = 0
+            cache = layers[layer]
+            values = used + cache.heads * key_bytes(kind, cache.key_dim)
+            places[layer] = CachePlaces(used, values, kind, len(reaches) - 1)
+            used += sizes[layer]
+    return CachePlan(places, tuple(reaches) or (Reach(),), size)
+
+
+def layer_bytes(cache: LayerCache, dtype: str) -> int:
+    """Bytes of a layer in a block, a multiple of 64."""
+    kind = CACHE_KINDS[dtype]
+    size = cache.heads * (key_bytes(kind, cache.key_dim) + value_bytes(kind, cache.value_dim))
+    return -(-size // 64) * 64
+
+
+def held_blocks(reach: Reach, length: int, block_positions: int, at_once: int = 1) -> int:
+    """Most blocks of a group that a sequence holds on its way to `length` tokens, `at_once` in a step."""
+    blocks = -(-length // block_positions)
+    if not reach.is_limited:
+        return blocks
+    # Seen before its own position, its own step, and a block that both ends cut.
+    seen = min(each for each in (reach.window, reach.chunk) if each) - 1
+    return min(blocks, -(-(seen + at_once) // block_positions) + 1)
+
+
+def _block_size(kinds: Iterable[list[int]]) -> int:
+    """Bytes of a block: the smallest kind as a whole, unless that makes too many groups of the others."""
+    kinds = list(kinds)
+    if not kinds:
+        return 0
+    largest_layer, everything = max(map(max, kinds)), sum(map(sum, kinds))
+    return max(largest_layer, min(map(sum, kinds)), -(-everything // _MOST_BLOCKS // 64) * 64)
