@@ -97,11 +97,11 @@ def own_runner(config_file: str, dtype: str, threads: int) -> Callable[[np.ndarr
     gc.collect()
 
     def run(prompt: np.ndarray) -> float:
-        sequence = executor.new_sequence()
+        sequence = executor.cache.new_sequence()
         try:
             return time_steps(executor, [sequence], prompt, executor.max_step_tokens)
         finally:
-            executor.free_sequence(sequence)
+            executor.cache.free(sequence)
 
     return run
 

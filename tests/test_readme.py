@@ -63,6 +63,6 @@ def test_model_in_the_readme(tmp_path: Path) -> None:
     with open_checkpoint(folder) as checkpoint:
         graph = loading.describe(checkpoint, custom)
         executor = loading.open_executor(graph, checkpoint, kv_cache_dtype="float32", engine="reference")
-        logits = executor.run([SequenceStep(executor.new_sequence(), prompt(model, *expected.shape))])
+        logits = executor.run([SequenceStep(executor.cache.new_sequence(), prompt(model, *expected.shape))])
         np.testing.assert_allclose(logits[0], expected[-1], rtol=0, atol=1e-4)
         executor.close()

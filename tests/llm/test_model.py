@@ -241,9 +241,9 @@ def test_memory_is_limited_and_given_back() -> None:
         for wrong in ("", "much", "-1g", "0", "nan", "10", None):
             with pytest.raises(UsageError):
                 model.set_kv_cache_limit(wrong)  # type: ignore[arg-type]
-        assert model.run(lambda executor: len(executor._blocks._slabs)) == 1  # type: ignore[attr-defined]
+        assert model.run(lambda executor: len(executor._memory._slabs)) == 1  # type: ignore[attr-defined]
         model.release_memory()
-        assert model.run(lambda executor: len(executor._blocks._slabs)) == 0  # type: ignore[attr-defined]
+        assert model.run(lambda executor: len(executor._memory._slabs)) == 0  # type: ignore[attr-defined]
         assert model.response(QUESTION) == ANSWER
         assert model.stats is not None and model.stats.reused_tokens == 0
         model.warmup()
