@@ -62,6 +62,13 @@ def test_no_entry(looking: Callable[[ReadConfig], Any]) -> None:
     assert config.unread == {"a": 1, "b": 2}
 
 
+def test_what_is_assigned_was_not_given() -> None:
+    config = ReadConfig({"a": 1, "b": 2, "c": 3})
+    config["a"] = config["b"] + config.setdefault("c", 4) + config.setdefault("d", 5)
+    assert config == {"a": 10, "b": 2, "c": 3, "d": 5}
+    assert (config.read, config.unread) == ({"b": 2, "c": 3}, {})
+
+
 def test_it_is_the_dict_that_it_was_made_of() -> None:
     config = ReadConfig({"a": 1, "b": [2]})
     config |= {"c": 3}

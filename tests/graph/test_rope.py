@@ -240,13 +240,26 @@ def test_dim(entries: dict[str, Any], dim: int) -> None:
     assert rope_settings(CONFIG | entries, 64).dim == dim
 
 
+def test_alpha_makes_the_base_larger_at_any_length() -> None:
+    """HunYuan's configs; transformers calls it "ntk_alpha"."""
+    section = {"type": "dynamic", "alpha": 1000.0, "factor": 1.0, "beta_fast": 32}
+    settings = rope_settings(CONFIG | {"rope_scaling": section, "rope_theta": 1e4}, 64)
+    dim = settings.dim
+    expected = rope_settings(CONFIG | {"rope_theta": 1e4 * 1000.0 ** (dim / (dim - 2))}, 64)
+    for found, right in zip(settings.tables(64), expected.tables(64), strict=True):
+        np.testing.assert_array_equal(found, right)
+    (note,) = settings.notes
+    assert note.endswith('entries that rope_type "dynamic" does not use: beta_fast.')
+
+
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
         (
             {"rope_scaling": {"rope_type": "mrope", "factor": 4}},
             "config.json has rope_type 'mrope'; supported are \"default\", \"dynamic\", \"linear\", \"llama3\", "
-            '"longrope", "proportional" and "yarn".',
+            '"longrope", "proportional" and "yarn", and any other can be an operator of a Python file that is given '
+            "with --custom FILE.",
         ),
         ({"rope_scaling": {"rope_type": ["yarn"]}}, "config.json has rope_type [\"yarn\"]; supported are"),
         ({"rope_scaling": {"rope_type": "__init__"}}, "config.json has rope_type '__init__'; supported are"),
@@ -260,6 +273,9 @@ def test_dim(entries: dict[str, Any], dim: int) -> None:
         ({"rope_scaling": {**LONGROPE, "short_factor": [0.0] * 8}}, "short_factor must be a positive number"),
         ({"rope_scaling": {**LONGROPE, "original_max_position_embeddings": 1}}, "must be more than 1"),
         ({"partial_rotary_factor": 1.5}, "partial_rotary_factor must be at most 1, but it is 1.5"),
+        ({"partial_rotary_factor": 0.2}, "rotates 3 numbers of each head, but they turn in pairs: check partial"),
+        ({"partial_rotary_factor": 0.01}, "rotates 0 numbers of each head, which is too few"),
+        ({"rope_parameters": {"rope_type": "proportional", "partial_rotary_factor": 0.01}}, "turns none of a head's"),
         ({"partial_rotary_factor": 0}, "partial_rotary_factor must be a positive number"),
         ({"rope_theta": 1e-20, "rope_scaling": {"type": "linear", "factor": 1e-20}}, "angles that are too large"),
         ({"layer_types": "full_attention", "rope_parameters": {"a": YARN}}, "layer_types must be a list of names"),

@@ -210,10 +210,95 @@ def test_windows_that_are_wrong(entries: dict[str, Any], sentence: str) -> None:
 
 @pytest.mark.parametrize("entries", [{"sliding_window": 20}, {"layer_types": ["sliding_attention"] * 2}], ids=str)
 def test_llama_has_no_windows(entries: dict[str, Any]) -> None:
-    """As in transformers, which does not even say so."""
-    graph = checked(CONFIG | {"model_type": "llama"} | entries)
-    assert windows(graph) == [0, 0]
-    assert len(graph.notes) == 1 and "every layer sees everything" in graph.notes[0]
+    """transformers computes none, and yet its cache keeps no more than a window."""
+    with pytest.raises(GraphError, match="which the architecture 'llama' does not do"):
+        checked(CONFIG | {"model_type": "llama"} | entries)
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({"sliding_window_pattern": "LLG"}, [8, 8, 0, 8, 8, 0]),
+        ({"sliding_window_pattern": "LLLG"}, [8, 8, 8, 0, 8, 8]),
+        ({"sliding_window_pattern": 2}, [8, 0] * 3),
+        ({}, [8, 8, 8, 0, 8, 8]),
+        ({"sliding_window_pattern": "LG", "layer_types": ["full_attention"] * 6}, [0] * 6),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("model_type", ["exaone4", "cohere2"])
+def test_patterns_of_layers(model_type: str, entries: dict[str, Any], expected: list[int]) -> None:
+    config = CONFIG | MORE[model_type] | {"model_type": model_type, "num_hidden_layers": 6, "sliding_window": 8}
+    assert windows(checked(config | {"layer_types": None} | entries)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("LLG", "sliding_window_pattern 'LLG' is for 3 layers, but its num_hidden_layers is 2."),
+        ("LXG", "sliding_window_pattern must be a whole number, or letters L and G for layers"),
+        ("", "sliding_window_pattern must be a whole number, or letters"),
+        (0, "sliding_window_pattern must be a whole number of at least 1, but it is 0."),
+        (1.5, "sliding_window_pattern must be a whole number of at least 1"),
+    ],
+)
+@pytest.mark.parametrize("model_type", ["exaone4", "cohere2", "gemma3_text"])
+def test_patterns_that_are_wrong(model_type: str, pattern: Any, said: str) -> None:
+    config = CONFIG | MORE[model_type] | {"model_type": model_type, "sliding_window": 8, "layer_types": None}
+    with pytest.raises(GraphError, match=said):
+        checked(config | {"sliding_window_pattern": pattern})
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({}, [0] * 6),
+        ({"use_sliding_window": True}, [0, 0, 0, 8, 0, 0]),
+        ({"use_sliding_window": True, "no_rope_layers": [0, 1] * 3}, [8, 0] * 3),
+        ({"use_sliding_window": True, "layer_types": ["full_attention", "sliding_attention"] * 3}, [0, 8] * 3),
+    ],
+    ids=str,
+)
+def test_smollm3_slides_where_it_does_not_turn(entries: dict[str, Any], expected: list[int]) -> None:
+    config = CONFIG | {"model_type": "smollm3", "num_hidden_layers": 6, "sliding_window": 8}
+    assert windows(checked(config | entries)) == expected
+
+
+@pytest.mark.parametrize("model_type", [name for name in DECODERS if name not in ("gpt_neox", "minicpm3")])
+def test_heads_that_do_not_divide(model_type: str) -> None:
+    config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | {"num_key_value_heads": 4}
+    with pytest.raises(GraphError, match="num_attention_heads 6 is no multiple of its num_key_value_heads 4"):
+        checked(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("model.layers.1.self_attn.q_norm.weight", "norm"),
+        ("model.layers.0.post_feedforward_layernorm.weight", "norm"),
+        ("model.layers.0.input_layernorm.bias", "bias"),
+        ("model.norm.bias", "bias"),
+    ],
+)
+def test_biases_and_norms_that_nobody_reads(name: str, what: str) -> None:
+    config = CONFIG | {"model_type": "seed_oss"}
+    graph = build_graph(graph_class(config), config)
+    tensors = {each: Header(shape) for each, shape in graph.weight_shapes().items()}
+    said = rf'^the checkpoint holds "{name}", a {what} that the architecture \'seed_oss\' does not have'
+    with pytest.raises(CheckpointError, match=said):
+        check_graph(graph, tensors | {name: Header((24,))})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.layers.2.input_layernorm.weight", "model.layers.0.attn.bias", "model.layers.1.mlp.k_scale", "mtp.norm"],
+)
+def test_other_tensors_that_nobody_reads_are_named(name: str) -> None:
+    """A layer beyond the last predicts further tokens; a mask is computed anew."""
+    config = CONFIG | {"model_type": "seed_oss"}
+    graph = build_graph(graph_class(config), config)
+    tensors = {each: Header(shape) for each, shape in graph.weight_shapes().items()}
+    assert check_graph(graph, tensors | {name: Header((24,))}).unread_tensors == [name]
 
 
 @pytest.mark.parametrize("model_type", ["mamba", "__init__", "", None, ["qwen2"]])

@@ -73,6 +73,7 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {},
         {"no_rope_layers": [1, 0, 0, 1], "tie_word_embeddings": False},
         {"use_sliding_window": True, "sliding_window": 12, "layer_types": [SLIDING, FULL, SLIDING, FULL]},
+        {"use_sliding_window": True, "sliding_window": 12, "no_rope_layers": [1, 0, 0, 1]},
     ],
     "granite": [
         {},
@@ -86,7 +87,12 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {"sliding_window": 5, "layer_types": [FULL, SLIDING, FULL, SLIDING]},
     ],
     "seed_oss": [{}, {"attention_bias": True, "attention_out_bias": True}, {"attention_bias": True, "head_dim": 24}],
-    "hunyuan_v1_dense": [{}, {"attention_bias": True}, {"head_dim": 24, "tie_word_embeddings": True}],
+    "hunyuan_v1_dense": [
+        {},
+        {"attention_bias": True},
+        {"head_dim": 24, "tie_word_embeddings": True},
+        {"rope_parameters": {"rope_type": "dynamic", "alpha": 1000.0, "factor": 1.0, "rope_theta": 1e4}},
+    ],
     "exaone4": [
         {"sliding_window": None, "layer_types": [FULL] * 4},
         {"sliding_window": 12},

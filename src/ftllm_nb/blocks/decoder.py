@@ -53,6 +53,11 @@ class Decoder(ComputeGraph):
                 f"config.json's hidden_size {self.hidden_size} leaves nothing for each of {shown(self.heads)} heads "
                 "(num_attention_heads)."
             )
+        if self.heads % self.kv_heads:
+            raise GraphError(
+                f"config.json's num_attention_heads {self.heads} is no multiple of its num_key_value_heads "
+                f"{self.kv_heads}."
+            )
         self.config["head_dim"] = self.head_dim  # of which rotations are a part
         if not flag(self.config, "is_causal", True):
             self.refuse_later_tokens("is_causal")

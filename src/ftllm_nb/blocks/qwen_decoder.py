@@ -19,9 +19,7 @@ class QwenDecoder(WholeHeadsDecoder):
     def windows(self) -> list[int | None]:
         """If `use_sliding_window` says so, layers from `max_window_layers` on slide, or those of `layer_types`."""
         config, window = self.config, None
-        if flag(config, "use_sliding_window", False) and config.get("sliding_window", WINDOW) is not None:
+        is_given = config.get("sliding_window", WINDOW) is not None  # also where nothing slides, as in most configs
+        if flag(config, "use_sliding_window", False) and is_given:
             window = whole(config, "sliding_window", WINDOW)
         return layer_windows(config, window, whole(config, "max_window_layers", FIRST_SLIDING, least=0))
-
-    def note_windows(self) -> None:
-        """Windows that no layer has are what most configs of this architecture say."""

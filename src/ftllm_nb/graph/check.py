@@ -15,7 +15,7 @@ from typing import Any
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call, graph_error, is_float32
-from ftllm_nb.graph.checkpoint_names import check_declared_shapes, missing_weight, unread_tensors
+from ftllm_nb.graph.checkpoint_names import check_declared_shapes, missing_weight, refuse_left_out, unread_tensors
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.inputs import (
     INPUT_NAMES,
@@ -74,6 +74,9 @@ class _Checker:
         for call in self.graph.calls:
             self._add(call)
         logits = self._logits()
+        read = {*(value.tensor for value in self.weights.values()), *self.graph.passed_over}
+        unread = unread_tensors(self.tensors, read)
+        refuse_left_out(self.graph, unread, read)
         return CheckedGraph(
             nodes=self.nodes,
             inputs={**self.inputs, **self.caches.values},
@@ -86,9 +89,7 @@ class _Checker:
             config=self.config,
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
-            unread_tensors=unread_tensors(
-                self.tensors, {*(value.tensor for value in self.weights.values()), *self.graph.passed_over}
-            ),
+            unread_tensors=unread,
             notes=[*self.graph.notes, *notes, *self._unread_data(logits), *self._rope_notes(),
                    *notes_on_unread(self.graph)],
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError, FtllmError, GraphError
 from ftllm_nb.graph.build import user_error
 from ftllm_nb.graph.call import Call
@@ -14,6 +15,7 @@ from ftllm_nb.graph.inputs import LOGITS
 from ftllm_nb.graph.nearest import did_you_mean, numbers_present
 from ftllm_nb.graph.references import DataReference, WeightReference
 from ftllm_nb.graph.types import format_shape
+from ftllm_nb.graph.unread_entries import is_own_architecture
 from ftllm_nb.ops.base import Parameter
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _BUFFERS = re.compile(r"(^|\.)(inv_freq|position_ids|masked_bias)$|(^|\.)rotary(_pos)?_emb\.")
 _MASK = re.compile(r"(^|\.)(attn|attention)\.bias$")
 """Tensors that checkpoints store but that are computed anew: rotary tables, and masks, which have four axes."""
+_NORM = re.compile(r"norm[^.]*\.(weight|bias)$")
+_IN_A_LAYER = re.compile(r".*?\.\d+\.")
 
 
 def missing_weight(
@@ -48,6 +52,29 @@ def unread_tensors(tensors: Mapping[str, TensorHeader], read: Container[str]) ->
 
 def _is_buffer(name: str, header: TensorHeader) -> bool:
     return bool(_BUFFERS.search(name) or (len(header.shape) == 4 and _MASK.search(name)))
+
+
+def refuse_left_out(graph: ComputeGraph, unread: Iterable[str], read: Collection[str]) -> None:
+    """Raise `CheckpointError` where an architecture of this package reads a weight and not its bias, or tensors of a
+    layer and not its norm: the model is another one, and its answers would be wrong.
+    """
+    if not is_own_architecture(graph):
+        return
+    layers = {_layer(name) for name in read} - {None}
+    for name in unread:
+        is_bias = name.endswith(".bias") and f"{name.removesuffix('.bias')}.weight" in read
+        if is_bias or (_NORM.search(name) and _layer(name) in layers):
+            raise CheckpointError(
+                f'the checkpoint holds "{name}", a {"bias" if is_bias else "norm"} that the architecture '
+                f"{shown(graph.config.get('model_type'))} does not have, so that its answers would be wrong: describe "
+                "the model in a Python file and give it with --custom FILE."
+            )
+
+
+def _layer(name: str) -> str | None:
+    """What the names of a layer's tensors begin with, None for what is in none."""
+    match = _IN_A_LAYER.match(name)
+    return match.group() if match else None
 
 
 def check_declared_shapes(graph: ComputeGraph, tensors: Mapping[str, TensorHeader]) -> list[str]:

@@ -31,6 +31,30 @@ def layer_kinds(config: Mapping[str, Any]) -> list[str] | None:
     return [FULL if kind == _EARLIER_FULL else kind for kind in kinds]
 
 
+def patterned_kinds(config: Mapping[str, Any], period: int) -> list[str]:
+    """The kind of each layer by `layer_types`, else by `sliding_window_pattern`: every so manieth layer is full, or a
+    word such as "LLLG" of local and global layers that is repeated; else every `period`-th is full.
+
+    Raises `GraphError` for anything else.
+    """
+    layers, kinds = whole(config, "num_hidden_layers", 0), layer_kinds(config)
+    word = config.get("sliding_window_pattern")
+    if not isinstance(word, str):
+        period = whole(config, "sliding_window_pattern", period)
+        return kinds or [SLIDING if (layer + 1) % period else FULL for layer in range(layers)]
+    if set(word) - {"L", "G"} or not word:
+        raise GraphError(
+            "config.json's sliding_window_pattern must be a whole number, or letters L and G for layers that slide and "
+            f"that see everything, but it is {shown(word)}."
+        )
+    if len(word) > layers:
+        raise GraphError(
+            f"config.json's sliding_window_pattern {shown(word)} is for {len(word)} layers, but its num_hidden_layers "
+            f"is {layers}."
+        )
+    return kinds or [SLIDING if word[layer % len(word)] == "L" else FULL for layer in range(layers)]
+
+
 def layer_windows(config: Mapping[str, Any], window: int | None, first_sliding: int) -> list[int | None]:
     """Each layer's window, None for those that see everything.
 

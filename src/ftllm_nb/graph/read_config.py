@@ -15,6 +15,7 @@ class ReadConfig(dict[str, Any]):
     def __init__(self, entries: Mapping[str, Any]) -> None:
         super().__init__(entries)
         self._read: set[str] = set()
+        self._assigned: set[str] = set()
 
     @property
     def unread(self) -> dict[str, Any]:
@@ -23,8 +24,8 @@ class ReadConfig(dict[str, Any]):
 
     @property
     def read(self) -> dict[str, Any]:
-        """The entries that somebody read, or assigned, as they are now."""
-        return {name: value for name, value in dict.items(self) if name in self._read}
+        """The entries that somebody read and nobody assigned."""
+        return {name: value for name, value in dict.items(self) if name in self._read - self._assigned}
 
     def peek(self) -> dict[str, Any]:
         """All entries, none of which becomes read."""
@@ -36,6 +37,7 @@ class ReadConfig(dict[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._read.add(name)
+        self._assigned.add(name)
         super().__setitem__(name, value)
 
     def __delitem__(self, name: str) -> None:
@@ -71,8 +73,9 @@ class ReadConfig(dict[str, Any]):
 
     def setdefault(self, name: str, default: Any = None) -> Any:
         """As a dict's."""
-        self._read.add(name)
-        return super().setdefault(name, default)
+        if name not in self:
+            self[name] = default
+        return self[name]
 
     def update(self, *others: Any, **more: Any) -> None:
         """As a dict's."""

@@ -148,11 +148,20 @@ def _table(
         rope_type = "linear" if rope_type == "default" else rope_type
         section = {"factor": config["rope_factor"], **section} if rope_type in ("linear", "dynamic") else section
     if rope_type not in known:
-        raise GraphError(f"config.json has rope_type {shown(found)}; supported are {join_quoted(known)}.")
+        raise GraphError(
+            f"config.json has rope_type {shown(found)}; supported are {join_quoted(known)}, and any other can be an "
+            "operator of a Python file that is given with --custom FILE."
+        )
     found_class: type[RopeType] = importlib.import_module(f"{rope_types.__name__}.{rope_type}").TYPE
     entries = RopeEntries(section, config, rope_type, positions)
-    if entries.dim < found_class.SMALLEST_DIM:
-        raise GraphError(f"config.json rotates {entries.dim} numbers of each head, which is too few.")
+    dim = entries.head_dim if found_class.TURNS_WHOLE_HEADS else entries.dim
+    if dim < found_class.SMALLEST_DIM:
+        raise GraphError(f"config.json rotates {dim} numbers of each head, which is too few.")
+    if dim % 2:
+        raise GraphError(
+            f"config.json rotates {dim} numbers of each head, but they turn in pairs: check "
+            "partial_rotary_factor and head_dim."
+        )
     made = found_class.read(entries)
     _check_range(made, positions)
     unread = entries.unread()

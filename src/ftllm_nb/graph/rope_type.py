@@ -28,6 +28,8 @@ class RopeType(ABC):
     base: float
     dim: int
     SMALLEST_DIM: ClassVar[int] = 2
+    TURNS_WHOLE_HEADS: ClassVar[bool] = False
+    """Whether its table has an angle for all of a head, also for the part that stands still."""
 
     @classmethod
     @abstractmethod

@@ -18,6 +18,7 @@ from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import graph_error
 from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 from ftllm_nb.graph.read_config import ReadConfig
 from ftllm_nb.graph.references import DataReference
 
@@ -68,7 +69,8 @@ def _sees_everything(window: Any, config: Config) -> bool:
 
 
 def _all_full(kinds: Any, config: Config) -> bool:
-    return isinstance(kinds, list) and all(kind in ("full_attention", "attention") for kind in kinds)
+    """Whether the config says that all layers see everything; raises `GraphError` for kinds that are wrong."""
+    return all(kind == FULL for kind in layer_kinds(config) or ["unknown"])
 
 
 def _has_no_window(pattern: Any, config: Config) -> bool:
@@ -185,9 +187,14 @@ class UnreadEntry:
         return f"{self.name} = {shown(self.value)}, by which {self.does}"
 
 
+def is_own_architecture(graph: ComputeGraph) -> bool:
+    """Whether a graph's class is one of this package's, and no user's."""
+    return type(graph).__module__.startswith(OWN_ARCHITECTURES)
+
+
 def refuse_unread(graph: ComputeGraph) -> None:
     """Raise `GraphError` where an architecture of this package did not read an entry that matters."""
-    if not type(graph).__module__.startswith(OWN_ARCHITECTURES):
+    if not is_own_architecture(graph):
         return
     for entry in _unread(graph):
         raise GraphError(
@@ -202,8 +209,7 @@ def notes_on_unread(graph: ComputeGraph) -> list[str]:
 
     A number that some operator is given counts as read: a file may be for one model, and hold its numbers.
     """
-    module = type(graph).__module__
-    if module.startswith(OWN_ARCHITECTURES) or module == FROM_JSON:
+    if is_own_architecture(graph) or type(graph).__module__ == FROM_JSON:
         return []
     constants = {value for call in graph.calls for value in call.arguments.values() if isinstance(value, (int, float))}
     named = {call.operator.name.lower() for call in graph.calls}
@@ -223,8 +229,14 @@ def _unread(graph: ComputeGraph, for_users: bool = False) -> Iterable[UnreadEntr
     turns = any(DataReference("positionIds") in call.arguments.values() for call in graph.calls)
     for name, value in config.unread.items():
         effect = next((effect for effect in EFFECTS if re.fullmatch(effect.names, name)), None)
-        if effect is None or not effect.matters(value, every):
+        if effect is None:
             continue
+        try:
+            if not effect.matters(value, every):
+                continue
+        except GraphError:
+            if not for_users:
+                raise
         if (effect.is_rotation and not turns and not for_users) or (effect.is_of_norms and not norms):
             continue
         if effect.are_one_thing and any(

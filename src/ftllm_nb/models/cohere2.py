@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ftllm_nb.blocks import LayerNormedDecoder, Names, sliding_windows
 from ftllm_nb.graph.config_entries import flag, positive, whole
-from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.graph.layer_kinds import SLIDING, patterned_kinds
 
 
 class Cohere2Model(LayerNormedDecoder):
@@ -18,9 +18,8 @@ class Cohere2Model(LayerNormedDecoder):
 
     @cached_property
     def kinds(self) -> list[str]:
-        """Every fourth is full, where layer_types is absent."""
-        pattern = whole(self.config, "sliding_window_pattern", 4)
-        return layer_kinds(self.config) or [SLIDING if (i + 1) % pattern else FULL for i in range(self.num_layers)]
+        """Every fourth is full, where the config does not say."""
+        return patterned_kinds(self.config, 4)
 
     @cached_property
     def windows(self) -> list[int | None]:

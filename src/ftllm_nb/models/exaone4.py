@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ftllm_nb.blocks import Decoder, given_window, sliding_windows
-from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.graph.layer_kinds import SLIDING, patterned_kinds
 from ftllm_nb.models.olmo2 import Olmo2Model
 
 
@@ -20,8 +20,8 @@ class Exaone4Model(Olmo2Model):
 
     @cached_property
     def kinds(self) -> list[str]:
-        """Every fourth is full, where layer_types is absent."""
-        return layer_kinds(self.config) or [SLIDING if (i + 1) % 4 else FULL for i in range(self.num_layers)]
+        """Every fourth is full, where the config does not say."""
+        return patterned_kinds(self.config, 4)
 
     def rotates(self, number: int) -> bool:
         """Only sliding layers do, where there are any."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from ftllm_nb.graph.config_entries import whole
-from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, patterned_kinds
 from ftllm_nb.models.gemma2 import Gemma2Model
 
 
@@ -30,11 +29,8 @@ class Gemma3Model(Gemma2Model):
 
     @cached_property
     def kinds(self) -> list[str]:
-        """Every sixth is full, where layer_types is absent."""
-        pattern = whole(self.config, "sliding_window_pattern", 6)
-        return layer_kinds(self.config) or [
-            SLIDING if (i + 1) % pattern else FULL for i in range(self.num_layers)
-        ]
+        """Every sixth is full, where the config does not say."""
+        return patterned_kinds(self.config, 6)
 
     def turn_heads(self, number: int, at: str) -> None:
         """Normalized, then turned."""

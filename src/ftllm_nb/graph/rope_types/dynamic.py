@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ftllm_nb.graph.rope_type import Floats, RopeEntries, RopeType
+from ftllm_nb.graph.rope_types.default import Default
 from ftllm_nb.ops.rope_frequencies import inverse_frequencies
 
 
@@ -25,8 +26,15 @@ class Dynamic(RopeType):
     SMALLEST_DIM: ClassVar[int] = 4
 
     @classmethod
-    def read(cls, entries: RopeEntries) -> Dynamic:
-        """Needs `factor`. The original context is `max_position_embeddings`."""
+    def read(cls, entries: RopeEntries) -> RopeType:
+        """Needs `factor`. The original context is `max_position_embeddings`.
+
+        HunYuan's configs have an `alpha`, by which the base is larger at any length, and a `factor` that means nothing.
+        """
+        alpha = entries.optional("alpha")
+        if alpha is not None:
+            entries.optional("factor")
+            return Default(entries.base * alpha ** (entries.dim / (entries.dim - 2)), entries.dim)
         return cls(entries.base, entries.dim, entries.number("factor"), entries.context)
 
     def frequencies(self, rows: slice) -> Floats:
