@@ -48,6 +48,14 @@ def test_whole_numbers(number: Any) -> None:
     assert value == 8 and type(value) is int
 
 
+@pytest.mark.parametrize("numbers", [[0, 1, 3, 2], (0, 1.0, np.int64(3), Fraction(2))])
+def test_lists_of_whole_numbers(numbers: Any) -> None:
+    graph = ComputeGraph()
+    graph.Permute(graph.data["x"], numbers, graph.data["y"])
+    value = graph.calls[0].arguments["axis"]
+    assert value == (0, 1, 3, 2) and all(type(number) is int for number in value)
+
+
 def test_calls_remember_where_they_were_written() -> None:
     graph = ComputeGraph()
     graph.Silu(graph.data["x"], graph.data["y"])
@@ -171,7 +179,22 @@ def iteration(self: ComputeGraph) -> None:
     list(self.weight["model.layers."])  # wrong
 
 
-@wrong('there is no operator "RmsNorm"; did you mean "RMSNorm" or "LayerNorm"?')
+@wrong('Permute (operator 0) takes a list of whole numbers for "axis", but got 2 (int).')
+def number_for_list(self: ComputeGraph) -> None:
+    self.Permute(self.data["x"], 2, self.data["x"])  # type: ignore[arg-type]  # wrong
+
+
+@wrong('Permute (operator 0) takes a whole number for "axis", but got 0.5.')
+def fraction_in_list(self: ComputeGraph) -> None:
+    self.Permute(self.data["x"], [0, 1, 0.5], self.data["x"])  # type: ignore[list-item]  # wrong
+
+
+@wrong('Permute (operator 0) takes a whole number for "axis", but got the string "x".')
+def string_in_list(self: ComputeGraph) -> None:
+    self.Permute(self.data["x"], [0, "x"], self.data["x"])  # type: ignore[list-item]  # wrong
+
+
+@wrong('there is no operator "RmsNorm"; did you mean "RMSNorm", "RMSNormPart" or "LayerNorm"?')
 def unknown_operator(self: ComputeGraph) -> None:
     self.RmsNorm(self.data["x"], self.weight["w"], 1e-6, self.data["y"])  # wrong
 

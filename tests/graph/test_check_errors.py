@@ -154,7 +154,7 @@ def test_operands_of_different_shapes() -> None:
         self.MulTo(self.data["x"], self.data["q"])  # wrong
 
     sentence = error_of(build)
-    assert "input0 and input1 must have the same shape" in sentence
+    assert "input1 must have input0's shape, or that of its first axes" in sentence
     assert "[1, tokens, 24]" in sentence and "[1, tokens, 6, 4]" in sentence
 
 

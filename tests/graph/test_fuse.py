@@ -374,3 +374,19 @@ def test_values_are_still_made_once_and_before_they_are_read() -> None:
         assert not made & set(node.outputs.values()), node
         made |= set(node.outputs.values())
     assert graph.logits in made
+
+
+def test_what_is_shared_by_features_is_joined_with_nothing() -> None:
+    """A gate of one number a token, a vector of the model and a number are no second values of the same shape."""
+
+    def build(self: ComputeGraph) -> None:
+        data, weight = self.data, self.weight
+        begin(self)
+        self.Split(data["x"], -1, 0, 1, data["one"])
+        self.Silu(data["x"], data["y"])
+        self.MulTo(data["y"], data["one"])
+        self.AddTo(data["y"], weight["norm.weight"])
+        self.RMSNorm(data["y"], weight["norm.weight"], 1e-6, data["x"])
+        end(self)
+
+    assert operators(fused(build)) == ["Split", "Silu", "MulTo", "AddTo", "RMSNorm"]

@@ -90,6 +90,8 @@ def arguments_of(parameter: Parameter) -> st.SearchStrategy[object]:
     data, weights = names.map(DataReference), st.builds(WeightReference, names, steps)
     if parameter.kind is Kind.INT:
         return st.integers() | names.map(ConfigReference)
+    if parameter.kind is Kind.INTS:
+        return st.lists(st.integers(-1, 9)).map(tuple)
     if parameter.kind is Kind.FLOAT:
         return floats | names.map(ConfigReference)
     if parameter.kind is Kind.WEIGHT:

@@ -29,7 +29,25 @@ FASTLLM = {
     "FusedAttention": (
         "q, k, v, curk, curv, original, mask, output, seqLens, scale, maskType=0, unitLen=128"
     ),
+    "CrossSwiglu": "input, output",
+    "Geglu": "input, output",
     "Gelu": "input, output",
+    "MatMul": "input0, input1, output, alpha=1.0, group=1",
+    "MatMulTransB": "input0, input1, output, alpha=1.0, group=1",
+    "Permute": "input, axis, output",
+    "RMSNormPart": "input, weight, eps, start, end, output",
+    "RopeEncoding": "input, positionIds, rotaryDim=128, ropeTheta=10000.0, ropeScale=1.0",
+    "Llama3RopeEncoding": (
+        "input, positionIds, rotaryDim=128, ropeTheta=10000.0, factor=1.0, originalMaxPosition=131072, "
+        "lowFreqFactor=1.0, highFreqFactor=32.0"
+    ),
+    "YarnRopeEncoding": (
+        "input, positionIds, rotaryDim=128, ropeTheta=10000.0, factor=1.0, attentionFactor=1.0, correctionLow=0.0, "
+        "correctionHigh=1.0"
+    ),
+    "SoftMax": "input, output, axis=-1",
+    "SwigluGptOss": "input, output",
+    "ApplyLognAttn": "input, lognAttn, positionIds",
     "Linear": "input, weight, bias, output",
     "LlamaRotatePosition2D": "input, positionIds, sin, cos, rotaryDim",
     "MulTo": "input0, input1",
@@ -40,7 +58,8 @@ FASTLLM = {
     "SplitLastTokenStates": "input, seqLens, output",
     "Swiglu": "input, output",
 }
-MORE = {"FusedAttention": ", window=0, chunk=0, softcap=0.0, sinks=None", "RMSNorm": ", offset=0.0"}
+MORE = {"FusedAttention": ", window=0, chunk=0, softcap=0.0, sinks=None", "RMSNorm": ", offset=0.0",
+        "SwigluGptOss": ", limit=7.0, alpha=1.702"}  # fmt: skip
 """Parameters of ours, after fastllm's; all may be left out."""
 
 

@@ -112,9 +112,19 @@ def _convert(call: Call, parameter: Parameter, argument: object) -> Argument:
 
 
 def _convert_number(call: Call, parameter: Parameter, argument: object) -> Argument:
-    if isinstance(argument, ConfigReference):
-        return argument
-    kind = parameter.kind.value
+    if parameter.kind is Kind.INTS:
+        return _convert_list(call, parameter, argument)
+    return argument if isinstance(argument, ConfigReference) else _number(call, parameter, argument)
+
+
+def _convert_list(call: Call, parameter: Parameter, argument: object) -> tuple[int, ...]:
+    if not isinstance(argument, (list, tuple)):
+        raise call.error(f'takes a {parameter.kind.value} for "{parameter.name}", but got {_describe(argument)}.')
+    return tuple(int(_number(call, parameter, each)) for each in argument)
+
+
+def _number(call: Call, parameter: Parameter, argument: object) -> int | float:
+    kind = Kind.INT.value if parameter.kind is Kind.INTS else parameter.kind.value
     if isinstance(argument, bool) or not isinstance(argument, numbers.Real):
         raise call.error(f'takes a {kind} for "{parameter.name}", but got {_describe(argument)}.')
     if not is_float32(argument):

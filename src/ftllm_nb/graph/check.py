@@ -156,10 +156,10 @@ class _Checker:
         ]
         return f"; config.json has {', '.join(entries[:4])}" if entries else ""
 
-    def _number(self, call: Call, parameter: Parameter, argument: Argument) -> int | float:
+    def _number(self, call: Call, parameter: Parameter, argument: Argument) -> int | float | tuple[int, ...]:
         """A constant's value; those that JSON graphs take from the config are looked up."""
         if not isinstance(argument, ConfigReference):
-            assert isinstance(argument, (int, float))
+            assert isinstance(argument, (int, float, tuple))
             return argument
         number = self.config.get(argument.name)
         if isinstance(number, bool) or not isinstance(number, (int, float)):

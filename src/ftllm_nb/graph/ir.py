@@ -55,7 +55,7 @@ class Node:
     operator: type[Operator]
     inputs: dict[str, Value]
     outputs: dict[str, Value]
-    attributes: dict[str, int | float]
+    attributes: dict[str, Any]
     call: Call
 
     @property

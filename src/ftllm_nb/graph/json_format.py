@@ -5,7 +5,7 @@
 
 A node is `data`, `weight`, `constant.float` or `constant.int` with a `value`, or `config.float` or
 `config.int`: a number looked up in the config by `name`. A weight that is computed from a tensor has `steps`, each a
-list (weight_steps.py); fastllm has none.
+list (weight_steps.py), and a `constant.int` may have a list as its `value`; fastllm has neither.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def graph_class_from_json(text: str | bytes, file: str) -> type[ComputeGraph]:
 
 
 def _node(parameter: Parameter, argument: Argument) -> dict[str, Any]:
-    number = "int" if parameter.kind is Kind.INT else "float"
+    number = "float" if parameter.kind is Kind.FLOAT else "int"
     if isinstance(argument, DataReference):
         return {"name": argument.name, "type": "data"}
     if isinstance(argument, WeightReference):

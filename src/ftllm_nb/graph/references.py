@@ -105,5 +105,5 @@ class ConfigReference:
     name: str
 
 
-Argument = Reference | ConfigReference | int | float | None
+Argument = Reference | ConfigReference | int | float | tuple[int, ...] | None
 """What a call may hold; None is an optional weight that was left out."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ftllm_nb.graph.ir import Node, Value
+from ftllm_nb.graph.types import ShapeError
 from ftllm_nb.ops.base import Operator
 from ftllm_nb.ops.fusion import Part, Pattern
 
@@ -99,6 +100,8 @@ class _Rewriter:
     def _replace(self, match: _Match) -> bool:
         """Put the fused operator in the match's place; False where that would change what anything reads."""
         fused = self._fused(match)
+        if not _fits(fused):
+            return False
         kept = set(fused.outputs.values())
         gone = {value for node in match.nodes for value in node.outputs.values()} - kept
         if self.logits in gone or gone & set(fused.inputs.values()):
@@ -132,6 +135,20 @@ class _Rewriter:
         outputs = {name: value for name, value in written.items() if value is not None}
         numbers = {each.name: match.numbers[each.name] for each in parameters if each.is_number}
         return Node(self.operator, inputs, outputs, numbers, match.nodes[0].call)
+
+
+def _fits(fused: Node) -> bool:
+    """Whether the fused operator's shape rule, where it has one, gives the types that are there."""
+    operator = fused.operator
+    if not hasattr(operator, "infer"):
+        return True
+    read = [parameter.name for parameter in operator.parameters if parameter.is_read]
+    types = {name: fused.inputs[name].type if name in fused.inputs else None for name in read}
+    try:
+        inferred = operator.infer_outputs({**types, **fused.attributes})
+    except ShapeError:
+        return False
+    return inferred == {name: value.type for name, value in fused.outputs.items()}
 
 
 def _bound(match: _Match, part: Part, node: Node) -> _Match | None:

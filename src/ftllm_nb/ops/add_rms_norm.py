@@ -7,7 +7,7 @@ import numpy as np
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import add_rms_norm
 from ftllm_nb.ops.add_to import AddTo
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_same_shape
 from ftllm_nb.ops.fusion import Part, Pattern
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.rms_norm import RMSNorm, norm_arguments, sum_arguments
@@ -38,6 +38,7 @@ class AddRMSNorm(Operator):
     def infer(
         input0: TensorType, input1: TensorType, weight: TensorType | None, eps: float, alpha: float, offset: float
     ) -> tuple[TensorType, TensorType]:
+        require_same_shape(input0, "input0", input1, "input1")
         return input0, input0
 
     @staticmethod

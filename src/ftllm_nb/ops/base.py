@@ -49,6 +49,8 @@ class Kind(Enum):
     """A floating-point constant."""
     INT = "whole number"
     """An integer constant."""
+    INTS = "list of whole numbers"
+    """Several of them, a tuple."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Parameter:
     @property
     def is_read(self) -> bool:
         """Whether the operator reads a tensor here (None for a missing optional weight)."""
-        return self.kind not in (Kind.OUTPUT, Kind.FLOAT, Kind.INT)
+        return self.kind is not Kind.OUTPUT and not self.is_number
 
     @property
     def is_written(self) -> bool:
@@ -105,8 +107,8 @@ class Parameter:
 
     @property
     def is_number(self) -> bool:
-        """Whether this is a constant."""
-        return self.kind in (Kind.FLOAT, Kind.INT)
+        """Whether this is a constant, or several."""
+        return self.kind in (Kind.FLOAT, Kind.INT, Kind.INTS)
 
 
 class SequenceCache(Protocol):
@@ -252,12 +254,12 @@ def require_positions(positionIds: TensorType, input: TensorType) -> None:
         raise ShapeError('positionIds must be data["positionIds"], one position for each token of input')
 
 
-def require_same_shape(input0: TensorType, input1: TensorType) -> None:
+def require_same_shape(type0: TensorType, name0: str, type1: TensorType, name1: str) -> None:
     """Raise `ShapeError` unless both are float32 data of one shape."""
-    require_activation(input0, "input0")
-    require_activation(input1, "input1")
-    if input0.shape != input1.shape:
-        raise ShapeError("input0 and input1 must have the same shape", *input0.shape, *input1.shape)
+    require_activation(type0, name0)
+    require_activation(type1, name1)
+    if type0.shape != type1.shape:
+        raise ShapeError(f"{name0} and {name1} must have the same shape", *type0.shape, *type1.shape)
 
 
 def require_vector(weight: TensorType, name: str, size: int) -> None:

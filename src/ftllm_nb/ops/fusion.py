@@ -65,7 +65,8 @@ class Pattern:
 
     It stands `at` the place of this part, the last one if none is said. `writes`: the names of the values that it
     changes in place, as a part has them. All other values that the parts write are gone, so a pattern is found only
-    where nothing else reads them, and where every value is still read before it is changed in place.
+    where nothing else reads them, where every value is still read before it is changed in place, and where the fused
+    operator's shape rule, if it has one, gives the types that are there.
     """
 
     parts: tuple[Part, ...]

@@ -33,16 +33,24 @@ class Gelu(Operator):
 
     @staticmethod
     def reference(step: StepContext, input: Array) -> Array:
-        if is_tanh_form(step.config):
-            inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input.astype(np.float64) ** 3)
-            return np.asarray(0.5 * input * (1 + np.tanh(inner)))
-        return np.asarray(0.5 * input * np.vectorize(math.erfc, otypes=[float])(-input / math.sqrt(2)))
+        return tanh_gelu(input) if is_tanh_form(step.config) else exact_gelu(input)
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         source = node.inputs["input"]
         kernel = elementwise.gelu_tanh if is_tanh_form(lowering.config) else elementwise.gelu
         lower_each(lowering, kernel, source, source, node.outputs["output"])
+
+
+def exact_gelu(x: Array) -> Array:
+    """x · Φ(x), in double precision."""
+    return np.asarray(0.5 * x * np.vectorize(math.erfc, otypes=[float])(-x / math.sqrt(2)))
+
+
+def tanh_gelu(x: Array) -> Array:
+    """½ x (1 + tanh(√(2/π) (x + 0.044715 x³))), in double precision."""
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x.astype(np.float64) ** 3)
+    return np.asarray(0.5 * x * (1 + np.tanh(inner)))
 
 
 def is_tanh_form(config: Mapping[str, Any]) -> bool:

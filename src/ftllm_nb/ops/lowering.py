@@ -42,8 +42,8 @@ class LoweredNode(Protocol):
         """Tensors that are written."""
 
     @property
-    def attributes(self) -> Mapping[str, int | float]:
-        """Constants."""
+    def attributes(self) -> Mapping[str, Any]:
+        """Constants: a number each, or a tuple."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import silu_multiply
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_same_shape
 from ftllm_nb.ops.fusion import Part, Pattern
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 from ftllm_nb.ops.mul_to import MulTo
@@ -31,6 +31,7 @@ class SiluMultiply(Operator):
 
     @staticmethod
     def infer(gate: TensorType, up: TensorType) -> TensorType:
+        require_same_shape(gate, "gate", up, "up")
         return gate
 
     @staticmethod

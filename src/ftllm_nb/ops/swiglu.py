@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import silu_multiply
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.halves import half_of, halves, lower_halves
+from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.silu import silu
 
 
@@ -18,25 +19,13 @@ class Swiglu(Operator):
 
     @staticmethod
     def infer(input: TensorType) -> TensorType:
-        require_activation(input, "input")
-        features = input.size(-1)
-        if features % 2:
-            raise ShapeError(f"input must have an even number of features, but it has {features}", features)
-        return input.with_shape(*input.shape[:-1], features // 2)
+        return half_of(input)
 
     @staticmethod
     def reference(step: StepContext, input: Array) -> Array:
-        gate, up = np.split(input, 2, axis=-1)
+        gate, up = halves(input)
         return np.asarray(silu(gate) * up)
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        source, target = node.inputs["input"], node.outputs["output"]
-        read, written = lowering.place(source), lowering.place(target)
-        last = target.type.size(-1)
-        for run in range(features(target) // last):
-            gate = read.address + run * 2 * last * 4
-            lowering.add(
-                silu_multiply, gate, read.stride, gate + last * 4, read.stride,
-                written.address + run * last * 4, written.stride, last, lowering.count(source), 1.0,
-            )  # fmt: skip
+        lower_halves(node, lowering, silu_multiply)
