@@ -11,6 +11,8 @@ from ftllm_nb.benchmark.model_facts import fit, model_facts, model_rows
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.cli import main
 from ftllm_nb.loading import model_folder
+from tests.engine.test_windows import CONFIG as WINDOWED
+from tests.golden.small_models import write_checkpoint
 from tests.quantized_folders import quantize_folder
 
 DEMO = model_folder("demo")
@@ -30,8 +32,8 @@ def test_the_bundled_model() -> None:
     assert facts.weight_bytes["auto"] == facts.weight_bytes["bfloat16"] == 2 * matrices + 4 * (parameters - matrices)
     assert facts.weight_bytes["int4"] < facts.weight_bytes["int8"] < facts.weight_bytes["bfloat16"]
     # Keys and values of 1024 positions, in 6 layers with 2 heads of 64.
-    assert facts.cache_bytes["float32"] == 1024 * layers * 2 * keys * 4
-    assert facts.cache_bytes["float16"] == facts.cache_bytes["float32"] // 2
+    assert facts.cache_bytes["float32"] == {"all positions": 1024 * layers * 2 * keys * 4}
+    assert facts.cache_bytes["float16"] == {"all positions": 1024 * layers * 2 * keys * 2}
 
 
 def test_a_model_that_is_quantized_already(tmp_path: Path) -> None:
@@ -46,6 +48,21 @@ def test_a_model_that_is_quantized_already(tmp_path: Path) -> None:
     rows = model_rows(facts, 10**9)
     assert ("matrices", "; ".join(named)) in rows
     assert [text.split("  ")[0] for name, text in rows if name == "weights"] == ["auto (int4g64)"]
+
+
+def test_the_cache_by_what_layers_see(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m", "facts", WINDOWED, "float32")
+    facts = model_facts(folder, context=1000)
+    assert facts.seeing == {"a window of 70": 3, "all positions": 1} and facts.context == 1024
+    # A block is that of the one full layer; the window's layers hold three, the full one sixteen.
+    block = 64 * 2 * 2 * 8 * 2
+    assert facts.cache_bytes["float16"] == {"a window of 70": 3 * 3 * block, "all positions": 16 * block}
+    rows = model_rows(facts, 10**9)
+    at = next(number for number, (name, _) in enumerate(rows) if name == "KV cache at 1000")
+    assert [text for _, text in rows[at + 1 : at + 3]] == [
+        "36.9 kB: 3 layers see a window of 70", "65.5 kB: 1 layer sees all positions"
+    ]  # fmt: skip
+    assert ("weights" in {name for name, _ in rows}) and any("fits with 1000 tokens" in text for _, text in rows)
 
 
 def test_what_fits() -> None:
@@ -68,6 +85,11 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "-p", "demo"]) == 0
     out = capsys.readouterr().out
     assert "architecture" in out and "context        1024 tokens" in out and "int4g256" in out
+    assert main(["info", "-p", "demo", "--context", "100"]) == 0
+    # Two blocks of 64 positions, of 6 layers with 2 heads of 64, keys and values of two bytes.
+    assert "KV cache at 100  393.2 kB as float16" in capsys.readouterr().out
+    assert main(["info", "-p", "demo", "--context", "2000"]) == 2
+    assert capsys.readouterr().err == "error: --context 2000 is none of this model's: it reads 1 to 1024 tokens.\n"
     assert main(["info", "-p", "/no/such/folder"]) == 2
     assert main(["info", "-p", ""]) == 2
     assert capsys.readouterr().err.count("\n") == 2

@@ -65,7 +65,7 @@ def test_layers_of_one_kind_are_one_group_without_a_byte_to_spare() -> None:
     plan = plan_cache({number: layer(number, 2, 64, 64) for number in range(24)}, "float16")
     assert plan.reaches == (Reach(),)
     assert plan.size == 24 * 2 * 2 * 64 * 2 * BLOCK_POSITIONS
-    assert plan.held_bytes(1000) == 16 * plan.size
+    assert plan.held_bytes(1000) == {Reach(): 16 * plan.size}
 
 
 def test_a_few_full_layers_among_windows_make_blocks_of_their_number() -> None:
@@ -77,8 +77,8 @@ def test_a_few_full_layers_among_windows_make_blocks_of_their_number() -> None:
     one = 2 * 256 * 2 * BLOCK_POSITIONS
     assert plan.size == 4 * one and plan.reaches.count(KINDS[0]) == 1 and plan.reaches.count(KINDS[1]) == 6
     # 8192 positions of four layers, and of six groups of windows nine blocks and one that both ends cut.
-    assert plan.held_bytes(8192) == plan.size * (128 + 6 * 9)
-    assert plan.held_bytes(8192) < 0.33 * 26 * 128 * one
+    assert plan.held_bytes(8192) == {KINDS[0]: 128 * plan.size, KINDS[1]: 6 * 9 * plan.size}
+    assert sum(plan.held_bytes(8192).values()) < 0.33 * 26 * 128 * one
 
 
 def test_a_graph_without_a_cache_has_a_group_all_the_same() -> None:

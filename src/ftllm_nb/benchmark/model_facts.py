@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
+from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.inputs import is_cache
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.types import is_quantized
@@ -24,71 +26,101 @@ FREE_SHARE = 0.9
 class ModelFacts:
     """`weight_bytes`: by the type that `--dtype` names, "auto" for the folder's own, which `stored_dtype` names; for a
     model that is quantized already its own alone. `stored_types`: of its matrices, the most frequent first.
-    `cache_bytes`: of a full context, by the type that `--kv_cache_dtype` names.
+    `cache_bytes`: of a conversation of `cached` tokens, by the type that `--kv_cache_dtype` names and by what layers
+    see of it, "all positions" or "a window of 512"; `seeing`: how many layers see that.
     """
 
     architecture: str
     parameters: int
     layers: int
     context: int
+    cached: int
     vocabulary: int
     stored_dtype: str
     stored_types: list[str]
     weight_bytes: dict[str, int]
-    cache_bytes: dict[str, int]
+    cache_bytes: dict[str, dict[str, int]]
+    seeing: dict[str, int]
 
 
-def model_facts(folder: Path, custom: str | None = None) -> ModelFacts:
-    """The facts of a model folder; reads headers and no weights. Raises subclasses of `FtllmError`."""
+def model_facts(folder: Path, custom: str | None = None, context: int | None = None) -> ModelFacts:
+    """The facts of a model folder; reads headers and no weights. Raises subclasses of `FtllmError`.
+
+    `context`: tokens of the conversation whose cache is told, the model's longest where it is None.
+    """
     with open_checkpoint(folder) as checkpoint:
         graph = describe(checkpoint, custom)
         stored, weights = size_of(graph, WeightTypes()), graph.weights.values()
+        longest = graph.max_positions
+        if context is not None and not 1 <= context <= longest:
+            raise UsageError(f"--context {context} is none of this model's: it reads 1 to {longest} tokens.")
         dtypes = [] if any(is_quantized(weight.type.dtype) for weight in weights) else weight_formats()
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,
             layers=sum(any(is_cache(each.name) for each in node.inputs.values()) for node in graph.nodes),
-            context=graph.max_positions,
+            context=longest,
+            cached=context or longest,
             vocabulary=graph.vocab_size,
             stored_dtype=stored.dtype,
             stored_types=stored_types(graph.packed),
             weight_bytes={
                 dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *dtypes)
             },
-            cache_bytes={kind: cache_size(graph, kind) for kind in CACHE_KINDS},
+            cache_bytes={kind: _cache_bytes(graph, kind, context or longest) for kind in CACHE_KINDS},
+            seeing=dict(Counter(str(cache.reach) for cache in graph.caches.values())),
         )
 
 
-def cache_size(graph: CheckedGraph, kind: str) -> int:
-    """Bytes of the KV cache of one conversation that fills the context."""
-    return plan_cache(graph.caches, kind).held_bytes(graph.max_positions)
+def _cache_bytes(graph: CheckedGraph, kind: str, length: int) -> dict[str, int]:
+    """Of one conversation of so many tokens, by what layers see."""
+    return {str(reach): size for reach, size in plan_cache(graph.caches, kind).held_bytes(length).items()}
 
 
 def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16") -> list[tuple[str, str]]:
     """The facts to print: a name and a text each, then a row for each type of weights."""
-    cache = facts.cache_bytes[cache_kind]
+    cache = sum(facts.cache_bytes[cache_kind].values())
     other_kinds = [kind for kind in facts.cache_bytes if kind != cache_kind]
-    others = ", ".join(f"{shown_bytes(facts.cache_bytes[kind])} as {kind}" for kind in other_kinds)
+    others = ", ".join(f"{shown_bytes(sum(facts.cache_bytes[kind].values()))} as {kind}" for kind in other_kinds)
+    is_full = facts.cached == facts.context
+    name_of_cache = "full KV cache" if is_full else f"KV cache at {facts.cached}"
+    beside = "a full context" if is_full else f"{facts.cached} tokens"
     rows = [
         ("architecture", f"{facts.architecture}, {facts.layers} layers, vocabulary {facts.vocabulary}"),
         ("parameters", _count(facts.parameters)),
         ("matrices", "; ".join(facts.stored_types)),
         ("context", f"{facts.context} tokens"),
-        ("full KV cache", f"{shown_bytes(cache)} as {cache_kind}, {others}"),
+        (name_of_cache, f"{shown_bytes(cache)} as {cache_kind}, {others}"),
+        *(("", text) for text in _by_layers(facts, cache_kind)),
         ("free memory", "unknown" if free is None else shown_bytes(free)),
     ]
     for number, (dtype, size) in enumerate(facts.weight_bytes.items()):
         name = f"{dtype} ({facts.stored_dtype})" if dtype == "auto" else dtype
-        rows.append(("weights" if number == 0 else "", f"{name:18} {shown_bytes(size):>9}  {fit(size, cache, free)}"))
+        text = f"{name:18} {shown_bytes(size):>9}  {fit(size, cache, free, beside)}"
+        rows.append(("weights" if number == 0 else "", text))
     return rows
 
 
-def fit(weights: int, cache: int, free: int | None) -> str:
-    """Whether weights, and a full context beside them, fit into the free memory."""
+def _by_layers(facts: ModelFacts, cache_kind: str) -> list[str]:
+    """A line for each kind of layer, where there are several."""
+    if len(facts.seeing) < 2:
+        return []
+    return [
+        f"{shown_bytes(size)}: {_layers(facts.seeing[seen])} {seen}"
+        for seen, size in facts.cache_bytes[cache_kind].items()
+    ]
+
+
+def _layers(count: int) -> str:
+    return f"{count} layers see" if count > 1 else "1 layer sees"
+
+
+def fit(weights: int, cache: int, free: int | None, beside: str = "a full context") -> str:
+    """Whether weights, and the cache beside them, fit into the free memory; `beside`: what the cache holds."""
     if free is None:
         return ""
     if weights + cache <= free * FREE_SHARE:
-        return "fits with a full context"
+        return f"fits with {beside}"
     return "fits with a shorter context" if weights <= free * FREE_SHARE else "does not fit"
 
 

@@ -13,10 +13,16 @@ from collections.abc import Iterable
 
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, add_threads_argument
+from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.errors import UsageError
 
 GROUP = "Speed"
-EXAMPLES = ("ftllm-nb info", "ftllm-nb info --limits -t 2", "ftllm-nb info -p Qwen/Qwen2.5-0.5B-Instruct")
+EXAMPLES = (
+    "ftllm-nb info",
+    "ftllm-nb info --limits -t 2",
+    "ftllm-nb info -p Qwen/Qwen2.5-0.5B-Instruct",
+    "ftllm-nb info -p google/gemma-3-1b-it --context 8192",
+)
 READ_BYTES = 512 << 20
 """Read bandwidth is measured over as much memory as a small model takes."""
 
@@ -33,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
     )
     add_cache_argument(parser)
+    parser.add_argument(
+        "--context",
+        metavar="N",
+        type=whole_number(1),
+        help="tokens of the conversation whose cache is told (default: all that the model reads)",
+    )
     add_custom_argument(parser)
     add_threads_argument(parser)
     parser.add_argument(
@@ -72,7 +84,7 @@ def model_rows(path: str, args: argparse.Namespace) -> list[tuple[str, str]]:
     from ftllm_nb.loading import model_folder
 
     folder = model_folder(path, args.revision, args.cache_dir)
-    facts = model_facts.model_facts(folder, args.custom)
+    facts = model_facts.model_facts(folder, args.custom, args.context)
     rows = [("model", str(folder)), *model_facts.model_rows(facts, available_bytes())]
     if args.limits:
         rows += limit_rows(args.threads or default_threads())

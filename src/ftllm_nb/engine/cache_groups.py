@@ -30,9 +30,12 @@ class CachePlan:
     reaches: tuple[Reach, ...]
     size: int
 
-    def held_bytes(self, length: int) -> int:
-        """Bytes that a sequence of so many tokens takes."""
-        return self.size * sum(held_blocks(reach, length, BLOCK_POSITIONS) for reach in self.reaches)
+    def held_bytes(self, length: int) -> dict[Reach, int]:
+        """Bytes that a sequence of so many tokens takes, by what its layers see."""
+        found: dict[Reach, int] = {}
+        for reach in self.reaches:
+            found[reach] = found.get(reach, 0) + self.size * held_blocks(reach, length, BLOCK_POSITIONS)
+        return found
 
 
 def plan_cache(layers: Mapping[int, LayerCache], dtype: str) -> CachePlan:
