@@ -49,7 +49,9 @@ MORE: dict[str, dict[str, Any]] = {
     "cohere2": {"rms_norm_eps": None, "layer_norm_eps": 1e-5},
     "starcoder2": {"rms_norm_eps": None, "norm_epsilon": 1e-5},
     "llama4_text": {"moe_layers": [], "intermediate_size_mlp": 40},
-    "gpt_neox": {"rms_norm_eps": None, "layer_norm_eps": 1e-5, "rotary_pct": 0.5},
+    "gpt2": {"rms_norm_eps": None},
+    "stablelm": {"rms_norm_eps": None, "head_dim": 8},
+    "gpt_neox": {"rms_norm_eps": None, "layer_norm_eps": 1e-5, "head_dim": 8},
     "minicpm3": LATENT,
 }
 """What an architecture asks for besides CONFIG."""
@@ -337,10 +339,46 @@ def test_kinds_of_models_that_write_no_text(model_type: str, what: str) -> None:
         graph_class(CONFIG | {"model_type": model_type, "architectures": ["BertLMHeadModel"]})
 
 
-@pytest.mark.parametrize("entries", [{"num_experts": 8}], ids=str)
-def test_minicpm_of_experts(entries: dict[str, Any]) -> None:
+def test_gpt2_with_an_encoder() -> None:
+    with pytest.raises(GraphError, match="add_cross_attention is true, but there is no encoder"):
+        checked(CONFIG | MORE["gpt2"] | {"model_type": "gpt2", "add_cross_attention": True})
+
+
+@pytest.mark.parametrize("part", ["n_embd", "n_layer", "n_head"])
+def test_entries_that_gpt2_calls_otherwise(part: str) -> None:
+    """They go before Llama's names, and a wrong one is said by its own name."""
+    config = CONFIG | MORE["gpt2"] | {"model_type": "gpt2", "n_embd": 12, "n_layer": 3, "n_head": 3}
+    graph = checked(config | {"n_positions": 30})
+    assert (graph.max_positions, len(graph.caches), graph.caches[0].key_dim) == (30, 3, 4)
+    with pytest.raises(CheckpointError, match=f"config.json's {part} must be a positive whole number, but it is 0"):
+        checked(config | {part: 0})
+
+
+def test_a_model_that_was_saved_without_its_head() -> None:
+    config = CONFIG | MORE["gpt2"] | {"model_type": "gpt2", "tie_word_embeddings": True}
+    whole = build_graph(graph_class(config), config).weight_shapes()
+    tensors = {name.removeprefix("transformer."): Header(shape) for name, shape in whole.items()}
+    graph = check_graph(build_graph(graph_class(config), config, checkpoint_names=tensors), tensors)
+    assert graph.unread_tensors == [] and set(graph.weights) >= {"wte.weight", "wpe.weight"}
+
+
+def test_a_head_under_its_usual_name() -> None:
+    config = CONFIG | MORE["gpt_neox"] | {"model_type": "gpt_neox"}
+    shapes = build_graph(graph_class(config), config).weight_shapes()
+    tensors = {name.replace("embed_out", "lm_head"): Header(shape) for name, shape in shapes.items()}
+    graph = check_graph(build_graph(graph_class(config), config, checkpoint_names=tensors), tensors)
+    assert graph.unread_tensors == [] and "lm_head.weight" in graph.weights
+
+
+def test_a_norm_for_each_head() -> None:
+    graph = checked(CONFIG | MORE["stablelm"] | {"model_type": "stablelm", "qk_layernorm": True})
+    norms = [name for name in graph.weights if ".0.self_attn." in name and "layernorm.norms." in name]
+    assert len(norms) == CONFIG["num_attention_heads"] + CONFIG["num_key_value_heads"]
+
+
+def test_minicpm_of_experts() -> None:
     with pytest.raises(GraphError, match=r"num_experts asks for experts"):
-        checked(CONFIG | {"model_type": "minicpm"} | entries)
+        checked(CONFIG | {"model_type": "minicpm", "num_experts": 8})
     assert "sees everything" in checked(CONFIG | {"model_type": "minicpm", "sparse_config": {}}).notes[0]
 
 
@@ -381,8 +419,13 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
         graph_class(CONFIG | {name: value})
 
 
-@pytest.mark.parametrize("model_type", DECODERS)
-@pytest.mark.parametrize("name", ["num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"])
+SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
+HAVE_DEFAULTS = [("gpt2", "intermediate_size")]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"), sorted({(each, name) for each in DECODERS for name in SIZES} - {*HAVE_DEFAULTS})
+)
 def test_missing_entries(model_type: str, name: str) -> None:
     whole = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
     own = CLASSES[model_type].entry_names.get(name, name)

@@ -33,7 +33,10 @@ LATENT = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
 FACTORS = ("scale_emb", "scale_depth", "dim_model_base")
 TELECHAT = ("n_layer", "n_head", "ffn_hidden_size", "layer_norm_epsilon", "training_seqlen", "base_seqlen",
             "embed_layernorm", "apply_residual_connection_post_layernorm")  # fmt: skip
-OWN_ENTRIES = {
+OWN_ENTRIES: dict[str, tuple[str, ...]] = {
+    "gpt2": ("n_embd", "n_layer", "n_head", "n_positions", "n_inner", "activation_function", "layer_norm_epsilon",
+             "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "add_cross_attention"),
+    "stablelm": ("use_qkv_bias", "use_parallel_residual", "qk_layernorm", "layer_norm_eps"),
     "gpt_neox": ("rotary_pct", "rotary_emb_base", "use_parallel_residual", "layer_norm_eps"),
     "minicpm": (*FACTORS, "num_experts", "sparse_config"),
     "minicpm3": (*FACTORS, *LATENT, "mscale_all_dim"),

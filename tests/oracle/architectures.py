@@ -108,6 +108,19 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {"head_dim": None, "num_attention_heads": 2, "rotary_pct": 0.5, "rotary_emb_base": 500,
          "hidden_act": "gelu_new", "tie_word_embeddings": True},
     ],
+    "gpt2": [
+        {"head_dim": None},
+        {"head_dim": None, "scale_attn_by_inverse_layer_idx": True, "activation_function": "gelu",
+         "tie_word_embeddings": False},
+        {"head_dim": None, "scale_attn_weights": False, "n_inner": 56, "activation_function": "tanh",
+         "layer_norm_epsilon": 1e-3},
+    ],
+    "stablelm": [
+        {"head_dim": None, "hidden_size": 64},
+        {"head_dim": None, "partial_rotary_factor": 0.5, "use_parallel_residual": True, "qk_layernorm": True},
+        {"head_dim": None, "partial_rotary_factor": 1.0, "use_qkv_bias": True, "qk_layernorm": True,
+         "tie_word_embeddings": True, "layer_norm_eps": 1e-3},
+    ],
     "minicpm": [
         {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 16},
         {"scale_emb": 3.5, "dim_model_base": 40, "tie_word_embeddings": False, "attention_bias": True},

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, NoReturn
 
-from ftllm_nb.blocks.names import Names
+from ftllm_nb.blocks.names import Names, names_as_saved
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -19,7 +19,7 @@ from ftllm_nb.graph.config_entries import flag, positive
 from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 from ftllm_nb.graph.rope import named_rope_settings
 
-_ACTIVATIONS = {"silu": "Silu", "swish": "Silu", "relu": "Relu", "relu2": "Relu2"}
+_ACTIVATIONS = {"silu": "Silu", "swish": "Silu", "relu": "Relu", "relu2": "Relu2", "tanh": "TanH"}
 _GELU = "gelu"
 _SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 """Entries that every config has."""
@@ -32,21 +32,24 @@ class Decoder(ComputeGraph):
     entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
     rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part` and `default_activation`:
     partial_rotary_factor and hidden_act where the config has none. `is_gated`: the feed-forward has a gate.
+    `stores_transposed`: matrices are stored as [in, out], but for the head.
     """
 
-    prefix: ClassVar[str] = "model."
-    names: ClassVar[Names] = Names()
+    prefix: str = "model."
+    names: Names = Names()
     entry_names: ClassVar[Mapping[str, str]] = {}
     norm_offset: ClassVar[float] = 0.0
     turns_neighbours: ClassVar[bool] = False
     turning_part: ClassVar[float] = 1.0
     default_activation: ClassVar[str] = "silu"
     is_gated: ClassVar[bool] = True
+    stores_transposed: ClassVar[bool] = False
 
     def build(self) -> None:
         """The whole graph."""
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._read_own_names()
+        self.prefix, self.names = names_as_saved(self.prefix, self.names, self.checkpoint_names)
         self._sizes = {"hidden": self.hidden_size}
         if self.head_dim < 1:
             raise GraphError(
@@ -119,6 +122,10 @@ class Decoder(ComputeGraph):
     def scale(self) -> float:
         """What scores of attention are multiplied by."""
         return float(self.head_dim**-0.5)
+
+    def layer_scale(self, number: int) -> float:
+        """The same, in a layer."""
+        return self.scale
 
     @property
     def softcap(self) -> float:
@@ -278,6 +285,14 @@ class Decoder(ComputeGraph):
         for name in ("q", "k", "v"):
             self.ExpandHead(self.data[name], self.head_dim)
 
+    def project_fused_heads(self, name: str, source: str) -> None:
+        """The same where q, k and v are rows of one matrix, in this order."""
+        sizes = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
+        self.linear(source, name, sum(sizes), "qkv", self.qkv_bias)
+        self.split("qkv", **dict(zip("qkv", sizes, strict=True)))
+        for part in "qkv":
+            self.ExpandHead(self.data[part], self.head_dim)
+
     def split_heads(self, source: str, **sizes: int) -> None:
         """Cut the source into heads, and each into data of these names and sizes, [1, tokens, heads, size]."""
         self.ExpandHead(self.data[source], sum(sizes.values()))
@@ -315,7 +330,8 @@ class Decoder(ComputeGraph):
         key, value = (data["k"], data["v"]) if cached == number else (None, None)
         self.FusedAttention(
             data["q"], data["pastKey."][cached], data["pastValue."][cached], key, value, data["hidden"],
-            data["attentionMask"], data[target], data["seqLens"], self.scale, **self.attention_limits(number),
+            data["attentionMask"], data[target], data["seqLens"], self.layer_scale(number),
+            **self.attention_limits(number),
         )  # fmt: skip
         self._sizes[target] = self.heads * self.head_dim
 
@@ -350,10 +366,13 @@ class Decoder(ComputeGraph):
 
     def linear(self, source: str, at: str, size: int, target: str, bias: bool = False) -> None:
         """target = source · weightᵀ + bias, of `size` features; a bias is read wherever the checkpoint has one."""
-        self._shapes[f"{at}.weight"] = (size, self._sizes[source])
+        weight, shape = self.weight[f"{at}.weight"], (size, self._sizes[source])
+        if self.stores_transposed and at != self.names.head:
+            weight, shape = weight.transposed(), shape[::-1]
+        self._shapes[f"{at}.weight"] = shape
         if bias:
             self._shapes[f"{at}.bias"] = (size,)
-        self.Linear(self.data[source], self.weight[f"{at}.weight"], self.weight[f"{at}.bias"], self.data[target])
+        self.Linear(self.data[source], weight, self.weight[f"{at}.bias"], self.data[target])
         self._sizes[target] = size
 
     def fused_feed_forward(self, at: str, source: str, target: str) -> None:

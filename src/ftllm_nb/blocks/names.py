@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -27,3 +29,17 @@ class Names:
     after_attention: str | None = None
     before_feed_forward: str | None = "post_attention_layernorm"
     after_feed_forward: str | None = None
+
+
+def names_as_saved(prefix: str, names: Names, saved: Collection[str]) -> tuple[str, Names]:
+    """The prefix and the names with which a checkpoint's tensors begin, where they are not the usual ones.
+
+    A model that was saved without its head has no prefix, as the first GPT-2s; one whose head has a name of its own may
+    have it under the usual one.
+    """
+    embedding, head, usual = (f"{name}.weight" for name in (names.embedding, names.head, Names.head))
+    if f"{prefix}{embedding}" not in saved and embedding in saved:
+        prefix = ""
+    if head not in saved and usual in saved:
+        names = dataclasses.replace(names, head=Names.head)
+    return prefix, names

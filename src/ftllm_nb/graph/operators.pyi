@@ -76,6 +76,11 @@ class Operators:
         Without gamma or beta, None, nothing is multiplied or added. `axis` must be the last one; `eps` is as transformers
         has it, where fastllm's is fixed.
         """
+    def LayerNormPart(self, input: DataReference, gamma: WeightReference | None, beta: WeightReference | None, start: int, end: int, eps: float = 1e-05) -> None:
+        """LayerNorm of the features start … end − 1 of [1, tokens, features], in place; the others stay.
+
+        gamma and beta are [end − start], or None. So heads that lie side by side can have weights of their own.
+        """
     def Linear(self, input: DataReference, weight: WeightReference, bias: WeightReference | None, output: DataReference) -> None:
         """input · weightᵀ + bias: `weight` is [out features, in features], `bias` [out features] or absent."""
     def Llama3RopeEncoding(self, input: DataReference, positionIds: DataReference, rotaryDim: int = 128, ropeTheta: float = 10000.0, factor: float = 1.0, originalMaxPosition: int = 131072, lowFreqFactor: float = 1.0, highFreqFactor: float = 32.0) -> None:

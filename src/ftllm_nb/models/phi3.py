@@ -15,13 +15,14 @@ class Phi3Model(Decoder):
         """One for all layers."""
         return [given_window(self)] * self.num_layers
 
+    @property
+    def qkv_bias(self) -> bool:
+        """Never."""
+        return False
+
     def project_heads(self, at: str, source: str) -> None:
         """q, k and v are rows of one matrix."""
-        sizes = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
-        self.linear(source, f"{at}qkv_proj", sum(sizes), "qkv")
-        self.split("qkv", **dict(zip("qkv", sizes, strict=True)))
-        for name in "qkv":
-            self.ExpandHead(self.data[name], self.head_dim)
+        self.project_fused_heads(f"{at}qkv_proj", source)
 
     def feed_forward(self, at: str, source: str, target: str) -> None:
         """gate and up are one matrix."""
