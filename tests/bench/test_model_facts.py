@@ -54,13 +54,13 @@ def test_the_cache_by_what_layers_see(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "m", "facts", WINDOWED, "float32")
     facts = model_facts(folder, context=1000)
     assert facts.seeing == {"a window of 70": 3, "all positions": 1} and facts.context == 1024
-    # A block is that of the one full layer; the window's layers hold three, the full one sixteen.
-    block = 64 * 2 * 2 * 8 * 2
+    # A block is that of the one full layer, values padded to 16; the window's layers hold three, the full one sixteen.
+    block = 64 * 2 * (8 + 16) * 2
     assert facts.cache_bytes["float16"] == {"a window of 70": 3 * 3 * block, "all positions": 16 * block}
     rows = model_rows(facts, 10**9)
     at = next(number for number, (name, _) in enumerate(rows) if name == "KV cache at 1000")
     assert [text for _, text in rows[at + 1 : at + 3]] == [
-        "36.9 kB: 3 layers see a window of 70", "65.5 kB: 1 layer sees all positions"
+        "0.1 MB: 3 layers see a window of 70", "0.1 MB: 1 layer sees all positions"
     ]  # fmt: skip
     assert ("weights" in {name for name, _ in rows}) and any("fits with 1000 tokens" in text for _, text in rows)
 
@@ -87,7 +87,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "architecture" in out and "context        1024 tokens" in out and "int4g256" in out
     assert main(["info", "-p", "demo", "--context", "100"]) == 0
     # Two blocks of 64 positions, of 6 layers with 2 heads of 64, keys and values of two bytes.
-    assert "KV cache at 100  393.2 kB as float16" in capsys.readouterr().out
+    assert "KV cache at 100  0.4 MB as float16" in capsys.readouterr().out
     assert main(["info", "-p", "demo", "--context", "2000"]) == 2
     assert capsys.readouterr().err == "error: --context 2000 is none of this model's: it reads 1 to 1024 tokens.\n"
     assert main(["info", "-p", "/no/such/folder"]) == 2
