@@ -13,6 +13,7 @@ from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.reference_executor import ReferenceExecutor
 from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.graph.fuse import fuse
 from tests.engine.two_engines import opened
 from tests.graph.random_graphs import VOCAB, RandomGraph, random_graphs
 
@@ -55,6 +56,17 @@ def test_fusion_changes_no_bit(graph: RandomGraph) -> None:
         patch.setattr(compiled_executor, "fuse", lambda checked, format_of: checked)
         with opened(CompiledExecutor, checked, checkpoint) as compiled:
             np.testing.assert_array_equal(logits(compiled), fused)
+
+
+@examples
+@given(random_graphs())
+def test_fused_operators_are_defined_as_what_they_stand_for(graph: RandomGraph) -> None:
+    """The references of fused operators, which only this test runs."""
+    checked, checkpoint = graph.checked(), graph.checkpoint()
+    with opened(ReferenceExecutor, checked, checkpoint) as reference:
+        expected = logits(reference)
+    with opened(ReferenceExecutor, fuse(checked, WeightTypes().formats(checked)), checkpoint) as reference:
+        np.testing.assert_array_equal(logits(reference), expected)
 
 
 @settings(examples, max_examples=10)

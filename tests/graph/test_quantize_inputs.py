@@ -10,6 +10,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
+from ftllm_nb.quant.activations import Int8Form
 from ftllm_nb.quant.base import WeightFormat, weight_format
 from tests.graph.small_graphs import HIDDEN, TENSORS, Build, Header, begin, check, end
 
@@ -27,11 +28,16 @@ def converted(build: Build, format_of: Formats) -> CheckedGraph:
 
 
 def operators(graph: CheckedGraph) -> list[str]:
-    return [node.operator.name for node in graph.nodes]
+    """With the form in which they write."""
+    return [called(node) for node in graph.nodes]
+
+
+def called(node: Node) -> str:
+    return node.operator.name + "".join(f" to {form.name}" for form in node.forms.values())
 
 
 def nodes_of(graph: CheckedGraph, operator: str) -> list[Node]:
-    return [node for node in graph.nodes if node.operator.name == operator]
+    return [node for node in graph.nodes if called(node) == operator]
 
 
 def linear(graph: ComputeGraph, source: str, weight: str, target: str) -> None:
@@ -59,11 +65,11 @@ def test_float_weights_read_values_as_they_are() -> None:
 def test_makers_quantize_where_nothing_else_reads_the_value() -> None:
     graph = converted(feed_forward, formats(other="int8"))
     assert operators(graph) == [
-        "Embedding", "RMSNormQuantize", "LinearGroup", "SiluMultiplyQuantize", "Linear", "AddTo",
-        "SplitLastTokenStates", "Quantize", "Linear",
+        "Embedding", "RMSNorm to int8", "LinearGroup", "SiluMultiply to int8", "Linear", "AddTo",
+        "SplitLastTokenStates", "Convert to int8", "Linear",
     ]  # fmt: skip
-    (norm,) = nodes_of(graph, "RMSNormQuantize")
-    assert norm.attributes == {"eps": 1e-5, "offset": 0.0, "columns": 32, "group": 32, "middle": 128}
+    (norm,) = nodes_of(graph, "RMSNorm to int8")
+    assert norm.attributes == {"eps": 1e-5, "offset": 0.0} and norm.forms == {"output": Int8Form(group=0, middle=128)}
     (group,) = nodes_of(graph, "LinearGroup")
     assert group.inputs["input"] is norm.outputs["output"]
     assert norm.outputs["output"].type.size(-1) == 32 // 4 + 3, "int8 values, then a scale, a start and an offset"
@@ -83,16 +89,16 @@ def read_twice(self: ComputeGraph) -> None:
 def test_a_value_that_others_read_is_kept_and_converted_once() -> None:
     """Also where the products are apart, since their weights have different formats of the same activations."""
     graph = converted(read_twice, formats(gate="int8", up="int8", other="float32"))
-    assert operators(graph)[:4] == ["Embedding", "RMSNorm", "Quantize", "LinearGroup"]
-    assert len(nodes_of(graph, "Quantize")) == 1
+    assert operators(graph)[:4] == ["Embedding", "RMSNorm", "Convert to int8", "LinearGroup"]
+    assert len(nodes_of(graph, "Convert to int8")) == 1
 
 
 def test_each_form_is_made_for_itself() -> None:
     graph = converted(read_twice, formats(gate="int8", up="int4g32", other="float32"))
-    quantizers = nodes_of(graph, "Quantize")
-    assert [node.attributes["middle"] for node in quantizers] == [128, 8]
+    quantizers = nodes_of(graph, "Convert to int8")
+    assert [node.forms["output"] for node in quantizers] == [Int8Form(0, 128), Int8Form(32, 8)]
     order = operators(graph)
-    assert order[order.index("Quantize") + 1] == "Linear", "right before its reader"
+    assert order[order.index("Convert to int8") + 1] == "Linear", "right before its reader"
     first, second, _ = nodes_of(graph, "Linear")
     assert first.inputs["input"] is quantizers[0].outputs["output"]
     assert second.inputs["input"] is quantizers[1].outputs["output"]
@@ -101,7 +107,7 @@ def test_each_form_is_made_for_itself() -> None:
 
 def test_one_of_two_readers_is_no_product_with_integers() -> None:
     graph = converted(feed_forward, formats(gate="int8", other="float32"))
-    assert operators(graph)[1:5] == ["RMSNorm", "Quantize", "Linear", "Linear"]
+    assert operators(graph)[1:5] == ["RMSNorm", "Convert to int8", "Linear", "Linear"]
     quantized, plain, *_ = nodes_of(graph, "Linear")
     assert quantized.inputs["input"].name == "n for products" and plain.inputs["input"].name == "n"
 
@@ -117,8 +123,8 @@ def test_a_sum_is_quantized_as_its_norm_and_stays_a_sum() -> None:
         end(self)
 
     graph = converted(build, formats(other="int8"))
-    assert operators(graph)[3:6] == ["AddRMSNormQuantize", "Linear", "AddTo"]
-    (norm,) = nodes_of(graph, "AddRMSNormQuantize")
+    assert operators(graph)[3:6] == ["AddRMSNorm to int8", "Linear", "AddTo"]
+    (norm,) = nodes_of(graph, "AddRMSNorm to int8")
     (add,) = nodes_of(graph, "AddTo")
     assert add.inputs["input0"] is norm.outputs["input0"]
 
@@ -136,9 +142,9 @@ def test_the_sum_itself_is_not_what_is_quantized_with_the_norm() -> None:
         end(self)
 
     graph = converted(build, formats(other="int8"))
-    assert operators(graph)[3:6] == ["AddRMSNorm", "Quantize", "Linear"]
+    assert operators(graph)[3:6] == ["AddRMSNorm", "Convert to int8", "Linear"]
     (norm,) = nodes_of(graph, "AddRMSNorm")
-    assert nodes_of(graph, "Quantize")[1].inputs["input"] is norm.outputs["input0"]
+    assert nodes_of(graph, "Convert to int8")[1].inputs["input"] is norm.outputs["input0"]
 
 
 def test_logits_stay_numbers_though_only_a_product_reads_them() -> None:
@@ -149,7 +155,7 @@ def test_logits_stay_numbers_though_only_a_product_reads_them() -> None:
         linear(self, "logits", "gate", "y")
 
     graph = converted(build, formats(other="int8"))
-    assert operators(graph) == ["Embedding", "SplitLastTokenStates", "RMSNorm", "Quantize", "Linear"]
+    assert operators(graph) == ["Embedding", "SplitLastTokenStates", "RMSNorm", "Convert to int8", "Linear"]
     assert graph.logits in nodes_of(graph, "RMSNorm")[0].outputs.values()
 
 

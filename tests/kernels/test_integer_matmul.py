@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.memory import aligned_bytes
-from ftllm_nb.ops.quantize import quantize_rows
 from ftllm_nb.quant.base import weight_format
 from ftllm_nb.quant.integers import IntegerFormat
 from tests.kernels.integer_runs import looked_up, packed_product, quantized
@@ -47,7 +46,7 @@ def exact_product(format: IntegerFormat, x: np.ndarray, weight: np.ndarray, bias
     """The same from the integers that the formats define, group by group, in double precision."""
     steps, weight_scales = format.encode(weight)
     columns, groups = steps.shape[1], weight_scales.shape[1]
-    words = quantize_rows(x[None], columns, columns // groups, format.activations.middle)[0]
+    words = format.activations.convert(x[None])[0]
     values = np.ascontiguousarray(words).view(np.int8)[:, :columns].astype(np.int64)
     value_scales = words[:, columns // 4 :: 3].astype(np.float64)
     total = np.zeros((len(x), len(weight))) + bias
@@ -155,8 +154,7 @@ def test_lookups_give_the_rounded_rows(name: str, rows: int, columns: int, seed:
 def test_activations_equal_their_reference(name: str, tokens: int, columns: int, seed: int, magnitude: float) -> None:
     format = integer_format(name)
     x = (np.random.default_rng(seed).standard_normal((tokens, columns)) * magnitude).astype(np.float32)
-    padded = format.padded_columns(columns)
-    expected = quantize_rows(x[None], padded, format.group or padded, format.activations.middle)[0]
+    expected = format.activations.convert(x[None])[0]
     got = quantized(format, x)[:, : 4 * expected.shape[1]]
     np.testing.assert_array_equal(got, np.ascontiguousarray(expected).view(np.uint8))
 

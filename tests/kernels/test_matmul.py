@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ftllm_nb.kernels.bf16_parts import split_kernel
 from ftllm_nb.kernels.step import STEP_TOKENS
-from ftllm_nb.quant.base import SplitFormat, WeightFormat, weight_format
+from ftllm_nb.quant.activations import SplitForm
+from ftllm_nb.quant.base import WeightFormat, weight_format
 from tests.kernels.kernel_runs import run
 
 
@@ -25,7 +26,7 @@ def stored(values: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 def prepared(format: WeightFormat, x: np.ndarray) -> tuple[np.ndarray, int]:
     """Activations as the format's products take them, and the columns of the products."""
     columns = x.shape[1]
-    if not isinstance(format.activations, SplitFormat):
+    if not isinstance(format.activations, SplitForm):
         return x, columns
     padded = format.activations.columns(columns)
     row_bytes = format.activations.row_bytes(columns)

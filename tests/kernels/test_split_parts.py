@@ -1,4 +1,4 @@
-"""Activations as one bfloat16 or sums of two, against the operator's NumPy reference and the bound it states."""
+"""Activations as one bfloat16 or sums of two, against the form's NumPy definition and the bound it states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS, silu_multiply_s
 from ftllm_nb.kernels.elementwise import silu_multiply
 from ftllm_nb.kernels.step import STEP_TOKENS
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.ops.split_parts import SplitParts
+from ftllm_nb.quant.activations import SplitForm
 from tests.kernels.kernel_runs import run
 
 pytestmark = pytest.mark.skipif(not current_tier().multiplies_matrices, reason="the tier has no AMX")
@@ -54,8 +54,7 @@ def test_parts_hold_their_bits(
 ) -> None:
     x = np.random.default_rng(seed).standard_normal((tokens, features), np.float32) * np.float32(2.0**exponent)
     found = split(x, parts)
-    columns = found.shape[1] // (2 * parts)
-    expected = SplitParts.reference(None, x[None], columns, parts)
+    expected = SplitForm(parts).convert(x[None])
     np.testing.assert_array_equal(found, np.ascontiguousarray(expected[0]).view(np.uint8))
     assert (np.abs(joined(found, features, parts) - x) <= 2.0**-bits * np.abs(x)).all()
 

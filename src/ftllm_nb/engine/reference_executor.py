@@ -183,9 +183,8 @@ class ReferenceExecutor:
             if self._stop.is_set():
                 raise StepStopped
             arguments = {
-                parameter.name: self._argument(node, parameter.name, parameter.kind, caches, values)
-                for parameter in node.operator.parameters
-                if parameter.name in node.inputs
+                name: self._argument(node, name, node.operator.parameter(name).kind, caches, values)
+                for name in node.inputs
             }
             results = node.evaluate(context, arguments)
             values.update((value, results[name]) for name, value in node.outputs.items())

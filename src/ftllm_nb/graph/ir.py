@@ -15,6 +15,7 @@ from ftllm_nb.graph.rope import RopeSettings
 from ftllm_nb.graph.types import TensorType, format_shape
 from ftllm_nb.ops.base import Array, Operator, StepContext, Work
 from ftllm_nb.ops.reach import Reach
+from ftllm_nb.quant.activations import ActivationForm
 from ftllm_nb.quant.base import WeightFormat
 
 
@@ -48,6 +49,7 @@ FormatOf = Callable[[Value], WeightFormat]
 @dataclass(eq=False)
 class Node:
     """One operator at work. `inputs` and `outputs` are by parameter; an optional weight may be missing.
+    `forms`: of outputs that are not written as float32.
 
     In place operators read the old value and write a new one.
     """
@@ -57,6 +59,7 @@ class Node:
     outputs: dict[str, Value]
     attributes: dict[str, Any]
     call: Call
+    forms: dict[str, ActivationForm] = field(default_factory=dict)
 
     @property
     def products(self) -> dict[str, str]:

@@ -343,4 +343,5 @@ def _label(node: Node) -> RowLabel:
     )
     numbers = (re.search(r"(?<![A-Za-z0-9])\d+", name) for name in names)
     layer = next((int(number[0]) for number in numbers if number is not None), None)
-    return RowLabel(node.operator.name, node.packed, layer, bool(node.products), node.work.attended)
+    made = "".join(f" to {form.name}" for form in node.forms.values())
+    return RowLabel(node.operator.name + made, node.packed, layer, bool(node.products), node.work.attended)

@@ -34,8 +34,7 @@ def all_operators() -> dict[str, type[Operator]]:
             for member in vars(module).values()
             if inspect.isclass(member)
             and issubclass(member, Operator)
-            and member is not Operator
-            and (hasattr(member, "reference") or "compute" in vars(member))  # what has neither is a base of several
+            and (hasattr(member, "reference") or member.fuses)  # what has neither is a base of several
             and member.__module__ == module.__name__
         ]
         if len(own) > 1:

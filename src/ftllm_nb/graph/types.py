@@ -18,6 +18,8 @@ def is_quantized(dtype: str) -> bool:
     """Whether a weight's type is one of checkpoint/base.py's for whole numbers with scales: "int4g128_float16"."""
     return dtype.startswith("int") and "_" in dtype
 
+WORDS = "words"
+"""Element type of activations in a form of quant/activations.py: 4 bytes, whatever they hold."""
 MARKER = "marker"
 """Element type of the inputs that say something but hold no values: `atype` and `attentionMask`."""
 
@@ -40,7 +42,7 @@ Dimension = int | Symbol
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape and element type ("float32", "int32", a weight's own type, or `MARKER`)."""
+    """Shape and element type ("float32", "int32", a weight's own type, `WORDS` or `MARKER`)."""
 
     shape: tuple[Dimension, ...]
     dtype: str = "float32"

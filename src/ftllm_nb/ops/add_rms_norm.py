@@ -6,11 +6,13 @@ import numpy as np
 
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.kernels.elementwise import add_rms_norm
+from ftllm_nb.kernels.quantize import add_rms_norm_quantize
 from ftllm_nb.ops.add_to import AddTo
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_same_shape
 from ftllm_nb.ops.fusion import Part, Pattern
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
-from ftllm_nb.ops.rms_norm import RMSNorm, norm_arguments, sum_arguments
+from ftllm_nb.ops.rms_norm import RMSNorm, lower_norm
+from ftllm_nb.quant.activations import Int8Form
 
 
 class AddRMSNorm(Operator):
@@ -31,7 +33,7 @@ class AddRMSNorm(Operator):
         Parameter("eps", Kind.FLOAT),
         Parameter("alpha", Kind.FLOAT),
         Parameter("offset", Kind.FLOAT),
-        Parameter("output", Kind.OUTPUT),
+        Parameter("output", Kind.OUTPUT, forms=(Int8Form,)),
     )
 
     @staticmethod
@@ -50,5 +52,6 @@ class AddRMSNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        arguments = norm_arguments(node, lowering, node.inputs["input0"])
-        lowering.add(add_rms_norm, *arguments, *sum_arguments(node, lowering))
+        added = lowering.place(node.inputs["input1"])
+        arguments = added.address, added.stride, float(node.attributes["alpha"])
+        lower_norm(node, lowering, node.inputs["input0"], add_rms_norm, add_rms_norm_quantize, arguments)

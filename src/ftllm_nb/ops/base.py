@@ -72,6 +72,7 @@ class Parameter:
     `may_be_embedding`: where the operator writes `logits` and the checkpoint lacks this weight, the token embedding
     is meant (tied embeddings).
     `by_position`: of `sin` and `cos`, only the rows of the step's positions are read.
+    `forms`: those of quant/activations.py in which the operator can write this output, if a node asks for one.
     `many`: any number of them, `name0`, `name1` and so on, of operators that only fusion makes.
     """
 
@@ -88,6 +89,7 @@ class Parameter:
     may_be_left_out: bool = False
     by_position: bool = False
     many: bool = False
+    forms: tuple[type, ...] = ()
     is_extra: bool = False
 
     @property

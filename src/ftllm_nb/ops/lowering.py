@@ -45,6 +45,10 @@ class LoweredNode(Protocol):
     def attributes(self) -> Mapping[str, Any]:
         """Constants: a number each, or a tuple."""
 
+    @property
+    def forms(self) -> Mapping[str, Any]:
+        """The form of quant/activations.py in which an output is to be written, by parameter; others are float32."""
+
 
 @dataclass(frozen=True)
 class Place:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.elementwise import rms_norm
+from ftllm_nb.kernels.quantize import rms_norm_quantize
 from ftllm_nb.ops.base import (
     Array,
     Kind,
@@ -15,7 +17,9 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_vector,
 )
+from ftllm_nb.ops.forms import int8_arguments
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
+from ftllm_nb.quant.activations import Int8Form
 
 
 class RMSNorm(Operator):
@@ -28,7 +32,7 @@ class RMSNorm(Operator):
         Parameter("input", Kind.INPUT),
         Parameter("weight", Kind.WEIGHT, may_be_none=True),
         Parameter("eps", Kind.FLOAT),
-        Parameter("output", Kind.OUTPUT),
+        Parameter("output", Kind.OUTPUT, forms=(Int8Form,)),
         Parameter("offset", Kind.FLOAT, default=0.0, is_extra=True),
     )
 
@@ -51,23 +55,32 @@ class RMSNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        lowering.add(rms_norm, *norm_arguments(node, lowering, node.inputs["input"]))
+        lower_norm(node, lowering, node.inputs["input"], rms_norm, rms_norm_quantize)
 
 
-def norm_arguments(node: LoweredNode, lowering: Lowering, source: Tensor) -> tuple[int | float, ...]:
-    """The arguments that all kernels of norms share: of the norm of `source` into `node`'s output."""
+def lower_norm(
+    node: LoweredNode,
+    lowering: Lowering,
+    source: Tensor,
+    plain: Kernel,
+    int8: Kernel,
+    added: tuple[int | float, ...] = (0, 0, 0),
+) -> None:
+    """A row of the norm of `source` into `output`, in the form that the node asks for.
+
+    `added`: arguments of kernels that add to the source first: an address, its stride, and a factor.
+    """
     size = source.type.size(-1)
     read, written = lowering.place(source), lowering.place(node.outputs["output"])
     weight = node.inputs.get("weight")
     plus = 1.0 if weight is None else float(node.attributes["offset"])
-    return (
+    shared = (
         read.address, read.stride, written.address, written.stride,
         lowering.vector([weight], [size], plus), size, features(source) // size,
         float(node.attributes["eps"]), lowering.count(source),
     )  # fmt: skip
-
-
-def sum_arguments(node: LoweredNode, lowering: Lowering) -> tuple[int | float, ...]:
-    """The arguments after those for kernels that add to the input first."""
-    added = lowering.place(node.inputs["input1"])
-    return added.address, added.stride, float(node.attributes["alpha"])
+    form = node.forms.get("output")
+    if form is None:
+        lowering.add(plain, *shared, *added)
+    else:
+        lowering.add(int8, *shared, *added, *int8_arguments(form, lowering, features(source)))

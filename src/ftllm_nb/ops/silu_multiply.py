@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
-from ftllm_nb.graph.types import TensorType
+from ftllm_nb.kernels.bf16_parts import silu_multiply_split_kernel
 from ftllm_nb.kernels.elementwise import silu_multiply
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_same_shape
-from ftllm_nb.ops.fusion import Part, Pattern
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
-from ftllm_nb.ops.mul_to import MulTo
-from ftllm_nb.ops.silu import Silu, silu
+from ftllm_nb.kernels.quantize import silu_multiply_quantize
+from ftllm_nb.ops.forms import CombiningKernels
+from ftllm_nb.ops.gated import Gated, gated
+from ftllm_nb.ops.silu import Silu
+
+KERNELS = CombiningKernels(silu_multiply, silu_multiply_quantize, silu_multiply_split_kernel)
 
 
-class SiluMultiply(Operator):
-    """silu(gate) · up, both of the same shape."""
+class SiluMultiply(Gated):
+    """silu(gate) · up"""
 
-    public = False
-    fuses = (
-        Pattern((
-            Part(Silu, reads={"input": "gate"}, writes={"output": "activated"}),
-            Part(MulTo, reads={"input0": "activated", "input1": "up"}, writes={"input0": "output"}),
-        )),
-    )
-    parameters = (
-        Parameter("gate", Kind.INPUT),
-        Parameter("up", Kind.INPUT),
-        Parameter("output", Kind.OUTPUT),
-    )
-
-    @staticmethod
-    def infer(gate: TensorType, up: TensorType) -> TensorType:
-        require_same_shape(gate, "gate", up, "up")
-        return gate
-
-    @staticmethod
-    def reference(step: StepContext, gate: Array, up: Array) -> Array:
-        return np.asarray(silu(gate) * up)
+    activation = Silu
+    fuses = gated(Silu)
 
     @classmethod
-    def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        lower_each(lowering, silu_multiply, node.inputs["gate"], node.inputs["up"], node.outputs["output"])
+    def kernels(cls, config: Mapping[str, Any]) -> CombiningKernels:
+        return KERNELS

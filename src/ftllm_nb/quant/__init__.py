@@ -13,5 +13,5 @@ def weight_formats() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED)
 
 
-_SHARED = {"base", "floats", "integers", "stored"}
+_SHARED = {"activations", "base", "floats", "integers", "stored"}
 """Modules of this folder that are no format."""

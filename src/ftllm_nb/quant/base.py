@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import UsageError
-from ftllm_nb.kernels.activation_rows import RECORD_BYTES
 from ftllm_nb.quant import weight_formats
+from ftllm_nb.quant.activations import ActivationForm
 
 if TYPE_CHECKING:
     from ftllm_nb.kernels.compile import Kernel
@@ -20,46 +19,6 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 16
 """Rows of a block: the lanes of a vector."""
 
-
-@dataclass(frozen=True)
-class ActivationFormat:
-    """How activations are quantized for products with integer weights: int8, a scale for each group of each token.
-
-    `group`: columns of a group, 0 for the whole row. `middle`: what stands for zero in the weights, 1 where each group
-    of them has a zero point of its own.
-    """
-
-    group: int
-    middle: int
-
-    def columns(self, features: int) -> int:
-        """Features padded to whole groups."""
-        multiple = self.group or COLUMNS_MULTIPLE
-        return -(-features // multiple) * multiple
-
-    def row_bytes(self, features: int) -> int:
-        """Bytes of a token: values, then a record for each group."""
-        columns = self.columns(features)
-        return columns + RECORD_BYTES * (columns // (self.group or columns))
-
-
-@dataclass(frozen=True)
-class SplitFormat:
-    """Activations as the sum of `parts` bfloat16 each, within 2^-17 of themselves if two; see kernels/bf16_parts.py."""
-
-    parts: int = 2
-
-    def columns(self, features: int) -> int:
-        """Features padded to whole multiplications."""
-        return -(-features // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE
-
-    def row_bytes(self, features: int) -> int:
-        """Bytes of a token."""
-        return 2 * self.parts * self.columns(features)
-
-
-COLUMNS_MULTIPLE = 32
-"""Columns of integer weights, and of a group, are a multiple of this."""
 
 
 class WeightFormat(ABC):
@@ -69,7 +28,7 @@ class WeightFormat(ABC):
     """
 
     name: str
-    activations: ActivationFormat | SplitFormat | None
+    activations: ActivationForm | None
     """None: products take float32 activations as they are."""
 
     def rounding_activations(self) -> WeightFormat:

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from ftllm_nb.kernels.amx_bf16 import SCRATCH_BYTES, linear_kernel, pack_pairs_kernel, pair_embedding
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.quant.base import COLUMNS_MULTIPLE, SplitFormat
+from ftllm_nb.quant.activations import COLUMNS_MULTIPLE, SplitForm
 from ftllm_nb.quant.floats import SOURCE_KINDS, FloatFormat
 
-_EXACT, _ROUNDED = SplitFormat(parts=2), SplitFormat(parts=1)
+_EXACT, _ROUNDED = SplitForm(parts=2), SplitForm(parts=1)
 
 
 @dataclass(frozen=True)
 class PairFormat(FloatFormat):
     """Blocks `[columns/2][16][2]`, columns padded to a multiple of 32."""
 
-    activations: SplitFormat = _EXACT
+    activations: SplitForm = _EXACT
 
     def rounding_activations(self) -> PairFormat:
         return PairFormat(self.name, _ROUNDED)

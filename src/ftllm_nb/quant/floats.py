@@ -13,7 +13,8 @@ from ftllm_nb.kernels.embedding import embedding_kernel
 from ftllm_nb.kernels.matmul import linear_kernel
 from ftllm_nb.kernels.matmul_tile import BFLOAT16, FLOAT16, FLOAT32, WEIGHT_BYTES
 from ftllm_nb.kernels.pack import pack_kernel
-from ftllm_nb.quant.base import BLOCK_ROWS, SplitFormat, WeightFormat
+from ftllm_nb.quant.activations import SplitForm
+from ftllm_nb.quant.base import BLOCK_ROWS, WeightFormat
 
 SOURCE_KINDS = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 """The types that a checkpoint's weights may have."""
@@ -24,7 +25,7 @@ class FloatFormat(WeightFormat):
     """Weights as floats of the type `name`."""
 
     name: str
-    activations: SplitFormat | None = None
+    activations: SplitForm | None = None
 
     @property
     def _kind(self) -> int:

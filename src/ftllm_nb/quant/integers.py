@@ -18,7 +18,8 @@ from ftllm_nb.kernels.integer_matmul import integer_linear_kernel, linear_scratc
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.pack_integers import pack_integers_kernel
 from ftllm_nb.kernels.sums import MIDDLE
-from ftllm_nb.quant.base import BLOCK_ROWS, ActivationFormat, WeightFormat
+from ftllm_nb.quant.activations import Int8Form
+from ftllm_nb.quant.base import BLOCK_ROWS, WeightFormat
 from ftllm_nb.quant.floats import SOURCE_KINDS
 
 _INT32_STEPS = 2**31 - 1
@@ -50,8 +51,8 @@ class IntegerLayout(WeightFormat):
     zeros: bool = False
 
     @property
-    def activations(self) -> ActivationFormat:  # type: ignore[override]  # a plain attribute there
-        return ActivationFormat(self.group, 1 if self.zeros else MIDDLE[self.bits])
+    def activations(self) -> Int8Form:  # type: ignore[override]  # a plain attribute there
+        return Int8Form(self.group, 1 if self.zeros else MIDDLE[self.bits])
 
     def padded_columns(self, columns: int) -> int:
         return self.activations.columns(columns)
