@@ -22,6 +22,8 @@ VOCAB = 19
 HEAD_DIM = 6
 EPS = 0.1
 """Large, so that what is divided by a norm is well conditioned."""
+TRANSPOSED = " transposed"
+"""What follows the name of a weight that is to be turned round."""
 NAMES = ["a", "b", "c", "d", "e"]
 
 
@@ -69,6 +71,9 @@ class RandomGraph:
 
     def linear(self, source: str, target: str, size: int, bias: bool) -> None:
         weight = self.weight(size, self.shapes[source][0])
+        if len(self.arrays) % 3 == 0:  # stored as [in features, out features]
+            self.arrays[weight] = np.ascontiguousarray(self.arrays[weight].T)
+            weight += TRANSPOSED
         self.call("Linear", input=source, weight=weight, bias=self.weight(size) if bias else "none", output=target)
         self.shapes[target] = (size,)
 
@@ -98,7 +103,10 @@ CONFIG = {"head_dim": HEAD_DIM, "max_position_embeddings": 256, "vocab_size": VO
 def _argument(graph: ComputeGraph, parameter: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    return (graph.weight if parameter in ("weight", "bias", "sinks") else graph.data)[value]
+    if value.endswith(TRANSPOSED):
+        return graph.weight[value.removesuffix(TRANSPOSED)].transposed()
+    is_weight = parameter in ("weight", "bias", "sinks") or value.endswith(".weight")
+    return (graph.weight if is_weight else graph.data)[value]
 
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -158,6 +166,34 @@ def _combine(graph: RandomGraph, draw: Draw) -> None:
         graph.call("Mul", input=first, v=0.5, output=first)
     else:
         graph.call("MulTo", input0=first, input1=second)
+
+
+def _share(graph: RandomGraph, draw: Draw) -> None:
+    """AddTo or MulTo of a number or a vector that features share, or of what has the first axes alone."""
+    first = _name(graph, draw)
+    assert first is not None
+    shape = graph.shapes[first]
+    leading = [name for name, other in sorted(graph.shapes.items()) if other[-1] == 1 and other[:-1] == shape[:-1]]
+    second = draw(st.sampled_from([None, *leading])) or graph.weight(draw(st.sampled_from([1, shape[-1]])), near=1.0)
+    if draw(st.booleans()):
+        graph.call("AddTo", input0=first, input1=second, alpha=-0.5)
+    else:
+        graph.call("MulTo", input0=first, input1=second)
+        graph.call("Mul", input=first, v=0.5, output=first)
+
+
+def _reorder(graph: RandomGraph, draw: Draw) -> None:
+    """Heads and their features exchanged, or softmax of each."""
+    source, target = _name(graph, draw, 4), draw(st.sampled_from(NAMES))
+    if source is None:
+        return
+    heads, dim = graph.shapes[source]
+    if draw(st.booleans()):
+        graph.call("Permute", input=source, axis=(0, 1, 3, 2), output=target)
+        graph.shapes[target] = (dim, heads)
+    else:
+        graph.call("SoftMax", input=source, output=target)
+        graph.shapes[target] = (heads, dim)
 
 
 def _residual(graph: RandomGraph, draw: Draw) -> None:
@@ -322,8 +358,8 @@ def _limits(graph: RandomGraph, draw: Draw, heads: int) -> dict[str, Any]:
 
 
 _STEPS = (
-    _project, _project, _norm, _silu, _combine, _residual, _residual, _gate, _gate, _cut, _swiglu, _join, _join,
-    _expand, _rotate, _attend, _attend, _attend_again,
+    _share, _reorder, _project, _project, _norm, _silu, _combine, _residual, _residual, _gate, _gate, _cut, _swiglu,
+    _join, _join, _expand, _rotate, _attend, _attend, _attend_again,
 )  # fmt: skip
 
 

@@ -126,6 +126,15 @@ def test_the_embedding_stands_for_a_missing_matrix_that_is_computed_with() -> No
     assert set(graph.weights) == {"embed.weight", "(embed.weight * 0.5)"}
 
 
+def test_a_matrix_that_lies_the_other_way_is_recognised() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        self.Linear(self.data["x"], self.weight["turned.weight"], None, self.data["x"])  # wrong
+
+    sentence = error_of(build, tensors={**TENSORS, "turned.weight": Header((HIDDEN, 40))})
+    assert "has 24, as many as it has rows: one stored as [in, out] needs .transposed()" in sentence
+
+
 def test_errors_name_the_computation() -> None:
     def rows(self: ComputeGraph) -> None:
         begin(self)

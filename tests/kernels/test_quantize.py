@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ftllm_nb.kernels.elementwise import add_rms_norm, rms_norm, silu_multiply
-from ftllm_nb.kernels.quantize import add_rms_norm_quantize, quantize, rms_norm_quantize, silu_multiply_quantize
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.elementwise import add_rms_norm, gelu_multiply, gelu_tanh_multiply, rms_norm, silu_multiply
+from ftllm_nb.kernels.quantize import (
+    add_rms_norm_quantize,
+    gelu_multiply_quantize,
+    gelu_tanh_multiply_quantize,
+    quantize,
+    rms_norm_quantize,
+    silu_multiply_quantize,
+)
 from ftllm_nb.kernels.step import STEP_TOKENS
 from tests.kernels.kernel_runs import UNIT, Floats, Rows, run
 
@@ -144,10 +152,17 @@ def test_a_group_with_what_is_no_number_has_a_scale_that_is_none(value: float, c
         np.testing.assert_array_equal(part[~touched], part_of_clean[~touched])
 
 
+@pytest.mark.parametrize(
+    ("plain", "joined"),
+    [
+        (silu_multiply, silu_multiply_quantize), (gelu_multiply, gelu_multiply_quantize),
+        (gelu_tanh_multiply, gelu_tanh_multiply_quantize),
+    ],
+)  # fmt: skip
 @few
 @given(tokens=TOKENS, features=FEATURES, group=GROUPS, middle=MIDDLES, gaps=st.tuples(GAPS, GAPS), seed=SEEDS)
 def test_the_gate_quantized_is_the_gate_then_quantize(
-    tokens: int, features: int, group: int, middle: int, gaps: tuple[int, int], seed: int
+    plain: Kernel, joined: Kernel, tokens: int, features: int, group: int, middle: int, gaps: tuple[int, int], seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     gate = Rows(random.standard_normal((tokens, features), np.float32), gaps[0])
@@ -155,9 +170,9 @@ def test_the_gate_quantized_is_the_gate_then_quantize(
     form = Form.of(features, group, middle)
     product, target = Rows.unwritten(tokens, features), form.unwritten(tokens)
     inputs = gate.address, gate.stride, up.address, up.stride
-    run(silu_multiply, tokens, *inputs, product.address, product.stride, features, STEP_TOKENS, 1.0)
-    run(silu_multiply_quantize, tokens, *inputs, target.address, target.stride, features, form.columns, form.group,
-        middle, STEP_TOKENS)  # fmt: skip
+    run(plain, tokens, *inputs, product.address, product.stride, features, STEP_TOKENS, 1.0)
+    run(joined, tokens, *inputs, target.address, target.stride, features, form.columns, form.group, middle,
+        STEP_TOKENS)  # fmt: skip
     assert_same_bytes(target, quantized(form, product.values))
 
 

@@ -147,6 +147,9 @@ def test_a_rule_for_another_type_of_floats_is_refused(tmp_path: Path) -> None:
         job_of(tmp_path, "llama_mha", "int4g32", [("up_proj", "float16")])
 
 
+COMPUTED = "the graph computes weights from it"
+
+
 def test_what_a_graph_computes_with_stays_as_it_is() -> None:
     """The copy is read by the same graph, which can compute with floats only."""
     held = MemoryCheckpoint(
@@ -164,3 +167,5 @@ def test_what_a_graph_computes_with_stays_as_it_is() -> None:
     for format in (output_format("packed"), output_format("compressed_tensors")):
         planned = plan_tensors(held, checked_graph(build, held), "int4g32", (), format)
         assert {tensor.name for tensor in planned if tensor.scheme is not None} == {"up.weight"}
+        notes = {tensor.name: tensor.note for tensor in planned}
+        assert notes == {"embed.weight": COMPUTED, "up.weight": "", "down.weight": COMPUTED}

@@ -36,8 +36,10 @@ class Linear(Operator):
             raise ShapeError(f"weight must be [out features, in features], but it has {weight.rank} axes")
         out_features, in_features = weight.size(0), weight.size(1)
         if in_features != input.shape[-1]:
+            turned = out_features == input.shape[-1]
+            hint = ", as many as it has rows: one stored as [in, out] needs .transposed()" if turned else ""
             raise ShapeError(
-                f"weight takes {in_features} features, but input has {input.size(-1)}",
+                f"weight takes {in_features} features, but input has {input.size(-1)}{hint}",
                 in_features,
                 input.size(-1),
             )

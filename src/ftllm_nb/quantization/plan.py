@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ftllm_nb.checkpoint import Checkpoint, TensorInfo
 from ftllm_nb.engine.weight_types import Rule, embedding_weights
@@ -59,7 +60,10 @@ def plan_tensors(
             if rule.pattern.search(info.name):
                 chosen = rule.dtype
         can_be = info.name in linear or (table_dtype != AUTO and info.name in tables)
-        planned.append(_planned(info, chosen, info.name in linear, can_be, format, symmetric))
+        tensor = _planned(info, chosen, info.name in linear, can_be, format, symmetric)
+        if info.name in computed_with and len(info.shape) > 1:
+            tensor = replace(tensor, note="the graph computes weights from it")
+        planned.append(tensor)
     if not any(tensor.scheme for tensor in planned):
         raise UsageError("nothing is left to quantize: the model has no matrix that these types are for.")
     return planned
