@@ -208,7 +208,7 @@ def test_a_config_that_is_replaced_by_something_else(file: Path, name: str) -> N
 @pytest.mark.parametrize(
     ("infer", "reason"),
     [
-        ('raise ValueError("oops")', "cannot be computed: its infer() raised ValueError: oops"),
+        ('raise ValueError("oops")', 'its infer() raised ValueError in line 9 (raise ValueError("oops")): oops.'),
         ("return None", "infer() must return a TensorType for each of"),
     ],
 )
@@ -217,7 +217,7 @@ def test_an_operator_of_the_file_s_own_that_cannot_infer(file: Path, infer: str,
     with pytest.raises(GraphError) as raised:
         check_graph(build_graph(load(file, text), {"max_positions": 10}), {})
     where = f"{file}:16: Twice (operator 0)"
-    assert str(raised.value).startswith(f"{where} {reason}")
+    assert str(raised.value).startswith(where) and reason in str(raised.value)
 
 
 OWN_OPERATOR = """\

@@ -19,8 +19,10 @@ from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.host_cache import HostCache, cache_parts
 from ftllm_nb.engine.kv_cache import KVCache
 from ftllm_nb.engine.step_checks import check_steps
+from ftllm_nb.engine.step_context import step_context
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32, require_memory
@@ -73,6 +75,7 @@ class CompiledExecutor:
         self._logits: Floats = np.empty((0, graph.vocab_size), np.float32)
         plan = plan_cache(graph.caches, kv_cache_dtype)
         places = {cache.key: plan.places[layer] for layer, cache in graph.caches.items()}
+        self._cache_parts = cache_parts(graph.caches, plan.places)
         format_of = weight_types.formats(graph)
         fused = quantize_inputs(fuse(graph, format_of), format_of)
         self._program = lower(fused, format_of, places, self.max_step_tokens)
@@ -103,10 +106,10 @@ class CompiledExecutor:
             table.fill(longest)
         needs = self._program.needs
         plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
-        context = StepContext(tuple(step.wants_logits for step in steps), config=self._graph.config)
+        context = step_context(steps, self._graph.config)
         for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
-                self._evaluate(segment, plan, context)
+                self._evaluate(segment, plan, steps, context)
             elif not self._walk(number, segment, plan):
                 raise StepStopped
         for step in steps:
@@ -166,11 +169,24 @@ class CompiledExecutor:
         self._pool.close()
         self._program.memory.clear()
 
-    def _evaluate(self, node: Node, plan: StepPlan, context: StepContext) -> None:
-        """Run a host step: its reference on copies of its tensors."""
-        arguments = {name: self._host_array(value, plan) for name, value in node.inputs.items()}
+    def _evaluate(self, node: Node, plan: StepPlan, steps: list[SequenceStep], context: StepContext) -> None:
+        """Run a host step: its reference on copies of its tensors, and on the blocks of its caches."""
+        arguments = {
+            name: self._host_caches(node, name, steps) if value in self._cache_parts else self._host_array(value, plan)
+            for name, value in node.inputs.items()
+        }
         for name, array in node.evaluate(context, arguments).items():
             self._view(node.outputs[name], plan)[...] = array
+
+    def _host_caches(self, node: Node, name: str, steps: list[SequenceStep]) -> list[HostCache]:
+        """A node's cache `name` of each sequence; one that stores nothing sees what was stored before it."""
+        part, stores = self._cache_parts[node.inputs[name]], node.operator.parameter(name).holds in node.inputs
+        return [
+            HostCache(
+                part, step.sequence.tables[part.group], step.sequence.length, 0 if stores else len(step.token_ids)
+            )
+            for step in steps
+        ]
 
     def _host_array(self, value: Value, plan: StepPlan) -> Any:
         if value.kind == "weight":

@@ -20,16 +20,17 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.host_cache import in_8_bits
 from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
 from ftllm_nb.engine.step_checks import check_steps
+from ftllm_nb.engine.step_context import step_context
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeTables
-from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
-from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
+from ftllm_nb.ops.base import Kind, SequenceCache
 from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.base import WeightFormat
 
@@ -50,7 +51,11 @@ class ReferenceCache:
 
     def append(self, rows: Floats) -> Floats:
         """See `SequenceCache`."""
-        return self.extend(_in_8_bits(rows) if self.dtype == "int8" else rows.astype(self.dtype))
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit the type is an infinity
+            if self.dtype == "int8":
+                numbers, scales = in_8_bits(rows)
+                return self.extend(numbers * scales[..., None])
+            return self.extend(rows.astype(self.dtype))
 
     def read(self) -> Floats:
         """See `SequenceCache`."""
@@ -66,14 +71,6 @@ class ReferenceCache:
         self.rows[self.length : length] = rows
         self.length = length
         return self.read()
-
-
-def _in_8_bits(rows: Floats) -> Floats:
-    """[…, heads, dim] with each head's key or value rounded to 255 steps of its own size."""
-    largest = np.abs(rows).max(-1, keepdims=True)
-    largest = np.where(largest < np.float32(LEAST_MAGNITUDE), np.float32(np.inf), largest)
-    scaled = np.rint(rows * (np.float32(127) / largest)).astype(np.int8)
-    return np.where(np.isinf(largest), np.float32(0), scaled * (largest / np.float32(127))).astype(np.float32)
 
 
 class ReferenceExecutor:
@@ -176,7 +173,7 @@ class ReferenceExecutor:
 
     def _evaluate(self, steps: list[SequenceStep], caches: list[dict[str, ReferenceCache]]) -> Floats:
         """Walk the nodes in order; a value is dropped after its last reader."""
-        context = StepContext(tuple(step.wants_logits for step in steps), config=self.graph.config)
+        context = step_context(steps, self.graph.config)
         values: dict[Value, Any] = {**self._weights, **self._inputs(steps)}
         readers = Counter(value for node in self.graph.nodes for value in node.inputs.values())
         for node in self.graph.nodes:

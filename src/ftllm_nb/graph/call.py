@@ -9,6 +9,7 @@ from typing import Any
 
 from ftllm_nb.errors import FtllmError, GraphError
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, Reference, WeightReference
+from ftllm_nb.graph.users_operator import reason_of
 from ftllm_nb.ops.base import Kind, Operator, Parameter
 
 _DATA_KINDS = (Kind.INPUT, Kind.INPLACE, Kind.OUTPUT, Kind.CACHE)
@@ -44,8 +45,8 @@ class Call:
         """The sentence for what a method of a user's own operator raised; None for errors and operators of ours."""
         if isinstance(error, FtllmError) or not self.is_users_own:
             return None
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return self.error(f"cannot be computed: its {method}() raised {reason.rstrip('.')}.")
+        reason = reason_of(error, method, getattr(self.operator, method, None), self.file)
+        return self.error(f"cannot be computed: {reason.rstrip('.')}.")
 
 
 def graph_error(message: str, file: str | None, line: int | None) -> GraphError:

@@ -112,6 +112,7 @@ class _Checker:
                 _refuse_written_input(call, parameter, argument)
         self.caches.add(node)
         types = self._infer(node)
+        self.caches.require_heads(node)
         for name in node.products:
             if node.inputs[name].type.rank < 2:
                 raise call.error(

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.rope import RopeSettings
-from ftllm_nb.graph.types import TensorType, format_shape
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.graph.users_operator import compute_guarded
 from ftllm_nb.ops.base import Array, Operator, StepContext, Work
 from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.activations import ActivationForm
@@ -97,42 +96,20 @@ class Node:
             for parameter in self.operator.parameters
             if parameter.is_read and not parameter.many and parameter.name not in inputs
         }
-        if self.call.is_users_own:
-            inputs = {name: _read_only(given) for name, given in inputs.items()}
+        arguments = {**missing, **inputs, **self.attributes}
         try:
-            results = self.operator.compute(here, {**missing, **inputs, **self.attributes})
+            if not self.call.is_users_own:
+                return self.operator.compute(here, arguments)
+            types = {name: value.type for name, value in (*self.inputs.items(), *self.outputs.items())}
+            return compute_guarded(self.operator, here, arguments, types)
         except Exception as error:
             sentence = self.call.failure("reference", error)
             if sentence is None:
                 raise
             raise sentence from error
-        if self.call.is_users_own:
-            self._require_inferred_shapes(results)
-        return results
-
-    def _require_inferred_shapes(self, results: dict[str, Array]) -> None:
-        for name, array in results.items():
-            expected = self.outputs[name].type.shape
-            fits = len(array.shape) == len(expected) and all(
-                not isinstance(want, int) or size == want for size, want in zip(array.shape, expected, strict=True)
-            )
-            if not fits:
-                raise self.call.error(
-                    f"cannot be computed: its reference() returned {list(array.shape)} for {name}, "
-                    f"where its infer() says {format_shape(expected)}."
-                )
 
     def __repr__(self) -> str:
         return f"{self.operator.name} (operator {self.call.index})"
-
-
-def _read_only(given: Any) -> Any:
-    """A view that cannot be written; caches as they are."""
-    if not isinstance(given, np.ndarray):
-        return given
-    view = given.view()
-    view.flags.writeable = False
-    return view
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,16 @@ class LayerCaches:
         for parameter, value in zip(parameters, (found.key, found.value), strict=True):
             node.inputs[parameter.name] = value
 
+    def require_heads(self, node: Node) -> None:
+        """Raise `GraphError` unless the rows that a node stores are those of all tokens, in heads."""
+        for parameter in node.operator.parameters:
+            row = node.inputs.get(str(parameter.holds))
+            if row is not None and (row.type.rank != 4 or row.type.shape[:2] != (1, Symbol.TOKENS)):
+                raise node.call.error(
+                    f'stores {parameter.holds}, data "{row.name}" {row.type}, in the cache {parameter.name}, which '
+                    "takes [1, tokens, heads, headDim]: ExpandHead makes that."
+                )
+
     def _name(self, call: Call, parameter: Parameter) -> str:
         argument = call.arguments[parameter.name]
         assert isinstance(argument, DataReference)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError, GraphError
-from ftllm_nb.graph.inputs import is_cache, rope_table
+from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
 from ftllm_nb.graph.position_tables import PositionTables
 from ftllm_nb.graph.rope import RopeTables
@@ -147,10 +147,6 @@ class _Lowering:
                 for value in (*node.inputs.values(), *node.outputs.values()):
                     if value.kind == "data":
                         self.place(value)
-                    elif is_cache(value.name) and value.kind == "input":
-                        raise self._error(
-                            f'takes the cache "{value.name}", but has no kernel; use --engine reference for this graph.'
-                        )
                     elif value.kind == "input" and (table := rope_table(value.name)) is not None:
                         self.rope_table(value)
                         self.program.tables[table[1]].fill(self.graph.max_positions)  # who knows which rows are read

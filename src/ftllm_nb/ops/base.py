@@ -132,11 +132,13 @@ class StepContext:
     """What a reference may know about the step beside its arguments.
 
     `wants_logits`: for each sequence, of how many of its last tokens the logits are wanted.
+    `rows`: for each sequence, which of the step's tokens are its own: `input[0, rows[i]]` is [its tokens, …].
     `report`: where `Print` writes. `config`: the model's, as build() left it.
     `names`: the user's names of the tensors, by parameter; `where`: the user's file and line.
     """
 
     wants_logits: tuple[int, ...] = (1,)
+    rows: tuple[slice, ...] = ()
     report: Callable[[str], None] = _print_line
     config: Mapping[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
@@ -220,10 +222,11 @@ class Operator:
     @classmethod
     def compute(cls, step: StepContext, arguments: dict[str, Any]) -> dict[str, Array]:
         """What the reference computes, by parameter, as float32."""
-        results = _as_tuple(cls.reference(step, **arguments))
-        return {
-            name: np.asarray(array, np.float32) for name, array in zip(cls.written(), results, strict=True)
-        }
+        results, names = _as_tuple(cls.reference(step, **arguments)), cls.written()
+        if len(results) != len(names):
+            wanted = f"an array for each of {', '.join(names)}" if names else "nothing"
+            raise ShapeError(f"it must return {wanted}, but it returned {len(results) or 'nothing'}")
+        return {name: np.asarray(array, np.float32) for name, array in zip(names, results, strict=True)}
 
 
 def _as_tuple(results: Any) -> tuple[Any, ...]:
