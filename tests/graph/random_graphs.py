@@ -209,12 +209,12 @@ def _residual(graph: RandomGraph, draw: Draw) -> None:
 
 
 def _gate(graph: RandomGraph, draw: Draw) -> None:
-    """Silu and MulTo: the pair that is fused, or nearly that."""
+    """Silu or Gelu, and MulTo: the pair that is fused, or nearly that."""
     gate = _name(graph, draw)
     assert gate is not None
     up = draw(st.sampled_from([name for name in sorted(graph.shapes) if graph.shapes[name] == graph.shapes[gate]]))
     target = draw(st.sampled_from([gate, *NAMES]))
-    graph.call("Silu", input=gate, output=target)
+    graph.call(draw(st.sampled_from(["Silu", "Gelu"])), input=gate, output=target)
     graph.shapes[target] = graph.shapes[gate]
     if graph.shapes[up] == graph.shapes[target]:
         graph.call("MulTo", input0=target, input1=up)

@@ -116,16 +116,17 @@ def gated(self: ComputeGraph) -> None:
     linear(self, "x", "up", "up")
 
 
-def test_silu_and_the_product_become_one() -> None:
+@pytest.mark.parametrize("activation", ["Silu", "Gelu"])
+def test_an_activation_and_the_product_become_one(activation: str) -> None:
     def build(self: ComputeGraph) -> None:
         gated(self)
-        self.Silu(self.data["gate"], self.data["y"])
+        getattr(self, activation)(self.data["gate"], self.data["y"])
         self.MulTo(self.data["y"], self.data["up"])
         end(self, "y")
 
     graph = fused(build)
-    assert operators(graph) == ["LinearGroup", "SiluMultiply"]
-    assert names_of(node_of(graph, "SiluMultiply").inputs) == {"gate": "gate", "up": "up"}
+    assert operators(graph) == ["LinearGroup", f"{activation}Multiply"]
+    assert names_of(node_of(graph, f"{activation}Multiply").inputs) == {"gate": "gate", "up": "up"}
 
 
 def result_is_read(self: ComputeGraph) -> None:

@@ -44,12 +44,12 @@ def linear(graph: ComputeGraph, source: str, weight: str, target: str) -> None:
     graph.Linear(graph.data[source], graph.weight[f"{weight}.weight"], None, graph.data[target])
 
 
-def feed_forward(self: ComputeGraph) -> None:
+def feed_forward(self: ComputeGraph, activation: str = "Silu") -> None:
     begin(self)
     self.RMSNorm(self.data["x"], self.weight["norm.weight"], 1e-5, self.data["n"])
     linear(self, "n", "gate", "gate")
     linear(self, "n", "up", "up")
-    self.Silu(self.data["gate"], self.data["gate"])
+    getattr(self, activation)(self.data["gate"], self.data["gate"])
     self.MulTo(self.data["gate"], self.data["up"])
     linear(self, "gate", "down", "y")
     self.AddTo(self.data["x"], self.data["y"])
@@ -62,10 +62,11 @@ def test_float_weights_read_values_as_they_are() -> None:
     ]  # fmt: skip
 
 
-def test_makers_quantize_where_nothing_else_reads_the_value() -> None:
-    graph = converted(feed_forward, formats(other="int8"))
+@pytest.mark.parametrize("activation", ["Silu", "Gelu"])
+def test_makers_quantize_where_nothing_else_reads_the_value(activation: str) -> None:
+    graph = converted(lambda self: feed_forward(self, activation), formats(other="int8"))
     assert operators(graph) == [
-        "Embedding", "RMSNorm to int8", "LinearGroup", "SiluMultiply to int8", "Linear", "AddTo",
+        "Embedding", "RMSNorm to int8", "LinearGroup", f"{activation}Multiply to int8", "Linear", "AddTo",
         "SplitLastTokenStates", "Convert to int8", "Linear",
     ]  # fmt: skip
     (norm,) = nodes_of(graph, "RMSNorm to int8")

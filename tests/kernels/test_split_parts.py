@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS, silu_multiply_split_kernel, split_kernel
-from ftllm_nb.kernels.elementwise import silu_multiply
+from ftllm_nb.kernels.bf16_parts import (
+    STEP_COLUMNS,
+    TILE_ROWS,
+    gelu_multiply_split_kernel,
+    silu_multiply_split_kernel,
+    split_kernel,
+)
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.elementwise import gelu_multiply, gelu_tanh_multiply, silu_multiply
 from ftllm_nb.kernels.step import STEP_TOKENS
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.quant.activations import SplitForm
@@ -17,14 +27,15 @@ from tests.kernels.kernel_runs import run
 pytestmark = pytest.mark.skipif(not current_tier().multiplies_matrices, reason="the tier has no AMX")
 
 
-def split(x: np.ndarray, parts: int, second: np.ndarray | None = None) -> np.ndarray:
-    """[tokens, bytes of a token], by the kernels: of x, or of silu(x) · second."""
+def split(
+    x: np.ndarray, parts: int, second: np.ndarray | None = None, of: Callable[[int], Kernel] = split_kernel
+) -> np.ndarray:
+    """[tokens, bytes of a token], by the kernel of so many parts: of x, or of an activation of it · second."""
     tokens, features = x.shape
     columns = -(-features // STEP_COLUMNS) * STEP_COLUMNS
     out = np.full((tokens, 2 * parts * columns), 255, np.uint8)
-    kernel = split_kernel(parts) if second is None else silu_multiply_split_kernel(parts)
     other = x if second is None else second
-    run(kernel, tokens, x.ctypes.data, 4 * features, other.ctypes.data, 4 * features, out.ctypes.data,
+    run(of(parts), tokens, x.ctypes.data, 4 * features, other.ctypes.data, 4 * features, out.ctypes.data,
         out.strides[0], features, columns, STEP_TOKENS)  # fmt: skip
     return out
 
@@ -67,10 +78,19 @@ def test_a_number_of_eight_bits_is_kept_exactly(parts: int) -> None:
 
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize(("tokens", "features"), [(1, 1), (9, 100), (17, 1030)])
-def test_the_gated_activation_is_split_as_on_its_own(parts: int, tokens: int, features: int) -> None:
+@pytest.mark.parametrize(
+    ("plain", "of"),
+    [
+        (silu_multiply, silu_multiply_split_kernel), (gelu_multiply, partial(gelu_multiply_split_kernel, tanh=False)),
+        (gelu_tanh_multiply, partial(gelu_multiply_split_kernel, tanh=True)),
+    ],
+)  # fmt: skip
+def test_the_gated_activation_is_split_as_on_its_own(
+    plain: Kernel, of: Callable[[int], Kernel], parts: int, tokens: int, features: int
+) -> None:
     random = np.random.default_rng(5)
     gate, up = (random.standard_normal((tokens, features), np.float32) for _ in range(2))
     product = np.empty_like(gate)
-    run(silu_multiply, tokens, gate.ctypes.data, 4 * features, up.ctypes.data, 4 * features,
+    run(plain, tokens, gate.ctypes.data, 4 * features, up.ctypes.data, 4 * features,
         product.ctypes.data, 4 * features, features, STEP_TOKENS)  # fmt: skip
-    np.testing.assert_array_equal(split(gate, parts, up), split(product, parts))
+    np.testing.assert_array_equal(split(gate, parts, up, of), split(product, parts))
