@@ -40,6 +40,6 @@ def looked_up(format: IntegerLayout, packed: np.ndarray, ids: np.ndarray, column
     """The rows with these ids, int32, of a packed matrix."""
     out = np.full((len(ids), columns), np.nan, np.float32)
     run(format.embedding_kernel(), len(ids), packed.ctypes.data, format.block_bytes(columns),
-        format.padded_columns(columns), columns, out.ctypes.data, 4 * columns, STEP_TOKEN_IDS,
+        format.padded_columns(columns), columns, out.ctypes.data, 4 * columns, STEP_TOKEN_IDS, 1 << 30,
         fields={STEP_TOKEN_IDS: ids.ctypes.data})  # fmt: skip
     return out

@@ -157,12 +157,12 @@ def test_what_is_no_number_stays_none(packing: Packing, source: str) -> None:
 
 def lookup(
     packing: Packing, blocks: NDArray[np.uint8], ids: NDArray[np.int32], columns: int, features: int, gap: int = 0,
-    field: int = STEP_TOKEN_IDS,
+    field: int = STEP_TOKEN_IDS, rows: int = 1 << 30,
 ) -> Rows:  # fmt: skip
     """The first `features` of the rows with these ids, by the kernel."""
     out = Rows.unwritten(len(ids), features, gap)
     run(packing.embedding(), len(ids), blocks.ctypes.data, packing.block_bytes(columns), packing.columns(columns),
-        features, out.address, out.stride, field, fields={field: ids.ctypes.data})  # fmt: skip
+        features, out.address, out.stride, field, rows, fields={field: ids.ctypes.data})  # fmt: skip
     out.assert_marks()
     return out
 
@@ -183,3 +183,5 @@ def test_rows_are_read_by_their_ids(
     features = max(1, columns - dropped)
     out = lookup(packing, blocks, ids, columns, features, gap, field)
     np.testing.assert_array_equal(out.values, floats_of(bits, packing.dtype)[ids, :features])
+    first = lookup(packing, blocks, ids, columns, features, gap, field, rows=1)
+    np.testing.assert_array_equal(first.values, floats_of(bits, packing.dtype)[ids * 0, :features], "rows beyond")

@@ -24,6 +24,9 @@ def test_embedding(tokens: int, rows: int, features: int, seed: int) -> None:
     ids = np.random.default_rng(seed).integers(0, rows, (1, tokens), np.int32)
     output = compute("Embedding", input=ids, weight=table)
     assert [list(row) for row in output[0]] == [list(table[i]) for i in ids[0]]
+    np.testing.assert_array_equal(compute("EmbeddingDirect", input=ids, weight=table), output)
+    beyond = compute("EmbeddingDirect", input=ids + rows, weight=table)
+    assert [list(row) for row in beyond[0]] == [list(table[0])] * tokens
 
 
 @given(sizes, sizes, seeds, st.sampled_from([1e-6, 1e-2]))

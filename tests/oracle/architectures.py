@@ -13,6 +13,9 @@ SIZES: dict[str, Any] = {
 FULL, SLIDING = "full_attention", "sliding_attention"
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1e4}
 PLAIN = {"rope_type": "default", "rope_theta": 1e4}
+EDGE: dict[str, Any] = {
+    "num_hidden_layers": 6, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 101,
+}  # fmt: skip
 DENSE = {"moe_layers": [], "intermediate_size_mlp": 72}
 LONG = {
     "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 24,
@@ -47,6 +50,23 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {"sliding_window": 12, "num_hidden_layers": 7, "query_pre_attn_scalar": 10,
          "rope_parameters": {FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, SLIDING: PLAIN}},
         {"sliding_window": 5, "layer_types": [FULL, SLIDING, SLIDING, FULL], "num_key_value_heads": 1},
+    ],
+    "gemma4_text": [
+        {**EDGE, "sliding_window": 12, "global_head_dim": 24},
+        {**EDGE, "sliding_window": 7, "global_head_dim": 32, "num_kv_shared_layers": 3, "use_double_wide_mlp": True,
+         "layer_types": [SLIDING, FULL, SLIDING, SLIDING, FULL, FULL], "final_logit_softcapping": 3.0},
+        {**EDGE, "sliding_window": 12, "global_head_dim": 16, "attention_k_eq_v": True, "num_global_key_value_heads": 1,
+         "hidden_size_per_layer_input": 0, "attention_bias": True, "layer_types": [FULL, SLIDING] * 3},
+        {**EDGE, "sliding_window": 5, "global_head_dim": 24, "attention_k_eq_v": True, "num_kv_shared_layers": 4,
+         "num_global_key_value_heads": 4, "layer_types": [FULL, SLIDING] * 3, "tie_word_embeddings": False,
+         "rope_parameters": {FULL: PLAIN | {"rope_type": "proportional", "partial_rotary_factor": 0.5}, SLIDING: YARN}},
+    ],
+    "gemma4_unified_text": [
+        {"num_hidden_layers": 6, "sliding_window": 12, "global_head_dim": 24, "use_bidirectional_attention": None},
+        {"num_hidden_layers": 6, "sliding_window": 5, "global_head_dim": 32, "attention_k_eq_v": True,
+         "num_global_key_value_heads": 1, "layer_types": [FULL, SLIDING] * 3, "use_bidirectional_attention": None},
+        {"num_hidden_layers": 6, "sliding_window": 12, "global_head_dim": 24, "num_kv_shared_layers": 2,
+         "use_double_wide_mlp": True, "layer_types": [FULL, SLIDING] * 3, "final_logit_softcapping": 3.0},
     ],
     "ministral3": [
         {"rope_parameters": YARN | {"llama_4_scaling_beta": 0.4}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.architectures import DENSE, FULL, PLAIN, SLIDING, YARN
+from tests.oracle.architectures import DENSE, EDGE, FULL, PLAIN, SLIDING, YARN
 
 EYES: dict[str, Any] = {
     "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8,
@@ -20,6 +20,16 @@ TEXT_PARTS: dict[str, list[dict[str, Any]]] = {
         {"text_config": {"sliding_window": 5, "num_hidden_layers": 7, "query_pre_attn_scalar": 10, "rope_parameters": {
             FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, SLIDING: PLAIN}},
          "vision_config": EYES, "mm_tokens_per_image": 4},
+    ],
+    "gemma4": [
+        {"text_config": {**EDGE, "sliding_window": 7, "global_head_dim": 32, "num_kv_shared_layers": 3,
+                         "layer_types": [SLIDING, FULL, SLIDING, SLIDING, FULL, FULL]},
+         "vision_config": EYES | {"global_head_dim": 8, "num_key_value_heads": 2}, "audio_config": None},
+    ],
+    "gemma4_unified": [
+        {"text_config": {"num_hidden_layers": 6, "sliding_window": 5, "global_head_dim": 32, "attention_k_eq_v": True,
+                         "num_global_key_value_heads": 1, "layer_types": [FULL, SLIDING] * 3},
+         "vision_config": EYES, "audio_config": None},
     ],
     "mistral3": [
         {"text_config": {"model_type": "mistral", "sliding_window": 12}, "vision_config": EYES},

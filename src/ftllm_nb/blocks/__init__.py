@@ -1,6 +1,7 @@
 """Parts of models for build(): what decoders have in common, so that an architecture says what is different."""
 
 from ftllm_nb.blocks.decoder import Decoder
+from ftllm_nb.blocks.edge_decoder import EdgeDecoder
 from ftllm_nb.blocks.latent_attention import LatentAttentionDecoder
 from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
@@ -12,6 +13,6 @@ from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
 from ftllm_nb.blocks.windows import given_window, sliding_windows
 
 __all__ = [
-    "Decoder", "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder", "Names", "QwenDecoder", "TextPart",
-    "WholeHeadsDecoder", "given_window", "sliding_windows", "turning_layers",
+    "Decoder", "EdgeDecoder", "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder", "Names",
+    "QwenDecoder", "TextPart", "WholeHeadsDecoder", "given_window", "sliding_windows", "turning_layers",
 ]  # fmt: skip

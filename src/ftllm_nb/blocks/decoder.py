@@ -17,6 +17,7 @@ from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.config_entries import flag, positive
 from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
+from ftllm_nb.graph.nearest import join_quoted
 from ftllm_nb.graph.rope import named_rope_settings
 
 _ACTIVATIONS = {"silu": "Silu", "swish": "Silu", "relu": "Relu", "relu2": "Relu2", "tanh": "TanH"}
@@ -32,11 +33,13 @@ class Decoder(ComputeGraph):
     entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
     rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part` and `default_activation`:
     partial_rotary_factor and hidden_act where the config has none. `is_gated`: the feed-forward has a gate.
-    `stores_transposed`: matrices are stored as [in, out], but for the head.
+    `stores_transposed`: matrices are stored as [in, out], but for the head. `number`: the layer that build() is at,
+    whose sizes may be its own.
     """
 
     prefix: str = "model."
     names: Names = Names()
+    number: int = 0
     entry_names: ClassVar[Mapping[str, str]] = {}
     norm_offset: ClassVar[float] = 0.0
     turns_neighbours: ClassVar[bool] = False
@@ -71,6 +74,7 @@ class Decoder(ComputeGraph):
         self.check_config()
         self.embed()
         for number in range(self.num_layers):
+            self.number = number
             self.layer(number, f"{self.prefix}{self.names.layers}.{number}.")
         self.write_logits()
 
@@ -112,6 +116,11 @@ class Decoder(ComputeGraph):
     def head_dim(self) -> int:
         """Features of a head."""
         return int(self.config.get("head_dim") or self.hidden_size // self.heads)
+
+    @property
+    def inner_size(self) -> int:
+        """Features inside of a feed-forward."""
+        return int(self.config["intermediate_size"])
 
     @property
     def eps(self) -> float:
@@ -207,7 +216,13 @@ class Decoder(ComputeGraph):
 
     def table(self, number: int) -> str:
         """The name of the table by which a layer turns: that of its kind, or "" where there is one for all."""
-        return "" if "" in self.rotations else self.kinds[number]
+        kind = "" if "" in self.rotations else self.kinds[number]
+        if kind not in self.rotations:
+            raise GraphError(
+                f"config.json's rope_parameters have tables for {join_quoted(self.rotations)}, but none for "
+                f"{shown(kind)} layers."
+            )
+        return kind
 
     def check_config(self) -> None:
         """Raise `GraphError` for what the config asks for and this architecture does not do."""
@@ -337,7 +352,7 @@ class Decoder(ComputeGraph):
 
     def feed_forward(self, at: str, source: str, target: str) -> None:
         """down(activation(gate(source)) · up(source)), or down(activation(up(source))) where there is no gate."""
-        names, size, inner = self.names, int(self.config["intermediate_size"]), "gate" if self.is_gated else "up"
+        names, size, inner = self.names, self.inner_size, "gate" if self.is_gated else "up"
         if self.is_gated:
             self.linear(source, f"{at}{names.gate}", size, "gate", self.mlp_bias)
         self.linear(source, f"{at}{names.up}", size, "up", self.mlp_bias)
@@ -377,9 +392,9 @@ class Decoder(ComputeGraph):
 
     def fused_feed_forward(self, at: str, source: str, target: str) -> None:
         """The same where gate and up are one matrix, gate_up_proj."""
-        self.linear(source, f"{at}gate_up_proj", 2 * int(self.config["intermediate_size"]), "gate_up", self.mlp_bias)
+        self.linear(source, f"{at}gate_up_proj", 2 * self.inner_size, "gate_up", self.mlp_bias)
         self.Swiglu(self.data["gate_up"], self.data["gate"])
-        self._sizes["gate"] = int(self.config["intermediate_size"])
+        self._sizes["gate"] = self.inner_size
         self.linear("gate", f"{at}{self.names.down}", self.hidden_size, target, self.down_bias)
 
     def split(self, source: str, **sizes: int) -> None:

@@ -242,8 +242,9 @@ class _Checker:
             self.weights[reference.text] = weight_value(call, reference, self.tensors[reference.name])
         value = self.weights[reference.text]
         if parameter.embeds and DataReference("inputIds") in call.arguments.values():
-            self._check_embedding(call, parameter, value)
-            self.embeddings.append(value)
+            if parameter.sizes:  # else a table beside the model's embedding
+                self._check_embedding(call, parameter, value)
+                self.embeddings.append(value)
         elif parameter.embeds and value.type.rank:
             # A table of positions: the context ends where it does.
             self.max_positions = min(self.max_positions, value.type.size(0))

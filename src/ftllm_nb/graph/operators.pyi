@@ -36,6 +36,11 @@ class Operators:
         """Cast `input` to the type of `input1` (`atype`), in place: no change, intermediates are float32."""
     def Embedding(self, input: DataReference, weight: WeightReference, output: DataReference) -> None:
         """Rows of `weight` [vocabulary, features] by token id: [1, tokens] int32 to [1, tokens, features]."""
+    def EmbeddingDirect(self, input: DataReference, weight: WeightReference, output: DataReference) -> None:
+        """Rows of `weight` [rows, features] by token id, as Embedding: of a table that need not be the model's embedding.
+
+        Its sizes are not compared with the config, and ids beyond its rows take row 0.
+        """
     def Exit(self) -> None:
         """End this forward pass and report it; the program, or the server, goes on."""
     def Exp(self, input: DataReference, output: DataReference) -> None:

@@ -74,8 +74,9 @@ class RopeEntries:
 
     @property
     def head_dim(self) -> int:
-        """The size of a head."""
-        return head_dim(self.config)
+        """The size of a head: the section's `head_dim`, where kinds of layers differ in it, else the config's."""
+        self.seen.add("head_dim")
+        return head_dim(self.config if self.section.get("head_dim") is None else self.section)
 
     @property
     def partial(self) -> float:

@@ -37,10 +37,11 @@ from ftllm_nb.kernels.embedding import (
     EMBEDDING_OUTPUT,
     EMBEDDING_OUTPUT_STRIDE,
     EMBEDDING_WEIGHT,
+    row_number,
 )
 from ftllm_nb.kernels.emit import I64, emitted, literal, prefetch
 from ftllm_nb.kernels.matmul_tile import BFLOAT16, WEIGHT_BYTES, load_weight, store_weight
-from ftllm_nb.kernels.memory import load_i32, store_f32
+from ftllm_nb.kernels.memory import store_f32
 from ftllm_nb.kernels.pack import PACK_COLUMNS, PACK_ROWS, PACK_SOURCE, PACK_TARGET
 from ftllm_nb.kernels.simd import load_vector, store_vector
 from ftllm_nb.kernels.step import STEP_TOKENS, WORKER_SCRATCH, argument, field, take_chunk
@@ -234,7 +235,7 @@ def pair_embedding(row, step, worker):
     num_tokens = field(step, STEP_TOKENS)
     token = take_chunk(worker, num_tokens)
     while token >= 0:
-        token_id = load_i32(ids + 4 * token)
+        token_id = row_number(row, ids, token)
         block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
         target = argument(row, EMBEDDING_OUTPUT) + token * argument(row, EMBEDDING_OUTPUT_STRIDE)
         for at in range(features):

@@ -14,9 +14,16 @@ from ftllm_nb.kernels.step import STEP_TOKENS, argument, field, take_chunk
 from ftllm_nb.kernels.sums import MIDDLE
 
 (EMBEDDING_WEIGHT, EMBEDDING_BLOCK_STRIDE, EMBEDDING_COLUMNS, EMBEDDING_FEATURES, EMBEDDING_OUTPUT,
- EMBEDDING_OUTPUT_STRIDE, EMBEDDING_IDS) = range(7)  # fmt: skip
+ EMBEDDING_OUTPUT_STRIDE, EMBEDDING_IDS, EMBEDDING_ROWS) = range(8)  # fmt: skip
 """Arguments of a row: `COLUMNS` of the packed matrix, of which the first `FEATURES` are wanted; `IDS` is the step's
-field that holds the address of the row numbers, int32 [tokens]. Ids are checked before the step."""
+field that holds the address of the row numbers, int32 [tokens]. Numbers from `ROWS` on mean row 0; none is negative."""
+
+
+@numba.njit(inline="always")
+def row_number(row, ids, token):
+    """The number of the row that a token's id names."""
+    number = load_i32(ids + 4 * token)
+    return number if number < argument(row, EMBEDDING_ROWS) else 0
 
 
 @functools.cache
@@ -30,7 +37,7 @@ def embedding_kernel(kind: int) -> Kernel:
         num_tokens = field(step, STEP_TOKENS)
         token = take_chunk(worker, num_tokens)
         while token >= 0:
-            token_id = load_i32(ids + 4 * token)
+            token_id = row_number(row, ids, token)
             block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
             source = block + token_id % 16 * weight_bytes
             target = argument(row, EMBEDDING_OUTPUT) + token * argument(row, EMBEDDING_OUTPUT_STRIDE)
@@ -65,7 +72,7 @@ def integer_embedding_kernel(bits: int, group: int, with_zeros: int, scale_kind:
         num_tokens = field(step, STEP_TOKENS)
         token = take_chunk(worker, num_tokens)
         while token >= 0:
-            token_id = load_i32(ids + 4 * token)
+            token_id = row_number(row, ids, token)
             block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
             lane = token_id % 16
             scales = block + columns * 2 * bits

@@ -71,6 +71,9 @@ class Llama4Model(Decoder):
         experts = list(range(step - 1, self.num_layers, step)) if given is None else given
         if experts != []:
             raise GraphError(f"config.json gives layers {shown(experts)} experts (moe_layers), which are not computed.")
+        self.config["num_local_experts"] = None
+        self.tunes = bool(self.config.get("attn_temperature_tuning", True))
+        self.normalizes = flag(self.config, "use_qk_norm", True)
         rope = self.config.get("rope_parameters")
         if self.config.get("rope_theta") is None and not (isinstance(rope, Mapping) and "rope_theta" in rope):
             self.config["rope_theta"] = 5e5
@@ -80,9 +83,9 @@ class Llama4Model(Decoder):
         """Turned, then normalized; where a layer does not turn, queries grow with their position."""
         self.rotate(number, "q", "k")
         if self.rotates(number):
-            for heads in (self.data["q"], self.data["k"]) if flag(self.config, "use_qk_norm", True) else ():
+            for heads in (self.data["q"], self.data["k"]) if self.normalizes else ():
                 self.RMSNorm(heads, None, self.eps, heads)
-        elif self.config.get("attn_temperature_tuning", True):
+        elif self.tunes:
             beta, length = positive_or(self.config, "attn_scale", 0.1), positive_or(self.config, "floor_scale", 8192.0)
             self.ScaleByPosition(self.data["q"], self.data["positionIds"], beta, length, 1)
 

@@ -33,17 +33,16 @@ class Embedding(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        ids, weight = node.inputs["input"], node.inputs["weight"]
-        packed, out = lowering.weight([weight]), lowering.place(node.outputs["output"])
-        ids_field = {"inputIds": STEP_TOKEN_IDS, "positionIds": STEP_POSITIONS}[ids.name]
-        lowering.limit_ids(ids, weight.type.size(0))
-        lowering.add(
-            packed.format.embedding_kernel(),
-            packed.address,
-            packed.block_bytes,
-            packed.columns,
-            weight.type.size(1),
-            out.address,
-            out.stride,
-            ids_field,
-        )
+        lowering.limit_ids(node.inputs["input"], node.inputs["weight"].type.size(0))
+        lower_embedding(node, lowering)
+
+
+def lower_embedding(node: LoweredNode, lowering: Lowering) -> None:
+    """A row that copies rows of the weight; ids beyond it take row 0."""
+    ids, weight = node.inputs["input"], node.inputs["weight"]
+    packed, out = lowering.weight([weight]), lowering.place(node.outputs["output"])
+    ids_field = {"inputIds": STEP_TOKEN_IDS, "positionIds": STEP_POSITIONS}[ids.name]
+    lowering.add(
+        packed.format.embedding_kernel(), packed.address, packed.block_bytes, packed.columns, weight.type.size(1),
+        out.address, out.stride, ids_field, weight.type.size(0),
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Gemma 4's text models without experts: layers of two head sizes, some of which share keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import ClassVar
+
+from ftllm_nb.blocks import EdgeDecoder, sliding_windows
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import flag, whole
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING
+from ftllm_nb.models.gemma3_text import Gemma3Model
+
+_ROPE = {
+    FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
+    SLIDING: {"rope_type": "default", "rope_theta": 1e4},
+}
+"""rope_parameters where the config has none."""
+
+
+class Gemma4Model(EdgeDecoder, Gemma3Model):
+    """The graph of `Gemma4ForCausalLM`. `window`: sliding_window where the config has none."""
+
+    window: ClassVar[int] = 512
+
+    @cached_property
+    def layer_sizes(self) -> list[tuple[int, int]]:
+        """The size of a head, and the heads of keys, of each layer."""
+        config, size = self.config, super().head_dim
+        heads = super().kv_heads
+        given = config.get("per_layer_config")
+        if given is None:
+            whole_heads = whole(config, "num_global_key_value_heads", heads)
+            full = whole(config, "global_head_dim", 512), whole_heads if self._joins_keys else heads
+            return [full if kind == FULL else (size, heads) for kind in self.kinds]
+        own = [given.get(str(i), {}) for i in range(self.num_layers)] if isinstance(given, Mapping) else [None]
+        sizes = [(whole(each, "head_dim", size), whole(each, "num_key_value_heads", heads))
+                 for each in own if isinstance(each, Mapping)]  # fmt: skip
+        kinds = {(kind, dim) for kind, (dim, _) in zip(self.kinds, sizes, strict=False)}
+        if len(sizes) != self.num_layers or len(kinds) != len(set(self.kinds)):
+            raise GraphError(
+                "config.json's per_layer_config must have an object for each layer that differs, with one head_dim for "
+                f"all of a kind, but it is {shown(given)}."
+            )
+        return sizes
+
+    @property
+    def head_dim(self) -> int:
+        """Of the layer at hand."""
+        return self.layer_sizes[self.number][0]
+
+    @property
+    def kv_heads(self) -> int:
+        """Of the layer at hand."""
+        return self.layer_sizes[self.number][1]
+
+    @property
+    def inner_size(self) -> int:
+        """Twice in layers that store nothing, where use_double_wide_mlp says so."""
+        is_wide = flag(self.config, "use_double_wide_mlp", False) and not self.stores
+        return super().inner_size * (2 if is_wide else 1)
+
+    @cached_property
+    def _joins_keys(self) -> bool:
+        return flag(self.config, "attention_k_eq_v", False)
+
+    @property
+    def keys_are_values(self) -> bool:
+        """In layers that see everything, where attention_k_eq_v says so."""
+        return self._joins_keys and self.kinds[self.number] == FULL
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The last one is full, whatever the config says."""
+        return [*super().kinds[:-1], FULL]
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Of the sliding layers."""
+        return sliding_windows(self, whole(self.config, "sliding_window", self.window))
+
+    def check_config(self) -> None:
+        """Only pictures may be seen in both directions; a rotation is of its layers' heads."""
+        if self.config.get("use_bidirectional_attention") == "vision":
+            self.config["use_bidirectional_attention"] = None
+        rope = self.config.get("rope_parameters") or _ROPE
+        if isinstance(rope, Mapping):
+            dims = {kind: dim for kind, (dim, _) in zip(self.kinds, self.layer_sizes, strict=True)}
+            self.config["rope_parameters"] = {
+                kind: {**table, "head_dim": dims.get(kind)} if isinstance(table, Mapping) else table
+                for kind, table in rope.items()
+            }
+        super().check_config()
+
+    def layer(self, number: int, at: str) -> None:
+        """After the branches comes that of the layer's own embedding; all is multiplied by a number."""
+        super().layer(number, at)
+        if self.layer_size:
+            self.layer_branch(at, "hidden", "branch")
+            self.add_branch("branch")
+        self._shapes[f"{at}layer_scalar"] = (1,)
+        self.MulTo(self.data["hidden"], self.weight[f"{at}layer_scalar"])
+
+
+__model__ = Gemma4Model
