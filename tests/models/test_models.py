@@ -266,7 +266,7 @@ def test_smollm3_slides_where_it_does_not_turn(entries: dict[str, Any], expected
     assert windows(checked(config | entries)) == expected
 
 
-@pytest.mark.parametrize("model_type", [name for name in DECODERS if name not in ("gpt_neox", "minicpm3")])
+@pytest.mark.parametrize("model_type", [name for name in DECODERS if CLASSES[name].groups_heads])
 def test_heads_that_do_not_divide(model_type: str) -> None:
     config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | {"num_key_value_heads": 4}
     with pytest.raises(GraphError, match="num_attention_heads 6 is no multiple of its num_key_value_heads 4"):
@@ -386,6 +386,12 @@ def test_minicpm_of_experts() -> None:
 def test_telechat_of_other_forms(entry: str) -> None:
     with pytest.raises(GraphError, match=f"{entry} is true"):
         checked(CONFIG | {"model_type": "telechat", entry: True})
+
+
+def test_telechats_that_name_an_activation_which_they_do_not_have() -> None:
+    config = CONFIG | {"model_type": "telechat"}
+    with_name, without = (checked(config | named) for named in ({"hidden_act": "fastgelu"}, {}))
+    assert [node.operator for node in with_name.nodes] == [node.operator for node in without.nodes]
 
 
 @pytest.mark.parametrize(

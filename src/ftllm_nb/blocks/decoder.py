@@ -33,8 +33,9 @@ class Decoder(ComputeGraph):
     entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
     rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part` and `default_activation`:
     partial_rotary_factor and hidden_act where the config has none. `is_gated`: the feed-forward has a gate.
-    `stores_transposed`: matrices are stored as [in, out], but for the head. `number`: the layer that build() is at,
-    whose sizes may be its own.
+    `groups_heads`: there may be fewer key heads than query heads. `ties_by_default`: tie_word_embeddings where the
+    config has none. `stores_transposed`: matrices are stored as [in, out], but for the head. `number`: the layer that
+    build() is at, whose sizes may be its own.
     """
 
     prefix: str = "model."
@@ -46,6 +47,8 @@ class Decoder(ComputeGraph):
     turning_part: ClassVar[float] = 1.0
     default_activation: ClassVar[str] = "silu"
     is_gated: ClassVar[bool] = True
+    groups_heads: ClassVar[bool] = True
+    ties_by_default: ClassVar[bool] = False
     stores_transposed: ClassVar[bool] = False
 
     def build(self) -> None:
@@ -110,7 +113,8 @@ class Decoder(ComputeGraph):
     @property
     def kv_heads(self) -> int:
         """Key and value heads."""
-        return int(self.config.get("num_key_value_heads") or self.heads)
+        given = self.config.get("num_key_value_heads") if self.groups_heads else None
+        return int(given or self.heads)
 
     @property
     def head_dim(self) -> int:
@@ -164,7 +168,7 @@ class Decoder(ComputeGraph):
     @property
     def ties_embeddings(self) -> bool:
         """Whether the embedding makes the logits, too."""
-        return flag(self.config, "tie_word_embeddings", False)
+        return flag(self.config, "tie_word_embeddings", self.ties_by_default)
 
     @property
     def embedding_multiplier(self) -> float:

@@ -20,6 +20,8 @@ class LatentAttentionDecoder(Decoder):
     Keys and values are cached as they are, for each head: what attention reads is the same as in any other model.
     """
 
+    groups_heads = False
+
     @property
     def head_dim(self) -> int:
         """What turns of a head: the tables of rotations are for it."""
@@ -34,11 +36,6 @@ class LatentAttentionDecoder(Decoder):
     def value_dim(self) -> int:
         """Features of a value."""
         return self.size("v_head_dim")
-
-    @property
-    def kv_heads(self) -> int:
-        """As many as there are query heads."""
-        return self.heads
 
     @property
     def scale(self) -> float:

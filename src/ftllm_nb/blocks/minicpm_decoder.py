@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ftllm_nb.blocks.decoder import Decoder
-from ftllm_nb.graph.config_entries import flag, positive
+from ftllm_nb.graph.config_entries import positive
 
 
 class MiniCPMDecoder(Decoder):
@@ -15,6 +15,7 @@ class MiniCPMDecoder(Decoder):
     """
 
     default_factors: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
+    ties_by_default = True
 
     @property
     def embedding_multiplier(self) -> float:
@@ -30,11 +31,6 @@ class MiniCPMDecoder(Decoder):
     def output_multiplier(self) -> float:
         """The width that learning rates were tuned on, dim_model_base, in widths of this model."""
         return self._factor("dim_model_base", 2) / self.hidden_size
-
-    @property
-    def ties_embeddings(self) -> bool:
-        """Unless the config says otherwise."""
-        return flag(self.config, "tie_word_embeddings", True)
 
     def _factor(self, name: str, number: int) -> float:
         return self.default_factors[number] if self.config.get(name) is None else positive(self.config, name)

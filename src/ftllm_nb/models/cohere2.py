@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ftllm_nb.blocks import LayerNormedDecoder, Names, sliding_windows
-from ftllm_nb.graph.config_entries import flag, positive, whole
+from ftllm_nb.graph.config_entries import positive, whole
 from ftllm_nb.graph.layer_kinds import SLIDING, patterned_kinds
 
 
@@ -14,6 +14,7 @@ class Cohere2Model(LayerNormedDecoder):
 
     names = Names(before_feed_forward=None)
     norm_bias = False
+    ties_by_default = True
     turns_neighbours = True
 
     @cached_property
@@ -25,11 +26,6 @@ class Cohere2Model(LayerNormedDecoder):
     def windows(self) -> list[int | None]:
         """Of the sliding layers; 4096 where the config does not say."""
         return sliding_windows(self, whole(self.config, "sliding_window", 4096))
-
-    @property
-    def ties_embeddings(self) -> bool:
-        """Unless the config says otherwise."""
-        return flag(self.config, "tie_word_embeddings", True)
 
     @property
     def is_parallel(self) -> bool:

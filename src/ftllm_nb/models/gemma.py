@@ -11,6 +11,7 @@ class GemmaModel(Decoder):
 
     norm_offset = 1.0
     default_activation = "gelu_pytorch_tanh"
+    ties_by_default = True
 
     @property
     def head_dim(self) -> int:
@@ -21,11 +22,6 @@ class GemmaModel(Decoder):
     def embedding_multiplier(self) -> float:
         """The root of their size."""
         return float(self.hidden_size**0.5)
-
-    @property
-    def ties_embeddings(self) -> bool:
-        """Unless the config says otherwise."""
-        return flag(self.config, "tie_word_embeddings", True)
 
     def check_config(self) -> None:
         """Attention is causal: with use_bidirectional_attention these are models of embeddings."""

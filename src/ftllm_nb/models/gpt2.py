@@ -38,6 +38,8 @@ class GPT2Model(LayerNormedDecoder):
     eps_entry = "layer_norm_epsilon"
     default_activation = "gelu_new"
     is_gated = False
+    groups_heads = False
+    ties_by_default = True
     stores_transposed = True
 
     @property
@@ -49,16 +51,6 @@ class GPT2Model(LayerNormedDecoder):
     def mlp_bias(self) -> bool:
         """Always."""
         return True
-
-    @property
-    def kv_heads(self) -> int:
-        """As many as there are query heads."""
-        return self.heads
-
-    @property
-    def ties_embeddings(self) -> bool:
-        """Unless the config says otherwise."""
-        return flag(self.config, "tie_word_embeddings", True)
 
     @property
     def scale(self) -> float:

@@ -25,6 +25,7 @@ class GPTNeoXModel(LayerNormedDecoder):
     turning_part = 0.25
     default_activation = "gelu"
     is_gated = False
+    groups_heads = False
 
     @property
     def qkv_bias(self) -> bool:
@@ -35,11 +36,6 @@ class GPTNeoXModel(LayerNormedDecoder):
     def mlp_bias(self) -> bool:
         """Always."""
         return True
-
-    @property
-    def kv_heads(self) -> int:
-        """As many as there are query heads."""
-        return self.heads
 
     @property
     def is_parallel(self) -> bool:

@@ -14,6 +14,7 @@ class Starcoder2Model(LayerNormedDecoder):
     names = Names(up="c_fc", down="c_proj")
     eps_entry = "norm_epsilon"
     is_gated = False
+    ties_by_default = True
     default_activation = "gelu_pytorch_tanh"
 
     @property
@@ -25,11 +26,6 @@ class Starcoder2Model(LayerNormedDecoder):
     def mlp_bias(self) -> bool:
         """As those of attention."""
         return self.qkv_bias
-
-    @property
-    def ties_embeddings(self) -> bool:
-        """Unless the config says otherwise."""
-        return flag(self.config, "tie_word_embeddings", True)
 
     @cached_property
     def windows(self) -> list[int | None]:

@@ -26,6 +26,7 @@ class TelechatModel(Decoder):
         "rms_norm_eps": "layer_norm_epsilon",
         "max_position_embeddings": "training_seqlen",
     }
+    ties_by_default = True
 
     @property
     def out_bias(self) -> bool:
@@ -37,16 +38,13 @@ class TelechatModel(Decoder):
         """Always."""
         return True
 
-    @property
-    def ties_embeddings(self) -> bool:
-        """Unless the config says otherwise."""
-        return flag(self.config, "tie_word_embeddings", True)
-
     def check_config(self) -> None:
         """The base of rotations grows with the context that the model was trained for."""
         for entry in ("apply_residual_connection_post_layernorm", "embed_layernorm"):
             if flag(self.config, entry, False):
                 raise GraphError(f"config.json's {entry} is {shown(True)}, which this architecture does not have here.")
+        if self.config.get("hidden_act") == "fastgelu":
+            self.config["hidden_act"] = "silu"  # what the model's own code computes, whatever its config says
         if self.config.get("training_seqlen") is not None and self.head_dim > 2:
             base = BASE_CONTEXT if self.config.get("base_seqlen") is None else positive(self.config, "base_seqlen")
             stretch = math.log2(positive(self.config, "training_seqlen") / base)
