@@ -1,4 +1,4 @@
-"""Write the random model that `ftllm-nb bench --random` makes of a qwen2 configuration as a GGUF file.
+"""Write the random model that `ftllm-nb bench --random` makes of a configuration as a GGUF file.
 
 The weights are the same numbers, in llama.cpp's own formats. Nothing is tokenized with it: its vocabulary is made up.
 """
@@ -6,6 +6,8 @@ The weights are the same numbers, in llama.cpp's own formats. Nothing is tokeniz
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
@@ -13,6 +15,7 @@ import numpy as np
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.graph.rope import rope_settings
 
 FORMATS = {
     "int4g32": (gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q8_0),
@@ -22,18 +25,34 @@ FORMATS = {
 """The types of a model's matrices, and of its embedding, that have as many bits a weight as ours."""
 
 
+@dataclass(frozen=True)
+class Family:
+    """How llama.cpp has the models of a model_type.
+
+    `name` and `arch`: what it calls them; `settings`: writes what they have beside all others' entries; `change`: a
+    tensor's values as llama.cpp wants them, by its name and the config.
+    """
+
+    name: str
+    arch: gguf.MODEL_ARCH
+    settings: Callable[[gguf.GGUFWriter, dict], None] = lambda writer, config: None
+    change: Callable[[str, np.ndarray, dict], np.ndarray] = lambda name, values, config: values
+
+
 def write_gguf(config_file: str, dtype: str, path: Path) -> None:
     """Write the model of a config.json, in the GGUF type that answers to our `dtype`. Takes seconds to a minute."""
     config = json.loads(Path(config_file).read_text())
-    if config["model_type"] != "qwen2":
-        raise SystemExit(f"{config_file}: only qwen2 is written as GGUF, not {config['model_type']}.")
+    family = FAMILIES.get(config["model_type"])
+    if family is None:
+        raise SystemExit(f"{config_file}: {config['model_type']} is not written as GGUF, only {', '.join(FAMILIES)}.")
     matrices, embedding = FORMATS[dtype]
-    writer = gguf.GGUFWriter(path, "qwen2")
+    writer = gguf.GGUFWriter(path, family.name)
     write_settings(writer, config)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
+    family.settings(writer, config)
+    names = gguf.get_tensor_name_map(family.arch, config["num_hidden_layers"])
     with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
         for name in checkpoint.tensors:
-            values = float_values(checkpoint, name)
+            values = family.change(name, float_values(checkpoint, name), config)
             kind = gguf.GGMLQuantizationType.F32
             if values.ndim == 2:
                 kind = embedding if "embed_tokens" in name or "lm_head" in name else matrices
@@ -47,6 +66,11 @@ def write_gguf(config_file: str, dtype: str, path: Path) -> None:
     writer.close()
 
 
+def head_dim(config: dict) -> int:
+    """The size of a head."""
+    return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+
+
 def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     """The sizes of the model, and a vocabulary of as many tokens."""
     writer.add_context_length(config["max_position_embeddings"])
@@ -55,6 +79,8 @@ def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(config["num_attention_heads"])
     writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(head_dim(config))
+    writer.add_value_length(head_dim(config))
     writer.add_rope_freq_base(config["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_tokenizer_model("gpt2")
@@ -65,6 +91,50 @@ def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_bos_token_id(0)
     writer.add_add_bos_token(True)
     writer.add_eos_token_id(0)
+
+
+def llama_settings(writer: gguf.GGUFWriter, config: dict) -> None:
+    """The part of a head that turns, and by what Llama 3's scaling divides the speed of each pair."""
+    writer.add_rope_dimension_count(head_dim(config))
+    writer.add_vocab_size(config["vocab_size"])
+    if config.get("rope_scaling"):
+        plain, scaled = (
+            rope_settings(entries, config["max_position_embeddings"]).type.frequencies(slice(0, 1))
+            for entries in (config | {"rope_scaling": None}, config)
+        )
+        writer.add_tensor("rope_freqs.weight", (plain / scaled).astype(np.float32))
+
+
+def neighbours(name: str, values: np.ndarray, config: dict) -> np.ndarray:
+    """Rows of q and k so that neighbours turn, as llama.cpp has it for Llama: row 2 j is row j, row 2 j + 1 row
+    j + half.
+    """
+    if not name.endswith(("q_proj.weight", "k_proj.weight")):
+        return values
+    heads = values.reshape(-1, 2, head_dim(config) // 2, values.shape[1])
+    return heads.swapaxes(1, 2).reshape(values.shape)
+
+
+def gemma_settings(writer: gguf.GGUFWriter, config: dict) -> None:
+    """The window, and the base of the layers that have it; every sixth has none."""
+    if config.get("sliding_window_pattern", 6) != 6 or config["query_pre_attn_scalar"] != head_dim(config):
+        raise SystemExit("llama.cpp's gemma3 has a full layer after five that slide, and scores by the size of a head.")
+    writer.add_sliding_window(config["sliding_window"])
+    writer.add_rope_freq_base_swa(config["rope_local_base_freq"])
+
+
+def added_one(name: str, values: np.ndarray, config: dict) -> np.ndarray:
+    """Weights of norms with the 1 that Gemma adds to them."""
+    return values + 1 if name.endswith("norm.weight") else values
+
+
+FAMILIES = {
+    "qwen2": Family("qwen2", gguf.MODEL_ARCH.QWEN2),
+    "qwen3": Family("qwen3", gguf.MODEL_ARCH.QWEN3),
+    "llama": Family("llama", gguf.MODEL_ARCH.LLAMA, llama_settings, neighbours),
+    "gemma3_text": Family("gemma3", gguf.MODEL_ARCH.GEMMA3, gemma_settings, added_one),
+}
+"""By model_type."""
 
 
 def float_values(checkpoint: Checkpoint, name: str) -> np.ndarray:

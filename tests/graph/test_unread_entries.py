@@ -44,7 +44,7 @@ SPECIAL: dict[str, Any] = {
     "hybrid_override_pattern": "M*",
     "scale_attn_weights": False,
     "activation_sparsity_pattern": [0.95, 0.0],
-    "global_head_dim": 8,
+    "global_head_dim": 12,
     "apply_residual_connection_post_layernorm": True,
 }
 """Entries that few architectures do, and values with which they matter."""
@@ -124,8 +124,9 @@ def test_an_architecture_refuses_what_it_does_not_do(name: str, value: Any) -> N
 
 @pytest.mark.parametrize("model_type", TEXT_PARTS)
 def test_an_entry_of_a_text_part(model_type: str) -> None:
-    config = {"model_type": model_type, "text_config": CONFIG | {"scale_emb": 12, "intermediate_size_mlp": 40}}
-    config["text_config"]["model_type"] = next(iter(TEXT_PARTS[model_type].text_models))
+    text = CONFIG | {"scale_emb": 12, "intermediate_size_mlp": 40, "moe_layers": []}
+    config = {"model_type": model_type, "text_config": text}
+    text["model_type"] = next(iter(TEXT_PARTS[model_type].text_models))
     with pytest.raises(GraphError, match=r"^config\.json has scale_emb = 12, by which .* architecture '"):
         check_graph(build_graph(graph_class(config), config), {})
 

@@ -266,6 +266,37 @@ def test_smollm3_slides_where_it_does_not_turn(entries: dict[str, Any], expected
     assert windows(checked(config | entries)) == expected
 
 
+YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 16, "attention_factor": 1.2}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"rope_scaling": YARN, "rope_theta": 5e5},
+        {"rope_scaling": YARN},
+        {"rope_scaling": {"type": "yarn", **{name: YARN[name] for name in YARN if name != "rope_type"}}},
+        {"rope_parameters": YARN | {"rope_theta": 5e5}},
+        {"rope_parameters": {"full_attention": YARN | {"rope_theta": 5e5}, "sliding_attention": {"rope_theta": 5e5}}},
+    ],
+    ids=str,
+)
+def test_olmo3_scales_the_layers_that_see_everything(entries: dict[str, Any]) -> None:
+    """Its published configs have one section for both kinds."""
+    kinds = ["sliding_attention", "full_attention"]
+    rope = checked(CONFIG | {"model_type": "olmo3", "layer_types": kinds, "sliding_window": 8} | entries).rope
+    assert {name: (type(table.type).__name__, table.base) for name, table in rope.items()} == {
+        "sliding_attention": ("Default", 5e5), "full_attention": ("Yarn", 5e5)
+    }  # fmt: skip
+
+
+def test_gemma3_s_scaling_under_its_earlier_name() -> None:
+    scaling = {"type": "linear", "factor": 8.0}
+    config = CONFIG | GEMMA | {"model_type": "gemma3_text", "rope_scaling": scaling, "num_hidden_layers": 6}
+    assert {name: type(table.type).__name__ for name, table in checked(config).rope.items()} == {
+        "sliding_attention": "Default", "full_attention": "Linear"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("model_type", [name for name in DECODERS if CLASSES[name].groups_heads])
 def test_heads_that_do_not_divide(model_type: str) -> None:
     config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | {"num_key_value_heads": 4}

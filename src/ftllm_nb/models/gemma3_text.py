@@ -22,8 +22,8 @@ class Gemma3Model(Gemma2Model):
             for name in ("rope_scaling", "rope_theta", "rope_local_base_freq"):
                 config.pop(name, None)
             config["rope_parameters"] = {
-                FULL: {"rope_type": "default", **(scaling or {}), "rope_theta": 1e6 if theta is None else theta},
-                SLIDING: {"rope_type": "default", "rope_theta": 1e4 if local is None else local},
+                FULL: {**(scaling or {}), "rope_theta": 1e6 if theta is None else theta},
+                SLIDING: {"rope_theta": 1e4 if local is None else local},
             }
         super().check_config()
 
