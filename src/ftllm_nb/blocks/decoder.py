@@ -1,80 +1,26 @@
 """A decoder from parts: embedding, layers of attention and a feed-forward, norm, logits.
 
-An architecture derives from `Decoder` and overrides what it does otherwise: a number, such as `scale`, or a part, such
-as `turn_heads`. A part reads and writes data by name (`hidden` is what flows from layer to layer) and notes the shape
-of each weight where it reads it, so that `weight_shapes` is never written a second time.
+An architecture derives from `Decoder` and overrides what it does otherwise: data of the class, such as `names`, a
+number, such as `scale`, or a part, such as `turn_heads`. A part reads and writes data by name (`hidden` is what flows
+from layer to layer) and notes the shape of each weight where it reads it, so that `weight_shapes` is never written a
+second time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, ClassVar, NoReturn
-
-from ftllm_nb.blocks.names import Names, names_as_saved
-from ftllm_nb.checkpoint.files import shown
-from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.compute_graph import ComputeGraph
-from ftllm_nb.graph.config_entries import flag, positive
-from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
-from ftllm_nb.graph.nearest import join_quoted
-from ftllm_nb.graph.rope import named_rope_settings
-
-_ACTIVATIONS = {"silu": "Silu", "swish": "Silu", "relu": "Relu", "relu2": "Relu2", "tanh": "TanH"}
-_GELU = "gelu"
-_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-"""Entries that every config has."""
+from ftllm_nb.blocks.decoder_config import DecoderConfig
+from ftllm_nb.blocks.names import names_as_saved
 
 
-class Decoder(ComputeGraph):
-    """Llama's form, with what its relatives need as data, numbers and parts to override.
-
-    `names`: what tensors are called, `prefix`: what their names begin with. `entry_names`: what config.json calls an
-    entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
-    rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part` and `default_activation`:
-    partial_rotary_factor and hidden_act where the config has none. `is_gated`: the feed-forward has a gate.
-    `groups_heads`: there may be fewer key heads than query heads. `ties_by_default`: tie_word_embeddings where the
-    config has none. `stores_transposed`: matrices are stored as [in, out], but for the head. `number`: the layer that
-    build() is at, whose sizes may be its own.
-    """
-
-    prefix: str = "model."
-    names: Names = Names()
-    number: int = 0
-    entry_names: ClassVar[Mapping[str, str]] = {}
-    norm_offset: ClassVar[float] = 0.0
-    turns_neighbours: ClassVar[bool] = False
-    turning_part: ClassVar[float] = 1.0
-    default_activation: ClassVar[str] = "silu"
-    is_gated: ClassVar[bool] = True
-    groups_heads: ClassVar[bool] = True
-    ties_by_default: ClassVar[bool] = False
-    stores_transposed: ClassVar[bool] = False
+class Decoder(DecoderConfig):
+    """Llama's form, with what its relatives need as data, numbers (`DecoderConfig`) and parts to override."""
 
     def build(self) -> None:
         """The whole graph."""
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._read_own_names()
+        self.read_config()
         self.prefix, self.names = names_as_saved(self.prefix, self.names, self.checkpoint_names)
         self._sizes = {"hidden": self.hidden_size}
-        if self.head_dim < 1:
-            raise GraphError(
-                f"config.json's hidden_size {self.hidden_size} leaves nothing for each of {shown(self.heads)} heads "
-                "(num_attention_heads)."
-            )
-        if self.heads % self.kv_heads:
-            raise GraphError(
-                f"config.json's num_attention_heads {self.heads} is no multiple of its num_key_value_heads "
-                f"{self.kv_heads}."
-            )
-        self.config["head_dim"] = self.head_dim  # of which rotations are a part
-        if not flag(self.config, "is_causal", True):
-            self.refuse_later_tokens("is_causal")
-        if self.turning_part != 1 and self.config.get("partial_rotary_factor") is None:
-            self.config["partial_rotary_factor"] = self.turning_part
-        if self.config.get("hidden_activation") is None and self.config.get("hidden_act") is None:
-            self.config["hidden_act"] = self.default_activation  # which Gelu reads, too
-        self.check_config()
         self.embed()
         for number in range(self.num_layers):
             self.number = number
@@ -84,178 +30,6 @@ class Decoder(ComputeGraph):
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of a checkpoint of this config, as build() read them."""
         return dict(self._shapes)
-
-    def _read_own_names(self) -> None:
-        """Entries under names of this architecture's own become entries under Llama's."""
-        for entry, own in self.entry_names.items():
-            if self.config.get(own) is not None:
-                self.config[entry] = self.config[own]
-            elif entry in _SIZES and entry not in self.config:
-                raise KeyError(own)
-
-    # Numbers, from the config.
-
-    @property
-    def hidden_size(self) -> int:
-        """Features of a token between layers."""
-        return int(self.config["hidden_size"])
-
-    @property
-    def num_layers(self) -> int:
-        """How many layers there are."""
-        return int(self.config["num_hidden_layers"])
-
-    @property
-    def heads(self) -> int:
-        """Query heads."""
-        return int(self.config["num_attention_heads"])
-
-    @property
-    def kv_heads(self) -> int:
-        """Key and value heads."""
-        given = self.config.get("num_key_value_heads") if self.groups_heads else None
-        return int(given or self.heads)
-
-    @property
-    def head_dim(self) -> int:
-        """Features of a head."""
-        return int(self.config.get("head_dim") or self.hidden_size // self.heads)
-
-    @property
-    def inner_size(self) -> int:
-        """Features inside of a feed-forward."""
-        return int(self.config["intermediate_size"])
-
-    @property
-    def eps(self) -> float:
-        """What norms add to the mean square."""
-        return 1e-6 if self.config.get("rms_norm_eps") is None else positive(self.config, "rms_norm_eps")
-
-    @property
-    def scale(self) -> float:
-        """What scores of attention are multiplied by."""
-        return float(self.head_dim**-0.5)
-
-    def layer_scale(self, number: int) -> float:
-        """The same, in a layer."""
-        return self.scale
-
-    @property
-    def softcap(self) -> float:
-        """The bound of scores of attention, 0 for none."""
-        return 0.0
-
-    @property
-    def qkv_bias(self) -> bool:
-        """Whether q, k and v have biases."""
-        return flag(self.config, "attention_bias", False)
-
-    @property
-    def out_bias(self) -> bool:
-        """Whether the projection after attention has a bias."""
-        return self.qkv_bias
-
-    @property
-    def mlp_bias(self) -> bool:
-        """Whether the feed-forward's projections have biases."""
-        return flag(self.config, "mlp_bias", False)
-
-    @property
-    def down_bias(self) -> bool:
-        """Whether the feed-forward's last projection has one."""
-        return self.mlp_bias
-
-    @property
-    def ties_embeddings(self) -> bool:
-        """Whether the embedding makes the logits, too."""
-        return flag(self.config, "tie_word_embeddings", self.ties_by_default)
-
-    @property
-    def embedding_multiplier(self) -> float:
-        """What embeddings are multiplied by."""
-        return 1.0
-
-    @property
-    def residual_multiplier(self) -> float:
-        """What a branch is multiplied by before it is added."""
-        return 1.0
-
-    @cached_property
-    def kinds(self) -> list[str]:
-        """The kind of each layer, by the names of config.json's layer_types."""
-        return layer_kinds(self.config) or [FULL] * self.num_layers
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """How many positions each layer sees, itself included; None for all."""
-        return [None] * self.num_layers
-
-    @cached_property
-    def rotations(self) -> dict[str, int]:
-        """How many features of a head turn, by the name of the table."""
-        tables = named_rope_settings(self.config, positions=1)
-        return {name: table.dim for name, table in tables.items()}
-
-    @property
-    def output_multiplier(self) -> float:
-        """What the last norm's result is multiplied by before it makes the logits."""
-        return 1.0
-
-    @property
-    def is_parallel(self) -> bool:
-        """Whether the feed-forward reads what attention reads, and not the sum with its branch."""
-        return False
-
-    def rotates(self, number: int) -> bool:
-        """Whether a layer turns its queries and keys by their positions."""
-        return True
-
-    def cache_layer(self, number: int) -> int:
-        """The layer whose keys and values a layer attends to: itself, or an earlier one."""
-        return number
-
-    def attention_limits(self, number: int) -> dict[str, Any]:
-        """What FusedAttention takes besides, of a layer."""
-        return {"window": self.windows[number] or 0, "softcap": self.softcap}
-
-    def table(self, number: int) -> str:
-        """The name of the table by which a layer turns: that of its kind, or "" where there is one for all."""
-        kind = "" if "" in self.rotations else self.kinds[number]
-        if kind not in self.rotations:
-            raise GraphError(
-                f"config.json's rope_parameters have tables for {join_quoted(self.rotations)}, but none for "
-                f"{shown(kind)} layers."
-            )
-        return kind
-
-    def check_config(self) -> None:
-        """Raise `GraphError` for what the config asks for and this architecture does not do."""
-        if self.activation is None:
-            named = self._named_activation
-            known = f"{', '.join(_ACTIVATIONS)} and the forms of gelu"
-            raise GraphError(f"config.json's activation is {shown(named)}; known are {known}.")
-
-    def refuse_later_tokens(self, entry: str) -> NoReturn:
-        """Raise `GraphError` for an entry with which tokens see later ones, as in models of embeddings."""
-        raise GraphError(
-            f"config.json's {entry} is {shown(self.config[entry])}: each token would see later ones, too, but "
-            "attention is causal here, as text is written."
-        )
-
-    @property
-    def activation(self) -> str | None:
-        """The operator of the feed-forward's activation; None for one that is not known."""
-        named = self._named_activation
-        if isinstance(named, str) and named.startswith(_GELU):
-            return "Gelu"
-        return _ACTIVATIONS.get(named) if isinstance(named, str) else None
-
-    @property
-    def _named_activation(self) -> object:
-        named = self.config.get("hidden_activation")
-        return self.config.get("hidden_act") if named is None else named
-
-    # Parts.
 
     def embed(self) -> None:
         """hidden = the tokens' embeddings."""
@@ -349,7 +123,7 @@ class Decoder(ComputeGraph):
         key, value = (data["k"], data["v"]) if cached == number else (None, None)
         self.FusedAttention(
             data["q"], data["pastKey."][cached], data["pastValue."][cached], key, value, data["hidden"],
-            data["attentionMask"], data[target], data["seqLens"], self.layer_scale(number),
+            data["attentionMask"], data[target], data["seqLens"], self.scale,
             **self.attention_limits(number),
         )  # fmt: skip
         self._sizes[target] = self.heads * self.head_dim

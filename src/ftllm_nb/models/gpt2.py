@@ -54,12 +54,9 @@ class GPT2Model(LayerNormedDecoder):
 
     @property
     def scale(self) -> float:
-        """By the size of a head, unless the config says otherwise."""
-        return super().scale if flag(self.config, "scale_attn_weights", True) else 1.0
-
-    def layer_scale(self, number: int) -> float:
-        """Less from layer to layer, where the config says so."""
-        return self.scale / (number + 1 if flag(self.config, "scale_attn_by_inverse_layer_idx", False) else 1)
+        """By the size of a head, and less from layer to layer, as the config says."""
+        scale = super().scale if flag(self.config, "scale_attn_weights", True) else 1.0
+        return scale / (self.number + 1) if flag(self.config, "scale_attn_by_inverse_layer_idx", False) else scale
 
     def rotates(self, number: int) -> bool:
         """Positions are added to the embeddings."""
