@@ -49,6 +49,7 @@ MORE: dict[str, dict[str, Any]] = {
     "cohere2": {"rms_norm_eps": None, "layer_norm_eps": 1e-5},
     "starcoder2": {"rms_norm_eps": None, "norm_epsilon": 1e-5},
     "llama4_text": {"moe_layers": [], "intermediate_size_mlp": 40},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
     "gpt2": {"rms_norm_eps": None},
     "stablelm": {"rms_norm_eps": None, "head_dim": 8},
     "gpt_neox": {"rms_norm_eps": None, "layer_norm_eps": 1e-5, "head_dim": 8},
@@ -546,6 +547,13 @@ def test_llama4_with_experts(entries: dict[str, Any]) -> None:
         ("gemma4_text", {"use_bidirectional_attention": "all"}, "use_bidirectional_attention must be true or false"),
         ("gemma4_text", {"enable_moe_block": True}, "enable_moe_block = true, by which tokens are sent to experts"),
         ("gemma4_text", {"rope_parameters": {"full_attention": {}}}, 'none for "sliding_attention" layers'),
+        ("gemma3n_text", {"num_kv_shared_layers": None}, "leaves no layer of the kind"),
+        ("gemma3n_text", {"intermediate_size": [8]}, "intermediate_size must have a number for each of 2 layers"),
+        ("gemma3n_text", {"activation_sparsity_pattern": 0.5}, "must have a number for each of 2 layers"),
+        ("gemma3n_text", {"activation_sparsity_pattern": [0.5, 1]}, "must have numbers from 0 to below 1"),
+        ("gemma3n_text", {"altup_num_inputs": 1}, "altup_num_inputs must be a whole number of at least 2"),
+        ("gemma3n_text", {"altup_active_idx": 4}, "altup_active_idx is 4, but its altup_num_inputs is 4"),
+        ("gemma3n_text", {"laurel_rank": 0}, "laurel_rank must be a whole number of at least 1"),
         ("ministral3", {"rope_parameters": "x"}, "rope_parameters must be an object"),
         ("ministral3", {"rope_parameters": {"llama_4_scaling_beta": 1}}, "original_max_position_embeddings must be"),
     ],
@@ -554,3 +562,14 @@ def test_entries_that_are_wrong(model_type: str, entries: dict[str, Any], senten
     with pytest.raises(GraphError) as raised:
         checked(CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | entries)
     assert sentence in str(raised.value).replace("'", '"')
+
+
+@pytest.mark.parametrize("sizes", [[], [40, 0], [40, "a"], [40, None]], ids=str)
+def test_lists_of_sizes_that_are_none(sizes: list[Any]) -> None:
+    with pytest.raises(CheckpointError, match="intermediate_size must be a positive whole number"):
+        graph_class(CONFIG | {"model_type": "gemma3n_text", "intermediate_size": sizes})
+
+
+def test_a_list_of_sizes_where_there_is_one() -> None:
+    with pytest.raises(CheckpointError, match="intermediate_size must be a positive whole number"):
+        graph_class(CONFIG | {"model_type": "llama", "intermediate_size": [40, 40]})

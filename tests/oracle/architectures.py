@@ -68,6 +68,17 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {"num_hidden_layers": 6, "sliding_window": 12, "global_head_dim": 24, "num_kv_shared_layers": 2,
          "use_double_wide_mlp": True, "layer_types": [FULL, SLIDING] * 3, "final_logit_softcapping": 3.0},
     ],
+    "gemma3n_text": [
+        {**EDGE, "sliding_window": 12, "num_kv_shared_layers": 2, "layer_types": [SLIDING, FULL] * 3, "laurel_rank": 4,
+         "activation_sparsity_pattern": [0.95, 0.5, 0.0, 0.0, 0.8, 0.0]},
+        {**EDGE, "sliding_window": 5, "num_kv_shared_layers": 0, "altup_num_inputs": 3, "altup_active_idx": 1,
+         "altup_correct_scale": False, "final_logit_softcapping": 3.0, "laurel_rank": 8, "attention_bias": True,
+         "rope_parameters": {FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, SLIDING: PLAIN}},
+        {**EDGE, "sliding_window": 12, "num_kv_shared_layers": 3, "num_key_value_heads": 1, "laurel_rank": 4,
+         "layer_types": [FULL, SLIDING, SLIDING, FULL, SLIDING, SLIDING],
+         "intermediate_size": [32, 48, 64, 80, 96, 112],
+         "activation_sparsity_pattern": [0.9] * 6, "vocab_size_per_layer_input": 90},
+    ],
     "ministral3": [
         {"rope_parameters": YARN | {"llama_4_scaling_beta": 0.4}},
         {"rope_parameters": YARN | {"llama_4_scaling_beta": 0.1, "mscale": 1.0, "mscale_all_dim": 1.0,

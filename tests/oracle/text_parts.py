@@ -21,6 +21,7 @@ TEXT_PARTS: dict[str, list[dict[str, Any]]] = {
             FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, SLIDING: PLAIN}},
          "vision_config": EYES, "mm_tokens_per_image": 4},
     ],
+    "gemma3n": [],  # transformers makes none without timm; tests/models/test_text_parts.py has its names
     "gemma4": [
         {"text_config": {**EDGE, "sliding_window": 7, "global_head_dim": 32, "num_kv_shared_layers": 3,
                          "layer_types": [SLIDING, FULL, SLIDING, SLIDING, FULL, FULL]},

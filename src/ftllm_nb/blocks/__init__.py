@@ -7,6 +7,8 @@ from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
 from ftllm_nb.blocks.names import Names
 from ftllm_nb.blocks.qwen_decoder import QwenDecoder
+from ftllm_nb.blocks.sparse_decoder import SparseDecoder, listed
+from ftllm_nb.blocks.streams import StreamsDecoder
 from ftllm_nb.blocks.text_part import TextPart
 from ftllm_nb.blocks.turning import turning_layers
 from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
@@ -14,5 +16,6 @@ from ftllm_nb.blocks.windows import given_window, sliding_windows
 
 __all__ = [
     "Decoder", "EdgeDecoder", "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder", "Names",
-    "QwenDecoder", "TextPart", "WholeHeadsDecoder", "given_window", "sliding_windows", "turning_layers",
+    "QwenDecoder", "SparseDecoder", "StreamsDecoder", "TextPart", "WholeHeadsDecoder", "given_window", "listed",
+    "sliding_windows", "turning_layers",
 ]  # fmt: skip

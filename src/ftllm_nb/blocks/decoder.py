@@ -184,7 +184,7 @@ class Decoder(DecoderConfig):
 
     def write_logits(self) -> None:
         """logits = the head's product with the norm of each sequence's last token."""
-        self.SplitLastTokenStates(self.data["hidden"], self.data["seqLens"], self.data["last"])
+        self.take_last()
         self._sizes["last"] = self.hidden_size
         self.norm("last", f"{self.prefix}{self.names.norm}", "last")
         if self.output_multiplier != 1:
@@ -193,6 +193,10 @@ class Decoder(DecoderConfig):
         if self.ties_embeddings:
             del self._shapes[f"{self.names.head}.weight"]
         self.finish_logits()
+
+    def take_last(self) -> None:
+        """last = what flows out of the layers, of each sequence's last token."""
+        self.SplitLastTokenStates(self.data["hidden"], self.data["seqLens"], self.data["last"])
 
     def finish_logits(self) -> None:
         """What is done to the logits, in place: nothing."""

@@ -30,13 +30,14 @@ class DecoderConfig(ComputeGraph):
     partial_rotary_factor and hidden_act where the config has none. `is_gated`: the feed-forward has a gate.
     `groups_heads`: there may be fewer key heads than query heads. `ties_by_default`: tie_word_embeddings where the
     config has none. `stores_transposed`: matrices are stored as [in, out], but for the head. `number`: the layer that
-    build() is at, whose sizes may be its own.
+    build() is at, whose sizes may be its own. `by_layer`: entries for sizes that may be lists of one for each layer.
     """
 
     prefix: str = "model."
     names: Names = Names()
     number: int = 0
     entry_names: ClassVar[Mapping[str, str]] = {}
+    by_layer: ClassVar[tuple[str, ...]] = ()
     norm_offset: ClassVar[float] = 0.0
     turns_neighbours: ClassVar[bool] = False
     turning_part: ClassVar[float] = 1.0

@@ -66,6 +66,11 @@ class Operators:
         own chunk of `chunk` positions; 0 is no limit. `softcap` c, where it is not 0, makes each scaled score s into
         c · tanh(s / c) first. `sinks` [heads] are scores of one more key per head, whose value is zero.
         """
+    def GaussianTopK(self, input: DataReference, multiplier: float, output: DataReference) -> None:
+        """max(input − (mean + multiplier · standard deviation), 0) over each token's features; `output` may be `input`.
+
+        `multiplier` is the quantile of the normal distribution for the part of features that become 0.
+        """
     def Geglu(self, input: DataReference, output: DataReference) -> None:
         """gelu(first half) · second half of the last axis: [.., 2 n] to [.., n].
 
@@ -115,6 +120,8 @@ class Operators:
         """
     def MatMulTransB(self, input0: DataReference, input1: DataReference | WeightReference, output: DataReference, alpha: float = 1.0, group: int = 1) -> None:
         """alpha · input0 · input1ᵀ on the last two axes: as MatMul, with input1 [1, tokens, .., k, m] or [batch, k, m]."""
+    def MatchMagnitude(self, input: DataReference, like: DataReference, eps: float, output: DataReference) -> None:
+        """input · sqrt(mean(like²)) / sqrt(max(mean(input²), eps)) over each token's features; `output` may be `input`."""
     def Mul(self, input: DataReference | WeightReference, v: float, output: DataReference) -> None:
         """input · v, a constant; the input may be a weight."""
     def MulTo(self, input0: DataReference, input1: DataReference | WeightReference) -> None:

@@ -77,21 +77,25 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
             "Python file and given with --custom FILE."
         )
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
-    _require_sizes(config, found.entry_names if issubclass(found, Decoder) else {})
+    _require_sizes(config, found)
     text_config = config.get("text_config")
     if issubclass(found, TextPart) and isinstance(text_config, dict):
-        _require_sizes(text_config, {})
+        named = text_config.get("model_type")
+        _require_sizes(text_config, found.text_models.get(named, Decoder) if isinstance(named, str) else Decoder)
     return found
 
 
-def _require_sizes(config: dict[str, Any], own_names: Mapping[str, str]) -> None:
-    """Raise `CheckpointError` for sizes that are no positive whole numbers. `own_names`: see `Decoder.entry_names`."""
+def _require_sizes(config: dict[str, Any], found: type[ComputeGraph]) -> None:
+    """Raise `CheckpointError` for sizes that are no positive whole numbers."""
+    own_names: Mapping[str, str] = found.entry_names if issubclass(found, Decoder) else {}
+    by_layer = found.by_layer if issubclass(found, Decoder) else ()
     for entry in _POSITIVE_ENTRIES:
         for name in dict.fromkeys((entry, own_names.get(entry, entry))):
             if name not in config or (config[name] is None and entry in _MAY_BE_NULL):
                 continue
             number = config[name]
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            numbers = number if entry in by_layer and isinstance(number, list) and number else [number]
+            if any(isinstance(each, bool) or not isinstance(each, int) or each < 1 for each in numbers):
                 raise CheckpointError(
                     f"config.json's {name} must be a positive whole number, but it is {shown(number)}."
                 )

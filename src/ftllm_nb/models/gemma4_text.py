@@ -13,10 +13,7 @@ from ftllm_nb.graph.config_entries import flag, whole
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING
 from ftllm_nb.models.gemma3_text import Gemma3Model
 
-_ROPE = {
-    FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
-    SLIDING: {"rope_type": "default", "rope_theta": 1e4},
-}
+_ROPE = {FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6}, SLIDING: {}}
 """rope_parameters where the config has none."""
 
 
@@ -28,12 +25,12 @@ class Gemma4Model(EdgeDecoder, Gemma3Model):
     @cached_property
     def layer_sizes(self) -> list[tuple[int, int]]:
         """The size of a head, and the heads of keys, of each layer."""
-        config, size = self.config, super().head_dim
-        heads = super().kv_heads
+        config, size, heads = self.config, super().head_dim, super().kv_heads
         given = config.get("per_layer_config")
         if given is None:
-            whole_heads = whole(config, "num_global_key_value_heads", heads)
-            full = whole(config, "global_head_dim", 512), whole_heads if self._joins_keys else heads
+            joins = flag(config, "attention_k_eq_v", False)
+            own_heads = whole(config, "num_global_key_value_heads", heads) if joins else heads
+            full = whole(config, "global_head_dim", 512), own_heads
             return [full if kind == FULL else (size, heads) for kind in self.kinds]
         own = [given.get(str(i), {}) for i in range(self.num_layers)] if isinstance(given, Mapping) else [None]
         sizes = [(whole(each, "head_dim", size), whole(each, "num_key_value_heads", heads))
@@ -41,8 +38,8 @@ class Gemma4Model(EdgeDecoder, Gemma3Model):
         kinds = {(kind, dim) for kind, (dim, _) in zip(self.kinds, sizes, strict=False)}
         if len(sizes) != self.num_layers or len(kinds) != len(set(self.kinds)):
             raise GraphError(
-                "config.json's per_layer_config must have an object for each layer that differs, with one head_dim for "
-                f"all of a kind, but it is {shown(given)}."
+                "config.json's per_layer_config must have an object for each layer that differs, and one head_dim "
+                f"for a kind, but it is {shown(given)}."
             )
         return sizes
 
@@ -59,17 +56,12 @@ class Gemma4Model(EdgeDecoder, Gemma3Model):
     @property
     def inner_size(self) -> int:
         """Twice in layers that store nothing, where use_double_wide_mlp says so."""
-        is_wide = flag(self.config, "use_double_wide_mlp", False) and not self.stores
-        return super().inner_size * (2 if is_wide else 1)
-
-    @cached_property
-    def _joins_keys(self) -> bool:
-        return flag(self.config, "attention_k_eq_v", False)
+        return super().inner_size * (1 + (flag(self.config, "use_double_wide_mlp", False) and not self.stores))
 
     @property
     def keys_are_values(self) -> bool:
         """In layers that see everything, where attention_k_eq_v says so."""
-        return self._joins_keys and self.kinds[self.number] == FULL
+        return flag(self.config, "attention_k_eq_v", False) and self.kinds[self.number] == FULL
 
     @cached_property
     def kinds(self) -> list[str]:
