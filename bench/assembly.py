@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from one_sentence import one_sentence
 
 from ftllm_nb.kernels.tiers import current_tier, supported_tiers
-from ftllm_nb.quant import weight_formats
+from ftllm_nb.quant import quantized_types, weight_formats
 from ftllm_nb.quant.base import weight_format
 
 DTYPES = ["int4g32", "int4g128", "int4", "int8g32", "int8", "bfloat16", "float16"]
@@ -54,7 +54,7 @@ def main() -> None:
     print("| ------- | -------: | -----------: | ---------------: | ----: | -----: | --: | -----: |")
     for dtype in arguments.dtype:
         format = weight_format(dtype)
-        products = DOTS if dtype.startswith("int") else MULTIPLY_ADDS
+        products = DOTS if dtype in quantized_types() else MULTIPLY_ADDS
         loops = inner_loops(format.linear_kernel().assembly(), products)
         rows = sorted({summary(loop, products) for loop in loops})
         for row in rows or [("no such instruction", *["-"] * 6)]:

@@ -70,14 +70,14 @@ def main() -> None:
         graph = describe(checkpoint)
         for threads in counts:
             executors[threads] = open_executor(graph, checkpoint, types, threads=threads)
-    weight_bytes = size_of(graph, types).weight_bytes
+    size = size_of(graph, types)
     turns: dict[int, list[Turn]] = {threads: [] for threads in counts}
     for _ in range(arguments.repetitions):
         for threads, executor in executors.items():
             time.sleep(PAUSE_SECONDS)
             prefill, decode = run(executor, arguments.n_prompt, arguments.n_gen)
-            limits = measure_limits(threads, weight_bytes, seconds=LIMIT_SECONDS, repetitions=1)
-            peak = (limits.dot_gop_per_s if arguments.dtype.startswith("int") else None) or limits.fma_gflop_per_s
+            limits = measure_limits(threads, size.weight_bytes, seconds=LIMIT_SECONDS, repetitions=1)
+            peak = (limits.dot_gop_per_s if size.multiplies_integers else None) or limits.fma_gflop_per_s
             turns[threads].append(
                 Turn(arguments.n_prompt / prefill, peak, arguments.n_gen / decode, limits.read_gb_per_s)
             )

@@ -29,7 +29,7 @@ LAYERS = (
     ("kernels",),
     ("checkpoint", "hub", "tokenizer"),
     ("host_cores", "host_memory", "memory", "terminal_text", "user_folders"),
-    ("byte_sizes", "control_groups"),
+    ("byte_sizes", "control_groups", "quantized_type"),
     ("errors",),
     ("__init__",),
 )

@@ -10,6 +10,7 @@ import pytest
 
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.quantized_type import QuantizedType
 from tests.engine.test_quantized_models import divergences
 from tests.executors import open_executor
 from tests.golden.compressed_folders import FOLDER
@@ -21,7 +22,8 @@ FOLDERS = sorted(FOLDER.iterdir())
 def test_weights_are_the_packages_bit_for_bit(folder: Path) -> None:
     with np.load(folder / "expected.npz") as expected, open_checkpoint(folder) as checkpoint:
         names = expected["names"].tolist()
-        assert set(names) == {name for name, info in checkpoint.tensors.items() if info.dtype.startswith("int")}
+        quantized = {name for name, info in checkpoint.tensors.items() if isinstance(info.dtype, QuantizedType)}
+        assert set(names) == quantized
         for name, checksum in zip(names, expected["checksums"].tolist(), strict=True):
             assert zlib.crc32(checkpoint.read(name).tobytes()) == checksum, name
 

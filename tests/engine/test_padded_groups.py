@@ -10,6 +10,7 @@ import pytest
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.graph.types import TensorType
+from ftllm_nb.quant import quantized_types
 from ftllm_nb.quant.base import weight_format
 
 
@@ -37,7 +38,7 @@ def test_a_sentence_where_finer_groups_take_less(dtype: str, shapes: list[tuple[
     if best is None:
         assert sentences == []
         return
-    padded = [shape for shape in shapes if shape[1] % weight_format(dtype).group]  # type: ignore[attr-defined]
+    padded = [shape for shape in shapes if shape[1] % quantized_types()[dtype].group]
     sizes = [sum(weight_format(name).packed_bytes(*shape) for shape in padded) for name in (dtype, best)]
     assert sizes[1] < sizes[0] and len(sentences) == 1
     columns = " and ".join(sorted({str(shape[1]) for shape in padded}, key=int))

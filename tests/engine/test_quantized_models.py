@@ -97,7 +97,7 @@ def test_stored_numbers_give_the_bits_of_numbers_rounded_while_loading(
         return QuantizedMatrix(steps.astype(np.int8), exact)
 
     monkeypatch.setattr("tests.quantized_folders.quantized", rounded)
-    quantize_folder(source, tmp_path / "quantized", {"Linear": WeightScheme(format.bits, format.group)})
+    quantize_folder(source, tmp_path / "quantized", {"Linear": WeightScheme(format.type.bits, format.type.group)})
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps([{"key": "_proj", "dtype": dtype}]))
     with open_executor("compiled", tmp_path / "quantized") as executor:

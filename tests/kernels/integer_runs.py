@@ -17,7 +17,7 @@ def quantized(format: IntegerLayout, x: np.ndarray) -> np.ndarray:
     row_bytes = -(-format.activations.row_bytes(features) // 64) * 64
     out = np.zeros((len(x), row_bytes), np.uint8)
     run(quantize, len(x), x.ctypes.data, 4 * features, x.ctypes.data, 4 * features, out.ctypes.data, row_bytes,
-        features, columns, format.group or columns, format.activations.middle, STEP_TOKENS)  # fmt: skip
+        features, columns, format.type.group or columns, format.activations.middle, STEP_TOKENS)  # fmt: skip
     return out
 
 

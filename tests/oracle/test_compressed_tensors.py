@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.quantized_type import QuantizedType
 from tests.executors import open_executor
 from tests.oracle.differences import Differences
 
@@ -64,7 +65,7 @@ def test_weights_are_the_packages_bit_for_bit(case: tuple[str, Path]) -> None:
     _, folder = case
     exact, rounded = models.decompressed(folder, torch.float32), models.decompressed(folder)
     with open_checkpoint(folder) as checkpoint:
-        quantized = {name for name, info in checkpoint.tensors.items() if info.dtype.startswith("int")}
+        quantized = {name for name, info in checkpoint.tensors.items() if isinstance(info.dtype, QuantizedType)}
         assert quantized == set(exact)
         for name in quantized:
             ours = torch.from_numpy(checkpoint.read(name).copy())

@@ -92,7 +92,7 @@ def test_round_to_nearest_is_what_loading_does(name: str, source: str) -> None:
         weights = (weights.view(np.uint32) & 0xFFFF0000).view(np.float32)
         stored = (weights.view(np.uint32) >> 16).astype(np.uint16)
     steps, scales = format.encode(weights)
-    scheme = WeightScheme(format.bits, format.group)
+    scheme = WeightScheme(format.type.bits, format.type.group)
     got = run("rtn", scheme, np.ascontiguousarray(stored), source)
     np.testing.assert_array_equal(got.scales, scales)
     np.testing.assert_array_equal(got.numbers, stored_numbers(scheme, steps.astype(np.int8)))

@@ -14,9 +14,9 @@ from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.inputs import is_cache
 from ftllm_nb.graph.ir import CheckedGraph
-from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import weight_formats
+from ftllm_nb.quantized_type import QuantizedType
 
 FREE_SHARE = 0.9
 """Of the memory that is free, what a model may take: the rest is for intermediates and for others."""
@@ -54,7 +54,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         longest = graph.max_positions
         if context is not None and not 1 <= context <= longest:
             raise UsageError(f"--context {context} is none of this model's: it reads 1 to {longest} tokens.")
-        dtypes = [] if any(is_quantized(weight.type.dtype) for weight in weights) else weight_formats()
+        dtypes = [] if any(isinstance(weight.type.dtype, QuantizedType) for weight in weights) else weight_formats()
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,

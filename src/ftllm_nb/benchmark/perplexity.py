@@ -20,10 +20,10 @@ from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine.sampling import NOT_FINITE
 from ftllm_nb.engine_options import EngineOptions, require_one_of
 from ftllm_nb.errors import EngineError, UsageError
-from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.hub import is_model_name
 from ftllm_nb.loading import DEMO, LoadedModel, describe, load, model_folder
 from ftllm_nb.quant import weight_formats
+from ftllm_nb.quantized_type import QuantizedType
 
 DECODE_PROMPT, DECODE_TOKENS = 16, 32
 """Tokens that are read, and those generated after them, to time decode."""
@@ -214,7 +214,7 @@ def check_folders(settings: Settings) -> dict[Contender, Sizes]:
         if row.path is not None and is_model_name(row.path):
             continue
         with open_checkpoint(model_folder(row.path)) as checkpoint:
-            quantized = any(is_quantized(info.dtype) for info in checkpoint.tensors.values())
+            quantized = any(isinstance(info.dtype, QuantizedType) for info in checkpoint.tensors.values())
             if row is base and row.dtype != "auto" and quantized:
                 raise UsageError(
                     f"{checkpoint.path} is quantized already, so that it has no weights as {row.dtype} to be compared "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
+from ftllm_nb.quantized_type import ElementType
 
 SomeCheckpoint = TypeVar("SomeCheckpoint", bound="Checkpoint")
 
@@ -23,22 +24,14 @@ class TensorInfo:
     """What a file's header says of a tensor.
 
     `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64",
-    "F8_E4M3"). A quantized matrix counts as one tensor, of a type that `integer_type` names. `nbytes` is the size in
+    "F8_E4M3"). A quantized matrix counts as one tensor, of a `QuantizedType`. `nbytes` is the size in
     the file.
     """
 
     name: str
     shape: tuple[int, ...]
-    dtype: str
+    dtype: ElementType
     nbytes: int
-
-
-def integer_type(bits: int, group: int, scales: str, zero_points: bool) -> str:
-    """The type of a matrix of whole numbers: "int4g128_float16", with zero points "int4g128z_float16".
-
-    `group`: columns that share a scale, 0 for a row; `scales`: their type.
-    """
-    return f"int{bits}" + (f"g{group}" if group else "") + ("z" if zero_points else "") + f"_{scales}"
 
 
 @dataclass(frozen=True)

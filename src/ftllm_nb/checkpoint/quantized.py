@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo, integer_type
+from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
 from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.checkpoint.compressed_tensors.config import QuantizationConfig
 from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size, unpack, unpack_zero_points
@@ -18,6 +18,7 @@ from ftllm_nb.checkpoint.compressed_tensors.scheme import WeightScheme
 from ftllm_nb.checkpoint.compressed_tensors.tensors import COLUMN_GROUPS, PACKED, SCALE, SHAPE, WEIGHT, ZERO_POINT
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
+from ftllm_nb.quantized_type import QuantizedType
 
 _ACTIVATIONS = (".input_scale", ".input_zero_point", ".output_scale", ".output_zero_point")
 """Of activations that are rounded on a fixed scale: the engine measures each token's own, which is never worse."""
@@ -51,7 +52,7 @@ class _Module:
     def info(self) -> TensorInfo:
         """The one tensor that the module's tensors are shown as."""
         scales = self.tensors[SCALE].dtype
-        dtype = integer_type(self.scheme.bits, self.scheme.group, scales, ZERO_POINT in self.tensors)
+        dtype = QuantizedType(self.scheme.bits, self.scheme.group, str(scales), ZERO_POINT in self.tensors)
         size = sum(tensor.nbytes for tensor in self.tensors.values())
         return TensorInfo(self.name + WEIGHT, self.shape, dtype, size)
 

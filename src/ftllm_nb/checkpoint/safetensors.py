@@ -94,7 +94,7 @@ class SafetensorsFile:
         info = self.tensors.get(name)
         if info is None:
             raise CheckpointError(f"{self.path} holds no tensor named {shown(name)}.")
-        stored = _STORED_NAMES.get(info.dtype, info.dtype)
+        stored = _STORED_NAMES.get(str(info.dtype), str(info.dtype))
         array_type = _BITS_AND_ARRAY_TYPE[stored][1]
         if array_type is None:
             raise CheckpointError(

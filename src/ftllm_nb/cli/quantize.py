@@ -38,9 +38,9 @@ EXAMPLES = (
 
 def quantized_type_names() -> list[str]:
     """The types of quantized weights."""
-    from ftllm_nb.quantization.plan import integer_types  # only here: --help does not wait for it
+    from ftllm_nb.quant import quantized_types  # only here: --help does not wait for it
 
-    return integer_types()
+    return list(quantized_types())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -56,4 +56,4 @@ class _WithComputed(Checkpoint):
 
 def _info(value: Value) -> TensorInfo:
     shape = tuple(value.type.size(axis) for axis in range(value.type.rank))
-    return TensorInfo(value.name, shape, value.type.dtype, _BYTES[value.type.dtype] * math.prod(shape))
+    return TensorInfo(value.name, shape, value.type.dtype, _BYTES[str(value.type.dtype)] * math.prod(shape))

@@ -16,12 +16,12 @@ from ftllm_nb.engine.packed_loading import read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
 from ftllm_nb.graph.lower import Program, WeightPart
-from ftllm_nb.graph.types import is_quantized
 from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
+from ftllm_nb.quantized_type import ElementType, QuantizedType
 
 Progress = Callable[[str, int, int], None]
 _FLOAT = "float32 (--dtype, --embedding_dtype or a rule of --dtype_config)"
@@ -107,7 +107,7 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
 
 def _fault(part: WeightPart, code: int) -> str:
     """What is wrong with a matrix, and what to do."""
-    if not is_quantized(part.weight.type.dtype):
+    if not isinstance(part.weight.type.dtype, QuantizedType):
         return (
             f"numbers that are not finite, or too large for {part.format.name}: its file is damaged, or it needs "
             f"{_FLOAT}"
@@ -116,12 +116,12 @@ def _fault(part: WeightPart, code: int) -> str:
     return f"{what}: its file is damaged, so download it again"
 
 
-def _sources(checkpoint: Checkpoint, name: str, dtype: str) -> tuple[list[NDArray[Any]], list[int]]:
+def _sources(checkpoint: Checkpoint, name: str, dtype: ElementType) -> tuple[list[NDArray[Any]], list[int]]:
     """What the kernel that packs a matrix reads: arrays, and numbers that follow their addresses in its row."""
-    if not is_quantized(dtype):
+    if not isinstance(dtype, QuantizedType):
         return [np.ascontiguousarray(checkpoint.read(name))], []
     stored = checkpoint.read_integers(name)
-    half = np.uint8(8 if dtype.startswith("int4") else 128)
+    half = np.uint8(dtype.half)
     zero_points = np.empty(0, np.uint8) if stored.zero_points is None else stored.zero_points.view(np.uint8) + half
     arrays = [np.ascontiguousarray(array) for array in (stored.numbers, stored.scales, zero_points)]
     return arrays, [int(stored.numbers.dtype == np.int8)]

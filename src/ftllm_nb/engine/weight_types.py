@@ -15,11 +15,11 @@ from typing import Any
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
-from ftllm_nb.graph.types import is_quantized
-from ftllm_nb.quant import weight_formats
+from ftllm_nb.quant import quantized_types, weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
 from ftllm_nb.quant.integers import IntegerFormat
-from ftllm_nb.quant.stored import format_of_stored
+from ftllm_nb.quant.stored import StoredFormat
+from ftllm_nb.quantized_type import QuantizedType
 
 EMBEDDING_DEFAULT = "int8g128"
 """For 4-bit models: errors in logits show at once, and a table's rows are read one a token."""
@@ -59,22 +59,23 @@ class WeightTypes:
         return lambda weight: self._format(weight, weight in embeddings)
 
     def _format(self, weight: Value, is_embedding: bool) -> WeightFormat:
-        if is_quantized(weight.type.dtype):
-            return format_of_stored(weight.type.dtype)
+        stored = weight.type.dtype
+        if isinstance(stored, QuantizedType):
+            return StoredFormat(stored)
         chosen = self.dtype
         if is_embedding and self.embedding_dtype != "auto":
             chosen = self.embedding_dtype
-        elif is_embedding and chosen.startswith("int4"):
-            chosen = EMBEDDING_DEFAULT
+        elif is_embedding:
+            chosen = embedding_type(chosen)
         for rule in self.rules:
             if rule.pattern.search(weight.tensor):
                 chosen = rule.dtype
-        format = weight_format(weight.type.dtype if chosen == "auto" else chosen)
+        format = weight_format(stored if chosen == "auto" else chosen)
         return format.rounding_activations() if self.atype == "bfloat16" else format
 
     def kept_quantized(self, weights: Iterable[Value]) -> list[str]:
         """A sentence where types are chosen that matrices which are quantized already do not get; [] elsewhere."""
-        stored = [weight for weight in weights if is_quantized(weight.type.dtype)]
+        stored = [weight for weight in weights if isinstance(weight.type.dtype, QuantizedType)]
         if not stored or (self.dtype == self.embedding_dtype == "auto" and not self.rules):
             return []
         return [
@@ -85,25 +86,27 @@ class WeightTypes:
     def padded_groups(self, graph: CheckedGraph) -> list[str]:
         """A sentence for each format whose groups do not divide columns, and are filled up to more than finer ones."""
         format_of = self.formats(graph)
-        shapes: dict[IntegerFormat, list[tuple[int, int, int]]] = {}
+        shapes: dict[QuantizedType, list[tuple[int, int, int]]] = {}
         for weight in graph.packed:
             format = format_of(weight)
-            if isinstance(format, IntegerFormat) and format.group and weight.type.size(-1) % format.group:
-                shapes.setdefault(format, []).append(weight.type.matrices)
+            if isinstance(format, IntegerFormat) and format.type.group and weight.type.size(-1) % format.type.group:
+                shapes.setdefault(format.type, []).append(weight.type.matrices)
         sentences = []
-        for format, matrices in shapes.items():
+        for type, matrices in shapes.items():
             sizes = {
-                other.name: sum(count * other.packed_bytes(*shape) for count, *shape in matrices)
-                for other in map(weight_format, weight_formats())
-                if isinstance(other, IntegerFormat) and other.bits == format.bits and 0 < other.group <= format.group
+                other.name: sum(
+                    count * IntegerFormat(other).packed_bytes(rows, columns) for count, rows, columns in matrices
+                )
+                for other in quantized_types().values()
+                if other.bits == type.bits and 0 < other.group <= type.group
             }
             best = min(sizes, key=sizes.__getitem__)
-            if sizes[best] < sizes[format.name]:
+            if sizes[best] < sizes[type.name]:
                 columns = " and ".join(map(str, sorted({columns for *_, columns in matrices})))
-                flag = "--dtype" if format.name == self.dtype else "--embedding_dtype, or a rule of --dtype_config"
+                flag = "--dtype" if type.name == self.dtype else "--embedding_dtype, or a rule of --dtype_config"
                 sentences.append(
-                    f"groups of {format.group} do not divide {columns} columns and are filled up: {format.name} takes "
-                    f"{shown_bytes(sizes[format.name])} for those matrices, {best} takes {shown_bytes(sizes[best])} "
+                    f"groups of {type.group} do not divide {columns} columns and are filled up: {type.name} takes "
+                    f"{shown_bytes(sizes[type.name])} for those matrices, {best} takes {shown_bytes(sizes[best])} "
                     f"and rounds less ({flag})."
                 )
         return sentences
@@ -129,11 +132,17 @@ def embedding_weights(graph: CheckedGraph) -> set[Value]:
     }
 
 
+def embedding_type(dtype: str) -> str:
+    """The type of embeddings where other matrices have this one, and nothing else is said of them."""
+    chosen = quantized_types().get(dtype)
+    return EMBEDDING_DEFAULT if chosen is not None and chosen.bits == 4 else dtype
+
+
 def stored_types(weights: Iterable[Value]) -> list[str]:
     """The types of matrices in their files, as people read them, most frequent first."""
     counts = Counter(weight.type.dtype for weight in weights)
     return [
-        format_of_stored(dtype).description if is_quantized(dtype) else dtype for dtype, _ in counts.most_common()
+        dtype.description if isinstance(dtype, QuantizedType) else dtype for dtype, _ in counts.most_common()
     ]
 
 

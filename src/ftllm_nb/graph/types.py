@@ -10,13 +10,11 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from ftllm_nb.quantized_type import ElementType
+
 FLOAT_TYPES = ("float32", "float16", "bfloat16")
 """Element types that a weight may have in a checkpoint; intermediates are float32."""
 
-
-def is_quantized(dtype: str) -> bool:
-    """Whether a weight's type is one of checkpoint/base.py's for whole numbers with scales: "int4g128_float16"."""
-    return dtype.startswith("int") and "_" in dtype
 
 WORDS = "words"
 """Element type of activations in a form of quant/activations.py: 4 bytes, whatever they hold."""
@@ -45,7 +43,7 @@ class TensorType:
     """Shape and element type ("float32", "int32", a weight's own type, `WORDS` or `MARKER`)."""
 
     shape: tuple[Dimension, ...]
-    dtype: str = "float32"
+    dtype: ElementType = "float32"
 
     @property
     def rank(self) -> int:

@@ -11,7 +11,8 @@ from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32, float32_as_bfloat1
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.graph.references import WeightReference
-from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType, format_shape, is_quantized
+from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType, format_shape
+from ftllm_nb.quantized_type import ElementType, QuantizedType
 
 
 class TensorHeader(Protocol):
@@ -22,8 +23,8 @@ class TensorHeader(Protocol):
         """Its shape."""
 
     @property
-    def dtype(self) -> str:
-        """ "float32", "float16", "bfloat16", or another type's name."""
+    def dtype(self) -> ElementType:
+        """ "float32", "float16", "bfloat16", another type's name, or a quantized one."""
 
 
 def weight_value(call: Call, reference: WeightReference, header: TensorHeader) -> Value:
@@ -32,11 +33,11 @@ def weight_value(call: Call, reference: WeightReference, header: TensorHeader) -
     What is computed has float32's precision while it is; then a matrix has its tensor's type again, all else float32.
     """
     name, dtype, shape = reference.name, header.dtype, tuple(header.shape)
-    if dtype not in FLOAT_TYPES and not is_quantized(dtype):
+    if dtype not in FLOAT_TYPES and not isinstance(dtype, QuantizedType):
         raise call.error(
             f'reads weight "{name}", which the checkpoint stores as {dtype}; supported are {", ".join(FLOAT_TYPES)}.'
         )
-    if reference.steps and is_quantized(dtype):
+    if reference.steps and isinstance(dtype, QuantizedType):
         raise call.error(
             f'reads weight "{reference.text}", but the checkpoint holds "{name}" quantized, and only floats can be '
             "computed with: take the model that it was made from."
@@ -55,7 +56,7 @@ def weight_value(call: Call, reference: WeightReference, header: TensorHeader) -
     return value
 
 
-def computed_array(value: Value, stored: NDArray[Any], dtype: str) -> NDArray[Any]:
+def computed_array(value: Value, stored: NDArray[Any], dtype: ElementType) -> NDArray[Any]:
     """A computed weight of its value's type, from its tensor as a checkpoint reads it, of type `dtype`.
 
     bfloat16 is its bits in uint16, here as there. What only moves is not copied.
@@ -72,5 +73,5 @@ def computed_array(value: Value, stored: NDArray[Any], dtype: str) -> NDArray[An
     if value.type.dtype == "bfloat16":
         return float32_as_bfloat16(array)
     with np.errstate(over="ignore"):  # an infinity is found where it is packed
-        return array.astype(value.type.dtype)
+        return array.astype(str(value.type.dtype))
 

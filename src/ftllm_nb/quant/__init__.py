@@ -1,17 +1,24 @@
-"""Weight formats, one file each: how a matrix lies in memory, and the kernels that make it and multiply by it.
-
-A file's name is the format's name, as `--dtype` takes it; the file holds one instance named `FORMAT`.
-"""
+"""Weight formats: how a matrix lies in memory, and the kernels that make it and multiply by it."""
 
 from __future__ import annotations
 
-import pkgutil
+from ftllm_nb.quant.families import families
+from ftllm_nb.quantized_type import ElementType, QuantizedType
+
+
+def weight_types() -> dict[str, ElementType]:
+    """The types that `--dtype` takes, by name; no kernel is imported."""
+    found: dict[str, ElementType] = {}
+    for family in families():
+        found |= family.TYPES
+    return dict(sorted(found.items()))
 
 
 def weight_formats() -> list[str]:
-    """The names of all formats; nothing is imported."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED)
+    """Their names."""
+    return list(weight_types())
 
 
-_SHARED = {"activations", "base", "floats", "integers", "stored"}
-"""Modules of this folder that are no format."""
+def quantized_types() -> dict[str, QuantizedType]:
+    """Those that are whole numbers."""
+    return {name: type for name, type in weight_types().items() if isinstance(type, QuantizedType)}

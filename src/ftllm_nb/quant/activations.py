@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from ftllm_nb.graph.types import WORDS, TensorType
 from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE, ORIGIN_VALUE, RECORD_BYTES, SCALE_MASK, origin
 from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS
-
-COLUMNS_MULTIPLE = 32
-"""Columns of a row, and of a group, are a multiple of this."""
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE
 
 
 class ActivationForm(ABC):

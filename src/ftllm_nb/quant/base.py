@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.activations import ActivationForm
+from ftllm_nb.quant.families import families
+from ftllm_nb.quantized_type import ElementType
 
 if TYPE_CHECKING:
     from ftllm_nb.kernels.compile import Kernel
@@ -52,7 +53,7 @@ class WeightFormat(ABC):
         """Private memory that a worker needs while it packs."""
 
     @abstractmethod
-    def pack_kernel(self, source: str) -> Kernel:
+    def pack_kernel(self, source: ElementType) -> Kernel:
         """Packs a row-major matrix of checkpoint type `source`."""
 
     @abstractmethod
@@ -73,9 +74,9 @@ class WeightFormat(ABC):
 
 
 def weight_format(name: str) -> WeightFormat:
-    """The format of that name; raises `UsageError` that lists the known ones."""
-    known = weight_formats()
-    if name not in known:
-        raise UsageError(f'"{name}" is no weight type; known are auto, {", ".join(known)}')
-    format: WeightFormat = importlib.import_module(f"ftllm_nb.quant.{name}").FORMAT
-    return format
+    """The format of the type that `--dtype` names so; raises `UsageError` that lists the known ones."""
+    for family in families():
+        if name in family.TYPES:
+            format: WeightFormat = family.make(name)
+            return format
+    raise UsageError(f'"{name}" is no weight type; known are auto, {", ".join(weight_formats())}')

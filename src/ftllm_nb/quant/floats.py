@@ -15,8 +15,9 @@ from ftllm_nb.kernels.matmul_tile import BFLOAT16, FLOAT16, FLOAT32, WEIGHT_BYTE
 from ftllm_nb.kernels.pack import pack_kernel
 from ftllm_nb.quant.activations import SplitForm
 from ftllm_nb.quant.base import BLOCK_ROWS, WeightFormat
+from ftllm_nb.quantized_type import ElementType
 
-SOURCE_KINDS = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
+SOURCE_KINDS: dict[ElementType, int] = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 """The types that a checkpoint's weights may have."""
 
 
@@ -40,7 +41,7 @@ class FloatFormat(WeightFormat):
     def pack_scratch_bytes(self, columns: int) -> int:
         return 0
 
-    def pack_kernel(self, source: str) -> Kernel:
+    def pack_kernel(self, source: ElementType) -> Kernel:
         return pack_kernel(SOURCE_KINDS[source], self._kind)
 
     def linear_kernel(self) -> Kernel:

@@ -21,6 +21,7 @@ from ftllm_nb.kernels.sums import MIDDLE
 from ftllm_nb.quant.activations import Int8Form
 from ftllm_nb.quant.base import BLOCK_ROWS, WeightFormat
 from ftllm_nb.quant.floats import SOURCE_KINDS
+from ftllm_nb.quantized_type import ElementType, QuantizedType
 
 _INT32_STEPS = 2**31 - 1
 _LEAST_SCALE = np.float16(2**-20)
@@ -39,52 +40,44 @@ def is_zero(bits: NDArray[np.unsignedinteger[Any]]) -> bool:
 
 @dataclass(frozen=True)
 class IntegerLayout(WeightFormat):
-    """Weights of `bits` bits in groups of `group` columns; 0 is one group a row. `group` is a multiple of 32.
+    """Weights as whole numbers of this type."""
 
-    `scales`: their type, "float16", "bfloat16" or "float32"; `zeros`: whether each has a zero point beside it.
-    """
-
-    name: str
-    bits: int
-    group: int
-    scales: str = "float16"
-    zeros: bool = False
+    type: QuantizedType
 
     @property
-    def activations(self) -> Int8Form:  # type: ignore[override]  # a plain attribute there
-        return Int8Form(self.group, 1 if self.zeros else MIDDLE[self.bits])
+    def name(self) -> str:  # type: ignore[override]  # a plain attribute there
+        return self.type.name
+
+    @property
+    def activations(self) -> Int8Form:  # type: ignore[override]
+        return Int8Form(self.type.group, 1 if self.type.zero_points else MIDDLE[self.type.bits])
 
     def padded_columns(self, columns: int) -> int:
-        return self.activations.columns(columns)
+        return self.type.padded_columns(columns)
 
     @property
     def most_columns(self) -> int:
         """Columns of the longest row whose dot products surely fit an int32; groups are never as long."""
-        return sys.maxsize if self.group else _INT32_STEPS // (MIDDLE[self.bits] * 127)
-
-
-    def groups(self, columns: int) -> int:
-        """Groups of a row."""
-        padded = self.padded_columns(columns)
-        return padded // (self.group or padded)
+        return sys.maxsize if self.type.group else _INT32_STEPS // (MIDDLE[self.type.bits] * 127)
 
     def block_bytes(self, columns: int) -> int:
-        values = self.padded_columns(columns) * BLOCK_ROWS * self.bits // 8
-        return values + BLOCK_ROWS * self.groups(columns) * (WEIGHT_BYTES[self._scale_kind] + self.zeros)
+        values = self.padded_columns(columns) * BLOCK_ROWS * self.type.bits // 8
+        each = WEIGHT_BYTES[self._scale_kind] + self.type.zero_points
+        return values + BLOCK_ROWS * self.type.groups(columns) * each
 
     @property
     def _scale_kind(self) -> int:
-        return SOURCE_KINDS[self.scales]
+        return SOURCE_KINDS[self.type.scales]
 
     @property
     def _constants(self) -> tuple[int, int, int, int]:
-        return self.bits, self.group, int(self.zeros), self._scale_kind
+        return self.type.bits, self.type.group, int(self.type.zero_points), self._scale_kind
 
     def linear_kernel(self) -> Kernel:
         return integer_linear_kernel(*self._constants)
 
     def linear_scratch_bytes(self, columns: int) -> int:
-        return linear_scratch_bytes(self.bits, self.group, self.padded_columns(columns))
+        return linear_scratch_bytes(self.type.bits, self.type.group, self.padded_columns(columns))
 
     def embedding_kernel(self) -> Kernel:
         return integer_embedding_kernel(*self._constants)
@@ -99,22 +92,22 @@ class IntegerFormat(IntegerLayout):
 
     def has_room(self, packed: NDArray[np.uint8], columns: int) -> bool:
         """Whether some scale of a packed matrix, uint8 [blocks, block_bytes], is not too small for float16."""
-        scales = packed[:, self.padded_columns(columns) * BLOCK_ROWS * self.bits // 8 :]
+        scales = packed[:, self.padded_columns(columns) * BLOCK_ROWS * self.type.bits // 8 :]
         return has_room(scales.view(np.float16))
 
     def pack_scratch_bytes(self, columns: int) -> int:
         return 5 * self.padded_columns(columns)
 
-    def pack_kernel(self, source: str) -> Kernel:
-        return pack_integers_kernel(SOURCE_KINDS[source], self.bits, self.group)
+    def pack_kernel(self, source: ElementType) -> Kernel:
+        return pack_integers_kernel(SOURCE_KINDS[source], self.type.bits, self.type.group)
 
     def encode(self, weights: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
         """Steps [rows, padded columns], −middle … middle − 1, and scales [rows, groups]."""
         rows, columns = weights.shape
         padded = np.zeros((rows, self.padded_columns(columns)), np.float32)
         padded[:, :columns] = weights
-        groups = padded.reshape(rows, self.groups(columns), -1)
-        middle = MIDDLE[self.bits]
+        groups = padded.reshape(rows, self.type.groups(columns), -1)
+        middle = MIDDLE[self.type.bits]
         with np.errstate(over="ignore", invalid="ignore"):
             scales = (np.abs(groups).max(-1) / np.float32(middle - 0.5)).astype(np.float16)
         with np.errstate(divide="ignore"):

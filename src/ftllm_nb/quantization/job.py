@@ -23,10 +23,11 @@ from ftllm_nb.engine.weight_types import Rule
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.loading import describe
+from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.methods import method_module
-from ftllm_nb.quantization.plan import integer_format, integer_types, plan_tensors, refuse_quantized
+from ftllm_nb.quantization.plan import plan_tensors, quantized_type, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 
@@ -54,7 +55,7 @@ class QuantizeOptions:
 
     def check(self) -> None:
         """Raise `UsageError` for a name that is none."""
-        integer_format(self.dtype)
+        quantized_type(self.dtype)
         method_module(self.method)
         output_format(self.format)
 
@@ -104,7 +105,7 @@ class QuantizeJob:
     def _is_idle(self, rule: Rule) -> bool:
         """Whether a rule asks for whole numbers where none can be."""
         named = [tensor for tensor in self.tensors if rule.pattern.search(tensor.name)]
-        return rule.dtype in integer_types() and not any(tensor.scheme for tensor in named)
+        return rule.dtype in quantized_types() and not any(tensor.scheme for tensor in named)
 
     @cached_property
     def layout(self) -> Layout:

@@ -9,26 +9,20 @@ from ftllm_nb.checkpoint import Checkpoint, TensorInfo
 from ftllm_nb.engine.weight_types import Rule, embedding_weights
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph
-from ftllm_nb.quant import weight_formats
-from ftllm_nb.quant.base import weight_format
-from ftllm_nb.quant.integers import IntegerFormat
+from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+from ftllm_nb.quantized_type import QuantizedType
 
 AUTO = "auto"
 """The type that a tensor is stored in: what a rule names for a matrix that is to stay as it is."""
 
 
-def integer_types() -> list[str]:
-    """The names that --dtype may have."""
-    return [name for name in weight_formats() if name.startswith("int")]
-
-
-def integer_format(name: str) -> IntegerFormat:
-    """The format of whole numbers of that name; raises `UsageError` that lists the known ones."""
-    format = weight_format(name) if name in weight_formats() else None
-    if not isinstance(format, IntegerFormat):
-        raise UsageError(f"{name!r} is no type of quantized weights: use {', '.join(integer_types())}.")
-    return format
+def quantized_type(name: str) -> QuantizedType:
+    """The type of whole numbers of that name; raises `UsageError` that lists the known ones."""
+    known = quantized_types()
+    if name not in known:
+        raise UsageError(f"{name!r} is no type of quantized weights: use {', '.join(known)}.")
+    return known[name]
 
 
 def plan_tensors(
@@ -48,7 +42,7 @@ def plan_tensors(
     that divide them, or whole rows.
     Raises `UsageError` where a type is none, or nothing is quantized.
     """
-    integer_format(dtype)
+    quantized_type(dtype)
     computed_with = {value.tensor for value in graph.weights.values() if value.computed is not None}
     linear = _product_weights(graph) - computed_with
     tables = {value.name for value in embedding_weights(graph)} - computed_with
@@ -96,12 +90,12 @@ def _planned(
     """`can_be`: whether the tensor can be quantized."""
     scheme, note = None, ""
     if can_be and dtype not in (AUTO, info.dtype):
-        if dtype not in integer_types():
+        if dtype not in quantized_types():
             raise UsageError(
                 f'the dtype_config makes "{info.name}" {dtype}, but floats stay {info.dtype}, as they are stored: ask '
-                f"for {AUTO} or one of {', '.join(integer_types())}."
+                f"for {AUTO} or one of {', '.join(quantized_types())}."
             )
-        wanted, columns = integer_format(dtype), info.shape[1]
+        wanted, columns = quantized_type(dtype), info.shape[1]
         group = _fitting_group(wanted.group, columns)
         if group != wanted.group:
             note = f"{columns} columns are no multiple of {wanted.group}"
@@ -109,10 +103,10 @@ def _planned(
             scheme = format.scheme(wanted.bits, group, symmetric)
         else:
             note = "a quantized tensor's name must end in .weight"
-    return PlannedTensor(info.name, info.shape, info.dtype, info.nbytes, is_linear, scheme, note)
+    return PlannedTensor(info.name, info.shape, str(info.dtype), info.nbytes, is_linear, scheme, note)
 
 
 def _fitting_group(group: int, columns: int) -> int:
     """The largest size of groups up to `group` that divides the columns; 0, the whole row, where none does."""
-    known = {integer_format(name).group for name in integer_types()}
+    known = {type.group for type in quantized_types().values()}
     return max((size for size in known if 0 < size <= group and columns % size == 0), default=0)

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from ftllm_nb.checkpoint.compressed_tensors import pack
 from ftllm_nb.checkpoint.packed import BlockForm
-from ftllm_nb.quant.stored import format_of_stored
+from ftllm_nb.quant.stored import StoredFormat
+from ftllm_nb.quantized_type import QuantizedType
 
 
 def block_byte(block: np.ndarray, form: BlockForm, lane: int, column: int) -> int:
     """The unsigned number of a row of a block, as kernels/integer_tile.py says where it lies."""
-    if form.bits == 8:
+    if form.type.bits == 8:
         return int(block[column // 4 * 64 + lane * 4 + column % 4])
     byte = int(block[column // 8 * 64 + lane * 4 + column % 4])
     return byte >> 4 if column % 8 >= 4 else byte & 15
@@ -29,12 +30,12 @@ def block_byte(block: np.ndarray, form: BlockForm, lane: int, column: int) -> in
     st.integers(0, 2**32 - 1),
 )
 def test_blocks_hold_every_number(bits: int, group: int, zeros: bool, rows: int, columns: int, seed: int) -> None:
-    form = BlockForm(bits, group, zeros)
+    form = BlockForm(QuantizedType(bits, group, zero_points=zeros))
     if group:
         columns = -(-columns // group) * group
     random, half = np.random.default_rng(seed), 1 << (bits - 1)
     numbers = random.integers(-half, half, (rows, columns)).astype(np.int8)
-    scales = random.standard_normal((rows, form.groups(columns))).astype(np.float16)
+    scales = random.standard_normal((rows, form.type.groups(columns))).astype(np.float16)
     zero_points = random.integers(0, 2 * half, scales.shape).astype(np.uint8) if zeros else None
     words = pack(numbers, bits).view(np.uint8)
     blocks = form.pack(words, scales, zero_points, columns)
@@ -53,9 +54,9 @@ def test_blocks_hold_every_number(bits: int, group: int, zeros: bool, rows: int,
 )
 @pytest.mark.parametrize("columns", [1, 31, 32, 100, 256])
 def test_blocks_are_as_large_as_the_engine_s(dtype: str, columns: int) -> None:
-    form, format = BlockForm.of(dtype), format_of_stored(dtype)
-    assert form is not None
-    assert form.block_bytes(columns) == format.block_bytes(columns)
+    form = BlockForm.of(dtype)
+    assert form is not None and str(form.type) == dtype
+    assert form.block_bytes(columns) == StoredFormat(form.type).block_bytes(columns)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
 
 PACK_QUANTIZED = "pack-quantized"
 """Numbers packed into int32 words: `weight_packed`."""
@@ -19,8 +20,6 @@ LAYOUTS = (PACK_QUANTIZED, INT_QUANTIZED, NAIVE_QUANTIZED)
 BITS = (4, 8)
 CHANNEL, GROUP = "channel", "group"
 STRATEGIES = (CHANNEL, GROUP)
-COLUMNS_MULTIPLE = 32
-"""Sizes of groups are multiples of this: what the kernels walk."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,17 @@ class WeightScheme:
 
     def groups(self, columns: int) -> int:
         """Scales of a row of so many columns."""
-        return columns // self.group if self.group else 1
+        return self.type.groups(columns)
 
     @property
     def name(self) -> str:
         """As `--dtype` names it: int8, int4g128."""
-        return f"int{self.bits}" + (f"g{self.group}" if self.group else "")
+        return self.type.name
+
+    @property
+    def type(self) -> QuantizedType:
+        """The type of matrices that this package writes so: scales are float16."""
+        return QuantizedType(self.bits, self.group, zero_points=not self.symmetric)
 
 
 def write_scheme(scheme: WeightScheme, targets: Sequence[str] = ("Linear",)) -> dict[str, Any]:

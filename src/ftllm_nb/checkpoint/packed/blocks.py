@@ -5,56 +5,40 @@ The same blocks as those of kernels/integer_tile.py, where it says how they lie 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.quantized_type import QuantizedType
+
 LAYOUT = "rows16"
 """The name of how blocks lie: another name is another way."""
 BLOCK_ROWS = 16
-COLUMNS_MULTIPLE = 32
 _SCALE_BYTES = 2
-_TYPE = re.compile(r"int(?P<bits>4|8)(?:g(?P<group>[1-9]\d*))?(?P<zeros>z?)_float16")
-"""The types of checkpoint/base.py that blocks may hold."""
 
 
 @dataclass(frozen=True)
 class BlockForm:
-    """Numbers of `bits` bits, a float16 scale for each `group` columns of a row (0: for a row), with a zero point
-    beside it where `zeros`.
-    """
+    """Blocks of a matrix of this type: numbers, then float16 scales, then zero points where the type has them."""
 
-    bits: int
-    group: int
-    zeros: bool
+    type: QuantizedType
 
     @classmethod
     def of(cls, dtype: str) -> BlockForm | None:
-        """The form of a type as checkpoint/base.py writes it ("int4g128_float16"), None for others."""
-        found = _TYPE.fullmatch(dtype)
-        if found is None or int(found["group"] or 0) % COLUMNS_MULTIPLE:
-            return None
-        return cls(int(found["bits"]), int(found["group"] or 0), bool(found["zeros"]))
-
-    def padded_columns(self, columns: int) -> int:
-        """Columns filled up to whole groups."""
-        multiple = self.group or COLUMNS_MULTIPLE
-        return -(-columns // multiple) * multiple
-
-    def groups(self, columns: int) -> int:
-        """Scales of a row."""
-        return self.padded_columns(columns) // self.group if self.group else 1
+        """The form of a type as headers name it ("int4g128_float16"), None for what blocks cannot hold."""
+        type = QuantizedType.parse(dtype)
+        return cls(type) if type is not None and type.scales == "float16" else None
 
     def number_bytes(self, columns: int) -> int:
         """Bytes of the numbers of a block, which come first."""
-        return self.padded_columns(columns) * BLOCK_ROWS * self.bits // 8
+        return self.type.padded_columns(columns) * BLOCK_ROWS * self.type.bits // 8
 
     def block_bytes(self, columns: int) -> int:
         """Bytes of a block."""
-        return self.number_bytes(columns) + BLOCK_ROWS * self.groups(columns) * (_SCALE_BYTES + self.zeros)
+        each = _SCALE_BYTES + self.type.zero_points
+        return self.number_bytes(columns) + BLOCK_ROWS * self.type.groups(columns) * each
 
     def shape(self, rows: int, columns: int) -> tuple[int, int]:
         """[blocks, bytes of a block] of a matrix."""
@@ -76,7 +60,7 @@ class BlockForm:
         numbers = self.number_bytes(columns)
         quads = made[:, :numbers].view("<u4").reshape(len(made), -1, BLOCK_ROWS)
         source = words.view("<u4")
-        if self.bits == 4:
+        if self.type.bits == 4:
             source = _nibbles_apart(source)
         by_lane = made[:, numbers : numbers + BLOCK_ROWS * _SCALE_BYTES * scales.shape[1]].view("<f2")
         by_lane = by_lane.reshape(len(made), -1, BLOCK_ROWS)
@@ -88,19 +72,20 @@ class BlockForm:
 
     def unpack(self, blocks: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
         """The float32 [rows, columns] that blocks stand for."""
-        padded, groups, numbers = self.padded_columns(columns), self.groups(columns), self.number_bytes(columns)
+        padded, groups = self.type.padded_columns(columns), self.type.groups(columns)
+        numbers = self.number_bytes(columns)
         quads = blocks[:, :numbers].reshape(len(blocks), -1, BLOCK_ROWS, 4)
-        if self.bits == 4:
+        if self.type.bits == 4:
             quads = np.concatenate([quads & 15, quads >> 4], axis=-1)
         values = quads.transpose(0, 2, 1, 3).reshape(-1, groups, padded // groups).astype(np.float32)
         end = numbers + BLOCK_ROWS * groups * _SCALE_BYTES
         scales = np.ascontiguousarray(blocks[:, numbers:end]).view("<f2")
         scales = scales.reshape(len(blocks), groups, BLOCK_ROWS).transpose(0, 2, 1).reshape(-1, groups, 1)
-        if self.zeros:
+        if self.type.zero_points:
             zero_points = blocks[:, end:].reshape(len(blocks), groups, BLOCK_ROWS).transpose(0, 2, 1)
             values -= zero_points.reshape(-1, groups, 1)
         else:
-            values -= np.float32(1 << (self.bits - 1))
+            values -= np.float32(self.type.half)
         values *= scales.astype(np.float32)
         return values.reshape(len(values), padded)[:rows, :columns]
 

@@ -34,9 +34,9 @@ class PackedCheckpoint(Checkpoint):
                 raise CheckpointError(
                     f"{self.path}: tensor {shown(name)} has the shape {list(info.shape)} of {info.dtype}, but "
                     f"{list(shape)} of U8 were expected for a matrix of [{matrix.rows}, {matrix.columns}] in the type "
-                    f"{matrix.dtype}: the files do not belong together."
+                    f"{matrix.form.type}: the files do not belong together."
                 )
-            tensors[name] = TensorInfo(name, (matrix.rows, matrix.columns), matrix.dtype, info.nbytes)
+            tensors[name] = TensorInfo(name, (matrix.rows, matrix.columns), matrix.form.type, info.nbytes)
         self.tensors = tensors
 
     def read(self, name: str) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.checkpoint.packed.blocks import LAYOUT, BlockForm
 from ftllm_nb.errors import CheckpointError
+from ftllm_nb.quantized_type import QuantizedType
 
 QUANT_METHOD = "ftllm-nb-packed"
 VERSION = 2
@@ -22,13 +23,10 @@ _AGAIN = "make it again with ftllm-nb quantize --format packed"
 
 @dataclass(frozen=True)
 class PackedMatrix:
-    """A matrix [rows, columns], its type as checkpoint/base.py writes it, "int4g128_float16", and the checksum of its
-    blocks' bytes (checkpoint/checksum.py).
-    """
+    """A matrix [rows, columns], how its blocks lie, and the checksum of their bytes (checkpoint/checksum.py)."""
 
     rows: int
     columns: int
-    dtype: str
     form: BlockForm
     checksum: int
 
@@ -39,14 +37,14 @@ def is_packed(config: Mapping[str, Any]) -> bool:
     return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
 
 
-def write_header(matrices: Mapping[str, tuple[tuple[int, int], str, int]]) -> dict[str, Any]:
+def write_header(matrices: Mapping[str, tuple[tuple[int, int], QuantizedType, int]]) -> dict[str, Any]:
     """The header of matrices: name → (shape, type, checksum)."""
     header = {
         "quant_method": QUANT_METHOD,
         "version": VERSION,
         "layout": LAYOUT,
         "tensors": {
-            name: {"shape": list(shape), "dtype": dtype, "checksum": f"{total:016x}"}
+            name: {"shape": list(shape), "dtype": str(dtype), "checksum": f"{total:016x}"}
             for name, (shape, dtype, total) in matrices.items()
         },
     }
@@ -87,8 +85,7 @@ def _matrix(entry: Any, where: str) -> PackedMatrix:
         raise CheckpointError(f"{where} is of type {shown(dtype)}, which is none of packed matrices.")
     if not isinstance(total, str) or _CHECKSUM.fullmatch(total) is None:
         raise CheckpointError(f"{where} has the checksum {shown(total)}, but 16 hexadecimal digits were expected.")
-    assert isinstance(dtype, str)
-    return PackedMatrix(shape[0], shape[1], dtype, form, int(total, 16))
+    return PackedMatrix(shape[0], shape[1], form, int(total, 16))
 
 
 def _checksum(header: Mapping[str, Any]) -> str:

@@ -7,10 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ftllm_nb.checkpoint.base import integer_type
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
 from ftllm_nb.checkpoint.packed import BlockForm, write_header
-from ftllm_nb.engine.weight_types import EMBEDDING_DEFAULT
+from ftllm_nb.engine.weight_types import embedding_type
 from ftllm_nb.quantization.formats.base import (
     OutputFormat,
     OutputTensor,
@@ -29,7 +28,7 @@ class Packed(OutputFormat):
         return WeightScheme(bits, group, symmetric, PACK_QUANTIZED)
 
     def table_dtype(self, dtype: str) -> str:
-        return EMBEDDING_DEFAULT if dtype.startswith("int4") else dtype
+        return embedding_type(dtype)
 
     def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
         if tensor.scheme is None:
@@ -50,7 +49,7 @@ class Packed(OutputFormat):
         self, config: dict[str, Any], tensors: Sequence[PlannedTensor], sums: Mapping[str, int]
     ) -> dict[str, Any]:
         matrices = {
-            tensor.name: ((tensor.shape[0], tensor.shape[1]), packed_type(tensor.scheme), sums.get(tensor.name, 0))
+            tensor.name: ((tensor.shape[0], tensor.shape[1]), tensor.scheme.type, sums.get(tensor.name, 0))
             for tensor in tensors
             if tensor.scheme is not None
         }
@@ -62,12 +61,7 @@ class Packed(OutputFormat):
 
 def block_form(scheme: WeightScheme) -> BlockForm:
     """How the blocks of a scheme's numbers lie."""
-    return BlockForm(scheme.bits, scheme.group, not scheme.symmetric)
-
-
-def packed_type(scheme: WeightScheme) -> str:
-    """The type of a packed matrix."""
-    return integer_type(scheme.bits, scheme.group, "float16", not scheme.symmetric)
+    return BlockForm(scheme.type)
 
 
 FORMAT = Packed()

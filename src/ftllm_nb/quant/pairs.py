@@ -1,7 +1,4 @@
-"""16-bit brain floats: the upper half of a float32, 8 significant bits, float32's range.
-
-Where the CPU has AMX they lie as it wants them, and activations are sums of two of them, or one.
-"""
+"""bfloat16 as AMX wants it: two columns side by side. Activations are sums of two bfloat16, or one."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ from dataclasses import dataclass
 
 from ftllm_nb.kernels.amx_bf16 import SCRATCH_BYTES, linear_kernel, pack_pairs_kernel, pair_embedding
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.quant.activations import COLUMNS_MULTIPLE, SplitForm
+from ftllm_nb.quant.activations import SplitForm
 from ftllm_nb.quant.floats import SOURCE_KINDS, FloatFormat
+from ftllm_nb.quantized_type import ElementType
 
 _EXACT, _ROUNDED = SplitForm(parts=2), SplitForm(parts=1)
 
@@ -26,12 +23,12 @@ class PairFormat(FloatFormat):
         return PairFormat(self.name, _ROUNDED)
 
     def padded_columns(self, columns: int) -> int:
-        return -(-columns // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE
+        return self.activations.columns(columns)
 
     def block_bytes(self, columns: int) -> int:
         return 32 * self.padded_columns(columns)
 
-    def pack_kernel(self, source: str) -> Kernel:
+    def pack_kernel(self, source: ElementType) -> Kernel:
         return pack_pairs_kernel(SOURCE_KINDS[source])
 
     def linear_kernel(self) -> Kernel:
@@ -42,6 +39,3 @@ class PairFormat(FloatFormat):
 
     def embedding_kernel(self) -> Kernel:
         return pair_embedding
-
-
-FORMAT = PairFormat("bfloat16") if current_tier().multiplies_matrices else FloatFormat("bfloat16")

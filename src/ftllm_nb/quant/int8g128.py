@@ -1,7 +1,0 @@
-"""8-bit weights, a scale for each 128 columns of a row."""
-
-from __future__ import annotations
-
-from ftllm_nb.quant.integers import IntegerFormat
-
-FORMAT = IntegerFormat("int8g128", bits=8, group=128)

@@ -1,0 +1,69 @@
+"""The type of a quantized matrix: how its whole numbers stand for floats."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+COLUMNS_MULTIPLE = 32
+"""Groups are multiples of this, and rows without groups are filled up to one: what the kernels walk."""
+_TYPE = re.compile(r"int(?P<bits>4|8)(?:g(?P<group>[1-9][0-9]*))?(?P<zeros>z?)_(?P<scales>float16|bfloat16|float32)")
+
+
+@dataclass(frozen=True)
+class QuantizedType:
+    """weight = (number − zero point) · scale, with numbers of `bits` bits, 4 or 8.
+
+    A scale for each `group` columns of a row, 0 for the whole row; `scales`: their type, "float16", "bfloat16" or
+    "float32". `zero_points`: whether there is one beside each scale; without, it is half the range.
+    """
+
+    bits: int
+    group: int = 0
+    scales: str = "float16"
+    zero_points: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> QuantizedType | None:
+        """The type that `str()` writes so, where the group is one that kernels walk; None for others."""
+        found = _TYPE.fullmatch(text)
+        if found is None or int(found["group"] or 0) % COLUMNS_MULTIPLE:
+            return None
+        return cls(int(found["bits"]), int(found["group"] or 0), found["scales"], bool(found["zeros"]))
+
+    @classmethod
+    def named(cls, name: str) -> QuantizedType | None:
+        """The type with float16 scales and no zero points that `--dtype` names so; None for others."""
+        return cls.parse(f"{name}_float16")
+
+    @property
+    def name(self) -> str:
+        """As `--dtype` names it: int8, int4g128. It does not tell zero points, nor the scales' type."""
+        return f"int{self.bits}" + (f"g{self.group}" if self.group else "")
+
+    def __str__(self) -> str:
+        """As headers of packed folders name it: int4g128_float16, with zero points int4g128z_float16."""
+        return f"{self.name}{'z' if self.zero_points else ''}_{self.scales}"
+
+    @property
+    def description(self) -> str:
+        """As people read it: "int4g32 with zero points, bfloat16 scales"."""
+        return f"{self.name}{' with zero points' if self.zero_points else ''}, {self.scales} scales"
+
+    @property
+    def half(self) -> int:
+        """Half the range: what is added to signed numbers to make them unsigned."""
+        return 1 << (self.bits - 1)
+
+    def padded_columns(self, columns: int) -> int:
+        """Columns of a row, filled up to whole groups."""
+        multiple = self.group or COLUMNS_MULTIPLE
+        return -(-columns // multiple) * multiple
+
+    def groups(self, columns: int) -> int:
+        """Scales of a row."""
+        return self.padded_columns(columns) // self.group if self.group else 1
+
+
+ElementType = str | QuantizedType
+"""The type of a tensor: a float's or another type's name, or that of a quantized matrix."""
