@@ -65,7 +65,8 @@ def same_logprobs(found: TokenLogprobs, logits: NDArray[np.float32], token_id: i
 
 class PagedExecutor:
     """`before_step(steps)` is called first in each step; it may call `request_stop`. `logits`: of the token after all
-    those that a sequence holds. `reaches`: of each group of layers."""
+    those that a sequence holds. `reaches`: of each group of layers. `has_state`: whether a sequence keeps its last
+    three tokens beside its blocks."""
 
     max_positions = 200
     vocab_size = VOCAB
@@ -81,6 +82,7 @@ class PagedExecutor:
         before_step: Callable[[list[SequenceStep]], None] = lambda steps: None,
         logits: Callable[[list[int]], NDArray[np.float32]] = logits_of,
         reaches: Sequence[Reach] = (Reach(),),
+        has_state: bool = False,
     ) -> None:
         self.max_step_tokens = max_step_tokens
         self.step_seconds = step_seconds
@@ -88,7 +90,8 @@ class PagedExecutor:
         self._logits_of = logits
         self._reaches = tuple(reaches)
         numbers = count(1)
-        self.cache = KVCache(reaches, block_positions, BlockPool(lambda: [next(numbers)], limit))
+        pool = BlockPool(lambda: [next(numbers)], limit)
+        self.cache = KVCache(reaches, block_positions, pool, {"tail": (3,)} if has_state else None)
         self.content: dict[int, tuple[int, list[int], list[int]]] = {}
         """Of each block: its group, the tokens before it, and those in it."""
         self.step_tokens: list[list[int]] = []
@@ -117,11 +120,13 @@ class PagedExecutor:
         rows = []
         for step in steps:
             held = self.held(step.sequence)
+            states = {name: np.float32([*array, *step.token_ids])[-3:] for name, array in step.sequence.states.items()}
+            assert all(array.tolist() == ([0, 0, 0, *held])[-3:] for array in step.sequence.states.values())
             for token in step.token_ids.tolist():
                 self._require_what_is_seen(step.sequence, held)
                 self._write(step.sequence, held, token)
                 held.append(token)
-            step.sequence.length = len(held)
+            self.cache.advance(step.sequence, len(step.token_ids), states)
             rows += [self._logits_of(held[: len(held) - back]) for back in reversed(range(step.wants_logits))]
         self.step_tokens.append([len(step.token_ids) for step in steps])
         self.logits = np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)

@@ -28,18 +28,25 @@ reaches = st.lists(
 )
 
 
-def new_cache(*groups: Reach, limit: int | None = None) -> KVCache:
+def new_cache(
+    *groups: Reach, limit: int | None = None, states: dict[str, tuple[int, ...]] | None = None
+) -> KVCache:
     numbers = count(1)
-    return KVCache(groups or (Reach(),), SIZE, BlockPool(lambda: [next(numbers)], limit))
+    return KVCache(groups or (Reach(),), SIZE, BlockPool(lambda: [next(numbers)], limit), states)
+
+
+def state_of(tokens: list[int]) -> dict[str, np.ndarray]:
+    """What depends on all tokens, so that no other sequence's will do."""
+    return {"sum": np.float32([sum(tokens), sum(n * token for n, token in enumerate(tokens))])}
 
 
 class CacheMachine(RuleBasedStateMachine):
     """Sequences grow, are cut, end, and begin with what is found; `content` is what each block was last given."""
 
-    @initialize(groups=reaches, limit=st.sampled_from([None, 1000, 1000]))
-    def start(self, groups: list[Reach], limit: int | None) -> None:
+    @initialize(groups=reaches, limit=st.sampled_from([None, 1000, 1000]), has_state=st.booleans())
+    def start(self, groups: list[Reach], limit: int | None, has_state: bool) -> None:
         self.groups = groups
-        self.cache = new_cache(*groups, limit=limit)
+        self.cache = new_cache(*groups, limit=limit, states={"sum": (2,)} if has_state else {})
         self.content: dict[int, tuple[int, tuple[int, ...]]] = {}
         self.live: list[tuple[CachedSequence, list[int]]] = []
 
@@ -60,10 +67,11 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 9), tokens=st.lists(st.integers(0, 1), min_size=1, max_size=9), publish=st.booleans())
     def grow(self, which: int, tokens: list[int], publish: bool) -> None:
         sequence, held = self.live[which % len(self.live)]
+        tokens = tokens[: self.cache.most_at_once(sequence, len(tokens))]
         self.cache.reserve(sequence, len(held) + len(tokens))
         first = len(held) // SIZE
         held += tokens
-        sequence.length = len(held)
+        self.cache.advance(sequence, len(tokens), state_of(held) if self.cache.has_states else {})
         for group, table in enumerate(sequence.tables):
             for number in range(first, len(table)):
                 block = int(table[number])
@@ -113,8 +121,10 @@ class CacheMachine(RuleBasedStateMachine):
         assert sequence.length == 0 and all(len(table) == 0 for table in sequence.tables)
 
     def check_what_is_seen(self, sequence: CachedSequence, held: list[int]) -> None:
-        """The next token finds in each group all that it sees."""
+        """The next token finds in each group all that it sees, and the state."""
         assert sequence.length == len(held)
+        if self.cache.has_states:
+            np.testing.assert_array_equal(sequence.states["sum"], state_of(held)["sum"])
         for group, reach in enumerate(self.groups):
             for number in range(reach.first_seen(len(held)) // SIZE, -(-len(held) // SIZE)):
                 its_group, tokens = self.content[int(sequence.tables[group][number])]
@@ -195,7 +205,7 @@ def test_a_window_can_be_cut_back_as_far_as_it_is_held() -> None:
     sequence = filled(cache, 30)
     assert sequence.held == [6]
     assert cache.can_cut(sequence, 29) and not cache.can_cut(sequence, 28) and cache.can_cut(sequence, 0)
-    with pytest.raises(EngineError, match=r"30 tokens cannot be cut to 20: .* its window is given back"):
+    with pytest.raises(EngineError, match=r"30 tokens cannot be cut to 20: .* what it saw there is given back"):
         cache.truncate(sequence, 20)
     for length in (-1, 31):
         with pytest.raises(EngineError, match="cannot be cut"):

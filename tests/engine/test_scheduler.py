@@ -14,6 +14,7 @@ from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits, context_tokens
 from ftllm_nb.errors import EngineError
+from ftllm_nb.ops.reach import Reach
 from tests.engine.paged_executor import PagedExecutor, answer_alone, logits_of, same_logprobs
 
 TOP = 3
@@ -90,6 +91,8 @@ SETTINGS = st.builds(
     limit=st.one_of(st.none(), st.integers(8, 60)),
     limits=st.builds(SchedulerLimits, max_batch=st.integers(1, 5), chunk_tokens=st.integers(5, 20)),
     stops=st.sets(st.integers(0, 30)),
+    reaches=st.sampled_from([(Reach(),), (Reach(), Reach(window=5)), (Reach(window=9), Reach(chunk=4))]),
+    has_state=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_an_answer_is_the_same_alone_and_in_any_company(
@@ -98,9 +101,12 @@ def test_an_answer_is_the_same_alone_and_in_any_company(
     limit: int | None,
     limits: SchedulerLimits,
     stops: set[int],
+    reaches: tuple[Reach, ...],
+    has_state: bool,
 ) -> None:
     """Requests join at any step, some leave, steps are stopped, prefixes are shared, the cache is too small."""
-    executor = PagedExecutor(block_positions=block, limit=limit)
+    limit = None if limit is None else limit * len(reaches)
+    executor = PagedExecutor(block_positions=block, limit=limit, reaches=reaches, has_state=has_state)
     scheduler = Scheduler(executor, limits)
     context = context_tokens(executor, limits)
     requests: list[Request | None] = [None] * len(asked)

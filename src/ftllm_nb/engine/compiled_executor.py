@@ -21,16 +21,18 @@ from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.host_cache import HostCache, cache_parts
 from ftllm_nb.engine.kv_cache import KVCache
+from ftllm_nb.engine.saved_states import States
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
 from ftllm_nb.engine.step_plan import StepPlan
+from ftllm_nb.engine.step_states import keep_states, new_states
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32, require_memory
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.inputs import rope_table
-from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.graph.ir import STATE, CheckedGraph, Node, Value
 from ftllm_nb.graph.lower import Program, RowLabel, lower
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.storage import rows_symbol
@@ -94,7 +96,7 @@ class CompiledExecutor:
             raise
         self._memory = BlockMemory(plan.size)
         self.block_bytes = self._memory.block_bytes
-        self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, BlockPool(self._memory.grow))
+        self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, BlockPool(self._memory.grow), graph.state_shapes)
 
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
@@ -107,13 +109,14 @@ class CompiledExecutor:
         needs = self._program.needs
         plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
         context = step_context(steps, self._graph.config)
+        states = [new_states(step.sequence) for step in steps]
         for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
-                self._evaluate(segment, plan, steps, context)
+                self._evaluate(segment, plan, steps, states, context)
             elif not self._walk(number, segment, plan):
                 raise StepStopped
-        for step in steps:
-            step.sequence.length += len(step.token_ids)
+        for step, its_states in zip(steps, states, strict=True):
+            self.cache.advance(step.sequence, len(step.token_ids), its_states)
         logits: Floats = self._view(self._graph.logits, plan)[0]
         self._logits = logits
         return logits
@@ -161,7 +164,7 @@ class CompiledExecutor:
 
     def release_memory(self) -> None:
         """Give the cache's memory back, if no sequence is in it."""
-        if self.cache.pool.forget_all():
+        if self.cache.forget_all():
             self._memory.give_back()
 
     def close(self) -> None:
@@ -169,14 +172,24 @@ class CompiledExecutor:
         self._pool.close()
         self._program.memory.clear()
 
-    def _evaluate(self, node: Node, plan: StepPlan, steps: list[SequenceStep], context: StepContext) -> None:
-        """Run a host step: its reference on copies of its tensors, and on the blocks of its caches."""
+    def _evaluate(
+        self,
+        node: Node,
+        plan: StepPlan,
+        steps: list[SequenceStep],
+        states: list[States],
+        context: StepContext,
+    ) -> None:
+        """Run a host step: its reference on copies of its tensors, on the blocks of its caches, and on new states."""
         arguments = {
-            name: self._host_caches(node, name, steps) if value in self._cache_parts else self._host_array(value, plan)
+            name: self._host_caches(node, name, steps)
+            if value in self._cache_parts
+            else self._host_array(value, plan, states)
             for name, value in node.inputs.items()
         }
         for name, array in node.evaluate(context, arguments).items():
             self._view(node.outputs[name], plan)[...] = array
+        keep_states(node, arguments, states)
 
     def _host_caches(self, node: Node, name: str, steps: list[SequenceStep]) -> list[HostCache]:
         """A node's cache `name` of each sequence; one that stores nothing sees what was stored before it."""
@@ -188,7 +201,9 @@ class CompiledExecutor:
             for step in steps
         ]
 
-    def _host_array(self, value: Value, plan: StepPlan) -> Any:
+    def _host_array(self, value: Value, plan: StepPlan, states: list[States]) -> Any:
+        if value.kind == STATE:
+            return [each[value.name] for each in states]
         if value.kind == "weight":
             return self._host_weights[value]
         if value.kind == "data":

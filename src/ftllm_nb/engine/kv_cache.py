@@ -1,21 +1,26 @@
-"""The blocks of all sequences: which each has, what it gives back as it goes on, and what is found again.
+"""What all sequences keep: which blocks and states each has, what it gives back as it goes on, and what is found again.
 
 A sequence has one table of blocks for each group of layers (cache_groups.py), so that it grows without being copied and
 blocks can be shared. A group whose layers see a window gives back what is out of sight, but for what is seen from a few
 saved lengths, to which the sequence can be cut back. Full blocks are published under a key that stands for all tokens
 from the sequence's beginning to the block's end; a sequence that begins alike takes them over, as far as every group
 still has what its next token sees.
+
+States have a fixed size and cannot be cut back: each step makes new ones, and those of saved lengths are retained.
+Where a sequence is published as it reaches the end of a block, its states are, too, so that one that begins alike goes
+on there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.cache_groups import held_blocks
+from ftllm_nb.engine.saved_states import SavedStates, States
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
 
@@ -30,7 +35,8 @@ MOST_SAVED = 8
 class CachedSequence:
     """A sequence's place in the cache. `tables`: of each group, its blocks by position, `GONE` before `held`, the first
     that it still has. `saved`: lengths to which it can be cut back, the oldest first; `retained`: of each group, what
-    is seen from there and went out of sight, by position."""
+    is seen from there and went out of sight, by position. `states`: by name, never written again; `snapshots`: those of
+    saved lengths."""
 
     def __init__(self, groups: int) -> None:
         self.length = 0
@@ -38,20 +44,62 @@ class CachedSequence:
         self.held = [0] * groups
         self.saved: list[int] = []
         self.retained: list[dict[int, int]] = [{} for _ in range(groups)]
+        self.states: States = {}
+        self.snapshots: dict[int, States] = {}
 
 
 class KVCache:
-    """Blocks for sequences. `reaches`: of each group of layers; `block_positions`: positions of a block."""
+    """Blocks and states for sequences. `reaches`: of each group of layers; `block_positions`: positions of a block;
+    `state_shapes`: of what operators keep of a sequence, by name."""
 
-    def __init__(self, reaches: Sequence[Reach], block_positions: int, pool: BlockPool) -> None:
+    def __init__(
+        self,
+        reaches: Sequence[Reach],
+        block_positions: int,
+        pool: BlockPool,
+        state_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
         self.pool = pool
         self.block_positions = block_positions
         self._reaches = tuple(reaches)
+        self._state_shapes = dict(state_shapes or {})
+        self._published = SavedStates()
         self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
 
     def new_sequence(self) -> CachedSequence:
         """An empty sequence."""
-        return CachedSequence(len(self._reaches))
+        sequence = CachedSequence(len(self._reaches))
+        sequence.states = self._first_states()
+        return sequence
+
+    def _first_states(self) -> States:
+        return {name: np.zeros(shape, np.float32) for name, shape in self._state_shapes.items()}
+
+    def most_at_once(self, sequence: CachedSequence, count: int) -> int:
+        """How many of `count` tokens may come in one step: none beyond a saved length, whose states are needed."""
+        if not self._state_shapes:
+            return count
+        ahead = [saved - sequence.length for saved in sequence.saved if saved > sequence.length]
+        return min([count, *ahead])
+
+    def advance(self, sequence: CachedSequence, count: int, states: States) -> None:
+        """The sequence has `count` tokens more, after which its states are these."""
+        sequence.length += count
+        sequence.states = states
+        if self._state_shapes and sequence.length in sequence.saved:
+            sequence.snapshots[sequence.length] = states
+
+    @property
+    def has_states(self) -> bool:
+        """Whether sequences can go on only from where their states were kept."""
+        return bool(self._state_shapes)
+
+    def forget_all(self) -> bool:
+        """Know nothing any more that others could find; False, and no change, where a sequence has a block."""
+        if not self.pool.forget_all():
+            return False
+        self._published.clear()
+        return True
 
     def missing_blocks(self, sequence: CachedSequence, count: int) -> int:
         """How many blocks `reserve` takes for `count` more tokens, as far as nothing goes out of sight first."""
@@ -103,10 +151,12 @@ class KVCache:
     def save(self, sequence: CachedSequence, length: int) -> None:
         """Let the sequence be cut back to `length`, which it has now or may reach, as long as few lengths are saved
         after it."""
-        if self._limited and length not in sequence.saved:
+        if (self._limited or self._state_shapes) and length not in sequence.saved:
             sequence.saved.append(length)
             del sequence.saved[:-MOST_SAVED]
             self._release_retained(sequence)
+            if length == sequence.length:
+                sequence.snapshots[length] = sequence.states
 
     def give_back_unseen(self, sequence: CachedSequence) -> None:
         """Take back the blocks that no further token sees, and that are not seen from a saved length. They can be found
@@ -130,6 +180,8 @@ class KVCache:
         """Whether `truncate` can forget the tokens from `length` on."""
         if not 0 <= length <= sequence.length:
             return False
+        if self._state_shapes and length not in (0, sequence.length, *sequence.snapshots):
+            return False
         kept = -(-length // self.block_positions)
         for group, reach in enumerate(self._reaches):
             table, held, retained = sequence.tables[group], sequence.held[group], sequence.retained[group]
@@ -143,9 +195,11 @@ class KVCache:
 
     def truncate(self, sequence: CachedSequence, length: int) -> None:
         """Forget the tokens from `length` on. Raises `EngineError`, and changes nothing, where others share a block
-        that this cuts, or what the token at `length` sees was given back."""
+        that this cuts, or what the token at `length` needs was given back."""
         if not self.can_cut(sequence, length):
-            why = "others share a block, or its window is given back" if 0 <= length <= sequence.length else "too short"
+            why = "others share a block, or what it saw there is given back"
+            if not 0 <= length <= sequence.length:
+                why = "it is not as long"
             raise EngineError(f"a sequence of {sequence.length} tokens cannot be cut to {length}: {why}.")
         kept = -(-length // self.block_positions)
         for group, reach in enumerate(self._reaches):
@@ -158,6 +212,10 @@ class KVCache:
             sequence.tables[group], sequence.held[group] = table, first
             if length % self.block_positions:
                 self.pool.withdraw(int(table[-1]))  # it is about to be written
+        if length == 0:
+            sequence.states = self._first_states()
+        elif length < sequence.length and self._state_shapes:
+            sequence.states = sequence.snapshots[length]
         sequence.length = length
         sequence.saved = [saved for saved in sequence.saved if saved <= length]
         self._release_retained(sequence)
@@ -171,6 +229,8 @@ class KVCache:
         for group, table in enumerate(sequence.tables):
             for number in range(max(first, sequence.held[group]), len(keys)):
                 self.pool.publish(int(table[number]), _group_key(keys[number], group))
+        if self._state_shapes and keys and sequence.length == len(keys) * self.block_positions:
+            self._published.put(keys[-1], sequence.states)
 
     def find(self, keys: Sequence[bytes]) -> CachedSequence:
         """A sequence that has the longest beginning of `keys`' blocks from which it can go on."""
@@ -178,7 +238,7 @@ class KVCache:
         count = len(keys)
         for group in unlimited:
             count = self.pool.known(_group_key(key, group) for key in keys[:count])
-        while count and not all(self._is_saved(keys, group, reach, count) for group, reach in self._limited):
+        while count and not self._can_begin(keys, count):
             count -= 1
         sequence = self.new_sequence()
         sequence.length = count * self.block_positions
@@ -187,7 +247,15 @@ class KVCache:
             found = self.pool.acquire(_group_key(key, group) for key in keys[first:count])
             sequence.tables[group] = np.array([GONE] * first + found, np.int64)
             sequence.held[group] = first
+        if count and self._state_shapes:
+            sequence.states = self._published.get(keys[count - 1])
         return sequence
+
+    def _can_begin(self, keys: Sequence[bytes], count: int) -> bool:
+        """Whether what the token after `count` blocks needs is there, where that is not all that was before."""
+        if self._state_shapes and keys[count - 1] not in self._published:
+            return False
+        return all(self._is_saved(keys, group, reach, count) for group, reach in self._limited)
 
     def _is_saved(self, keys: Sequence[bytes], group: int, reach: Reach, count: int) -> bool:
         """Whether the group has what the token after `count` blocks sees."""
@@ -200,6 +268,9 @@ class KVCache:
             retained = sequence.retained[group]
             unseen = [number for number in retained if not self._is_seen_from(sequence.saved, reach, number)]
             self._give_back([retained.pop(number) for number in unseen])
+        sequence.snapshots = {
+            length: states for length, states in sequence.snapshots.items() if length in sequence.saved
+        }
 
     def _give_back(self, blocks: list[int]) -> None:
         """Release blocks of a window's past; they stay to be found only where their number has a limit."""

@@ -22,8 +22,10 @@ from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.host_cache import in_8_bits
 from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
+from ftllm_nb.engine.saved_states import States
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
+from ftllm_nb.engine.step_states import keep_states, new_states
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import EngineError, StepStopped
@@ -102,7 +104,7 @@ class ReferenceExecutor:
         numbers = count(GONE + 1)
         self._block_rows: dict[int, dict[str, Floats]] = {}
         self._caches: WeakKeyDictionary[CachedSequence, dict[str, ReferenceCache]] = WeakKeyDictionary()
-        self.cache = KVCache([Reach()], BLOCK_POSITIONS, BlockPool(lambda: [next(numbers)]))
+        self.cache = KVCache([Reach()], BLOCK_POSITIONS, BlockPool(lambda: [next(numbers)]), graph.state_shapes)
         widths = (value.type.size(1) * value.type.size(2) for value in _cached_values(graph))
         self.block_bytes = BLOCK_POSITIONS * 4 * sum(widths)
         self._weights: dict[Value, Floats] = {}
@@ -121,9 +123,11 @@ class ReferenceExecutor:
         for step in steps:
             self.cache.reserve(step.sequence, step.sequence.length + len(step.token_ids))
         caches = [self._caches_of(step.sequence) for step in steps]
-        logits = self._evaluate(steps, caches)
-        for step, rows in zip(steps, caches, strict=True):
+        states = [new_states(step.sequence) for step in steps]
+        logits = self._evaluate(steps, caches, states)
+        for step, rows, its_states in zip(steps, caches, states, strict=True):
             self._keep_blocks(step.sequence, rows, step.sequence.length + len(step.token_ids))
+            self.cache.advance(step.sequence, len(step.token_ids), its_states)
         self._logits = logits
         return logits
 
@@ -148,13 +152,12 @@ class ReferenceExecutor:
         return caches
 
     def _keep_blocks(self, sequence: CachedSequence, caches: dict[str, ReferenceCache], length: int) -> None:
-        """Let the sequence be `length` tokens long, with copies of what was added to its blocks."""
+        """Put copies of what was added into the blocks of a sequence that is to be `length` tokens long."""
         for number in range(sequence.length // BLOCK_POSITIONS, -(-length // BLOCK_POSITIONS)):
             rows = slice(number * BLOCK_POSITIONS, (number + 1) * BLOCK_POSITIONS)
             self._block_rows[int(sequence.tables[0][number])] = {
                 name: cache.rows[rows].copy() for name, cache in caches.items()
             }
-        sequence.length = length
 
     def request_stop(self) -> None:
         """Let the running step stop after the operator at work."""
@@ -171,7 +174,9 @@ class ReferenceExecutor:
         """Give the weights back."""
         self._weights.clear()
 
-    def _evaluate(self, steps: list[SequenceStep], caches: list[dict[str, ReferenceCache]]) -> Floats:
+    def _evaluate(
+        self, steps: list[SequenceStep], caches: list[dict[str, ReferenceCache]], states: list[States]
+    ) -> Floats:
         """Walk the nodes in order; a value is dropped after its last reader."""
         context = step_context(steps, self.graph.config)
         values: dict[Value, Any] = {**self._weights, **self._inputs(steps)}
@@ -180,10 +185,11 @@ class ReferenceExecutor:
             if self._stop.is_set():
                 raise StepStopped
             arguments = {
-                name: self._argument(node, name, node.operator.parameter(name).kind, caches, values)
+                name: self._argument(node, name, node.operator.parameter(name).kind, caches, states, values)
                 for name in node.inputs
             }
             results = node.evaluate(context, arguments)
+            keep_states(node, arguments, states)
             values.update((value, results[name]) for name, value in node.outputs.items())
             for value in node.inputs.values():
                 readers[value] -= 1
@@ -198,9 +204,12 @@ class ReferenceExecutor:
         name: str,
         kind: Kind,
         caches: list[dict[str, ReferenceCache]],
+        states: list[States],
         values: dict[Value, Any],
     ) -> Any:
         value = node.inputs[name]
+        if kind is Kind.STATE:
+            return [each[value.name] for each in states]
         if kind is not Kind.CACHE:
             return values[value]
         of_sequences: list[SequenceCache] = [each[value.name] for each in caches]

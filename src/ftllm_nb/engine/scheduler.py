@@ -182,6 +182,10 @@ class Scheduler:
                 # From here, or from where its answer begins, the conversation may go on another way.
                 self._cache.save(sequence, sequence.length)
                 self._cache.save(sequence, len(request.token_ids) - 1)
+            elif self._cache.has_states:
+                # Another request may begin as this one does.
+                size = self._cache.block_positions
+                self._cache.save(sequence, (len(request.token_ids) - 1) // size * size)
             if request.times.admitted is None:
                 request.times.admitted = time.monotonic()
                 request.sampler = Sampler(request.settings, request.token_ids, self._executor.vocab_size)
@@ -245,7 +249,7 @@ class Scheduler:
             is_first_token_due |= more == rest
             shares[request] += more
             left -= more
-        return shares
+        return {request: self._cache.most_at_once(request.sequence, count) for request, count in shares.items()}
 
     def _make_room(self, shares: dict[Request, int]) -> dict[Request, int]:
         """The shares for which the cache has blocks; the requests that came last give theirs back if need be."""

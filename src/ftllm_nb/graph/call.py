@@ -12,7 +12,7 @@ from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, 
 from ftllm_nb.graph.users_operator import reason_of
 from ftllm_nb.ops.base import Kind, Operator, Parameter
 
-_DATA_KINDS = (Kind.INPUT, Kind.INPLACE, Kind.OUTPUT, Kind.CACHE)
+_DATA_KINDS = (Kind.INPUT, Kind.INPLACE, Kind.OUTPUT, Kind.CACHE, Kind.STATE)
 _WEIGHT_KINDS = (Kind.WEIGHT, Kind.OPTIONAL_WEIGHT)
 _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 
@@ -145,7 +145,7 @@ def is_float32(number: Any) -> bool:
 
 
 def _article(kind: Kind) -> str:
-    return f"a {kind.value}" if kind is Kind.CACHE else kind.value
+    return f"a {kind.value}" if kind in (Kind.CACHE, Kind.STATE) else kind.value
 
 
 def _describe(argument: object) -> str:

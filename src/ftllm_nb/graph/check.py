@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call, graph_error, is_float32
@@ -30,10 +30,12 @@ from ftllm_nb.graph.layer_caches import LayerCaches
 from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
 from ftllm_nb.graph.rope import RopeSettings, table_settings
-from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.graph.types import ShapeError, Symbol
 from ftllm_nb.graph.unread_entries import notes_on_unread, refuse_unread
 from ftllm_nb.graph.weight_values import TensorHeader, weight_value
 from ftllm_nb.ops.base import Kind, Parameter
+
+Answer = TypeVar("Answer")
 
 _LENGTH = re.compile("seq|length|position|ctx")
 """Names of config entries that may be the longest sequence."""
@@ -104,14 +106,15 @@ class _Checker:
             argument = call.arguments[parameter.name]
             if parameter.is_number:
                 node.attributes[parameter.name] = self._number(call, parameter, argument)
-            elif parameter.kind is not Kind.OUTPUT and parameter.kind is not Kind.CACHE:
+            elif parameter.kind not in (Kind.OUTPUT, Kind.CACHE, Kind.STATE):
                 value = self._value(call, parameter, argument)
                 if value is not None:
                     node.inputs[parameter.name] = value
             if parameter.is_written and not operator.changes_nothing:
                 _refuse_written_input(call, parameter, argument)
         self.caches.add(node)
-        types = self._infer(node)
+        self.caches.add_states(node, self._asked(node, "state", operator.state_shapes))
+        types = self._asked(node, "infer", operator.infer_outputs)
         self.caches.require_heads(node)
         for name in node.products:
             if node.inputs[name].type.rank < 2:
@@ -131,18 +134,19 @@ class _Checker:
             node.outputs[name] = self.data[reference.name] = value
         self.nodes.append(node)
 
-    def _infer(self, node: Node) -> dict[str, TensorType]:
+    def _asked(self, node: Node, method: str, ask: Callable[[dict[str, Any]], Answer]) -> Answer:
+        """What a method of the operator answers to the types of what it reads."""
         arguments: dict[str, Any] = {
             parameter.name: node.inputs[parameter.name].type if parameter.name in node.inputs else None
             for parameter in node.operator.parameters
             if parameter.is_read
         }
         try:
-            return node.operator.infer_outputs({**arguments, **node.attributes})
+            return ask({**arguments, **node.attributes})
         except ShapeError as error:
             raise node.call.error(f"{error}: {_describe(node)}{self._config_hint(error)}.") from error
         except Exception as error:
-            sentence = node.call.failure("infer", error)
+            sentence = node.call.failure(method, error)
             if sentence is None:
                 raise
             raise sentence from error

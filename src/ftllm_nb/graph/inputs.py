@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ftllm_nb.graph.rope import RopeSettings
 
 LOGITS = "logits"
-CACHE_PREFIXES = ("pastKey", "pastValue")
+CACHE_PREFIXES = ("pastKey", "pastValue", "pastState")
 _TABLES = ("sin", "cos")
 _MAX_POSITIONS = 2**31 - 1  # positionIds are int32
 
@@ -41,7 +41,7 @@ def rope_table(name: str) -> tuple[str, str] | None:
 
 
 def is_cache(name: str) -> bool:
-    """Whether this names a layer's keys or values."""
+    """Whether this names what is kept of a sequence: a layer's keys or values, or an operator's state."""
     return name.startswith(CACHE_PREFIXES)
 
 

@@ -17,10 +17,13 @@ from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.activations import ActivationForm
 from ftllm_nb.quant.base import WeightFormat
 
+STATE = "state"
+"""The kind of what an operator keeps of a sequence: [sequences, …]."""
+
 
 @dataclass(eq=False)
 class Value:
-    """A tensor. `kind`: "input" (given with each step, or a cache), "weight" or "data".
+    """A tensor. `kind`: "input" (given with each step, or a cache), "state", "weight" or "data".
 
     `name` is the user's; a name that is written twice belongs to two values. A weight that is computed from a tensor
     has the text of that as its name, and `computed` says how.
@@ -87,7 +90,7 @@ class Node:
         """What the NumPy reference computes, by output parameter.
 
         `inputs`: by parameter, an array for each tensor and a list with one `SequenceCache` for each sequence
-        for each cache. This is how host steps and the reference executor run an operator.
+        for each cache, or one array for each state. This is how host steps and the reference executor run an operator.
         """
         names = {parameter: value.name for parameter, value in self.inputs.items()}
         here = dataclasses.replace(step, names=names, where=self.call.where)
@@ -162,6 +165,12 @@ class CheckedGraph:
     generation_config: dict[str, Any] = field(default_factory=dict)
     unread_tensors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of what operators keep of a sequence beside the caches, by name."""
+        states = [value for value in self.inputs.values() if value.kind == STATE]
+        return {value.name: tuple(value.type.size(axis) for axis in range(1, value.type.rank)) for value in states}
 
     @property
     def packed(self) -> list[Value]:

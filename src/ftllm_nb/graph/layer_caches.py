@@ -1,4 +1,5 @@
-"""The caches of a graph: which call stores into each layer's, and which calls read what an earlier one stored."""
+"""What a graph keeps of a sequence: the caches of its layers, into which one call stores and which later ones may read,
+and the states of single calls."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import dataclasses
 
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.inputs import cache_layer, is_cache
-from ftllm_nb.graph.ir import LayerCache, Node, Value
+from ftllm_nb.graph.ir import STATE, LayerCache, Node, Value
 from ftllm_nb.graph.references import DataReference
 from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.ops.base import Kind, Parameter
@@ -14,7 +15,7 @@ from ftllm_nb.ops.reach import Reach
 
 
 class LayerCaches:
-    """Collects the caches of the calls, in order. `layers`: by number; `values`: by name.
+    """Collects the caches and states of the calls, in order. `layers`: by number; `values`: by name.
 
     `calls`: all of the graph's, for errors that name a later one.
     """
@@ -67,6 +68,15 @@ class LayerCaches:
                     f'stores {parameter.holds}, data "{row.name}" {row.type}, in the cache {parameter.name}, which '
                     "takes [1, tokens, heads, headDim]: ExpandHead makes that."
                 )
+
+    def add_states(self, node: Node, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Give a node its states, of these shapes by parameter; raises `GraphError`."""
+        for parameter in node.operator.parameters:
+            if parameter.kind is Kind.STATE:
+                name = self._name(node.call, parameter)
+                self._claim(node.call, [name])
+                value = Value(name, TensorType((Symbol.SEQUENCES, *shapes[parameter.name])), STATE)
+                self.values[name] = node.inputs[parameter.name] = value
 
     def _name(self, call: Call, parameter: Parameter) -> str:
         argument = call.arguments[parameter.name]

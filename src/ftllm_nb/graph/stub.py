@@ -18,6 +18,7 @@ _TYPES = {
     Kind.INPLACE: "DataReference",
     Kind.OUTPUT: "DataReference",
     Kind.CACHE: "DataReference",
+    Kind.STATE: "DataReference",
     Kind.WEIGHT: "WeightReference",
     Kind.OPTIONAL_WEIGHT: "WeightReference | None",
     Kind.INPUT_OR_WEIGHT: "DataReference | WeightReference",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType, format_shape
-from ftllm_nb.ops.base import Array, Operator, SequenceCache, StepContext
+from ftllm_nb.ops.base import Array, Kind, Operator, SequenceCache, StepContext
 
 
 class GuardedCache:
@@ -60,7 +60,7 @@ def compute_guarded(
     guarded: list[tuple[str, GuardedCache]] = []
     given: dict[str, Any] = {}
     for name, argument in arguments.items():
-        if isinstance(argument, list):
+        if isinstance(argument, list) and operator.parameter(name).kind is Kind.CACHE:
             holds, shape = operator.parameter(name).holds, types[name].shape[1:]
             stored = holds if holds in types else None
             sizes = tuple(size for size in shape if isinstance(size, int))
@@ -83,10 +83,23 @@ def compute_guarded(
             raise ShapeError(
                 f"it returned {list(array.shape)} for {name}, where its infer() says {format_shape(expected)}"
             )
+    for name, argument in given.items():
+        if operator.parameter(name).kind is Kind.STATE:
+            _require_states(name, argument, types[name])
     for name, cache in guarded:
         if not cache.is_stored:
             raise ShapeError(f"it appended nothing to the cache {name} of one sequence; each needs its rows")
     return results
+
+
+def _require_states(name: str, states: list[Any], type: TensorType) -> None:
+    for state in states:
+        is_array = isinstance(state, np.ndarray)
+        if not is_array or state.shape != type.shape[1:] or state.dtype != np.float32:
+            left = f"{state.dtype} {list(state.shape)}" if is_array else f"a value of type {state.__class__.__name__}"
+            raise ShapeError(
+                f"it left {left} as {name} of a sequence, where its state() says float32 {format_shape(type.shape[1:])}"
+            )
 
 
 def _read_only(array: Array) -> Array:

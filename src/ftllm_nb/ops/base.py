@@ -45,6 +45,8 @@ class Kind(Enum):
     """Either."""
     CACHE = "cache"
     """`pastKey.N` or `pastValue.N`, to which the operator appends, or which an earlier one has appended to."""
+    STATE = "state"
+    """What the operator keeps of each sequence, of a fixed size, zeros at first: a name as a cache has."""
     FLOAT = "number"
     """A floating-point constant."""
     INT = "whole number"
@@ -180,6 +182,9 @@ class Operator:
     evaluated by its reference between two walks of the program."""
     infer: ClassVar[Callable[..., Inferred]]
     """The shape rule: types in, types out; raises `ShapeError` with the parameters' names."""
+    state: ClassVar[Callable[..., Any] | None] = None
+    """The shape of what it keeps of a sequence, where a parameter is a `STATE`, or a tuple of shapes where several are:
+    takes what `infer` takes, without the states."""
     reference: ClassVar[Callable[..., Computed]]
     """The specification: `reference(step, **arguments)`; float32 in, float32 out, the inputs unchanged."""
 
@@ -206,6 +211,20 @@ class Operator:
         return Reach()
 
     @classmethod
+    def state_shapes(cls, arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+        """The shapes of what it keeps of a sequence, by parameter; raises `ShapeError`."""
+        names = [parameter.name for parameter in cls.parameters if parameter.kind is Kind.STATE]
+        if not names:
+            return {}
+        if cls.state is None:
+            raise ShapeError(f"{cls.name} keeps {', '.join(names)}, and has no state() that says of what shape")
+        given = cls.state(**{name: value for name, value in arguments.items() if name not in names})
+        shapes = [given] if len(names) == 1 else list(given)
+        if len(shapes) != len(names) or not all(map(_is_shape, shapes)):
+            raise ShapeError(f"state() must return a shape for each of {', '.join(names)}, and returned {given}")
+        return dict(zip(names, (tuple(map(int, shape)) for shape in shapes), strict=True))
+
+    @classmethod
     def written(cls) -> tuple[str, ...]:
         """The names of the parameters that the operator writes."""
         return tuple(parameter.name for parameter in cls.parameters if parameter.is_written)
@@ -227,6 +246,12 @@ class Operator:
             wanted = f"an array for each of {', '.join(names)}" if names else "nothing"
             raise ShapeError(f"it must return {wanted}, but it returned {len(results) or 'nothing'}")
         return {name: np.asarray(array, np.float32) for name, array in zip(names, results, strict=True)}
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, (tuple, list)) and all(
+        isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0 for size in shape
+    )
 
 
 def _as_tuple(results: Any) -> tuple[Any, ...]:
