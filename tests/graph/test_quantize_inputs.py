@@ -6,13 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.ops.linear import Linear
 from ftllm_nb.quant.activations import Int8Form
 from ftllm_nb.quant.base import WeightFormat, weight_format
-from tests.graph.small_graphs import HIDDEN, TENSORS, Build, Header, begin, check, end
+from tests.graph.small_graphs import CONFIG, HIDDEN, TENSORS, Build, Header, begin, check, end, graph_class
 
 MORE = {name + ".weight": Header((HIDDEN, HIDDEN), "bfloat16") for name in ("gate", "up", "down")}
 Formats = Callable[[Value], WeightFormat]
@@ -146,6 +150,31 @@ def test_the_sum_itself_is_not_what_is_quantized_with_the_norm() -> None:
     assert operators(graph)[3:6] == ["AddRMSNorm", "Convert to int8", "Linear"]
     (norm,) = nodes_of(graph, "AddRMSNorm")
     assert nodes_of(graph, "Convert to int8")[1].inputs["input"] is norm.outputs["input0"]
+
+
+def test_what_has_heads_is_converted_apart() -> None:
+    """A user's product may take [1, tokens, heads, dim]; kernels that convert what they make take no heads."""
+
+    class Heads(Linear):
+        @staticmethod
+        def infer(input: TensorType, weight: TensorType, bias: TensorType | None) -> TensorType:
+            return TensorType((*input.shape[:2], weight.size(0)))
+
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        self.Repeat(self.data["x"], 2, 2, self.data["y"])
+        self.ExpandHead(self.data["y"], HIDDEN)
+        self.AddTo(self.data["y"], self.data["y"])
+        self.RMSNorm(self.data["y"], self.weight["norm.weight"], 1e-5, self.data["n"])
+        self.Heads(self.data["n"], self.weight["wide.weight"], None, self.data["x"])
+        end(self)
+
+    model = type("Model", (graph_class(build),), {"operators": (Heads,)})
+    tensors = {**TENSORS, "wide.weight": Header((HIDDEN, 2 * HIDDEN))}
+    checked, format_of = check_graph(build_graph(model, CONFIG), tensors), formats(other="int8")
+    made = operators(quantize_inputs(fuse(checked, format_of), format_of))
+    at = made.index("AddRMSNorm")
+    assert made[at : at + 3] == ["AddRMSNorm", "Convert to int8", "Heads"]
 
 
 def test_logits_stay_numbers_though_only_a_product_reads_them() -> None:

@@ -48,6 +48,8 @@ def _join_makers(nodes: list[Node], logits: Value) -> list[Node]:
         maker = makers.get(source) if source is not None else None
         if source is None or maker is None or len(readers[source]) != 1 or source is logits:
             continue
+        if source.type.rank != 3:  # kernels that convert what they make take a token's features as one run
+            continue
         (name,) = (name for name, value in maker.outputs.items() if value is source)
         form = node.forms["output"]
         if isinstance(form, maker.operator.parameter(name).forms):
