@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -240,3 +241,33 @@ class Model(ComputeGraph):
 
 __model__ = Model
 """
+
+
+def test_loading_while_other_threads_import(file: Path) -> None:
+    """A server loads its model on a thread of its own."""
+    is_done = threading.Event()
+
+    def import_more() -> None:
+        number = 0
+        while not is_done.is_set():
+            number += 1
+            sys.modules[f"of_another_thread_{number}"] = ModuleType("of_another_thread")
+            if number % 500 == 0:
+                forget()
+
+    def forget() -> None:
+        for name in [name for name in sys.modules.copy() if name.startswith("of_another_thread_")]:
+            del sys.modules[name]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=import_more)
+    thread.start()
+    try:
+        for _ in range(100):
+            load(file, MODEL)
+    finally:
+        is_done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+        forget()

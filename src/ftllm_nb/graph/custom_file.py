@@ -85,8 +85,9 @@ def _graph_class_of(module: ModuleType, path: Path) -> type[ComputeGraph]:
 @contextmanager
 def _fastllm_aliased() -> Iterator[None]:
     """Let `ftllm` and `ftllm.llm` be this package, even where fastllm is installed; then put them back."""
+    modules = sys.modules.copy()  # other threads may import meanwhile
     hidden = {
-        name: module for name, module in sys.modules.items() if name == "ftllm" or name.startswith("ftllm.")
+        name: module for name, module in modules.items() if name == "ftllm" or name.startswith("ftllm.")
     }
     for name in hidden:
         del sys.modules[name]

@@ -11,9 +11,12 @@ from typing import Any
 
 from starlette.types import Scope
 
+from ftllm_nb.errors import FtllmError
+
 
 def write_line(scope: Scope, status: int, seconds: float) -> None:
-    """`scope["notes"]` holds what routes noted; of an exception the traceback is shown below the line."""
+    """`scope["notes"]` holds what routes noted; of an exception the traceback is shown below the line, or of one that a
+    sentence tells, such as a fault in a user's operator, that sentence."""
     notes: dict[str, Any] = dict(scope["notes"])
     exception = notes.pop("exception", None)
     line = {
@@ -25,8 +28,9 @@ def write_line(scope: Scope, status: int, seconds: float) -> None:
         **notes,
     }
     text = json.dumps(line, default=str)
-    if exception is not None and status >= 500:
-        text += "\n" + "".join(traceback.format_exception(exception)).rstrip()
+    if exception is not None and not 400 <= status < 500:  # a stream that fails had begun with 200
+        is_told = isinstance(exception, FtllmError)
+        text += "\n" + (f"error: {exception}" if is_told else "".join(traceback.format_exception(exception)).rstrip())
     print(text, file=sys.stderr, flush=True)
 
 
