@@ -178,6 +178,17 @@ def test_a_shape_that_contradicts_the_config_names_tensor_shape_and_entry() -> N
     )
 
 
+def test_a_matrix_that_is_transposed() -> None:
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors = headers(CONFIG) | {name: Header((40, 24))}
+    with pytest.raises(CheckpointError) as raised:
+        check_graph(build_graph(graph_class(CONFIG), CONFIG), tensors)
+    assert str(raised.value) == (
+        f'tensor "{name}" has shape [40, 24], but config.json makes it [24, 40] (hidden_size = 24, '
+        "intermediate_size = 40): it is transposed, so write it with its axes exchanged."
+    )
+
+
 def test_missing_biases_of_an_architecture_are_noted() -> None:
     tensors = {name: header for name, header in headers(CONFIG).items() if not name.endswith("q_proj.bias")}
     graph = check_graph(build_graph(graph_class(CONFIG), CONFIG), tensors)

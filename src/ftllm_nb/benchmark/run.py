@@ -154,7 +154,9 @@ def open_weights(settings: Settings) -> Checkpoint:
 
 def stored_dtype(dtype: str, config: dict[str, Any]) -> str:
     """The type of random weights: what they are kept as, if a checkpoint can hold that, else the config's."""
-    declared = config.get("torch_dtype", config.get("dtype"))
+    text = config.get("text_config")
+    places = (config, text if isinstance(text, dict) else {})
+    declared = next((each[entry] for each in places for entry in ("dtype", "torch_dtype") if each.get(entry)), None)
     return next((name for name in (dtype, declared) if name in FLOAT_TYPES), "bfloat16")
 
 

@@ -95,9 +95,12 @@ def check_declared_shapes(graph: ComputeGraph, tensors: Mapping[str, TensorHeade
         if name in tensors and tuple(tensors[name].shape) != expected:
             found = tuple(tensors[name].shape)
             entries = _entries(graph, {*expected} - {*found} or {*expected})
+            is_transposed = len(expected) == 2 and found == expected[::-1]
+            why = "it is transposed, so write it with its axes exchanged"
             raise CheckpointError(
                 f'tensor "{name}" has shape {format_shape(found)}, but config.json makes it '
-                f"{format_shape(expected)}{entries}: one of the two belongs to another model."
+                f"{format_shape(expected)}{entries}: "
+                f"{why if is_transposed else 'one of the two belongs to another model'}."
             )
     tieable = _tieable(graph)
     missing = [name for name in declared if name not in tensors and name not in tieable]
