@@ -573,3 +573,12 @@ def test_lists_of_sizes_that_are_none(sizes: list[Any]) -> None:
 def test_a_list_of_sizes_where_there_is_one() -> None:
     with pytest.raises(CheckpointError, match="intermediate_size must be a positive whole number"):
         graph_class(CONFIG | {"model_type": "llama", "intermediate_size": [40, 40]})
+
+
+@pytest.mark.parametrize("name", ["5", "05", "005"])
+def test_gemma4_s_layers_by_numbers_that_transformers_fills_up(name: str) -> None:
+    config = CONFIG | MORE.get("gemma4_text", {}) | {"model_type": "gemma4_text", "num_hidden_layers": 6}
+    kinds = ["sliding_attention"] * 5 + ["full_attention"]
+    own = {"layer_types": kinds, "head_dim": 4, "per_layer_config": {name: {"head_dim": 8}}}
+    graph = checked(config | {"hidden_size_per_layer_input": 0} | own)
+    assert [cache.key_dim for cache in graph.caches.values()] == [4] * 5 + [8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ftllm_nb.blocks import EdgeDecoder, sliding_windows
 from ftllm_nb.checkpoint.files import shown
@@ -32,7 +32,10 @@ class Gemma4Model(EdgeDecoder, Gemma3Model):
             own_heads = whole(config, "num_global_key_value_heads", heads) if joins else heads
             full = whole(config, "global_head_dim", 512), own_heads
             return [full if kind == FULL else (size, heads) for kind in self.kinds]
-        own = [given.get(str(i), {}) for i in range(self.num_layers)] if isinstance(given, Mapping) else [None]
+        own: list[Any] = [None]
+        if isinstance(given, Mapping):
+            by_layer = {name.lstrip("0") or "0": entry for name, entry in given.items()}  # transformers writes "05"
+            own = [by_layer.get(str(i), {}) for i in range(self.num_layers)]
         sizes = [(whole(each, "head_dim", size), whole(each, "num_key_value_heads", heads))
                  for each in own if isinstance(each, Mapping)]  # fmt: skip
         kinds = {(kind, dim) for kind, (dim, _) in zip(self.kinds, sizes, strict=False)}
