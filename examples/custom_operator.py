@@ -43,7 +43,7 @@ class Gate(Operator):
     @staticmethod
     def infer(input0, input1):
         """The output's type; a ShapeError becomes a sentence at the line of build() that calls the operator."""
-        require_same_shape(input0, input1)
+        require_same_shape(input0, "input0", input1, "input1")
         return input0
 
     @staticmethod
