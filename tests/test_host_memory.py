@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftllm_nb.engine import kv_cache, weight_loading
+from ftllm_nb.engine import block_memory, weight_loading
 from ftllm_nb.host_memory import available_bytes, obtainable_bytes
 from tests.machine_files import write
 
@@ -103,7 +103,7 @@ def test_a_limit_of_this_process() -> None:
 
 def test_there_is_one_reader_of_free_memory() -> None:
     """What `info` says, what refuses weights and what bounds the cache is one number."""
-    assert weight_loading.obtainable_bytes is kv_cache.obtainable_bytes is obtainable_bytes
-    sources = Path(kv_cache.__file__).parents[1].rglob("*.py")
+    assert weight_loading.obtainable_bytes is block_memory.obtainable_bytes is obtainable_bytes
+    sources = Path(block_memory.__file__).parents[1].rglob("*.py")
     readers = {file.name for file in sources if "MemAvailable" in file.read_text(encoding="utf-8")}
     assert readers == {"host_memory.py"}

@@ -37,6 +37,9 @@ def arguments(parameter: Parameter) -> st.SearchStrategy[Any]:
         return st.just(("data", "out"))
     if kind is Kind.FLOAT:
         return st.tuples(st.just("number"), st.sampled_from([0.5, -1.0]))
+    if kind is Kind.INTS:
+        orders = st.sampled_from([(0, 1, 3, 2), (0, 1, 2), (-1, 4), (2, -1), (12,), (3, 4)])
+        return st.tuples(st.just("number"), orders | st.lists(st.integers(-2, 4), max_size=4).map(tuple))
     if kind is Kind.INT:
         return st.tuples(st.just("number"), st.integers(-2, 4))
     found = st.nothing()

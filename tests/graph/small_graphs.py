@@ -35,7 +35,7 @@ class Header:
     """What a checkpoint says of a tensor."""
 
     shape: tuple[int, ...]
-    dtype: str = "float32"
+    dtype: Any = "float32"
 
 
 TENSORS = {

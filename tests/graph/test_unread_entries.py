@@ -124,7 +124,7 @@ def test_an_architecture_refuses_what_it_does_not_do(name: str, value: Any) -> N
 
 @pytest.mark.parametrize("model_type", TEXT_PARTS)
 def test_an_entry_of_a_text_part(model_type: str) -> None:
-    text = CONFIG | {"scale_emb": 12, "intermediate_size_mlp": 40, "moe_layers": []}
+    text = CONFIG | {"scale_emb": 12, "intermediate_size_mlp": 40, "moe_layers": [], "num_kv_shared_layers": 0}
     config = {"model_type": model_type, "text_config": text}
     text["model_type"] = next(iter(TEXT_PARTS[model_type].text_models))
     with pytest.raises(GraphError, match=r"^config\.json has scale_emb = 12, by which .* architecture '"):

@@ -15,6 +15,7 @@ from ftllm_nb.graph.json_format import graph_class_from_json
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.graph.weight_values import computed_array, weight_value
+from ftllm_nb.quantized_type import QuantizedType
 from tests.graph.small_graphs import CONFIG, HIDDEN, TENSORS, VOCAB, Header, begin, check, end, error_of
 
 WEIGHT = WeightReference("w")
@@ -161,7 +162,8 @@ def test_errors_name_the_computation() -> None:
         begin(self)
         self.Linear(self.data["x"], self.weight["q.weight"].transposed(), None, self.data["x"])  # wrong
 
-    sentence = error_of(quantized, tensors={**TENSORS, "q.weight": Header((24, 24), "int4g32_float16")})
+    packed = Header((24, 24), QuantizedType.parse("int4g32_float16"))
+    sentence = error_of(quantized, tensors={**TENSORS, "q.weight": packed})
     assert 'the checkpoint holds "q.weight" quantized, and only floats can be computed with' in sentence
 
 
