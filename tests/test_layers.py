@@ -16,7 +16,7 @@ LAYERS = (
     ("__main__", "chat", "server", "webui"),
     ("cli",),
     ("benchmark", "quantization", "serving"),
-    ("llm",),
+    ("llm", "extend"),
     ("answers",),
     ("loading",),
     ("engine_options",),

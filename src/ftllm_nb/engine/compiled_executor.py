@@ -115,6 +115,7 @@ class CompiledExecutor:
                 self._evaluate(segment, plan, steps, states, context)
             elif not self._walk(number, segment, plan):
                 raise StepStopped
+            self._program.raise_failures()
         for step, its_states in zip(steps, states, strict=True):
             self.cache.advance(step.sequence, len(step.token_ids), its_states)
         logits: Floats = self._view(self._graph.logits, plan)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,11 +41,14 @@ class Call:
         """An error that names the operator, its index in the graph (from 0) and the user's line."""
         return graph_error(f"{self.operator.name} (operator {self.index}) {message}", self.file, self.line)
 
-    def failure(self, method: str, error: Exception) -> GraphError | None:
-        """The sentence for what a method of a user's own operator raised; None for errors and operators of ours."""
+    def failure(
+        self, method: str, error: Exception, function: Callable[..., Any] | None = None
+    ) -> GraphError | None:
+        """The sentence for what a method of a user's own operator raised; None for errors and operators of ours.
+        `function`: where the method is no attribute of the operator."""
         if isinstance(error, FtllmError) or not self.is_users_own:
             return None
-        reason = reason_of(error, method, getattr(self.operator, method, None), self.file)
+        reason = reason_of(error, method, function or getattr(self.operator, method, None), self.file)
         return self.error(f"cannot be computed: {reason.rstrip('.')}.")
 
 

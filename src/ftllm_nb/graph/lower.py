@@ -22,7 +22,7 @@ from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.graph.storage import plan_storage, rows_symbol
 from ftllm_nb.graph.types import Symbol, format_shape
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.peaks import RUN, peaks
+from ftllm_nb.kernels.peaks import PEAKS, RUN, peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.base import Array
@@ -91,6 +91,15 @@ class Program:
     memory: list[NDArray[np.uint8]]
     arena: NDArray[np.uint8]
     peaks: NDArray[np.float32]
+    failures: list[tuple[NDArray[np.int64], Callable[[int], Exception]]] = field(default_factory=list)
+    """Words that kernels set where they fail, and the errors."""
+
+    def raise_failures(self) -> None:
+        """Raise the error of a kernel that failed in the walk that has ended."""
+        for word, error in self.failures:
+            if word[0]:
+                number, word[0] = int(word[0]), 0
+                raise error(number)
 
     def link(self) -> None:
         """Write the kernels' addresses into the rows; they must be compiled."""
@@ -182,8 +191,11 @@ class _Lowering:
     def _find_peaks(self) -> None:
         logits = self.place(self.graph.logits)
         self._add(
-            RowLabel("Peaks", (), None), peaks, logits.address, logits.stride, self.graph.vocab_size,
-            int(self.peaks.ctypes.data), self.count(self.graph.logits),
+            RowLabel("Peaks", (), None), peaks,
+            *PEAKS.values(
+                input=logits.address, stride=logits.stride, size=self.graph.vocab_size,
+                output=int(self.peaks.ctypes.data), count=self.count(self.graph.logits),
+            ),
         )  # fmt: skip
 
     def _end_table(self) -> None:
@@ -297,6 +309,12 @@ class _Lowering:
     def cache(self, key: Value) -> CachePlaces:
         """A layer's share of a cache block."""
         return self.caches[key]
+
+    def failure_word(self, error: Callable[[int], Exception]) -> int:
+        """Memory for a word that a kernel sets."""
+        word = np.zeros(1, np.int64)
+        self.program.failures.append((word, error))
+        return int(word.ctypes.data)
 
     def need_scratch(self, size: int) -> None:
         """Remember the largest demand."""

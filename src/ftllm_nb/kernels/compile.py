@@ -45,7 +45,7 @@ class Kernel:
         result: str = "void",
         variant: str = "",
     ) -> None:
-        self.function = function
+        self.function = self.written_in = function
         self.arguments = arguments
         self.result = result
         base = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
@@ -79,7 +79,7 @@ class Kernel:
 
     def _cache_name(self) -> str | None:
         """The name under which the cache keeps it; None where it cannot be known whether the source changed."""
-        digest = source_digest(self.function)
+        digest = source_digest(self.written_in)
         signature = "_".join((*self.arguments, self.result))
         return None if digest is None else f"{self.name}-{signature}-{digest}"[-200:]
 
@@ -118,13 +118,17 @@ class Kernel:
         except NumbaError as error:
             if self.name.startswith("ftllm_nb."):
                 raise
-            raise does_not_compile(self, error) from error
+            raise self.explained(error) from error
         library = compiled._library
         _LIBRARIES.append(library)
         _, _, (object_code, bitcode) = library.serialize_using_object_code()
         if (name := self._cache_name()) is not None:
             cache.save(name, compiled.native_name, library.name, object_code, bitcode)
         return int(compiled.address)
+
+    def explained(self, error: Exception) -> GraphError:
+        """The sentence for a user's kernel that Numba refuses."""
+        return does_not_compile(self.function, error)
 
     def assembly(self) -> str:
         """The machine code as text, compiled anew; for looking at inner loops."""
@@ -147,14 +151,14 @@ def require_room_to_compile() -> None:
             )
 
 
-def does_not_compile(kernel: Kernel, error: Exception) -> GraphError:
-    """The sentence for a user's kernel that Numba refuses: the first lines of what it says, and at which line."""
+def does_not_compile(function: Callable[..., Any], error: Exception) -> GraphError:
+    """The sentence for a user's function that Numba refuses: the first lines of what it says, and at which line."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line for line in lines if line and not line.startswith(("Failed in nopython", "During:", "File "))]
     reason = " ".join(said[:2]).rstrip(".:")
-    code, place = kernel.function.__code__, getattr(error, "loc", None)
+    code, place = function.__code__, getattr(error, "loc", None)
     line = place.line if place is not None and place.filename == code.co_filename else code.co_firstlineno
-    return GraphError(f"the kernel {kernel.function.__name__} does not compile: {reason}.", code.co_filename, line)
+    return GraphError(f"the kernel {function.__name__} does not compile: {reason}.", code.co_filename, line)
 
 
 @functools.cache

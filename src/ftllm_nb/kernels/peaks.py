@@ -6,6 +6,7 @@ import numpy as np
 
 from ftllm_nb.kernels.compile import kernel
 from ftllm_nb.kernels.memory import store_f32
+from ftllm_nb.kernels.row_fields import row_fields
 from ftllm_nb.kernels.simd import (
     fma,
     lane_numbers,
@@ -22,7 +23,7 @@ from ftllm_nb.kernels.step import argument, field, take_chunk
 RUN = 2048
 """Numbers of a run: few enough to be looked through once more for the place of the largest."""
 
-PEAKS_INPUT, PEAKS_STRIDE, PEAKS_SIZE, PEAKS_OUTPUT, PEAKS_COUNT = range(5)
+PEAKS = row_fields("input", "stride", "size", "output", "count")
 """Arguments of the row: the rows' address, bytes from row to row, numbers of a row, where float32 [rows, runs] goes,
 the step's field with the number of rows."""
 
@@ -30,12 +31,12 @@ the step's field with the number of rows."""
 @kernel()
 def peaks(row, step, worker):
     """The largest number of each run of each row; NaN where one of the run is NaN or infinite. A chunk is a run."""
-    size = argument(row, PEAKS_SIZE)
+    size = argument(row, PEAKS.size)
     runs = (size + RUN - 1) // RUN
-    num_chunks = runs * field(step, argument(row, PEAKS_COUNT))
+    num_chunks = runs * field(step, argument(row, PEAKS.count))
     chunk = take_chunk(worker, num_chunks)
     while chunk >= 0:
-        source = argument(row, PEAKS_INPUT) + chunk // runs * argument(row, PEAKS_STRIDE)
+        source = argument(row, PEAKS.input) + chunk // runs * argument(row, PEAKS.stride)
         begin = chunk % runs * RUN
         end = min(begin + RUN, size)
         largest, zeros = spread(-np.inf), spread(0.0)
@@ -43,5 +44,5 @@ def peaks(row, step, worker):
             value = load_vector_partial(source + 4 * at, end - at)
             zeros = fma(value, spread(0.0), zeros)
             largest = maximum(largest, select(lane_numbers() < spread_int(end - at), value, largest))
-        store_f32(argument(row, PEAKS_OUTPUT) + 4 * chunk, max_lanes(largest) + sum_lanes(zeros))
+        store_f32(argument(row, PEAKS.output) + 4 * chunk, max_lanes(largest) + sum_lanes(zeros))
         chunk = take_chunk(worker, num_chunks)

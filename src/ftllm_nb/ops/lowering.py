@@ -123,6 +123,9 @@ class Lowering(Protocol):
     def cache(self, key: Tensor) -> CachePlaces:
         """The places of the layer whose keys' cache this is."""
 
+    def failure_word(self, error: Callable[[int], Exception]) -> int:
+        """Address of an int64 that a kernel sets where it fails; then the step ends with the error for that number."""
+
     def need_scratch(self, size: int) -> None:
         """Ask for that many bytes of private memory for each worker."""
 

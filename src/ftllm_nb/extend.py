@@ -1,0 +1,54 @@
+"""What a file with operators of its own needs: `from ftllm_nb.extend import Operator, Parameter, Kind, …`.
+
+docs/extending.md tells how, from an operator in NumPy alone to a kernel.
+"""
+
+from __future__ import annotations
+
+from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
+from ftllm_nb.kernels.compile import kernel
+from ftllm_nb.kernels.row_fields import row_fields
+from ftllm_nb.kernels.step import argument, field, scalar, take_chunk
+from ftllm_nb.ops.base import (
+    Kind,
+    Operator,
+    Parameter,
+    SequenceCache,
+    StepContext,
+    Work,
+    require_activation,
+    require_axis,
+    require_same_shape,
+    require_vector,
+)
+from ftllm_nb.ops.lowering import Lowering, features
+from ftllm_nb.ops.per_row import per_row
+from ftllm_nb.ops.reach import Reach
+
+__all__ = [
+    "ComputeGraph",
+    "Kind",
+    "Lowering",
+    "Operator",
+    "Parameter",
+    "Reach",
+    "SequenceCache",
+    "ShapeError",
+    "StepContext",
+    "Symbol",
+    "TensorType",
+    "Work",
+    "argument",
+    "features",
+    "field",
+    "kernel",
+    "per_row",
+    "require_activation",
+    "require_axis",
+    "require_same_shape",
+    "require_vector",
+    "row_fields",
+    "scalar",
+    "take_chunk",
+]
