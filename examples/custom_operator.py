@@ -9,25 +9,36 @@ Begin without `lower`: such an operator runs as its reference says. Add a kernel
 
 from ftllm.llm import ComputeGraph
 
-from ftllm_nb.kernels.compile import kernel
+from ftllm_nb.extend import (
+    Kind,
+    Operator,
+    Parameter,
+    argument,
+    features,
+    field,
+    kernel,
+    require_same_shape,
+    row_fields,
+    take_chunk,
+)
 from ftllm_nb.kernels.exp import sigmoid
 from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
-from ftllm_nb.kernels.step import argument, field, take_chunk
-from ftllm_nb.ops.base import Kind, Operator, Parameter, require_same_shape
-from ftllm_nb.ops.lowering import features
 from ftllm_nb.ops.silu import silu
+
+GATE = row_fields("gate", "gate_stride", "up", "up_stride", "output", "output_stride", "size", "count")
+"""The kernel's arguments: addresses, bytes from token to token, features of a token, the field that counts tokens."""
 
 
 @kernel()
 def gate_kernel(row, step, worker):
     """One row of the program. Threads take tokens until none is left; 16 floats are computed at a time."""
-    size = argument(row, 6)
-    num_tokens = field(step, argument(row, 7))
+    size = argument(row, GATE.size)
+    num_tokens = field(step, argument(row, GATE.count))
     token = take_chunk(worker, num_tokens)
     while token >= 0:
-        gate = argument(row, 0) + token * argument(row, 1)
-        up = argument(row, 2) + token * argument(row, 3)
-        output = argument(row, 4) + token * argument(row, 5)
+        gate = argument(row, GATE.gate) + token * argument(row, GATE.gate_stride)
+        up = argument(row, GATE.up) + token * argument(row, GATE.up_stride)
+        output = argument(row, GATE.output) + token * argument(row, GATE.output_stride)
         for at in range(0, size, 16):
             x = load_vector_partial(gate + 4 * at, size - at)
             product = x * sigmoid(x) * load_vector_partial(up + 4 * at, size - at)
@@ -58,8 +69,12 @@ class Gate(Operator):
             lowering.place(tensor) for tensor in (node.inputs["input0"], node.inputs["input1"], node.outputs["output"])
         )
         lowering.add(
-            gate_kernel, gate.address, gate.stride, up.address, up.stride, output.address, output.stride,
-            features(node.inputs["input0"]), lowering.count(node.inputs["input0"]),
+            gate_kernel,
+            *GATE.values(
+                gate=gate.address, gate_stride=gate.stride, up=up.address, up_stride=up.stride,
+                output=output.address, output_stride=output.stride,
+                size=features(node.inputs["input0"]), count=lowering.count(node.inputs["input0"]),
+            ),
         )  # fmt: skip
 
 

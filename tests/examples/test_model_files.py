@@ -155,3 +155,13 @@ def test_an_operator_of_the_file_s_own_is_the_same_by_kernel_and_by_definition()
             answers.append(model.response_logits("What is 17 + 25?"))
     for answer in answers[1:]:
         np.testing.assert_allclose(answer, answers[0], atol=1e-4)
+
+
+def test_an_attention_of_the_file_s_own_reads_and_writes_the_cache() -> None:
+    answers = []
+    for graph in (None, EXAMPLES / "own_attention.py"):
+        with llm.model("demo", graph=graph, dtype="float32", kv_cache_dtype="float32", threads=1) as model:
+            answers.append(model.response_logits("What is 17 + 25?"))
+            answers.append(model.response("What is 17 + 25?"))
+    np.testing.assert_allclose(answers[2], answers[0], atol=1e-4)
+    assert answers[3] == answers[1] == "42"
