@@ -14,6 +14,9 @@ ARGS ?=
 QUICK = not oracle and not slow and not browser and not clients and not real
 PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 
+# Where it is set, each of the many programs that tests start compiles all of Python's sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help chat test webui-test clients vendor oracle real-models lowest wheel lint type bench tree clean
 .DELETE_ON_ERROR:

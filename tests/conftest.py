@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("ftllm-nb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ftllm-nb", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ftllm-nb")
 
 KEPT_VARIABLES = {

@@ -32,14 +32,14 @@ def text(tmp_path: Path) -> str:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    status = main(["perplexity", *arguments])
+    status = main(["perplexity", "-t", "1", *arguments])
     output = capsys.readouterr()
     assert (status, output.err) == (0, "")
     return output.out
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["perplexity", *arguments]) == 2
+    assert main(["perplexity", "-t", "1", *arguments]) == 2
     output = capsys.readouterr()
     assert output.out == "" and output.err.count("\n") == 1
     return output.err
@@ -119,7 +119,8 @@ def test_rows_appear_as_they_come_and_are_kept(
 
     monkeypatch.setattr(perplexity, "measure", measured)
     picture = tmp_path / "picture.svg"
-    flags = ["perplexity", "--text", text, "--windows", "1", "--dtype", "int8,int4g32,int4", "--base", "float32"]
+    flags = ["perplexity", "-t", "1", "--text", text, "--windows", "1"]
+    flags += ["--dtype", "int8,int4g32,int4", "--base", "float32"]
     status = 130 if ends_by is KeyboardInterrupt else 2
     assert main([*flags, "--svg", str(picture)]) == status
     assert seen[0] == "" and "| float32 " in seen[1] and "weights" in seen[1] and "| int8 " in seen[2]

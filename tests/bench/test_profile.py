@@ -16,6 +16,13 @@ from ftllm_nb.cli.entry import main
 SMALL = ["bench", "-p", "20", "-n", "4", "-r", "1", "-t", "2"]
 
 
+@pytest.fixture
+def known_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that take no time to measure."""
+    limits = MachineLimits(threads=2, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=50.0)
+    monkeypatch.setattr(run, "measure_limits", lambda threads, size: limits)
+
+
 def test_profile_accounts_for_the_whole_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "profile.svg"
     assert main([*SMALL, "--dtype", "int8", "--profile", "--json", "--svg", str(picture)]) == 0
@@ -77,7 +84,7 @@ def test_units_and_limits_are_those_of_the_weights(
     assert float(share) == pytest.approx(100 * float(rate) / (100.0 if limit == "of fma" else 50.0), abs=0.2)
 
 
-def test_profile_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
+def test_profile_as_tables(known_limits: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--profile"]) == 0
     printed = capsys.readouterr().out
     assert "pp20: a step of" in printed
@@ -89,7 +96,7 @@ def test_profile_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("more", [[], ["--profile"]])
 @pytest.mark.parametrize("key", ["nowhere", "norm"])
 def test_rules_that_name_no_matrix_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], key: str
+    known_limits: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], key: str
 ) -> None:
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps([{"key": key, "dtype": "int8"}]))
@@ -97,7 +104,9 @@ def test_rules_that_name_no_matrix_are_told(
     assert f'no matrix has a name in which the rule {{"key": "{key}", "dtype": "int8"}}' in capsys.readouterr().err
 
 
-def test_batch_and_depth_are_in_names_and_objects_also_on_pinned_threads(capsys: pytest.CaptureFixture[str]) -> None:
+def test_batch_and_depth_are_in_names_and_objects_also_on_pinned_threads(
+    known_limits: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*SMALL, "--batch", "3", "--depth", "70", "--pin", "--json"]) == 0
     results = json.loads(capsys.readouterr().out)["results"]
     assert [result["test"] for result in results] == ["pp20 @ d70", "tg4 @ b3 @ d70"]

@@ -26,7 +26,7 @@ CONFIG = {
 }
 TOKENS = prompt("same_answer", 333, CONFIG["vocab_size"])
 DECODED = 6
-WORKERS = (1, 2, 4, 7)
+WORKERS = (1, 2, 7)
 
 
 @pytest.fixture(scope="module", params=["float32", "float16", "bfloat16"])
@@ -73,7 +73,7 @@ def prefill_then_decode(executor: Executor, chunk: int) -> NDArray[np.float32]:
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("chunk", [len(TOKENS), 1, 3, 16, 50, 128, 200])
+@pytest.mark.parametrize("chunk", [len(TOKENS), 1, 16, 50, 128])
 def test_any_chunks_on_any_number_of_workers(
     executor: Executor, expected: NDArray[np.float32], chunk: int
 ) -> None:

@@ -94,7 +94,7 @@ SETTINGS = st.builds(
     reaches=st.sampled_from([(Reach(),), (Reach(), Reach(window=5)), (Reach(window=9), Reach(chunk=4))]),
     has_state=st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_an_answer_is_the_same_alone_and_in_any_company(
     asked: list[tuple[list[int], SamplingSettings, int, int | None]],
     block: int,

@@ -42,7 +42,7 @@ def words(address: int, rows: int, columns: int) -> Words:
     return np.array(memory, np.int64).reshape(rows, columns)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(sequences, min_size=1, max_size=6), st.integers(1, 60), st.integers(1, 7))
 def test_every_token_is_where_it_belongs_and_attends_once(
     planned: list[Planned], tile_tokens: int, partial_floats: int

@@ -83,7 +83,7 @@ def simulate(graph: CheckedGraph, plan: StoragePlan) -> None:
     assert (writer[cells(plan, value, features(value))] == names[value]).all(), "the logits are gone"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(random_graphs(most_calls=25))
 def test_nothing_that_is_still_read_is_written_over(graph: RandomGraph) -> None:
     checked = graph.checked()
@@ -92,7 +92,7 @@ def test_nothing_that_is_still_read_is_written_over(graph: RandomGraph) -> None:
         simulate(made, plan_storage(made, TOKENS))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(random_graphs(most_calls=25))
 def test_the_arena_is_no_larger_than_without_a_plan(graph: RandomGraph) -> None:
     checked = as_fused("float32")(graph.checked())

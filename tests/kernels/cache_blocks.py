@@ -123,13 +123,10 @@ class Layout:
             numbers = np.full(self.key_columns if part == "keys" else self.value_dim, ZERO)
             numbers[: len(elements)] += elements.astype(int)
             row = rows[self._place(part, position)]
-            for at, number in enumerate(numbers):
-                width = row.shape[1]
-                row[at // width, at % width] = number
+            row[np.divmod(np.arange(len(numbers)), row.shape[1])] = numbers
             place = divmod(position, 16) if part == "keys" else position
             self.scales(block, part, head)[place] = scale
         elif part == "keys":
             rows[position // 16, position % 16] = elements
         else:
-            for lane, element in enumerate(elements):
-                rows[position, lane // 16, lane % 16] = element
+            rows[position][np.divmod(np.arange(len(elements)), 16)] = elements

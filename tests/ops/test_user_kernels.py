@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.forking.programs import program
 
 OPERATOR = """
 from helpers.constants import ADDED
@@ -42,15 +43,16 @@ FILES = {
 def answer(tmp_path: Path) -> Callable[..., int]:
     """What the operator's file prints in a new process, with files that differ from those above as given."""
 
-    def run(program: str = "import my_operator", **changed: str) -> int:
-        for name, text in {**FILES, **changed}.items():
+    def run(source: str = "import my_operator", **changed: str) -> int:
+        # Files that differ may have the size and the time of those before them.
+        main = f"import sys; sys.dont_write_bytecode = True\n{source}\n"
+        for name, text in {**FILES, "main.py": main, **changed}.items():
             path = tmp_path / "user" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        environment = {**os.environ, "FTLLM_NB_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path / "user", env=environment, capture_output=True, text=True
-        )
+        environment = {**os.environ, "FTLLM_NB_CACHE_DIR": str(tmp_path / "cache")}
+        command = program(str(tmp_path / "user" / "main.py"))
+        done = subprocess.run(command, cwd=tmp_path / "user", env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
 

@@ -25,8 +25,10 @@ README = Path(__file__).parents[2] / "README.md"
 WINDOW = 128
 
 
-def changed_demo(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo model with other weights in its last layers, in float32."""
+    folder = tmp_path_factory.mktemp("models") / "other"
     shutil.copytree(DEMO, folder)
     random = np.random.default_rng(0)
     with open_checkpoint(DEMO) as checkpoint:
@@ -39,11 +41,12 @@ def changed_demo(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("stride", [WINDOW // 2, WINDOW, 50])
-def test_perplexity_and_divergence(tmp_path: Path, capsys: pytest.CaptureFixture[str], stride: int) -> None:
-    text = README.read_text(encoding="utf-8")[:6000]
+def test_perplexity_and_divergence(
+    tmp_path: Path, other: Path, capsys: pytest.CaptureFixture[str], stride: int
+) -> None:
+    text = README.read_text(encoding="utf-8")[:2000]
     file = tmp_path / "text.txt"
     file.write_text(text, encoding="utf-8")
-    other = changed_demo(tmp_path / "other")
     flags = ["--window", str(WINDOW), "--stride", str(stride), "--base", "float32", "--also", str(other), "--json"]
     assert main(["perplexity", "demo", "--dtype", "float32", "--text", str(file), *flags]) == 0
     ours, theirs = json.loads(capsys.readouterr().out)["rows"]

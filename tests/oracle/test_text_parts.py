@@ -12,7 +12,13 @@ from ftllm_nb.blocks import TextPart
 from tests.executors import ENGINES, open_executor
 from tests.oracle.architectures import SIZES
 from tests.oracle.differences import Differences
-from tests.oracle.test_architectures import (
+from tests.oracle.text_parts import TEXT_PARTS
+
+pytestmark = pytest.mark.oracle
+transformers = pytest.importorskip("transformers", reason="`make oracle` installs it")
+safetensors = pytest.importorskip("safetensors.numpy", reason="`make oracle` installs it")
+# Which is skipped where transformers is not installed.
+from tests.oracle.test_architectures import (  # noqa: E402
     DECODED,
     PROMPT,
     TOLERANCE,
@@ -21,11 +27,6 @@ from tests.oracle.test_architectures import (
     save_random,
     with_sizes,
 )
-from tests.oracle.text_parts import TEXT_PARTS
-
-pytestmark = pytest.mark.oracle
-transformers = pytest.importorskip("transformers", reason="`make oracle` installs it")
-safetensors = pytest.importorskip("safetensors.numpy", reason="`make oracle` installs it")
 
 ROWS = [(name, number) for name, configs in TEXT_PARTS.items() for number in range(len(configs))]
 

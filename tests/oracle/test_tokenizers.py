@@ -164,7 +164,7 @@ fragments = st.one_of(
 texts = st.lists(fragments, max_size=12).map("".join)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts)
 def test_any_text(pair: Pair, text: str) -> None:
     if pair.is_spelled_in(text):
@@ -174,7 +174,7 @@ def test_any_text(pair: Pair, text: str) -> None:
     assert pair.ours.decode(ids) == pair.theirs.decode(ids, skip_special_tokens=True)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=texts, second=texts)
 def test_any_conversation(pair: Pair, first: str, second: str) -> None:
     if pair.is_spelled_in(first + second):

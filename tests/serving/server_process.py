@@ -28,7 +28,7 @@ class ServerProcess:
     def __init__(self, *arguments: str, wait: bool = True, command: str = "server") -> None:
         module = command if "." in command else f"ftllm_nb.{command}"
         self._process = subprocess.Popen(
-            program(module, "--port", "0", "-t", "2", *arguments),
+            program(module, "--port", "0", "-t", "1", *arguments),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

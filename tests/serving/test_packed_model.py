@@ -28,7 +28,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_answers_side_by_side_are_those_of_the_model_alone(packed: Path) -> None:
     with llm.model(packed) as model:
         expected = [model.response(question, temperature=0) for question in QUESTIONS]
-    with ServerProcess("-p", str(packed)) as server, ThreadPoolExecutor(8) as clients:
+    with ServerProcess("-p", str(packed), "-t", "2") as server, ThreadPoolExecutor(8) as clients:
 
         def ask(question: str) -> str:
             body = {"messages": [{"role": "user", "content": question}], "temperature": 0}

@@ -11,7 +11,7 @@ import pytest
 from tests.serving.server_process import ServerProcess
 
 schemathesis = pytest.importorskip("schemathesis", reason="`make oracle` installs it")
-EXAMPLES = 400
+EXAMPLES = 120
 """Of each route, right and wrong ones each."""
 
 

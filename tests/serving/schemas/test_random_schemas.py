@@ -18,7 +18,7 @@ from ftllm_nb.serving.runaway import Runaway, TokenKinds
 from tests.serving.schemas.byte_grammar import END, matcher_of, prepared
 
 KINDS = TokenKinds([*(bytes([byte]) for byte in range(256)), b"<end>"])
-SCHEMAS, WALKS, MOST_BYTES = 60, 4, 300
+SCHEMAS, WALKS, MOST_BYTES = 60, 2, 300
 NAMES = ("a", "b", "name", "é", 'quo"ted', "back\\slash", "日本", "$ref", "type")
 TEXTS = ("red", "grün", 'say "hi"', "a\\b", "line\nend", "🙂", "")
 VALUES = (*TEXTS, 0, -7, 1.5, 12345678901, True, False, None, [1, "x"], {"k": []})
@@ -139,7 +139,7 @@ def test_every_answer_follows_its_schema(part: int) -> None:
             if text is not None:
                 ended += 1
                 jsonschema.validate(json.loads(text), schema, jsonschema.Draft202012Validator)
-    assert ended > 40
+    assert ended > 20
 
 
 def error_of(schema: Any) -> str:
