@@ -44,6 +44,7 @@ def shares(self: ComputeGraph) -> None:
     data = self.data
     self.SoftMax(data["x"], data["y"])
     self.AddTo(data["x"], data["y"], 3.0)
+    self.GeluNew(data["x"], data["x"])
     self.Softplus(data["x"], data["y"])
     self.Reshape(data["y"], [3, 2, -1])
     self.SoftMax(data["y"], data["y"], -1)

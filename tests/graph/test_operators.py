@@ -32,6 +32,7 @@ FASTLLM = {
     "CrossSwiglu": "input, output",
     "Geglu": "input, output",
     "Gelu": "input, output",
+    "GeluNew": "input, output",
     "MatMul": "input0, input1, output, alpha=1.0, group=1",
     "MatMulTransB": "input0, input1, output, alpha=1.0, group=1",
     "Permute": "input, axis, output",

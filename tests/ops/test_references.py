@@ -70,6 +70,7 @@ def test_layer_norm(tokens: int, features: int, seed: int, eps: float) -> None:
 EACH = {
     "Sigmoid": lambda x: 1 / (1 + math.exp(-x)), "TanH": math.tanh, "Relu": lambda x: max(x, 0.0),
     "Relu2": lambda x: max(x, 0.0) ** 2, "Exp": math.exp,
+    "GeluNew": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
 }  # fmt: skip
 
 

@@ -147,6 +147,18 @@ def test_a_rule_for_another_type_of_floats_is_refused(tmp_path: Path) -> None:
         job_of(tmp_path, "llama_mha", "int4g32", [("up_proj", "float16")])
 
 
+def test_nothing_is_left_of_a_model_whose_matrices_lie_the_other_way() -> None:
+    held = MemoryCheckpoint({"max_positions": 8}, {name: normal(1, 64, 64) for name in ("embed.weight", "up.weight")})
+
+    def build(self: ComputeGraph) -> None:
+        self.Embedding(self.data["inputIds"], self.weight["embed.weight"], self.data["x"])
+        self.SplitLastTokenStates(self.data["x"], self.data["seqLens"], self.data["x"])
+        self.Linear(self.data["x"], self.weight["up.weight"].transposed(), None, self.data["logits"])
+
+    with pytest.raises(UsageError, match="the model's graph computes weights from its matrices, which needs floats"):
+        plan_tensors(held, checked_graph(build, held), "int4g32", (), output_format("compressed_tensors"))
+
+
 COMPUTED = "the graph computes weights from it"
 
 

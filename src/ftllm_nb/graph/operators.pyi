@@ -80,6 +80,8 @@ class Operators:
         """input · Φ(input), with Φ the normal distribution; the config's hidden_activation, else its hidden_act, says in
         which form. `output` may be `input`.
         """
+    def GeluNew(self, input: DataReference, output: DataReference) -> None:
+        """½ input (1 + tanh(√(2/π) (input + 0.044715 input³))); `output` may be `input`."""
     def LayerNorm(self, input: DataReference, gamma: WeightReference | None, beta: WeightReference | None, axis: int, output: DataReference, eps: float = 1e-05) -> None:
         """(input − mean) / sqrt(variance + eps) · gamma + beta over the last axis; `output` may be `input`.
 

@@ -59,6 +59,11 @@ def plan_tensors(
             tensor = replace(tensor, note="the graph computes weights from it")
         planned.append(tensor)
     if not any(tensor.scheme for tensor in planned):
+        if computed_with:
+            raise UsageError(
+                "nothing is left to quantize: the model's graph computes weights from its matrices, which needs "
+                "floats; --dtype of chat and server quantizes while they load."
+            )
         raise UsageError("nothing is left to quantize: the model has no matrix that these types are for.")
     return planned
 
