@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ftllm_nb.engine.compiled_executor import CompiledExecutor
+from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.host_cache import CachePart, HostCache
+from ftllm_nb.engine.sampling_settings import SamplingSettings
+from ftllm_nb.engine.session import Session
 from ftllm_nb.errors import GraphError, StepStopped
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.types import TensorType
@@ -264,3 +268,19 @@ def test_rows_without_heads_are_refused() -> None:
         checked_graph(build, MemoryCheckpoint({"max_positions": 64}, ARRAYS), (Loose,))
 
 
+
+
+def test_a_session_goes_on_after_an_operator_raised_in_a_later_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, settings = MemoryCheckpoint({"max_positions": 256}, ARRAYS), SamplingSettings(max_tokens=5)
+    with opened(CompiledExecutor, checked_graph(refusing, checkpoint, (Refusing,)), checkpoint) as executor:
+        engine = EngineThread(executor)
+        session, prompt = Session(engine), IDS[:70].tolist()
+        expected = list(session.generate(prompt, settings))
+        answer = session.generate([*prompt, *expected], SamplingSettings(max_tokens=150))
+        next(answer)
+        monkeypatch.setattr(Refusing, "fails", True)
+        with pytest.raises(GraphError, match="told to"):
+            list(answer)
+        monkeypatch.setattr(Refusing, "fails", False)
+        assert list(session.generate(prompt, settings)) == expected
+        engine.close()

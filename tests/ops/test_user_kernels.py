@@ -102,6 +102,29 @@ def doubled(function):
     assert kernels(tmp_path) == 2
 
 
+PER_ROW = """
+from helpers.factors import FACTOR
+from ftllm_nb.kernels.per_row import RowArray, per_row_kernel
+
+def row(output):
+    output[:] = FACTOR + 1
+
+made = per_row_kernel(row, (RowArray((3,)),))
+made.address
+print(FACTOR)
+"""
+
+
+@pytest.mark.slow
+def test_an_edit_of_a_row_s_function_is_noticed(answer: Callable[..., int], tmp_path: Path) -> None:
+    assert (answer(**{"my_operator.py": PER_ROW}), kernels(tmp_path)) == (10, 1)
+    assert (answer(**{"my_operator.py": PER_ROW}), kernels(tmp_path)) == (10, 1)
+    answer(**{"my_operator.py": PER_ROW.replace("+ 1", "+ 2")})
+    assert kernels(tmp_path) == 2
+    answer(**{"my_operator.py": PER_ROW, "helpers/factors.py": "FACTOR = 7\n"})
+    assert kernels(tmp_path) == 3
+
+
 def test_what_has_no_file_is_not_kept(answer: Callable[..., int], tmp_path: Path) -> None:
     """As in a notebook, where the same name may hold other code each time."""
     typed = "exec(compile(open('my_operator.py').read(), 'cell', 'exec'), {'__name__': 'notebook'})"
