@@ -22,13 +22,14 @@ def test_the_operators_of_the_page_run(tmp_path: Path) -> None:
         file.write_text(block, encoding="utf-8")
         scope: dict[str, Any] = {"__name__": f"page{number}", "__file__": str(file)}
         exec(compile(block, str(file), "exec"), scope)
-        operators |= {name: scope[name] for name in ("Clip", "MeanAttention", "Norm") if name in scope}
+        operators |= {name: scope[name] for name in ("Clip", "MeanAttention", "Mixed", "Norm") if name in scope}
 
     def build(self: ComputeGraph) -> None:
         data = self.data
         begin(self)
         self.Norm(data["x"], self.weight["norm.weight"], 1e-6, data["x"])
         self.Clip(data["x"], 0.5, data["x"])
+        self.Mixed(data["x"], data["pastState."][3], data["x"])
         for name in "kv":
             project(self, name)
         self.MeanAttention(data["pastKey."][0], data["pastValue."][0], data["k"], data["v"], data["mean"])
@@ -37,5 +38,5 @@ def test_the_operators_of_the_page_run(tmp_path: Path) -> None:
         self.AddTo(data["x"], data["y"])
         end(self)
 
-    assert len(operators) == 3
+    assert len(operators) == 4
     assert_alike(build, ARRAYS, {"vocab_size": 50}, tuple(operators.values()))
