@@ -335,7 +335,7 @@ class OnlyOdd:
     def __init__(self) -> None:
         self.accepted: list[int] = []
 
-    def allowed(self) -> object:
+    def allowed(self, left: int) -> object:
         return np.array([0]) if len(self.accepted) == 3 else np.arange(1, 23, 2)
 
     def accept(self, token_id: int) -> None:
@@ -359,7 +359,7 @@ def test_a_constraint_says_what_may_come_next(do_sample: bool, ignore_eos: bool)
 
 def test_what_a_constraint_holds_is_not_cut_as_a_loop() -> None:
     class Only1:
-        def allowed(self) -> object:
+        def allowed(self, left: int) -> object:
             return np.array([1])
 
         def accept(self, token_id: int) -> None:

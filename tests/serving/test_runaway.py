@@ -20,9 +20,9 @@ def written(schema: object, habits: str, most: int = 600) -> str:
     with the first character that it may write."""
     matcher, runaway = matcher_of(prepared(schema)[0]), Runaway(KINDS)
     text = ""
-    for _ in range(most):
+    for number in range(most):
         mask = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")[: END + 1]
-        ids = runaway.limited(np.flatnonzero(mask))
+        ids = runaway.limited(np.flatnonzero(mask), most - number)
         assert len(ids)
         wanted = [ord(habits[(habits.rfind(text[-1:]) + 1) % len(habits)])] if text else []
         token = next((each for each in wanted if each in ids), END if END in ids else int(ids[-1]))
@@ -59,6 +59,31 @@ def test_numbers_end(schema: object) -> None:
     assert text == "9" * MOST_DIGITS
 
 
+@pytest.mark.parametrize("schema, opening", [
+    (obj(a={"type": "string"}), '{"a":"'),
+    (obj(a={"type": "array", "items": {"type": "string"}}), '{"a":["'),
+    (obj(a=obj(b={"type": "string"}, c={"type": "boolean"}), d={"type": "integer"}), '{"a":{"b":"'),
+    (obj(a={"type": "array", "items": {"type": "integer"}}), '{"a":[1'),
+])  # fmt: skip
+def test_what_does_not_repeat_itself_ends_while_there_is_room(schema: object, opening: str) -> None:
+    """A text of random letters, or numbers, that would never end: closed before the answer has no more tokens."""
+    matcher, runaway = matcher_of(prepared(schema)[0]), Runaway(KINDS)
+    random, text, most = np.random.default_rng(0), "", 150
+    for number in range(most):
+        mask = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")[: END + 1]
+        ids = runaway.limited(np.flatnonzero(mask), most - number)
+        letters = [each for each in ids if each != END and chr(each).isalnum() and each < 128]
+        wanted = ord(opening[number]) if number < len(opening) else None
+        token = int(wanted if wanted in ids else random.choice(letters or ids))
+        if token == END:
+            break
+        text += chr(token)
+        assert matcher.consume_token(token)
+        runaway.push(token)
+    assert token == END and json.loads(text)["a"], text
+    assert most - len(text) < 40 or "[" in text, "what goes on is not ended early"
+
+
 def pushed(text: str) -> Runaway:
     runaway = Runaway(KINDS)
     for byte in text.encode():
@@ -75,7 +100,7 @@ def pushed(text: str) -> Runaway:
 ])
 def test_what_is_sensible_is_left_alone(text: str) -> None:
     every = np.arange(END + 1)
-    assert pushed(text).limited(every) is every
+    assert pushed(text).limited(every, 1000) is every
 
 
 def test_digits_are_counted_outside_of_strings_and_by_token() -> None:
@@ -83,12 +108,12 @@ def test_digits_are_counted_outside_of_strings_and_by_token() -> None:
     runaway = Runaway(kinds)
     for _ in range(5):
         runaway.push(1)
-    assert runaway.limited(np.arange(5)).tolist() == [0, 2, 3, 4]
+    assert runaway.limited(np.arange(5), 1000).tolist() == [0, 2, 3, 4]
     runaway.push(2)
-    assert runaway.limited(np.arange(5)).tolist() == [0, 1, 2, 3, 4]
+    assert runaway.limited(np.arange(5), 1000).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_whitespace_is_two_tokens_outside_of_strings() -> None:
     every = np.arange(END + 1)
-    assert ord(" ") not in pushed('{"a":  ').limited(every) and ord("1") in pushed('{"a":  ').limited(every)
-    assert pushed('{"a": ').limited(every) is every and pushed('{"a": "   ').limited(every) is every
+    assert ord(" ") not in pushed('{"a":  ').limited(every, 1000) and ord("1") in pushed('{"a":  ').limited(every, 1000)
+    assert pushed('{"a": ').limited(every, 1000) is every and pushed('{"a": "   ').limited(every, 1000) is every

@@ -95,7 +95,7 @@ class Counted:
     def __init__(self) -> None:
         self.accepted: list[int] = []
 
-    def allowed(self) -> NDArray[np.intp]:
+    def allowed(self, left: int) -> NDArray[np.intp]:
         return np.array([5, 6], np.intp)
 
     def accept(self, token_id: int) -> None:
@@ -108,13 +108,13 @@ def test_a_model_may_begin_to_think_before_a_format(style: AnswerStyle, folder: 
     assert begin is not None and end is not None
     then = Counted()
     limit = ThinkingLimit(style, None, None, then)
-    assert limit.allowed() is not None and set(limit.allowed()) == {5, 6, begin}
+    assert limit.allowed(1000) is not None and set(limit.allowed(1000)) == {5, 6, begin}
     limit.accept(begin)
-    assert limit.allowed() is None
+    assert limit.allowed(1000) is None
     limit.accept(end)
-    assert set(limit.allowed()) == {5, 6} | style.line_end_ids, "models write an empty line behind their thinking"
+    assert set(limit.allowed(1000)) == {5, 6} | style.line_end_ids, "models write an empty line behind their thinking"
     limit.accept(5)
-    assert list(limit.allowed()) == [5, 6]
+    assert list(limit.allowed(1000)) == [5, 6]
     assert then.accepted == [5]
     assert limited(style, None, None, None) is None
 

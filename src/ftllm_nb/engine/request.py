@@ -29,8 +29,9 @@ class ConstraintError(EngineError):
 class Constraint(Protocol):
     """What an answer may hold, token by token. Used by one thread at a time, from the first step on the engine's."""
 
-    def allowed(self) -> NDArray[np.intp] | None:
-        """The ids that may come next, ascending; None for all. Raises `ConstraintError` where nothing may."""
+    def allowed(self, left: int) -> NDArray[np.intp] | None:
+        """The ids that may come next, ascending; None for all. `left`: tokens that the answer may still have. Raises
+        `ConstraintError` where nothing may."""
 
     def accept(self, token_id: int) -> None:
         """The token was chosen."""

@@ -293,7 +293,8 @@ class Scheduler:
         settings = request.settings
         forbidden = request.stop_token_ids if settings.must_go_on(request.answer_tokens) else frozenset()
         try:
-            allowed = None if request.constraint is None else request.constraint.allowed()
+            left = request.most_tokens - request.answer_tokens
+            allowed = None if request.constraint is None else request.constraint.allowed(left)
             token_id = request.sampler.next_token(logits, allowed, forbidden, largest)
             if request.constraint is not None:
                 request.constraint.accept(token_id)

@@ -124,13 +124,13 @@ class GrammarConstraint:
         self._what = what
         self._runaway = runaway
 
-    def allowed(self) -> NDArray[np.intp]:
-        """The ids that may come next, ascending."""
+    def allowed(self, left: int) -> NDArray[np.intp]:
+        """See `Constraint`."""
         ids = allowed_ids(self._matcher, len(self._kinds.tokens)) if self._first is None else self._first
         if not len(ids):
             raise ConstraintError(f"the answer cannot go on within the {self._what}: simplify it.")
         ids = self._most_of_what_is_certain(ids)
-        return ids if self._runaway is None else self._runaway.limited(ids)
+        return ids if self._runaway is None else self._runaway.limited(ids, left)
 
     def _most_of_what_is_certain(self, ids: NDArray[np.intp]) -> NDArray[np.intp]:
         """Of text that has to come, such as a property's name, as much as a token holds: it costs steps, no choice."""

@@ -1,7 +1,8 @@
 """Keeps small models from going on for ever where a JSON grammar would let them.
 
-A number has 16 digits at most before and after its point. And where an answer repeats itself over and over, what it
-repeats is brought to its end: the string is closed, or the list or object that grows item by item.
+A number has 16 digits at most before and after its point. Where an answer repeats itself over and over, what it repeats
+is brought to its end: the string is closed, or the list or object that grows item by item. And what would not end by
+itself is closed while the answer has room for that, so that it can be read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ LONGEST_PERIOD = 64
 """Tokens of what is repeated."""
 REPEATED_IN_STRING, REPEATED = 32, 96
 """Tokens that repeat those before them, until it is enough: inside of one string, and over items."""
+CLOSING_TOKENS, CLOSING_TOKENS_A_LEVEL = 24, 4
+"""Tokens left of an answer, and for each open bracket, with which it is brought to its end; a quarter of a short
+answer."""
 _DIGITS, _ENDS, _NEXT, _SPACE = b"0123456789", b'"]}', b",", b" \n\t\r"
 
 
@@ -53,6 +57,7 @@ class Runaway:
         self._digits = 0
         self._spaces = 0
         self._depth = 0
+        self._written = 0
         self._string_tokens = 0
         self._last = np.full(LONGEST_PERIOD, -1, np.int64)
         self._repeated = np.zeros(LONGEST_PERIOD, np.int64)
@@ -60,9 +65,13 @@ class Runaway:
         self._close_below: int | None = None
         self._close_string = False
 
-    def limited(self, ids: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Those of the allowed ids that lead to an end; all of them as long as nothing runs away."""
+    def limited(self, ids: NDArray[np.intp], left: int) -> NDArray[np.intp]:
+        """Those of the allowed ids that lead to an end; all of them as long as nothing runs away. `left`: tokens that
+        the answer may still have."""
         kinds = self._kinds
+        room = min(CLOSING_TOKENS + CLOSING_TOKENS_A_LEVEL * self._depth, self._written // 3)
+        if left <= room:
+            self._close_string, self._close_below = self._in_string, 1
         if self._digits and not self._in_string:
             ids = _some(ids, kinds.leading_digits[ids] + self._digits <= MOST_DIGITS)
         if self._spaces >= MOST_SPACES:
@@ -75,6 +84,7 @@ class Runaway:
 
     def push(self, token_id: int) -> None:
         """The token was chosen."""
+        self._written += 1
         lowest = self._read(self._kinds.tokens[token_id])
         self._spaces = self._spaces + 1 if self._kinds.spaces[token_id] and not self._in_string else 0
         self._string_tokens = self._string_tokens + 1 if self._in_string else 0

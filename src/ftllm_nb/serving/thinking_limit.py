@@ -33,15 +33,15 @@ class ThinkingLimit:
         """Whether the thinking has just ended: models then write an empty line."""
         self._forced: list[int] = []
 
-    def allowed(self) -> NDArray[np.intp] | None:
-        """The ids that may come next, ascending; None for all."""
+    def allowed(self, left: int) -> NDArray[np.intp] | None:
+        """See `Constraint`."""
         if self._parser.is_thinking and self._left == 0 and not self._forced:
             self._forced = self._style.encode((self._pair or self._style.family.thinking[0]).closing)
         if self._forced:
             return np.array(self._forced[:1], np.intp)
         if self._parser.is_thinking or self._then is None:
             return None
-        ids = self._then.allowed()
+        ids = self._then.allowed(left)
         more = self._begins.keys() if self._is_first else self._style.line_end_ids if self._may_end_line else ()
         return ids if ids is None or not more else np.union1d(ids, np.array(list(more), np.intp))
 

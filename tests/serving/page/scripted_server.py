@@ -32,7 +32,7 @@ plan_of = application.plan_chat
 class Slow:
     """A constraint that allows everything, after a while."""
 
-    def allowed(self) -> None:
+    def allowed(self, left: int) -> None:
         time.sleep(0.005)
 
     def accept(self, token_id: int) -> None:
