@@ -64,7 +64,7 @@ def test_an_answer_streams_with_its_counts(page: Page) -> None:
     assert page.locator(".meter").inner_text().endswith(" of 1,024 tokens of context")
     assert page.title() == page.get_by_role("heading", level=1).inner_text() == "Ask the *demo*"
     model = page.locator("#model").inner_text().split(" · ")
-    assert model[:2] == ["demo", "bfloat16"] and model[3:] == ["2 threads", "1,024 tokens of context"]
+    assert model[:2] == ["demo", "bfloat16"] and model[3:] == ["1 thread", "1,024 tokens of context"]
 
 
 @pytest.mark.parametrize("how", ["button", "Escape"])
