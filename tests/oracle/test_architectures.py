@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def with_sizes(changes: dict[str, Any]) -> dict[str, Any]:
 
 def save_random(auto_model: Any, architecture: str, entries: dict[str, Any], folder: Path) -> Any:
     """A random model, saved in the folder: norms are no ones, biases no zeros, nor is what is no parameter."""
-    config = transformers.AutoConfig.for_model(architecture, **entries)
+    # Some of transformers' configs add to what they are given.
+    config = transformers.AutoConfig.for_model(architecture, **copy.deepcopy(entries))
     torch.manual_seed(7)
     model = auto_model.from_config(config, dtype=torch.float32, attn_implementation="eager")
     saved = model.state_dict()
