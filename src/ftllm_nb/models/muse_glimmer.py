@@ -17,9 +17,8 @@ class MuseGlimmerTextModel(Decoder):
     norm_offset = 1.0
     names = Names(
         after_attention="post_attention_layernorm",
-        before_feed_forward="pre_feedforward_layernorm",
-        after_feed_forward="post_feedforward_layernorm",
-    )
+        before_feed_forward="pre_feedforward_layernorm", after_feed_forward="post_feedforward_layernorm",
+    )  # fmt: skip
 
     @property
     def head_dim(self) -> int:
@@ -48,16 +47,11 @@ class MuseGlimmerTextModel(Decoder):
         absent = "sliding_window" in self.config and self.config["sliding_window"] is None
         return sliding_windows(self, None if absent else whole(self.config, "sliding_window", 2048))
 
-    @cached_property
-    def turning(self) -> list[bool]:
-        """A 0 in layer_rope_theta is a layer that does not turn; without the list, every fourth from the last on."""
-        if self.config.get("layer_rope_theta") is None:
-            return [(self.num_layers - 1 - number) % 4 != 0 for number in range(self.num_layers)]
-        return turning_layers(self, "layer_rope_theta")
-
     def rotates(self, number: int) -> bool:
-        """As layer_rope_theta says."""
-        return self.turning[number]
+        """Not where layer_rope_theta has a 0; without the list, not in every fourth from the last on."""
+        if self.config.get("layer_rope_theta") is None:
+            return (self.num_layers - 1 - number) % 4 != 0
+        return turning_layers(self, "layer_rope_theta")[number]
 
     def embed(self) -> None:
         """Normalized."""
