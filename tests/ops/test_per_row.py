@@ -79,7 +79,7 @@ def other(inputs, output):  # type: ignore[no-untyped-def]
     output[:] = inputs
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Numba words these mistakes otherwise there")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="fails there; the cause is not known yet")
 @pytest.mark.parametrize(
     ("function", "says"),
     [
