@@ -37,6 +37,11 @@ def logprob_of(logits: NDArray[np.float32], token_id: int) -> float:
     return float(exact[token_id] - np.logaddexp.reduce(exact))
 
 
+def is_writable(pool: BlockPool, block: int) -> bool:
+    """Whether one sequence alone has it, and nobody can find it."""
+    return pool.is_alone(block) and block not in pool._key_of
+
+
 def answer_alone(
     prompt: Sequence[int], settings: SamplingSettings, stop_ids: Sequence[int], most: int
 ) -> tuple[list[int], list[NDArray[np.float32]], str]:
@@ -154,7 +159,7 @@ class PagedExecutor:
         number, inside = divmod(len(held), size)
         for group in range(len(self._reaches)):
             block = int(sequence.tables[group][number])
-            assert block != GONE and self.cache.pool.is_writable(block)
+            assert block != GONE and is_writable(self.cache.pool, block)
             if inside == 0:
                 self.content[block] = (group, list(held), [])
             self.content[block][2][inside:] = [token]

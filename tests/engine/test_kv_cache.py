@@ -14,6 +14,7 @@ from ftllm_nb.engine.block_pool import BlockPool, chained_key
 from ftllm_nb.engine.kv_cache import GONE, MOST_SAVED, CachedSequence, KVCache
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
+from tests.engine.paged_executor import is_writable
 
 SIZE = 4
 
@@ -75,7 +76,7 @@ class CacheMachine(RuleBasedStateMachine):
         for group, table in enumerate(sequence.tables):
             for number in range(first, len(table)):
                 block = int(table[number])
-                assert block != GONE and self.cache.pool.is_writable(block)
+                assert block != GONE and is_writable(self.cache.pool, block)
                 self.content[block] = (group, tuple(held[: (number + 1) * SIZE]))
         if publish:
             self.cache.publish(sequence, self.keys(held), first)
@@ -262,10 +263,10 @@ def test_a_cut_inside_a_shared_block_is_refused_and_one_inside_ones_own_withdraw
         cache.truncate(sequence, SIZE + 1)
     assert sequence.tables[0].tolist() == before
     cache.truncate(sequence, 2 * SIZE + 1)
-    assert cache.pool.is_writable(before[2])
+    assert is_writable(cache.pool, before[2])
     cache.free(other)
     cache.truncate(sequence, SIZE + 1)
-    assert cache.pool.is_writable(before[1]) and not cache.pool.is_writable(before[0])
+    assert is_writable(cache.pool, before[1]) and not is_writable(cache.pool, before[0])
 
 
 @pytest.mark.parametrize("groups", [(Reach(),), (Reach(), Reach(window=9)), (Reach(window=9),), (Reach(chunk=8),)])

@@ -26,7 +26,7 @@ CONFIG = {
 }
 TOKENS = prompt("same_answer", 333, CONFIG["vocab_size"])
 DECODED = 6
-WORKERS = (1, 2, 7)
+WORKERS = (1, 2, pytest.param(4, marks=pytest.mark.slow), 7)
 
 
 @pytest.fixture(scope="module", params=["float32", "float16", "bfloat16"])
@@ -73,7 +73,10 @@ def prefill_then_decode(executor: Executor, chunk: int) -> NDArray[np.float32]:
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("chunk", [len(TOKENS), 1, 16, 50, 128])
+CHUNKS = [len(TOKENS), 1, 16, 50, 128, *(pytest.param(chunk, marks=pytest.mark.slow) for chunk in (3, 200))]
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
 def test_any_chunks_on_any_number_of_workers(
     executor: Executor, expected: NDArray[np.float32], chunk: int
 ) -> None:

@@ -39,9 +39,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["float16", "int8"])
-def executor(folder: Path, request: pytest.FixtureRequest) -> Iterator[Executor]:
-    with open_executor("compiled", folder, kv_cache_dtype=request.param, threads=2) as executor:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of the cache."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def executor(folder: Path, kind: str) -> Iterator[Executor]:
+    with open_executor("compiled", folder, kv_cache_dtype=kind, threads=2) as executor:
         yield executor
+
+
+CHUNKS = [300, 1, 1, 200, 64, 127, *[1] * 130, 3]
 
 
 def logits(executor: Executor, chunks: list[int]) -> NDArray[np.float32]:
@@ -55,11 +64,16 @@ def logits(executor: Executor, chunks: list[int]) -> NDArray[np.float32]:
 
 
 def test_the_bits_are_those_of_a_cache_that_keeps_all(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    chunks = [300, 1, 1, 200, 64, 127, *[1] * 130, 3]
     assert [reach for reach in executor.cache._reaches if reach.is_limited] == [Reach(window=WINDOW)] * 3
-    got = logits(executor, chunks)
+    got = logits(executor, CHUNKS)
     monkeypatch.setattr(executor.cache, "_limited", [])
-    np.testing.assert_array_equal(got, logits(executor, chunks))
+    np.testing.assert_array_equal(got, logits(executor, CHUNKS))
+
+
+@pytest.mark.parametrize("threads", [1, 4, 7])
+def test_any_number_of_workers(folder: Path, kind: str, executor: Executor, threads: int) -> None:
+    with open_executor("compiled", folder, kv_cache_dtype=kind, threads=threads) as other:
+        np.testing.assert_array_equal(logits(other, CHUNKS), logits(executor, CHUNKS))
 
 
 def test_memory_is_what_the_window_needs(executor: Executor) -> None:

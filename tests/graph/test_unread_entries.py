@@ -19,7 +19,7 @@ from ftllm_nb.graph.read_config import ReadConfig
 from ftllm_nb.graph.unread_entries import EFFECTS
 from ftllm_nb.models import graph_class
 from tests.graph.small_graphs import CONFIG, Header
-from tests.models.test_models import DECODERS, MORE, TEXT_PARTS
+from tests.models.small_configs import DECODERS, MORE, TEXT_PARTS
 
 ROOT = Path(__file__).parents[2]
 

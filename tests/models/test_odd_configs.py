@@ -13,7 +13,7 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.models import graph_class
 from tests.graph.small_graphs import CONFIG, Header
-from tests.models.test_models import DECODERS, MORE
+from tests.models.small_configs import DECODERS, MORE
 
 ODD: tuple[Any, ...] = (None, "text", "", "8", -1, 0, 0.5, 10**40, 1e300, float("inf"), float("nan"), True, False, [],
                         [1], ["a"], {}, {"a": {"b": 1}}, [[]], {"rope_type": {}}, {"factor": "x"})  # fmt: skip

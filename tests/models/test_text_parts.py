@@ -12,7 +12,7 @@ from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.models import graph_class
 from tests.graph.small_graphs import CONFIG, Header
-from tests.models.test_models import MORE, TEXT_PARTS
+from tests.models.small_configs import MORE, TEXT_PARTS
 
 NEW, OLD = ("model.language_model.", "lm_head"), ("language_model.model.", "language_model.lm_head")
 SEEN = {"model.vision_tower.patch.weight": Header((2, 3)), "multi_modal_projector.weight": Header((5,))}

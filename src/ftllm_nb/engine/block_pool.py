@@ -138,10 +138,6 @@ class BlockPool:
         if key is not None:
             del self._block_of[key]
 
-    def is_writable(self, block: int) -> bool:
-        """Whether one sequence alone has it, and nobody can find it."""
-        return self.is_alone(block) and block not in self._key_of
-
     def forget_all(self) -> bool:
         """Know no block any more, so that their memory may go; False, and no change, where one is in use."""
         if self._references:

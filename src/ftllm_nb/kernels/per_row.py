@@ -16,7 +16,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray  # noqa: F401  (the generated code calls it)
+from numba import carray, njit  # noqa: F401  (the generated code calls them)
 from numba.core import types
 
 from ftllm_nb.errors import GraphError
@@ -113,18 +113,23 @@ def _source(given: tuple[Argument, ...]) -> str:
                 number = f"{'scalar' if each.is_float else 'argument'}(row, {at})"
             parts.append(number)
             at += 1
+    names = ", ".join(f"x{number}" for number in range(len(parts)))
+    # The try is in a function of its own: in a loop, compiled by Python 3.13, Numba catches the first exception alone.
     return f"""
 def make(function):
+    @njit(forceinline=True)
+    def fails({names}):
+        try:
+            function({names})
+        except Exception:
+            return True
+        return False
+
     def rows(row, step, worker):
         num_tokens = field(step, argument(row, {PER_ROW.count}))
         token = take_chunk(worker, num_tokens)
         while token >= 0:
-            failed = 0
-            try:
-                function({", ".join(parts)})
-            except Exception:
-                failed = 1
-            if failed:
+            if fails({", ".join(parts)}):
                 store_i64(argument(row, {PER_ROW.failed}), token + 1)
             token = take_chunk(worker, num_tokens)
     return rows

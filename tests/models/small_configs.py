@@ -1,0 +1,47 @@
+"""Each architecture with a small config: what it asks for besides that of small_graphs.py."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import ftllm_nb.models
+from ftllm_nb.blocks import TextPart
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.models import graph_class, supported_architectures
+from tests.graph.small_graphs import Header
+
+
+def checked(config: dict[str, Any]) -> CheckedGraph:
+    """The graph on a checkpoint that holds exactly what the architecture declares."""
+    graph = build_graph(graph_class(config), config)
+    return check_graph(graph, {name: Header(shape) for name, shape in graph.weight_shapes().items()})
+
+
+CLASSES = {
+    name: importlib.import_module(f"{ftllm_nb.models.__name__}.{name}").__model__ for name in supported_architectures()
+}
+TEXT_PARTS = {name: each for name, each in CLASSES.items() if issubclass(each, TextPart)}
+"""Those that compute a part of a folder; test_text_parts.py has their tests."""
+DECODERS = [name for name in CLASSES if name not in TEXT_PARTS]
+"""The others, whose config.json describes what they compute."""
+LLAMAS = ["llama", "qwen2"]
+"""The architectures that differ in nothing but biases and windows."""
+GEMMA = {"query_pre_attn_scalar": 4, "sliding_window": 20}
+LATENT = {"q_lora_rank": 10, "kv_lora_rank": 12, "qk_nope_head_dim": 4, "qk_rope_head_dim": 6, "v_head_dim": 8}
+MORE: dict[str, dict[str, Any]] = {
+    "gemma2": GEMMA,
+    "gemma3_text": GEMMA,
+    "exaone4": {"layer_types": ["full_attention"] * 2},
+    "cohere2": {"rms_norm_eps": None, "layer_norm_eps": 1e-5},
+    "starcoder2": {"rms_norm_eps": None, "norm_epsilon": 1e-5},
+    "llama4_text": {"moe_layers": [], "intermediate_size_mlp": 40},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
+    "gpt2": {"rms_norm_eps": None},
+    "stablelm": {"rms_norm_eps": None, "head_dim": 8},
+    "gpt_neox": {"rms_norm_eps": None, "layer_norm_eps": 1e-5, "head_dim": 8},
+    "minicpm3": LATENT,
+}
+"""What an architecture asks for besides CONFIG."""
