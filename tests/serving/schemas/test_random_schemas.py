@@ -108,9 +108,9 @@ class Schemas:
 def walk(matcher: Any, rng: random.Random) -> str | None:
     """A random answer, None where it does not end in time."""
     runaway, answer = Runaway(KINDS), bytearray()
-    for _ in range(MOST_BYTES):
+    for number in range(MOST_BYTES):
         mask = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")[: END + 1]
-        ids = runaway.limited(np.flatnonzero(mask))
+        ids = runaway.limited(np.flatnonzero(mask), MOST_BYTES - number)
         assert len(ids), bytes(answer)
         ends = [each for each in ids if each in (ord('"'), ord("]"), ord("}"), END)]
         token = int(rng.choice(ends) if ends and rng.random() < 0.4 else rng.choice(list(ids)))
