@@ -158,7 +158,7 @@ def test_a_file_that_shrinks_under_us_does_not_kill_the_process(tmp_path: Path) 
 
 
 def test_a_system_without_madvise_reads_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftllm_nb.checkpoint.safetensors._DONTNEED", None)
+    monkeypatch.setattr("ftllm_nb.checkpoint.mapped_file._DONTNEED", None)
     file = make(tmp_path / "x.safetensors", {"x": entry([1], 0, 4)}, bytes(4))
     file.release("x")
     assert file.read("x") == 0

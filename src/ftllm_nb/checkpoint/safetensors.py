@@ -7,7 +7,6 @@ fill without gap or overlap, offsets counted from the header's end.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import mmap
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import TensorInfo
 from ftllm_nb.checkpoint.config import deeper_than
-from ftllm_nb.checkpoint.files import open_regular, reason, shown
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.checkpoint.mapped_file import MappedFile
 from ftllm_nb.errors import CheckpointError
 
 LARGEST_HEADER = 100_000_000
@@ -60,10 +60,6 @@ _BITS_AND_ARRAY_TYPE: dict[str, tuple[int, str | None]] = {
 _FIELD_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _STORED_NAMES = {field_name: stored for stored, field_name in _FIELD_NAMES.items()}
 
-_FAULT_AROUND = 2 << 20
-"""Bytes that one page fault may bring in before or after the page (Linux maps a whole large folio)."""
-_DONTNEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
-
 
 class SafetensorsFile:
     """The tensors of one file, as its header has them; `read`, `release`, `close` as in `Checkpoint`."""
@@ -71,80 +67,43 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         """Map the file and check its whole header; CheckpointError says what is wrong with it."""
         self.path = path
-        self._map: mmap.mmap | None = None
-        with open_regular(path) as file:
-            try:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                why = reason(error) if isinstance(error, OSError) else "it changed while it was opened"
-                raise CheckpointError(f"{path} cannot be mapped into memory: {why}.") from None
+        self._file = MappedFile(path)
         try:
-            self.tensors, self._starts = _checked_header(path, mapped)
+            self.tensors, self._starts = _checked_header(path, self._file.content)
         except CheckpointError:
-            mapped.close()
+            self._file.close()
             raise
-        self._size = len(mapped)
-        self._map = mapped
 
     def read(self, name: str) -> NDArray[Any]:
         """The tensor, without a copy unless it lies at an address that does not suit its type."""
-        mapped = self._map
-        if mapped is None:
-            raise CheckpointError(f"{self.path} was closed, so {shown(name)} cannot be read from it.")
-        info = self.tensors.get(name)
-        if info is None:
-            raise CheckpointError(f"{self.path} holds no tensor named {shown(name)}.")
+        info = self._require(name)
         stored = _STORED_NAMES.get(str(info.dtype), str(info.dtype))
         array_type = _BITS_AND_ARRAY_TYPE[stored][1]
         if array_type is None:
             raise CheckpointError(
                 f"{self.path}: tensor {shown(name)} is {stored}, a type that cannot be read."
             )
-        if mapped.size() < self._size:  # touching a page beyond the end would kill the process
-            raise CheckpointError(f"{self.path} became shorter while it was in use: download the file again.")
-        array: NDArray[Any] = np.ndarray(
-            info.shape,
-            array_type,
-            # A memoryview holds the mapping open; an array on the mmap itself would not.
-            buffer=memoryview(mapped),
-            offset=self._starts[name],
-        )
-        if array.flags.aligned:
-            return array
-        array = array.copy()
-        array.flags.writeable = False
-        return array
+        return self._file.array(info.shape, array_type, self._starts[name])
 
     def read_into(self, name: str, start: int, target: NDArray[np.uint8]) -> None:
         """See `Checkpoint.read_into`."""
-        if self._map is None or name not in self.tensors:
-            self.read(name)  # says what is wrong
-        with open_regular(self.path) as file:
-            try:
-                file.seek(self._starts[name] + start)
-                count = file.readinto(target.reshape(-1).data)  # type: ignore[attr-defined]  # a binary file has it
-            except OSError as error:
-                raise CheckpointError(f"{self.path} cannot be read: {reason(error)}.") from None
-        if count < target.size:
-            raise CheckpointError(f"{self.path} became shorter while it was in use: download the file again.")
+        self._require(name)
+        self._file.read_into(self._starts[name] + start, target)
 
     def release(self, name: str) -> None:
-        """Give back the pages of the tensor, and those that page faults brought in around it.
-
-        The neighbours' pages, where they are still wanted, come back from the page cache; left alone, what
-        the reading of many small tensors brings in around them would add up to the whole file.
-        """
-        mapped, info = self._map, self.tensors.get(name)
-        if _DONTNEED is None or mapped is None or info is None or info.nbytes == 0:
-            return
-        start = max(0, self._starts[name] - _FAULT_AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
-        end = min(self._size, self._starts[name] + info.nbytes + _FAULT_AROUND)
-        with contextlib.suppress(OSError):  # locked pages stay
-            mapped.madvise(_DONTNEED, start, end - start)
+        """Give back the pages of the tensor, and those that page faults brought in around it."""
+        if name in self.tensors:
+            self._file.release(self._starts[name], self.tensors[name].nbytes)
 
     def close(self) -> None:
         """Let go of the mapping; the last of the arrays that were read from it unmaps the file."""
-        self._map = None
+        self._file.close()
+
+    def _require(self, name: str) -> TensorInfo:
+        self._file.require_open(name)
+        if name not in self.tensors:
+            raise CheckpointError(f"{self.path} holds no tensor named {shown(name)}.")
+        return self.tensors[name]
 
 
 def _checked_header(path: Path, mapped: mmap.mmap) -> tuple[dict[str, TensorInfo], dict[str, int]]:
