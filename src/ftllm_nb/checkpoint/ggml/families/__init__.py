@@ -1,0 +1,1 @@
+"""Families of block types, one file each, with `TYPES`."""
