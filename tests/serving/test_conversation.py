@@ -89,6 +89,42 @@ def test_forms_of_messages() -> None:
     assert result == {"role": "tool", "content": "1"}
     (plain,) = template_messages([{"role": "assistant", "content": "a", "tool_calls": []}], "")
     assert "tool_calls" not in plain
-    for calls in ("f", [1], [{"function": {}}], [{"function": "f"}], {"function": call}):
+    for calls in ("f", [1], [{"function": {}}], [{"function": "f"}], {"function": call}, [{"id": 1, "function": call}]):
         with pytest.raises(ApiError):
             template_messages([{"role": "assistant", "tool_calls": calls}], "")
+
+
+def made_calls(*ids: str | None) -> dict[str, Any]:
+    calls = [{**({"id": each} if each is not None else {}), "function": {"name": "f"}} for each in ids]
+    return {"role": "assistant", "tool_calls": calls}
+
+
+def result(**more: Any) -> dict[str, Any]:
+    return {"role": "tool", "content": "1", **more}
+
+
+@pytest.mark.parametrize("messages", [
+    [made_calls("a", "b"), result(tool_call_id="b"), result(tool_call_id="a")],
+    [made_calls("a"), result(tool_call_id="a"), {"role": "user", "content": "?"}, result(tool_call_id="a")],
+    [made_calls("a"), result()], [made_calls("a"), result(tool_call_id=None)],
+    [made_calls("a"), result(tool_call_id="")],
+    [made_calls(None), result(tool_call_id="x")], [made_calls("a", ""), result(tool_call_id="x")],
+    [result()], [result(name="f")],
+    [made_calls("a", "b"), {"role": "user", "content": "?"}],
+])  # fmt: skip
+def test_results_of_calls_that_were_made(messages: list[dict[str, Any]]) -> None:
+    assert len(template_messages(messages, "")) == len(messages)
+
+
+@pytest.mark.parametrize("messages, words", [
+    ([result(tool_call_id="x")], "'x' is the id of no call in tool_calls before this message, and there is none: send"),
+    ([made_calls("b", "a"), result(tool_call_id="x")], "and those are a, b: send"),
+    ([result(tool_call_id="a"), made_calls("a")], "there is none: send"),
+    ([made_calls("a"), result(tool_call_id=5)], "must be a text"),
+])  # fmt: skip
+def test_results_of_calls_that_nobody_made(messages: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        template_messages(messages, "")
+    place = next(index for index, message in enumerate(messages) if message["role"] == "tool")
+    assert (refused.value.status, refused.value.param) == (400, f"messages.{place}.tool_call_id")
+    assert words in str(refused.value) and str(refused.value).endswith(".")

@@ -61,6 +61,7 @@ def test_what_a_grammar_lets_through(text: str, right: list[str], wrong: list[st
     ("", "no rule named root"),
     ('expr ::= "a"', "no rule named root"),
     ("root ::= x", "no rule named x"),
+    ('root ::= "a"\nroot ::= "b"', "two rules named root"),
     ("root ::= (", "Expected"),
     ('root ::= "a', "Unexpected end"),
     ('root ::= "a\\', ""),

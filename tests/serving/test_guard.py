@@ -72,7 +72,25 @@ def test_what_is_refused_stands_in_the_log(capsys: pytest.CaptureFixture[str]) -
     assert line["status"] == 415 and "text/plain" in line["error"]
 
 
-@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/vnd.x+JSON"])
+@pytest.mark.parametrize("charset", ["latin-1", '"ISO-8859-1"', "utf-16", "x;charset=utf-8", ""])
+def test_json_is_utf_8(charset: str) -> None:
+    refused = ask("POST", CHAT, {"content-type": f"application/json; q=1; Charset = {charset}"}, BODY)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (415, "Content-Type")
+    assert "JSON is UTF-8" in error["message"] and error["message"].endswith(".")
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_a_body_of_another_coding_is_a_sentence(coding: str) -> None:
+    refused = ask("POST", CHAT, JSON, BODY.decode().encode(coding))
+    assert refused.status_code == 400 and "JSON is UTF-8" in refused.json()["error"]["message"]
+    assert ask("POST", CHAT, JSON, b"\xef\xbb\xbf" + BODY).status_code == LOADING, "as PowerShell writes UTF-8"
+
+
+@pytest.mark.parametrize("kind", [
+    "application/json", "application/json; charset=utf-8", "Application/vnd.x+JSON", 'application/json;charset="UTF8"',
+    "application/json; charset=us-ascii", "application/json; xcharset=latin-1",
+])  # fmt: skip
 def test_kinds_of_json(kind: str) -> None:
     assert ask("POST", CHAT, {"content-type": kind}, BODY).status_code == LOADING
 

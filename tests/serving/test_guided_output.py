@@ -65,8 +65,10 @@ WRONG = [
     ({"guided_choice": []}, "guided_choice", ""),
     ({"guided_regex": "(a"}, "guided_regex", "the regular expression cannot be followed"),
     ({"guided_regex": "(?=a)b"}, "guided_regex", "look-around"),
-    ({"guided_regex": "a/b["}, "guided_regex", "followed: unclosed character class: [."),
-    ({"guided_regex": "a{5,2}"}, "guided_regex", "must be <= the end: {5,2}."),
+    ({"guided_regex": "a/b["}, "guided_regex", "followed: unclosed character class: [, at character 4."),
+    ({"guided_regex": "a{5,2}"}, "guided_regex", "must be <= the end: {5,2}, at character 2."),
+    ({"guided_regex": "\\"}, "guided_regex", "followed: a backslash escapes nothing, at character 1."),
+    ({"guided_json": {"type": "string", "pattern": "a\\"}}, "guided_json", "#/pattern is no regular expression"),
     ({"guided_grammar": 'start: a\na: "x" | )'}, "guided_grammar", "followed: line 2: expecting rule"),
     ({"guided_json": "no schema"}, "guided_json", "must be a JSON schema"),
     ({"guided_json": {"type": "nonsense"}}, "guided_json", "the JSON schema is wrong"),
@@ -76,6 +78,17 @@ WRONG = [
     ({"guided_grammar": "start: b"}, "guided_grammar", "the grammar cannot be followed"),
     ({"grammar": "x" * 70_000}, "grammar", "larger"),
     ({"structured_outputs": {"structural_tag": {"type": "structural_tag"}}}, "structured_outputs.structural_tag", ""),
+    ({"structured_outputs": {"json": SCHEMA, "fast": True}}, "structured_outputs", "there is no option 'fast'"),
+    ({"structured_outputs": {"json": SCHEMA, "disable_fallback": "x"}}, "structured_outputs.disable_fallback", ""),
+    ({"structured_outputs": {"whitespace_pattern": "x?"}}, "structured_outputs.whitespace_pattern", "holds x"),
+    ({"structured_outputs": {"whitespace_pattern": " ?", "disable_any_whitespace": True}}, "structured_outputs",
+     "exclude each other"),
+    ({"guided_json": SCHEMA, "guided_whitespace_pattern": " "}, "guided_whitespace_pattern", "be left out"),
+    ({"guided_json": SCHEMA, "guided_decoding_backend": "xgrammar:disable-any-whitespace"}, "guided_decoding_backend",
+     "structured_outputs"),
+    ({"response_format": {"type": "json_object", "json_schema": {"schema": SCHEMA}}}, "response_format",
+     "write the type 'json_schema'"),
+    ({"response_format": {"type": "text", "schema": SCHEMA}}, "response_format", "write the type 'json_schema'"),
     ({"guided_choice": ["a"], "guided_regex": "a"}, "guided_choice", "exclude each other"),
     ({"structured_outputs": {"choice": ["a"], "json_object": True}}, "structured_outputs", "exclude each other"),
     ({"response_format": {"type": "json_object"}, "grammar": 'root ::= "a"'}, "grammar", "exclude each other"),
@@ -90,6 +103,40 @@ def test_what_is_wrong_is_one_sentence(http: httpx.Client, fields: dict[str, Any
         error = refused.json()["error"]
         assert error["param"].startswith(param) and words in error["message"] and error["message"].endswith(".")
         assert "llguidance" not in error["message"] and " | " not in error["message"], "nothing of ours is shown"
+
+
+LISTED = {"type": "array", "items": {"type": "integer", "maximum": 9, "minimum": 1}, "minItems": 2, "maxItems": 2}
+AS_OBJECT = {"type": "object", "properties": {"x": LISTED}, "required": ["x"]}
+
+
+@pytest.mark.parametrize("options, form", [
+    ({"disable_any_whitespace": True}, r"\{\"x\":\[[1-9],[1-9]\]\}"),
+    ({"whitespace_pattern": ""}, r"\{\"x\":\[[1-9],[1-9]\]\}"),
+    ({"whitespace_pattern": r"\t?", "disable_fallback": True, "_backend": "guidance", "disable_any_whitespace": False},
+     r"\{\t?\"x\"\t?:\t?\[\t?[1-9]\t?,\t?[1-9]\t?\]\t?\}"),
+])  # fmt: skip
+def test_the_whitespace_of_json_is_the_requests_to_choose(
+    http: httpx.Client, options: dict[str, Any], form: str
+) -> None:
+    """Also for a response format and for the arguments of a call."""
+    ids = [http.post("/tokenize", json={"prompt": each}).json()["tokens"][-1] for each in (" ", "\n", "\t")]
+    more: dict[str, Any] = {"logit_bias": {str(each): 30 for each in ids}, "max_tokens": 100}
+    response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": AS_OBJECT}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": AS_OBJECT}}
+    called = {"tools": [tool], "tool_choice": "required", "structured_outputs": options}
+    for fields in (
+        {"structured_outputs": {**options, "json": AS_OBJECT}},
+        {"structured_outputs": options, "response_format": response_format},
+    ):
+        for path in (CHAT, COMPLETIONS):
+            assert re.fullmatch(form, text_of(ask(http, path, **fields, **more)))
+    assert ask(http, CHAT, **called, **more).json()["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_objects_with_patterns_are_closed_where_that_is_asked_for(http: httpx.Client) -> None:
+    schema = {"type": "object", "patternProperties": {"^a$": {"const": 1}}, "minProperties": 1}
+    asked = {"json": schema, "disable_additional_properties": True, "disable_any_whitespace": True}
+    assert json.loads(text_of(ask(http, CHAT, structured_outputs=asked))) == {"a": 1}
 
 
 def tools(*names: str) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
         if opened is not None:
             prompt_ids += model.style.encode(f"{opened.closing}\n\n")
         prompt_ids += model.style.encode(model.style.family.form.prefix)
-        form = call_form(model, _by_param(must_call), number)
+        form = call_form(model, body, _by_param(must_call), number)
     else:
         form = response_form(model, body, number, _by_param(tools), body.parallel_tool_calls is False)
     if begun is not None:

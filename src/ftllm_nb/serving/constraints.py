@@ -24,8 +24,8 @@ _LIMITS = llguidance.LLParserLimits(
     max_grammar_size=100_000, verbose_errors=False,
 )
 
-JSON_OPTIONS = {"whitespace_pattern": r" |\n[ \t]{0,20}", "coerce_one_of": True}
-"""One space, or a line's end and an indentation: small models would go on with whitespace for ever."""
+WHITESPACE = r" |\n[ \t]{0,20}"
+"""Of JSON: one space, or a line's end and an indentation: small models would go on with whitespace for ever."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ _FREE = '%llguidance {"no_forcing": true}\n'
 """The library would have text that is certain cut as its tokenizer does, which is not every model's way."""
 
 
-def json_source(schema: dict[str, Any]) -> dict[str, Any]:
-    """JSON that follows a prepared schema (see `schemas.preparation`)."""
-    return {"json_schema": {**schema, "x-guidance": JSON_OPTIONS}}
+def json_source(schema: dict[str, Any], whitespace: str = WHITESPACE) -> dict[str, Any]:
+    """JSON that follows a prepared schema (see `schemas.preparation`). `whitespace`: what may stand between its parts,
+    a regular expression; "" for nothing."""
+    return {"json_schema": {**schema, "x-guidance": {"whitespace_pattern": whitespace, "coerce_one_of": True}}}
 
 
 class Grammars:

@@ -17,8 +17,33 @@ TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
 def template_messages(messages: list[dict[str, Any]], template_source: str) -> list[dict[str, Any]]:
-    """Copies with texts in place of parts, calls in place of a call, results in place of functions' messages."""
-    return [_message(message, f"messages.{index}", template_source) for index, message in enumerate(messages)]
+    """Copies with texts in place of parts, calls in place of a call, results in place of functions' messages. ApiError
+    for what is no message, and for a result of a call that nobody made."""
+    made = [_message(message, f"messages.{index}", template_source) for index, message in enumerate(messages)]
+    _check_results(made)
+    return made
+
+
+def _check_results(messages: list[dict[str, Any]]) -> None:
+    """A result that names its call must name one that stands before it, unless calls before it have no names. One
+    without a name is the result of the call whose turn it is."""
+    ids: set[str] = set()
+    has_unnamed = False
+    for index, message in enumerate(messages):
+        for call in message.get("tool_calls", ()):
+            call_id = call.get("id")
+            has_unnamed |= not call_id
+            ids |= {call_id} if call_id else set()
+        call_id = message.get("tool_call_id") if message["role"] == "tool" else None
+        where = f"messages.{index}.tool_call_id"
+        if call_id is not None and not isinstance(call_id, str):
+            raise ApiError(400, "tool_call_id must be a text.", param=where)
+        if call_id and call_id not in ids and not has_unnamed:
+            known = f"those are {', '.join(sorted(ids))}" if ids else "there is none"
+            raise ApiError(
+                400, f"{call_id!r} is the id of no call in tool_calls before this message, and {known}"[:300]
+                + ": send the assistant's message with the call, too, or leave tool_call_id out.", param=where,
+            )  # fmt: skip
 
 
 def _message(message: dict[str, Any], where: str, template_source: str) -> dict[str, Any]:
@@ -67,5 +92,8 @@ def _check_calls(calls: Any, where: str) -> None:
         raise ApiError(400, "tool_calls must be a list.", param=where)
     for call in calls:
         function = call.get("function") if isinstance(call, dict) else None
+        call_id = call.get("id") if isinstance(call, dict) else None
+        if call_id is not None and not isinstance(call_id, str):
+            raise ApiError(400, "the id of a tool call must be a text.", param=where)
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise ApiError(400, "a tool call must have a function with a name.", param=where)

@@ -68,6 +68,11 @@ REFUSED: dict[str, Foreign] = {
     "repetition_detection": Foreign("ends answers that repeat themselves", (), "write stop_loops"),
     "return_tokens_as_token_ids": Foreign(_SHAPE, (False,)),
     "return_token_ids": Foreign(_SHAPE, (False,), "ask /tokenize"),
+    "guided_decoding_backend": Foreign(
+        "chooses what holds answers to a form", ("auto", "guidance", "xgrammar", "outlines", "lm-format-enforcer"),
+        "leave it out, and write its options to structured_outputs",
+    ),
+    "structural_tag": Foreign("holds parts of the answer to a form", (), "write tools whose functions are strict"),
     "vllm_xargs": Foreign("changes how the model runs", ({},)),
     "prompt_embeds": Foreign("stands for the prompt", ()),
     "chat_template": Foreign(_CHAT, (), "write the prompt yourself, to /v1/completions"),

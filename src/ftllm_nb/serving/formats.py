@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import llguidance
-
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.constraints import Grammar, json_source
 from ftllm_nb.serving.gbnf import GrammarError, lark_of
 from ftllm_nb.serving.protocol import Function, ResponseFormat, Sampling
+from ftllm_nb.serving.regexes import RegexError, lark_of_regex
 from ftllm_nb.serving.schemas.preparation import Preparation
 from ftllm_nb.serving.service import Model
 from ftllm_nb.serving.tool_calls import call_or, forced_call
@@ -36,23 +35,23 @@ def response_form(
 
     `functions`: those that may be called instead, by where the request has their parameters; `only_one`: call.
     """
-    preparation = Preparation()
-    grammar = _Forms(model, preparation).grammar(body)
+    preparation = Preparation(body.closes_patterns)
+    grammar = _Forms(model, preparation, body.whitespace).grammar(body)
     if grammar is None:
         return Form([None] * number)
     if functions:
-        definitions = Preparation()
+        definitions = Preparation(body.closes_patterns)
         arguments = _prepared_arguments(model, definitions, functions)
         preparation.passed_over += definitions.passed_over
-        grammar = call_or(grammar, model.style, arguments, definitions.definitions, only_one)
+        grammar = call_or(grammar, model.style, arguments, definitions.definitions, only_one, body.whitespace)
     return Form(model.grammars.constraints(grammar, number), _notes(preparation))
 
 
-def call_form(model: Model, functions: Mapping[str, Function], number: int) -> Form:
+def call_form(model: Model, body: Sampling, functions: Mapping[str, Function], number: int) -> Form:
     """A call of one of the functions, as the whole answer. `functions`: by where the request has their parameters."""
-    preparation = Preparation()
+    preparation = Preparation(body.closes_patterns)
     arguments = _prepared_arguments(model, preparation, functions)
-    grammar = forced_call(model.style, arguments, preparation.definitions)
+    grammar = forced_call(model.style, arguments, preparation.definitions, body.whitespace)
     return Form(model.grammars.constraints(grammar, number), _notes(preparation))
 
 
@@ -110,8 +109,9 @@ _KINDS = {
 class _Forms:
     """From a request's fields to a grammar."""
 
-    def __init__(self, model: Model, preparation: Preparation) -> None:
+    def __init__(self, model: Model, preparation: Preparation, whitespace: str) -> None:
         self._model = model
+        self._whitespace = whitespace
         self._preparation = preparation
 
     def grammar(self, body: Sampling) -> Grammar | None:
@@ -134,8 +134,11 @@ class _Forms:
             texts = " | ".join(json.dumps(text, ensure_ascii=False) for text in value)
             return Grammar(({"lark_grammar": f"start: {texts}"},), "choice", name)
         if kind == "regex":
-            source = json.loads(llguidance.LLMatcher.grammar_from_regex(value))["grammars"][0]
-            return Grammar((source,), "regular expression", name)
+            try:
+                return Grammar(({"lark_grammar": f"start: {lark_of_regex(value)}"},), "regular expression", name)
+            except RegexError as error:
+                reason = f"the regular expression cannot be followed: {str(error)[:300]}."
+                raise ApiError(400, reason, param=name, code="invalid_schema") from error
         try:
             return Grammar(({"lark_grammar": lark_of(value)},), "grammar", name)
         except GrammarError as error:
@@ -157,7 +160,7 @@ class _Forms:
         if prepared is False:
             raise ApiError(400, "the JSON schema allows nothing.", param=param, code="invalid_schema")
         whole = self._preparation.whole({} if prepared is True else prepared)
-        return Grammar((json_source(whole),), "JSON schema", param, is_json=True)
+        return Grammar((json_source(whole, self._whitespace),), "JSON schema", param, is_json=True)
 
 
 def _parsed(value: dict[str, Any] | str, param: str) -> dict[str, Any]:

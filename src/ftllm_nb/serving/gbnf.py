@@ -14,8 +14,10 @@ from llguidance.gbnf_to_lark import (
     GbnfToLarkError,
     GrammarParser,
     LiteralNode,
+    Position,
     RegexNode,
     RepetitionNode,
+    RuleNode,
     RuleRefNode,
     SequenceNode,
 )  # fmt: skip
@@ -35,13 +37,28 @@ def lark_of(text: str) -> str:
     if _LARK.search(text):
         return text
     try:
-        rules = GrammarParser().parse(_LONG_ESCAPE.sub(_shortened, text))
+        rules = _Parser().parse(_LONG_ESCAPE.sub(_shortened, text))
     except (GbnfToLarkError, IndexError, RecursionError) as error:
         raise GrammarError(str(error) or "it cannot be read") from error
     if "root" not in rules:
         raise GrammarError("there is no rule named root")
     names = {name: "start" if name == "root" else f"rule_{number}" for number, name in enumerate(rules)}
     return "".join(f"{names[name]}: {_written(rule.alternatives, names)}\n" for name, rule in rules.items())
+
+
+class _Parser(GrammarParser):
+    """The library's, which would take the last of several rules of one name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: set[str] = set()
+
+    def _parse_rule(self, pos: Position) -> tuple[RuleNode, Position]:
+        rule, end = super()._parse_rule(pos)
+        if rule.name in self._names:
+            raise GrammarError(f"there are two rules named {rule.name}")
+        self._names.add(rule.name)
+        return rule, end
 
 
 def _written(node: ASTNode, names: dict[str, str]) -> str:

@@ -25,6 +25,9 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_CHARSET = re.compile(rb"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s]*)""", re.IGNORECASE)
+_UTF_8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
+"""Names of UTF-8, and of what is UTF-8 as well."""
 _MANY_SLASHES = re.compile("/{2,}")
 _DISCARDED_BODIES = 8
 _TOO_SLOW = "the client does not take the answer"
@@ -114,16 +117,24 @@ class Guard:
         """Refuse a body that is not said to be JSON, which a form of another site's page could send without asking."""
         if not body or path not in self._json_paths:
             return
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        kind, _, parameters = headers.get(b"content-type", b"").partition(b";")
+        kind = kind.strip().lower()
         if not re.fullmatch(rb"application/(json|.*\+json)", kind):
             found = ascii(kind.decode("latin-1"))[1:-1][:100] or "missing"
             right = "Content-Type: application/json"
             message = f"the header Content-Type is {found}, not application/json: send {right} (curl -H '{right}')."
             raise ApiError(415, message, param="Content-Type", code="unsupported_media_type")
+        charset = _CHARSET.search(parameters)
+        if charset is not None and charset[1].lower() not in _UTF_8:
+            found = ascii(charset[1].decode("latin-1"))[1:-1][:100]
+            message = f"the header Content-Type says charset={found}, and JSON is UTF-8: send it so, without charset."
+            raise ApiError(415, message, param="Content-Type", code="unsupported_media_type")
         coding = headers.get(b"content-encoding", b"identity").strip().lower()
         if coding != b"identity":
             message = "the header Content-Encoding names a compression: send the body as it is, without it."
             raise ApiError(415, message, param="Content-Encoding", code="unsupported_media_type")
+        if body[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in body[:4]:
+            raise ApiError(400, "the body is UTF-16 or UTF-32, and JSON is UTF-8: send it so.")
 
     @contextmanager
     def _place(self, scope: Scope) -> Iterator[None]:

@@ -19,12 +19,14 @@ from pydantic import (
     Tag,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from ftllm_nb.engine.sampling_settings import MAX_SEED
 from ftllm_nb.serving import value_forms
 from ftllm_nb.serving.continued import ContinuedFields
 from ftllm_nb.serving.options import Limits
+from ftllm_nb.serving.structured_fields import StructuredFields
 from ftllm_nb.serving.thinking_fields import ThinkingFields
 
 LIMITS = Limits()
@@ -38,7 +40,6 @@ Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(value_form
 CountOrNone = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(value_forms.token_limit)]
 # fail_fast: a body can hold a million items, and a sentence about each would take a quarter of a minute.
 Messages = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=LIMITS.messages, fail_fast=True)]
-Choices = Annotated[list[str], Field(min_length=1, max_length=LIMITS.choice_texts, fail_fast=True)]
 TokenIds = Annotated[
     list[TokenId], Field(min_length=1, fail_fast=True), BeforeValidator(value_forms.whole_items)
 ]
@@ -82,28 +83,17 @@ class ResponseFormat(BaseModel):
     schema_: dict[str, Any] | None = Field(None, alias="schema")
     value: dict[str, Any] | None = None
 
-
-class StructuredOutputs(BaseModel):
-    """vLLM's object: one of the forms that answers may have. What it says of how it is done has no meaning here."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    json_: dict[str, Any] | str | None = Field(None, alias="json")
-    regex: str | None = None
-    choice: Choices | None = None
-    grammar: str | None = None
-    json_object: bool | None = None
-    structural_tag: None = None
-
-    def forms(self) -> dict[str, Any]:
-        """Each of the forms by its name."""
-        return {
-            "json": self.json_, "regex": self.regex, "choice": self.choice, "grammar": self.grammar,
-            "json_object": self.json_object,
-        }  # fmt: skip
+    @model_validator(mode="after")
+    def _schema_of_its_type(self) -> ResponseFormat:
+        given = [name for name in ("schema_", "value") if getattr(self, name)]
+        if self.type != "json_schema" and self.json_schema is not None:
+            raise ValueError(f"json_schema says nothing beside the type {self.type!r}: write the type 'json_schema'")
+        if self.type == "text" and given:
+            raise ValueError("a schema says nothing beside the type 'text': write the type 'json_schema'")
+        return self
 
 
-class Sampling(Body):
+class Sampling(Body, StructuredFields):
     """What chats and completions have in common."""
 
     stream: bool | None = False
@@ -136,16 +126,6 @@ class Sampling(Body):
         BeforeValidator(value_forms.biases),
     ] = None
     response_format: ResponseFormat | None = None
-    # What answers may be, as vLLM's, llama.cpp's and SGLang's clients say it.
-    structured_outputs: StructuredOutputs | None = None
-    guided_json: dict[str, Any] | str | None = None
-    guided_regex: str | None = None
-    guided_choice: Choices | None = None
-    guided_grammar: str | None = None
-    json_schema: dict[str, Any] | str | None = None
-    grammar: str | None = None
-    regex: str | None = None
-    ebnf: str | None = None
 
     @property
     def stop_strings(self) -> list[str]:

@@ -8,20 +8,27 @@ from typing import Any
 
 from ftllm_nb.answers.call_form import PLAIN, CallForm
 from ftllm_nb.answers.style import AnswerStyle
-from ftllm_nb.serving.constraints import Grammar, json_source
+from ftllm_nb.serving.constraints import WHITESPACE, Grammar, json_source
 
 SHORTEST_TAG = 3
 """A family's calls that begin with less could be JSON that is no call."""
 
 
-def forced_call(style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any]) -> Grammar:
+def forced_call(
+    style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any], whitespace: str = WHITESPACE
+) -> Grammar:
     """A call, behind what the family's form begins with. `arguments`: a prepared schema by the function's name."""
-    rule, sources = _call(style, arguments, definitions)
+    rule, sources = _call(style, arguments, definitions, whitespace)
     return Grammar((_lark(f"start: {rule}"), *sources), "JSON schema", "tools", is_json=True)
 
 
 def call_or(
-    form: Grammar, style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any], only_one: bool
+    form: Grammar,
+    style: AnswerStyle,
+    arguments: Mapping[str, Any],
+    definitions: Mapping[str, Any],
+    only_one: bool,
+    whitespace: str = WHITESPACE,
 ) -> Grammar:
     """An answer of the form, or calls as the family writes them."""
     family = style.family
@@ -35,7 +42,7 @@ def call_or(
         sources: list[dict[str, Any]] = []
     else:
         prefix, suffix = spelled(style, family.form.prefix), spelled(style, family.form.suffix)
-        rule, sources = _call(style, arguments, definitions)
+        rule, sources = _call(style, arguments, definitions, whitespace)
         rules = f"{prefix} ({rule}) {suffix}"
         if not only_one and family.form.name_key and suffix and not family.form.prefix.endswith("["):
             rules = f'{rules} ("\\n" {rules})*'
@@ -74,16 +81,16 @@ def spelled(style: AnswerStyle, text: str) -> str:
 
 
 def _call(
-    style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any]
+    style: AnswerStyle, arguments: Mapping[str, Any], definitions: Mapping[str, Any], whitespace: str
 ) -> tuple[str, list[dict[str, Any]]]:
     """(what stands between the form's prefix and suffix, in Lark's notation; the grammars that it names)."""
     form = style.family.form
     more = {"$defs": definitions} if definitions else {}
     if form.name_key:
-        return "@call", [{**json_source({**call_schema(form, arguments), **more}), "name": "call"}]
+        return "@call", [{**json_source({**call_schema(form, arguments), **more}, whitespace), "name": "call"}]
     sources, rules = [], []
     for number, (name, schema) in enumerate(arguments.items()):
-        sources.append({**json_source({**schema, **more}), "name": f"arguments{number}"})
+        sources.append({**json_source({**schema, **more}, whitespace), "name": f"arguments{number}"})
         rules.append(f"{spelled(style, name + form.separator)} @arguments{number}")
     return " | ".join(rules), sources
 

@@ -169,6 +169,8 @@ def test_what_cannot_be_enforced_is_passed_over_and_said_unless_strict(name: str
     ({"anyOf": {}}, "#/anyOf must be a list"),
     ({"pattern": 1}, "#/pattern must be a text"),
     ({"pattern": "(a"}, "#/pattern is no regular expression"),
+    ({"pattern": "a\\"}, "#/pattern is no regular expression"),
+    ({"patternProperties": {"a\\": True}}, "#/patternProperties is no regular expression"),
 ])  # fmt: skip
 def test_what_is_wrong_is_one_sentence(schema: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ApiError, match=r"^the JSON schema is wrong: .*[^.]\.$") as refused:

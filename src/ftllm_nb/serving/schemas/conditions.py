@@ -6,6 +6,7 @@ from typing import Any
 
 from ftllm_nb.serving.schemas.closing import Resolve, items, strings
 from ftllm_nb.serving.schemas.keywords import TYPES, ruling
+from ftllm_nb.serving.schemas.patterns import compiles_pattern
 
 MOST_DEPENDENT = 4
 """Each doubles the forms that an object may have."""
@@ -125,7 +126,7 @@ def name_properties(names: Any, made: dict[str, Any]) -> bool:
     listed = _values(names)
     if listed is not None and all(isinstance(each, str) for each in listed) and keys in ({"enum"}, {"const"}):
         made["properties"] = dict.fromkeys(listed, value)
-    elif keys == {"pattern"} and isinstance(names["pattern"], str):
+    elif keys == {"pattern"} and isinstance(names["pattern"], str) and compiles_pattern(names["pattern"]):
         made["patternProperties"] = {names["pattern"]: value}
     else:
         return False

@@ -8,6 +8,8 @@ from typing import Any
 
 import llguidance
 
+from ftllm_nb.serving.regexes import RegexError, check_signs
+
 _GROUPS = ("(?=", "(?!", "(?<=", "(?<!")
 
 
@@ -28,6 +30,10 @@ def followable(pattern: str) -> tuple[str | None, bool]:
 @lru_cache(1024)
 def compiles_pattern(pattern: str) -> bool:
     """Whether the library knows all that is in the pattern."""
+    try:
+        check_signs(pattern)
+    except RegexError:
+        return False
     return compiles({"type": "string", "pattern": pattern})
 
 

@@ -23,9 +23,11 @@ MOST_PASSED_OVER = 20
 
 
 class Preparation:
-    """Of the schemas of one request: they share `definitions`. `passed_over`: what is not followed, and where."""
+    """Of the schemas of one request: they share `definitions`. `passed_over`: what is not followed, and where.
+    `closes_patterns`: objects with `patternProperties` have no other properties, unless they say so."""
 
-    def __init__(self) -> None:
+    def __init__(self, closes_patterns: bool = False) -> None:
+        self.closes_patterns = closes_patterns
         self.definitions: dict[str, Any] = {}
         self.passed_over: list[str] = []
 
@@ -157,6 +159,8 @@ class _Walk:
         if "prefixItems" in made and not keys & {"allOf", "$ref"}:
             made.setdefault("items", False)  # a tuple's end
         if made.get("patternProperties"):
+            if self._preparation.closes_patterns:
+                made.setdefault("additionalProperties", False)
             self._pattern_properties(made, path)
         if {"minProperties", "maxProperties"} & made.keys():
             self._counts_of_properties(made, path)
@@ -258,9 +262,7 @@ class _Walk:
             pattern = node["pattern"]
             if not isinstance(pattern, str):
                 raise self._error(f"{path}/pattern must be a text")
-            known, exact = followable(pattern)
-            if known is None and not is_regular_expression(pattern):
-                raise self._error(f"{path}/pattern is no regular expression: {pattern[:60]!r}")
+            known, exact = self._pattern(pattern, f"{path}/pattern")
             if known is not None:
                 made["pattern"] = known
             if not exact:
@@ -271,9 +273,17 @@ class _Walk:
             else:
                 self._pass_over(f"format {str(node['format'])[:60]!r}", path)
 
+    def _pattern(self, pattern: str, path: str) -> tuple[str | None, bool]:
+        """See `followable`; an error for what is no regular expression at all."""
+        known, exact = followable(pattern)
+        if known is None and not is_regular_expression(pattern):
+            raise self._error(f"{path} is no regular expression: {pattern[:60]!r}")
+        return known, exact
+
     def _pattern_properties(self, made: dict[str, Any], path: str) -> None:
         patterns = made["patternProperties"]
-        if compiles({"type": "object", "patternProperties": dict.fromkeys(patterns, True)}):
+        are_exact = [self._pattern(each, f"{path}/patternProperties")[1] for each in patterns]
+        if all(are_exact) and compiles({"type": "object", "patternProperties": dict.fromkeys(patterns, True)}):
             return
         self._pass_over("patternProperties", path)
         del made["patternProperties"]
