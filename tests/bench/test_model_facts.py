@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ftllm_nb.benchmark import limits
 from ftllm_nb.benchmark.model_facts import fit, model_facts, model_rows
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.cli import main
+from ftllm_nb.graph.build import build_graph
 from ftllm_nb.loading import model_folder
+from ftllm_nb.models import graph_class
 from tests.engine.test_windows import CONFIG as WINDOWED
 from tests.golden.small_models import write_checkpoint
+from tests.graph.small_graphs import CONFIG
 from tests.quantized_folders import quantize_folder
 
 DEMO = model_folder("demo")
@@ -63,6 +69,23 @@ def test_the_cache_by_what_layers_see(tmp_path: Path) -> None:
         "0.1 MB: 3 layers see a window of 70", "0.1 MB: 1 layer sees all positions"
     ]  # fmt: skip
     assert ("weights" in {name for name, _ in rows}) and any("fits with 1000 tokens" in text for _, text in rows)
+
+
+def test_layers_that_read_what_others_store(tmp_path: Path) -> None:
+    config = CONFIG | {
+        "model_type": "gemma4_text", "num_hidden_layers": 6, "num_kv_shared_layers": 3, "sliding_window": 16,
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2, "head_dim": 8,
+    }  # fmt: skip
+    shapes = build_graph(graph_class(config), config).weight_shapes()
+    save_file({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    facts = model_facts(tmp_path)
+    assert facts.layers == 6
+    assert facts.seeing == {"a window of 16": 4, "all positions": 2}
+    assert facts.storing == {"a window of 16": 2, "all positions": 1}
+    texts = [text.partition(": ")[2] for _, text in model_rows(facts, 10**9)]
+    assert "4 layers see a window of 16; 2 layers store it for all of them" in texts
+    assert "2 layers see all positions; 1 layer stores it for all of them" in texts
 
 
 def test_what_fits() -> None:

@@ -80,7 +80,7 @@ def test_two_text_parts() -> None:
         ({"text_config": {"model_type": "llama"}}, "text_config has the model_type 'llama', but .* is \"gemma3_text\""),
         ({"text_config": {"model_type": ["x"]}}, "text_config has the model_type"),
         ({"text_config": {"hidden_size": -8}}, "hidden_size must be a positive whole number"),
-        ({"text_config": {}}, 'config.json has no entry "hidden_size"'),
+        ({"text_config": {}}, 'config.json has no entry "num_hidden_layers"'),
     ],
 )
 def test_configs_that_are_wrong(entries: dict[str, Any], sentence: str) -> None:

@@ -79,6 +79,23 @@ def test_windows_that_are_wrong(entries: dict[str, Any], sentence: str) -> None:
     assert sentence in str(raised.value)
 
 
+@pytest.mark.parametrize("model_type", ["cohere2", "olmo3", "gemma3n_text", "gemma4_text"])
+def test_a_window_that_is_null_is_none(model_type: str) -> None:
+    """An absent one is the architecture's own; transformers fails at null."""
+    config = CONFIG | MORE.get(model_type, {}) | {"model_type": model_type, "num_hidden_layers": 6}
+    assert max(windows(checked(config))) >= 512
+    with pytest.raises(GraphError, match=r'"sliding_attention" layers, but its sliding_window gives them none\.'):
+        checked(config | {"sliding_window": None})
+
+
+@pytest.mark.parametrize("model_type", ["cohere2", "olmo3", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text"])
+def test_kinds_of_layers_that_nobody_knows(model_type: str) -> None:
+    """They are said to be unknown, not to lack a rotation."""
+    config = CONFIG | MORE.get(model_type, {}) | {"model_type": model_type, "layer_types": ["mamba", "full_attention"]}
+    with pytest.raises(GraphError, match=r"layer_types has 'mamba' layers; this architecture has \"full_att"):
+        checked(config)
+
+
 @pytest.mark.parametrize("entries", [{"sliding_window": 20}, {"layer_types": ["sliding_attention"] * 2}], ids=str)
 def test_llama_has_no_windows(entries: dict[str, Any]) -> None:
     """transformers computes none, and yet its cache keeps no more than a window."""

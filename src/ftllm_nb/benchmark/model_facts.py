@@ -27,7 +27,8 @@ class ModelFacts:
     """`weight_bytes`: by the type that `--dtype` names, "auto" for the folder's own, which `stored_dtype` names; for a
     model that is quantized already its own alone. `stored_types`: of its matrices, the most frequent first.
     `cache_bytes`: of a conversation of `cached` tokens, by the type that `--kv_cache_dtype` names and by what layers
-    see of it, "all positions" or "a window of 512"; `seeing`: how many layers see that.
+    see of it, "all positions" or "a window of 512"; `seeing`: how many layers see that, and `storing` how many of them
+    store it: the others read what one of those has stored.
     """
 
     architecture: str
@@ -41,6 +42,7 @@ class ModelFacts:
     weight_bytes: dict[str, int]
     cache_bytes: dict[str, dict[str, int]]
     seeing: dict[str, int]
+    storing: dict[str, int]
 
 
 def model_facts(folder: Path, custom: str | None = None, context: int | None = None) -> ModelFacts:
@@ -54,6 +56,9 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         longest = graph.max_positions
         if context is not None and not 1 <= context <= longest:
             raise UsageError(f"--context {context} is none of this model's: it reads 1 to {longest} tokens.")
+        caches = {cache.key: cache for cache in graph.caches.values()}
+        read = (caches[each] for node in graph.nodes for each in node.inputs.values() if each in caches)
+        seeing = dict(Counter(str(cache.reach) for cache in read))
         dtypes = [] if any(isinstance(weight.type.dtype, QuantizedType) for weight in weights) else weight_formats()
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
@@ -68,7 +73,8 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
                 dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *dtypes)
             },
             cache_bytes={kind: _cache_bytes(graph, kind, context or longest) for kind in CACHE_KINDS},
-            seeing=dict(Counter(str(cache.reach) for cache in graph.caches.values())),
+            seeing=seeing,
+            storing=dict(Counter(str(cache.reach) for cache in graph.caches.values())),
         )
 
 
@@ -102,17 +108,23 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
 
 
 def _by_layers(facts: ModelFacts, cache_kind: str) -> list[str]:
-    """A line for each kind of layer, where there are several."""
-    if len(facts.seeing) < 2:
+    """A line for each kind of layer, where there are several, or where some read what others store."""
+    if len(facts.seeing) < 2 and facts.seeing == facts.storing:
         return []
     return [
-        f"{shown_bytes(size)}: {_layers(facts.seeing[seen])} {seen}"
+        f"{shown_bytes(size)}: {_layers(facts.seeing[seen], 'see')} {seen}{_sharing(facts, seen)}"
         for seen, size in facts.cache_bytes[cache_kind].items()
     ]
 
 
-def _layers(count: int) -> str:
-    return f"{count} layers see" if count > 1 else "1 layer sees"
+def _sharing(facts: ModelFacts, seen: str) -> str:
+    """How many of the layers store, where others read what those have stored."""
+    storing = facts.storing[seen]
+    return "" if storing == facts.seeing[seen] else f"; {_layers(storing, 'store')} it for all of them"
+
+
+def _layers(count: int, verb: str) -> str:
+    return f"{count} layers {verb}" if count > 1 else f"1 layer {verb}s"
 
 
 def fit(weights: int, cache: int, free: int | None, beside: str = "a full context") -> str:

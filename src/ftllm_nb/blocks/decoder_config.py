@@ -55,11 +55,7 @@ class DecoderConfig(ComputeGraph):
                 f"config.json's hidden_size {self.hidden_size} leaves nothing for each of {shown(self.heads)} heads "
                 "(num_attention_heads)."
             )
-        if self.heads % self.kv_heads:
-            raise GraphError(
-                f"config.json's num_attention_heads {self.heads} is no multiple of its num_key_value_heads "
-                f"{self.kv_heads}."
-            )
+        self._require_groups()
         self.config["head_dim"] = self.head_dim  # of which rotations are a part
         if not flag(self.config, "is_causal", True):
             self.refuse_later_tokens("is_causal")
@@ -68,6 +64,11 @@ class DecoderConfig(ComputeGraph):
         if self.config.get("hidden_activation") is None and self.config.get("hidden_act") is None:
             self.config["hidden_act"] = self.default_activation  # which Gelu reads, too
         self.check_config()
+        _ = self.windows  # kinds of layers that nobody knows are said to be that, and not to lack a rotation
+        for number in range(self.num_layers):
+            self.number = number
+            self._require_groups()
+        self.number = 0
 
     @property
     def hidden_size(self) -> int:
@@ -204,6 +205,14 @@ class DecoderConfig(ComputeGraph):
             named = self._named_activation
             known = f"{', '.join(_ACTIVATIONS)} and the forms of gelu"
             raise GraphError(f"config.json's activation is {shown(named)}; known are {known}.")
+
+    def _require_groups(self) -> None:
+        """Raise `GraphError` unless each of the layer's key heads serves as many query heads."""
+        if self.heads % self.kv_heads:
+            raise GraphError(
+                f"config.json's num_attention_heads {self.heads} is no multiple of its num_key_value_heads "
+                f"{self.kv_heads}{f' in layer {self.number}' if self.number else ''}."
+            )
 
     def refuse_later_tokens(self, entry: str) -> NoReturn:
         """Raise `GraphError` for an entry with which tokens see later ones, as in models of embeddings."""

@@ -22,6 +22,7 @@ def sliding_windows(graph: Decoder, window: int | None) -> list[int | None]:
     return [window if kind == SLIDING else None for kind in graph.kinds]
 
 
-def given_window(graph: Decoder, name: str = "sliding_window") -> int | None:
-    """The window that the config has, None for null or an absent one."""
-    return None if graph.config.get(name) is None else whole(graph.config, name, 0)
+def given_window(graph: Decoder, default: int | None = None) -> int | None:
+    """The window that the config has: None for null, as in transformers, and the default where it is absent."""
+    given = graph.config.get("sliding_window", default)
+    return None if given is None else whole({"sliding_window": given}, "sliding_window", 0)

@@ -155,12 +155,10 @@ def _table(
     found_class: type[RopeType] = importlib.import_module(f"{rope_types.__name__}.{rope_type}").TYPE
     entries = RopeEntries(section, config, rope_type, positions)
     dim = entries.head_dim if found_class.TURNS_WHOLE_HEADS else entries.dim
-    if dim < found_class.SMALLEST_DIM:
-        raise GraphError(f"config.json rotates {dim} numbers of each head, which is too few.")
-    if dim % 2:
+    if dim < found_class.SMALLEST_DIM or dim % 2:
+        why = "which is too few" if dim < found_class.SMALLEST_DIM else "but they turn in pairs"
         raise GraphError(
-            f"config.json rotates {dim} numbers of each head, but they turn in pairs: check "
-            "partial_rotary_factor and head_dim."
+            f"config.json rotates {dim} numbers of each head, {why}: check partial_rotary_factor and head_dim."
         )
     made = found_class.read(entries)
     _check_range(made, positions)

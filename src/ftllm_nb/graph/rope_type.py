@@ -101,8 +101,9 @@ class RopeEntries:
     @property
     def context(self) -> float:
         """The context that the config names: `max_position_embeddings`, else `max_positions`."""
-        name = "max_positions" if self.config.get("max_position_embeddings") is None else "max_position_embeddings"
-        return positive(self.config, name, self._why)
+        names = ("max_position_embeddings", "max_positions")
+        return positive(self.config, next((name for name in names if self.config.get(name) is not None), names[0]),
+                        self._why)  # fmt: skip
 
     @property
     def original(self) -> float:

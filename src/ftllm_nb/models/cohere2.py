@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import LayerNormedDecoder, Names, sliding_windows
-from ftllm_nb.graph.config_entries import positive, whole
+from ftllm_nb.blocks import LayerNormedDecoder, Names, given_window, sliding_windows
+from ftllm_nb.graph.config_entries import positive
 from ftllm_nb.graph.layer_kinds import SLIDING, patterned_kinds
 
 
@@ -25,7 +25,7 @@ class Cohere2Model(LayerNormedDecoder):
     @cached_property
     def windows(self) -> list[int | None]:
         """Of the sliding layers; 4096 where the config does not say."""
-        return sliding_windows(self, whole(self.config, "sliding_window", 4096))
+        return sliding_windows(self, given_window(self, default=4096))
 
     @property
     def is_parallel(self) -> bool:

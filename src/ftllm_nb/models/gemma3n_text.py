@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import EdgeDecoder, SparseDecoder, StreamsDecoder, listed, sliding_windows
+from ftllm_nb.blocks import EdgeDecoder, SparseDecoder, StreamsDecoder, given_window, listed, sliding_windows
 from ftllm_nb.graph.config_entries import positive_or, whole
 from ftllm_nb.graph.layer_kinds import patterned_kinds
 from ftllm_nb.models.gemma3_text import Gemma3Model
@@ -24,7 +24,7 @@ class Gemma3nModel(StreamsDecoder, SparseDecoder, EdgeDecoder, Gemma3Model):
     @cached_property
     def windows(self) -> list[int | None]:
         """Of the sliding layers."""
-        return sliding_windows(self, whole(self.config, "sliding_window", 512))
+        return sliding_windows(self, given_window(self, default=512))
 
     @property
     def inner_size(self) -> int:

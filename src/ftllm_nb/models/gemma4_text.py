@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from ftllm_nb.blocks import EdgeDecoder, sliding_windows
+from ftllm_nb.blocks import EdgeDecoder, given_window, sliding_windows
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag, whole
@@ -26,20 +26,18 @@ class Gemma4Model(EdgeDecoder, Gemma3Model):
     def layer_sizes(self) -> list[tuple[int, int]]:
         """The size of a head, and the heads of keys, of each layer."""
         config, size, heads = self.config, super().head_dim, super().kv_heads
-        given = config.get("per_layer_config")
-        if given is None:
+        if (given := config.get("per_layer_config")) is None:
             joins = flag(config, "attention_k_eq_v", False)
             own_heads = whole(config, "num_global_key_value_heads", heads) if joins else heads
             full = whole(config, "global_head_dim", 512), own_heads
             return [full if kind == FULL else (size, heads) for kind in self.kinds]
-        own: list[Any] = [None]
+        by_layer: dict[str, Any] = {str(i): {} for i in range(self.num_layers)}
         if isinstance(given, Mapping):
-            by_layer = {name.lstrip("0") or "0": entry for name, entry in given.items()}  # transformers writes "05"
-            own = [by_layer.get(str(i), {}) for i in range(self.num_layers)]
+            by_layer |= {name.lstrip("0") or "0": entry for name, entry in given.items()}  # transformers writes "05"
         sizes = [(whole(each, "head_dim", size), whole(each, "num_key_value_heads", heads))
-                 for each in own if isinstance(each, Mapping)]  # fmt: skip
+                 for each in by_layer.values() if isinstance(each, Mapping)]  # fmt: skip
         kinds = {(kind, dim) for kind, (dim, _) in zip(self.kinds, sizes, strict=False)}
-        if len(sizes) != self.num_layers or len(kinds) != len(set(self.kinds)):
+        if not isinstance(given, Mapping) or len(sizes) != self.num_layers or len(kinds) != len(set(self.kinds)):
             raise GraphError(
                 "config.json's per_layer_config must have an object for each layer that differs, and one head_dim "
                 f"for a kind, but it is {shown(given)}."
@@ -74,7 +72,7 @@ class Gemma4Model(EdgeDecoder, Gemma3Model):
     @cached_property
     def windows(self) -> list[int | None]:
         """Of the sliding layers."""
-        return sliding_windows(self, whole(self.config, "sliding_window", self.window))
+        return sliding_windows(self, given_window(self, default=self.window))
 
     def check_config(self) -> None:
         """Only pictures may be seen in both directions; a rotation is of its layers' heads."""

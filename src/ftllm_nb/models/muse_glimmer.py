@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar
 
-from ftllm_nb.blocks import Decoder, Names, TextPart, sliding_windows, turning_layers
-from ftllm_nb.graph.config_entries import positive_or, whole
+from ftllm_nb.blocks import Decoder, Names, TextPart, given_window, sliding_windows, turning_layers
+from ftllm_nb.graph.config_entries import positive_or
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 
 
@@ -44,8 +44,7 @@ class MuseGlimmerTextModel(Decoder):
     @cached_property
     def windows(self) -> list[int | None]:
         """Of the sliding layers; 2048 where the config does not say."""
-        absent = "sliding_window" in self.config and self.config["sliding_window"] is None
-        return sliding_windows(self, None if absent else whole(self.config, "sliding_window", 2048))
+        return sliding_windows(self, given_window(self, default=2048))
 
     def rotates(self, number: int) -> bool:
         """Not where layer_rope_theta has a 0; without the list, not in every fourth from the last on."""

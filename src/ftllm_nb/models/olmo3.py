@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from ftllm_nb.blocks import sliding_windows
-from ftllm_nb.graph.config_entries import whole
+from ftllm_nb.blocks import given_window, sliding_windows
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 from ftllm_nb.models.olmo2 import Olmo2Model
 
@@ -36,7 +35,7 @@ class Olmo3Model(Olmo2Model):
     @cached_property
     def windows(self) -> list[int | None]:
         """Of the sliding layers; 4096 where the config does not say."""
-        return sliding_windows(self, whole(self.config, "sliding_window", 4096))
+        return sliding_windows(self, given_window(self, default=4096))
 
 
 __model__ = Olmo3Model
