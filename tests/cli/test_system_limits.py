@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ftllm_nb.cli import main, system_limits
-from ftllm_nb.cli.system_limits import explain
+from ftllm_nb.cli.system_limits import LEAST_FILES, explain
 from ftllm_nb.errors import EngineError
 from ftllm_nb.host_memory import OwnLimit
 from ftllm_nb.kernels import compile as compile_module
@@ -43,6 +43,27 @@ def test_too_little_memory_for_any_model(which: int, flag: str) -> None:
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stdout == ""
     assert f"error: the limit ulimit {flag} {150 << 10} leaves " in done.stderr and "raise the limit" in done.stderr
     assert started("--version", limit=(which, 150 * MB)).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a process holds")
+@pytest.mark.parametrize("arguments", [("completion", "bash"), ("list",), ("download", "owner/name")])
+def test_too_little_memory_for_a_command_without_a_model(arguments: tuple[str, ...]) -> None:
+    """No model is to blame, and libraries that are loaded without memory say nothing of their own."""
+    done = started(*arguments, limit=(resource.RLIMIT_AS, 30 * MB))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stdout == ""
+    assert f"error: the limit ulimit -v {30 << 10} leaves " in done.stderr and "this command needs" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("server", "--port", "0"), ("list",)])
+def test_too_few_open_files(arguments: tuple[str, ...]) -> None:
+    done = started(*arguments, limit=(resource.RLIMIT_NOFILE, LEAST_FILES - 1))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "error: the limit ulimit -n 15 lets too few files be open at once: raise it to 16.\n"
+
+
+def test_few_open_files_are_enough() -> None:
+    done = started("chat", "-m", "hi", "-t", "1", limit=(resource.RLIMIT_NOFILE, LEAST_FILES))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_too_little_memory_in_a_control_group(
@@ -115,7 +136,7 @@ def test_kernels_are_not_compiled_where_llvm_would_end_the_process(monkeypatch: 
 @pytest.mark.parametrize(
     "error, says",
     [
-        (MemoryError(), "not enough memory for this model with these flags (ulimit -v 460800 leaves 1.0 MB)."),
+        (MemoryError(), "not enough memory for this command with these flags (ulimit -v 460800 leaves 1.0 MB)."),
         (ImportError("x.so: failed to map segment from shared object"), "not enough memory"),
         (OSError("Could not find/load shared object file 'libllvmlite.so' from"), "not enough memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),

@@ -8,7 +8,7 @@ A module of this package that defines `run` is a command; its name is the file's
 - `run(args) -> int`, which does the work and returns the exit status;
 - `GROUP`, where `ftllm-nb --help` lists it (one of `GROUPS` in entry.py);
 - `EXAMPLES`, two command lines or more, which `ftllm-nb COMMAND --help` ends with;
-- optionally `ALIASES`, other names of the command, and `IS_LIGHT = True` where it needs no engine.
+- optionally `ALIASES`, other names of the command, and `NEED`, of system_limits.py, where that is less than the engine.
 
 All commands are imported to build the parser, so they import argparse and little else at their top.
 """

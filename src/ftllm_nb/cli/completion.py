@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 
-IS_LIGHT = True
+from ftllm_nb.cli.system_limits import LITTLE
+
+NEED = LITTLE
 GROUP = "This program"
 EXAMPLES = ('eval "$(ftllm-nb completion bash)"', "ftllm-nb completion fish > ~/.config/fish/completions/ftllm-nb.fish")
 SHELLS = ("bash", "zsh", "fish")

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 
 from ftllm_nb.cli.model_arguments import add_cache_argument
+from ftllm_nb.cli.system_limits import HUB
 from ftllm_nb.errors import UsageError
 
-IS_LIGHT = True
+NEED = HUB
 GROUP = "Models"
 EXAMPLES = (
     "ftllm-nb download Qwen/Qwen2.5-0.5B-Instruct",

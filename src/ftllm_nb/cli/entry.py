@@ -19,7 +19,7 @@ from types import ModuleType
 from ftllm_nb import __version__, cli
 from ftllm_nb.cli.parser import CommandParser
 from ftllm_nb.cli.presets import apply_presets, warn_of_unused, with_origin
-from ftllm_nb.cli.system_limits import explain, require_room, use_one_blas_thread
+from ftllm_nb.cli.system_limits import ENGINE, explain, require_room, use_one_blas_thread
 from ftllm_nb.errors import FtllmError
 from ftllm_nb.terminal_text import guard_terminals, one_printable_line
 
@@ -67,7 +67,7 @@ def build_parser() -> CommandParser:
         module.add_arguments(command)
         add_common_arguments(command)
         command.usage = command.short_usage(name)
-        command.set_defaults(run=module.run, is_light=getattr(module, "IS_LIGHT", False))
+        command.set_defaults(run=module.run, need=getattr(module, "NEED", ENGINE))
         parser.commands[name] = command
     return parser
 
@@ -118,9 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.parse_args(arguments, args)
         debug = args.debug
         warn_of_unused(args)
-        if not args.is_light:
-            require_room()
-            use_one_blas_thread()
+        require_room(args.need)
+        use_one_blas_thread()
         status = int(args.run(args))
         flush_output()
         return status

@@ -10,8 +10,9 @@ import time
 
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.cli.model_arguments import add_cache_argument
+from ftllm_nb.cli.system_limits import LITTLE
 
-IS_LIGHT = True
+NEED = LITTLE
 GROUP = "Models"
 EXAMPLES = ("ftllm-nb list", "ftllm-nb list --cache_dir /data/models")
 
