@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,7 +20,9 @@ from ftllm_nb.benchmark import perplexity
 from ftllm_nb.benchmark.picture import short_name
 from ftllm_nb.cli import main
 from ftllm_nb.cli import perplexity as perplexity_command
+from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import EngineError
+from ftllm_nb.loading import LoadedModel
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
 TEXT = "What is 17 + 25? It is 42. Ünïcode, too: 你好. My name is Alice, and what is yours?\n" * 3
@@ -147,6 +151,26 @@ def test_exceptions_are_not_the_base_s(capsys: pytest.CaptureFixture[str], text:
 def test_without_a_base_perplexity_alone(capsys: pytest.CaptureFixture[str], text: str) -> None:
     table = printed(capsys, "demo", "--text", text)
     assert "| auto " in table and "KL" not in table
+
+
+def test_warnings_stand_before_the_table_or_after_it_and_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    load = perplexity.load
+
+    def loaded(path: str | None, options: EngineOptions, *, warn: Callable[[str], None], **others: Any) -> LoadedModel:
+        warn("of each row.")
+        warn(f"of {options.dtype}.")
+        return load(path, options, warn=warn, **others)
+
+    monkeypatch.setattr(perplexity, "load", loaded)
+    monkeypatch.setattr("sys.stderr", sys.stdout)
+    flags = ["--text", text, "--window", "16", "--windows", "1", "--dtype", "float32,int8"]
+    assert main(["perplexity", "-t", "1", *flags]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["warning: of each row.", "warning: of float32."]
+    assert [line[:9] for line in lines[-4:]] == ["|--------", "| float32", "| int8   ", "warning: "]
+    assert lines[-1] == "warning: of int8." and len(lines) == 9
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from ftllm_nb.cli import build_parser, main
 from ftllm_nb.cli.parser import CommandParser
-from ftllm_nb.cli.shell_scripts import bash, fish, zsh
+from ftllm_nb.cli.shell_scripts import bash, fish, known_values, zsh
 
 PARSER = build_parser()
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
@@ -40,6 +40,13 @@ def test_bash_completes_commands_flags_and_values() -> None:
     assert completed("ftllm-nb", "bench", "--n_g") == ["--n_gen"]
     assert completed("ftllm-nb", "completion", "z") == ["zsh"]
     assert completed("ftllm-nb", "run", "--temp") == ["--temperature"]
+    assert completed("ftllm-nb", "chat", "--dtype", "=", "int4g2") == ["int4g256"]
+    assert completed("ftllm-nb", "chat", "--enable_thinking", "") == ["true", "false"]
+    assert completed("ftllm-nb", "chat", "--enable_thinking", "--hide") == ["--hide_thinking"]
+    assert completed("ftllm-nb", "perplexity", "--dtype", "int8,int4g2") == ["int8,int4g256"]
+    assert completed("ftllm-nb", "perplexity", "--base", "bf") == ["bfloat16"]
+    assert completed("ftllm-nb", "quantize", "--method", "") == ["mse", "rtn"]
+    assert completed("ftllm-nb", "quantize", "--format", "p") == ["packed"]
     # Nothing is offered for a free value, so that bash completes file names.
     assert completed("ftllm-nb", "chat", "--custom", "x") == []
 
@@ -51,7 +58,19 @@ def test_scripts_of_other_shells_name_everything(script: str) -> None:
         for action in command._actions:
             for spelling in action.option_strings:
                 fish_form = f"-l {spelling[2:]} " if spelling.startswith("--") else f"-s {spelling[1:]} "
-                assert f"'{spelling}[" in script or fish_form in script
+                assert f"'{spelling}[" in script or f"'{spelling}=[" in script or fish_form in script
+
+
+FREE = set("FILE FOLDER PATH MODEL OUT TEXT URL KEY ADDRESS SIZE SECONDS N X P K".split())
+NAMED_FREELY = {"--revision", "--model_name", "--allowed_host"}
+
+
+@pytest.mark.parametrize("name", PARSER.commands)
+def test_a_flag_that_takes_some_words_only_knows_them(name: str) -> None:
+    """So that shells complete them; a flag of any other kind says by its metavar what it takes."""
+    for action in PARSER.commands[name]._actions:
+        if action.nargs != 0 and action.option_strings and not NAMED_FREELY.intersection(action.option_strings):
+            assert action.metavar in FREE or known_values(action), action.option_strings
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
@@ -65,14 +84,16 @@ def test_shells_that_are_installed_accept_their_script(shell: str) -> None:
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
     lines = ["ftllm-nb ch", "ftllm-nb chat --temp", "ftllm-nb run --engine ", "ftllm-nb chat --dtype int8g"]
-    lines.append("ftllm-nb chat -t ")
+    lines += ["ftllm-nb quantize --method ", "ftllm-nb perplexity --dtype int8,int4g2"]
+    lines += ["ftllm-nb perplexity --base bf", "ftllm-nb chat --enable_thinking ", "ftllm-nb chat -t "]
     asked = "; echo; ".join(f"complete -C {shlex.quote(line)}" for line in lines)
     environment = {**os.environ, "HOME": str(tmp_path)}
     command = ["fish", "-c", f"{fish(PARSER)}\n{asked}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
     offered = [[line.split("\t")[0] for line in part.splitlines()] for part in done.stdout.split("\n\n")]
     assert offered == [
-        ["chat"], ["--temperature"], ["compiled", "reference"], ["int8g32", "int8g64", "int8g128"], []
+        ["chat"], ["--temperature"], ["compiled", "reference"], ["int8g32", "int8g64", "int8g128"],
+        ["mse", "rtn"], ["int8,int4g256"], ["bfloat16"], ["false", "true"], [],
     ]  # fmt: skip
 
 
@@ -84,8 +105,10 @@ def test_zsh_completes_commands_flags_and_values(tmp_path: Path) -> None:
     shell.send(f"source {script}; echo rea''dy\r")
     shell.expect("ready\r\n")
     typed_and_shown = {
-        "ch": "chat ", "chat --temp": "--temperature ", "run --engine c": "compiled ",
-        "chat --dtype int8g3": "int8g32 ",
+        "ch": "chat ", "chat --temp": "--temperature=", "run --engine c": "compiled ",
+        "chat --dtype int8g3": "int8g32 ", "chat --dtype=int8g3": "int8g32 ", "quantize --method m": "mse ",
+        "chat --enable_thinking f": "false ", "chat --enable_thinking --hide": "--hide_thinking ",
+        "perplexity --dtype int8,int4g2": "int8,int4g256", "perplexity --base bf": "bfloat16 ",
     }  # fmt: skip
     for typed, completed_as in typed_and_shown.items():
         shell.send(f"ftllm-nb {typed}\t")
@@ -142,6 +165,7 @@ def test_bash_completes_on_a_terminal_with_bash_completion(tmp_path: Path) -> No
     shell.send(f"source {script}; echo rea''dy\r")
     shell.expect("ready\r\n")
     typed_and_shown = {"cha": "chat ", "chat --temp": "--temperature ", "chat --dtype int4g2": "int4g256 "}
+    typed_and_shown |= {"chat --dtype=int4g2": "int4g256 ", "perplexity --dtype int8,int4g2": "int8,int4g256"}
     for typed, completed_as in typed_and_shown.items():
         shell.send(f"ftllm-nb {typed}\t")
         shell.expect_exact(completed_as)

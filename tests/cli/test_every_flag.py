@@ -39,7 +39,7 @@ def texts(action: argparse.Action) -> tuple[str, str, str]:
         except argparse.ArgumentTypeError:
             continue
         accepted.append(text)
-    return accepted[0], accepted[1], accepted[2]
+    return tuple(itertools.islice(itertools.cycle(accepted), 3))  # type: ignore[return-value]
 
 
 def several(action: argparse.Action) -> bool:

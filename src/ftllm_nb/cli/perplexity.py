@@ -17,7 +17,7 @@ from typing import Any
 from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options, weight_type
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.picture_file import add_picture_flags, picture_form, write_picture
-from ftllm_nb.cli.value_types import CommaSeparated
+from ftllm_nb.cli.value_types import AnyText, CommaSeparated
 from ftllm_nb.errors import UsageError
 
 GROUP = "Speed"
@@ -56,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--also", action="append", default=[], metavar="PATH", help="another model for the table; repeatable"
     )
     group.add_argument(
-        "--base", metavar="TYPE|PATH", help="compare with the model's weights in this type, or with another model"
+        "--base",
+        type=AnyText(weight_type.known),
+        metavar="TYPE|PATH",
+        help="compare with the model's weights in this type, or with another model",
     )
     group.add_argument(
         "--window",
@@ -111,6 +114,18 @@ def run(args: argparse.Namespace) -> int:
     material = windows_of_text(args.text, args.window, args.stride, args.windows)
     names = [row.name for row in (settings.base, *settings.contenders) if row is not None]
     found: list[Result] = []
+    said: list[str] = []
+    kept: list[str] = []
+
+    def warn(sentence: str) -> None:
+        """Once, though each row may say it anew; not between the rows of the table, but behind them."""
+        if sentence in said:
+            return
+        said.append(sentence)
+        if found and not args.json:
+            kept.append(sentence)
+        else:
+            bar.warn(sentence)
 
     def show(result: Result) -> None:
         found.append(result)
@@ -128,10 +143,13 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         with ProgressBar() as bar:
-            run_perplexity(settings, material, progress=bar.update, warn=bar.warn, so_far=show)
+            run_perplexity(settings, material, progress=bar.update, warn=warn, so_far=show)
     except BaseException:  # what was found before Ctrl-C, or before a model that cannot be used, took long to find
         with suppress(UsageError):  # which would hide why it ends
             keep(found)
         raise
+    finally:
+        for sentence in kept:
+            bar.warn(sentence)
     keep(found)
     return 0

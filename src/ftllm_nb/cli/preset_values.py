@@ -7,11 +7,16 @@ import os
 import sys
 from typing import Any
 
-from ftllm_nb.cli.value_types import ON_OR_OFF, CommaSeparated, secret
+from ftllm_nb.cli.value_types import ON_OR_OFF, AnyText, CommaSeparated, secret
 from ftllm_nb.errors import UsageError
 
 PLACES = ("PATH", "MODEL", "FILE", "FOLDER", "OUT")
-"""Metavars of flags that name files and folders: a shell expands a ~ there, so settings do, too."""
+"""What the metavars of flags that name files and folders are, or have for one of several words."""
+
+
+def takes_path(action: argparse.Action) -> bool:
+    """Whether a flag's value names a file or folder: a shell expands a ~ there, so settings do, too."""
+    return isinstance(action.metavar, str) and not set(action.metavar.split("|")).isdisjoint(PLACES)
 
 
 def read_toml(text: str, where: str) -> dict[str, Any]:
@@ -56,11 +61,12 @@ def text_of(action: argparse.Action, value: Any, where: str) -> str:
         raise UsageError(f"{where}: a list of single values is expected." if takes_several(action) else
                          f"{where}: a single value is expected.")  # fmt: skip
     if not isinstance(value, str):
-        is_text = action.nargs != 0 and action.type in (None, secret) and action.choices is None
+        is_text = action.nargs != 0 and action.choices is None
+        is_text = is_text and (action.type in (None, secret) or isinstance(action.type, AnyText))
         if is_text:  # 1.10 would become 1.1
             raise UsageError(f'{where}: a text in quotes is expected, "…".')
         return str(value).lower() if isinstance(value, bool) else str(value)
-    return os.path.expanduser(value) if action.metavar in PLACES else value
+    return os.path.expanduser(value) if takes_path(action) else value
 
 
 def one_value(action: argparse.Action, text: str, where: str) -> Any:

@@ -43,6 +43,20 @@ def quantized_type_names() -> list[str]:
     return list(quantized_types())
 
 
+def method_names() -> list[str]:
+    """The methods of quantization."""
+    from ftllm_nb.quantization.methods import methods  # only here, as above
+
+    return methods()
+
+
+def format_names() -> list[str]:
+    """The forms of a quantized folder."""
+    from ftllm_nb.quantization.formats import output_formats  # only here, as above
+
+    return output_formats()
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb quantize`."""
     parser.add_argument("positional_path", nargs="?", metavar="MODEL", help="the same as --path, without the flag")
@@ -76,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="mse",
+        type=OneOf(method_names),
         metavar="NAME",
         help="how scales are chosen: rtn, round to nearest, or mse, least mean squared error (default: mse)",
     )
@@ -85,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         default="compressed_tensors",
+        type=OneOf(format_names),
         metavar="NAME",
         help="what the folder holds: compressed_tensors, which other programs load, too, or packed, which only "
         "ftllm-nb loads, and at once (default: compressed_tensors)",

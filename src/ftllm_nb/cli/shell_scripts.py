@@ -10,19 +10,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ftllm_nb.cli.parser import CommandParser
-from ftllm_nb.cli.preset_values import PLACES
+from ftllm_nb.cli.preset_values import takes_path
+from ftllm_nb.cli.value_types import CommaSeparated
 
 PROGRAM = "ftllm-nb"
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag: its spellings, a line of help, whether a value follows, and the values if they are few."""
+    """A flag: its spellings, a line of help, whether a value follows, and the values if they are few.
+
+    is_optional       the value may be left out
+    takes_several     there may be several, with commas between them
+    takes_path        a file or folder may be named
+    """
 
     spellings: tuple[str, ...]
     help: str
     takes_value: bool
     choices: tuple[str, ...]
+    is_optional: bool
+    takes_several: bool
     takes_path: bool
 
 
@@ -33,9 +41,11 @@ def flags(command: argparse.ArgumentParser) -> Iterator[Flag]:
             yield Flag(
                 spellings=tuple(action.option_strings),
                 help=first_words(action.help or ""),
-                takes_value=action.nargs != 0 and action.nargs != "?",
+                takes_value=action.nargs != 0,
                 choices=known_values(action),
-                takes_path=action.metavar in PLACES,
+                is_optional=action.nargs == "?",
+                takes_several=isinstance(action.type, CommaSeparated),
+                takes_path=takes_path(action),
             )
 
 
@@ -87,7 +97,7 @@ def bash(parser: CommandParser) -> str:
     for name, command in parser.commands.items():
         words = " ".join(spelling for flag in flags(command) for spelling in flag.spellings)
         values = "".join(
-            f"        {'|'.join(flag.spellings)}) {bash_words(flag.choices)}return ;;\n"
+            f"        {'|'.join(flag.spellings)}) {bash_value(flag)} ;;\n"
             for flag in flags(command)
             if flag.takes_value
         )
@@ -99,8 +109,9 @@ def bash(parser: CommandParser) -> str:
         )
     return (
         f"# completion of {PROGRAM} in bash\n_ftllm_nb() {{\n"
-        '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"\n'
+        '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" begun=""\n'
         "  COMPREPLY=()\n"
+        '  [[ $before != = ]] || before="${COMP_WORDS[COMP_CWORD-2]}"; word="${word#=}"\n'  # of --flag=value
         "  if ((COMP_CWORD == 1)); then\n"
         f"    COMPREPLY=($(compgen -W '{' '.join(parser.commands)} --help --version' -- \"$word\")); return\n  fi\n"
         f'  case "${{COMP_WORDS[1]}}" in\n{"".join(cases)}  esac\n}}\n'
@@ -108,9 +119,16 @@ def bash(parser: CommandParser) -> str:
     )
 
 
-def bash_words(words: tuple[str, ...]) -> str:
-    """The statement that offers words; none where there are none, so that bash offers files."""
-    return f"COMPREPLY=($(compgen -W {single_quoted(' '.join(words))} -- \"$word\")); " if words else ""
+def bash_value(flag: Flag) -> str:
+    """The statements that offer a flag's values; where nothing is offered, bash offers files."""
+    if not flag.choices:
+        return "return"
+    words = single_quoted(" ".join(flag.choices))
+    if flag.takes_several:
+        before_last = '[[ $word != *,* ]] || begun="${word%,*},"'
+        return f'{before_last}; COMPREPLY=($(compgen -P "$begun" -W {words} -- "${{word##*,}}")); return'
+    offer = f'COMPREPLY=($(compgen -W {words} -- "$word")); return'
+    return f"if [[ $word != -* ]]; then {offer}; fi" if flag.is_optional else offer
 
 
 def zsh(parser: CommandParser) -> str:
@@ -121,10 +139,11 @@ def zsh(parser: CommandParser) -> str:
         for flag in flags(command):
             value = ""
             if flag.takes_value:
-                values = f"({' '.join(flag.choices)})" if flag.choices else "_files" if flag.takes_path else ""
-                value = f":value:{values}"
+                value = f"{'::' if flag.is_optional else ':'}value:{zsh_values(flag)}"
             described = escaped(flag.help, "[]:")
-            specifications += [single_quoted(f"{spelling}[{described}]{value}") for spelling in flag.spellings]
+            for spelling in flag.spellings:
+                equals = "=" if value and spelling.startswith("--") else ""  # the value may follow = as well
+                specifications.append(single_quoted(f"{spelling}{equals}[{described}]{value}"))
         words = positional_choices(command)
         specifications.append(f"'*:argument:({' '.join(words)})'" if words else "'*:model:_files'")
         cases.append(f"    {'|'.join(spellings(parser)[name])}) _arguments {' '.join(specifications)} ;;\n")
@@ -143,6 +162,16 @@ def zsh(parser: CommandParser) -> str:
     )
 
 
+def zsh_values(flag: Flag) -> str:
+    """What zsh's `_arguments` takes for a flag's values."""
+    words = " ".join(flag.choices)
+    if not words:
+        return "_files" if flag.takes_path else ""
+    if flag.takes_several:
+        return f"_values -s , value {words}"
+    return f"{{compadd -- {words}; _files}}" if flag.takes_path else f"({words})"
+
+
 def fish(parser: CommandParser) -> str:
     """The script for fish."""
     lines = [f"# completion of {PROGRAM} in fish"]
@@ -155,11 +184,18 @@ def fish(parser: CommandParser) -> str:
             lines.append(f"complete -c {PROGRAM} {condition} -f -a '{' '.join(words)}'")
         for flag in flags(command):
             spelt = " ".join(f"-l {each[2:]}" if each.startswith("--") else f"-s {each[1:]}" for each in flag.spellings)
-            value = ""
-            if flag.takes_value:
-                value = f" -x -a '{' '.join(flag.choices)}'" if flag.choices else " -r" if flag.takes_path else " -x"
+            value = fish_value(flag) if flag.takes_value else ""
             lines.append(f"complete -c {PROGRAM} {condition} {spelt}{value} -d {fish_quoted(flag.help)}")
     return "\n".join(lines)
+
+
+def fish_value(flag: Flag) -> str:
+    """What fish's `complete` is told of a flag's values: -x for none but those, -r where files may be named."""
+    words = " ".join(flag.choices)
+    kind = " -r" if flag.takes_path else " -x"
+    if not words:
+        return kind
+    return f"{kind} -a '(__fish_append , {words})'" if flag.takes_several else f"{kind} -a '{words}'"
 
 
 def summary(command: argparse.ArgumentParser) -> str:

@@ -12,11 +12,21 @@ ON_OR_OFF = {"true": True, "on": True, "1": True, "false": False, "off": False, 
 """What a switch may be set to, in lower case: on the command line, in settings, and after /set."""
 
 
-def true_or_false(text: str) -> bool:
+class TrueOrFalse:
     """An argparse type: true or false, or another word of `ON_OR_OFF`."""
-    if text.lower() not in ON_OR_OFF:
-        raise argparse.ArgumentTypeError(f"true or false is expected, not {text!r}")
-    return ON_OR_OFF[text.lower()]
+
+    def known(self) -> list[str]:
+        """The words that shells complete."""
+        return ["true", "false"]
+
+    def __call__(self, text: str) -> bool:
+        """What the word says. Raises `ArgumentTypeError` for another."""
+        if text.lower() not in ON_OR_OFF:
+            raise argparse.ArgumentTypeError(f"true or false is expected, not {text!r}")
+        return ON_OR_OFF[text.lower()]
+
+
+true_or_false = TrueOrFalse()
 
 
 def secret(text: str) -> str:
@@ -42,6 +52,17 @@ class OneOf:
     def __call__(self, text: str) -> str:
         """The text, if it is one of the words. Raises `ArgumentTypeError`, which names the nearest one."""
         return one_of(text, self.known())
+
+
+class AnyText:
+    """An argparse type: any text. Shells complete the words that `known` gives, which have a meaning of their own."""
+
+    def __init__(self, known: Callable[[], list[str]]) -> None:
+        self.known = known
+
+    def __call__(self, text: str) -> str:
+        """The text."""
+        return text
 
 
 class CommaSeparated:
