@@ -134,7 +134,7 @@ def test_a_template_without_a_switch_for_thinking_says_so(talk: Talk, monkeypatc
         ("{% if enable_thinking %}", True),
     ):
         monkeypatch.setattr(ScriptedModel.tokenizer, "template_source", template)
-        assert ("no such switch: nothing changes" in talk.say("/set think on")) != knows
+        assert ("no chat template with such a switch: nothing changes" in talk.say("/set think on")) != knows
 
 
 def test_thinking_is_saved_apart_and_exported_as_a_quotation(talk: Talk, tmp_path: Path) -> None:

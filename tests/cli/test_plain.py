@@ -251,7 +251,7 @@ def test_whether_to_think_reaches_the_template() -> None:
 def test_a_template_without_a_switch_for_thinking_says_so() -> None:
     status, out, err = chat("--enable_thinking", "-m", "a", env={**os.environ, "SCRIPTED_TEMPLATE": "{{ messages }}"})
     assert (status, out) == (0, "1 a\n")
-    assert err.startswith("warning: the model's chat template has no switch for thinking") and err.count("\n") == 1
+    assert err.startswith("warning: the model has no chat template that switches thinking") and err.count("\n") == 1
 
 
 def test_without_a_conversation_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:

@@ -211,6 +211,15 @@ def test_with_neither_template_nor_pieces_text_is_continued(tmp_path: Path) -> N
     assert ids.count(1) == 1
 
 
+def test_tools_without_a_template_are_text_of_the_system(tmp_path: Path) -> None:
+    """And nothing is said of a template that is not there."""
+    tokenizer = open_folder(without_template(tmp_path))
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+    ids, warnings = tokenizer.chat_prompt([{"role": "user", "content": "Hi"}], tools=[tool])
+    assert "look_up" in tokenizer.decode(ids)
+    assert warnings == ["the model has no chat template that prints tools: they are described in the system message."]
+
+
 @pytest.mark.parametrize("messages", [[], None, "hi", [{"role": "user", "content": 3}], [{}], [[]]])
 def test_wrong_messages(tokenizer: Tokenizer, messages: Any) -> None:
     for use in (tokenizer.apply_chat_template, tokenizer.render_chat):

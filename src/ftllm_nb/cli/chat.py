@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             saved.restore(conversation)
             use_flags(conversation, args)
         if args.enable_thinking is not None and not conversation.template_knows_thinking:
-            warn_on_stderr("the model's chat template has no switch for thinking: --enable_thinking changes nothing.")
+            warn_on_stderr("the model has no chat template that switches thinking: --enable_thinking changes nothing.")
         if is_terminal:
             talk(conversation, args, saved)
             return 0

@@ -16,7 +16,7 @@ from ftllm_nb.tokenizer.messages import text_content
 from ftllm_nb.tokenizer.template_probe import SHORT_ID, Messages, TemplateShape, in_parts
 from ftllm_nb.tokenizer.tool_text import CallSpelling, call_text, result_text, tools_text
 
-NO_TOOLS = "the model's chat template does not print tools: they are described in the system message."
+NO_TOOLS = "the model has no chat template that prints tools: they are described in the system message."
 _BETWEEN = "\n\n"
 """Between texts that become one message."""
 _LETTERS = string.ascii_letters + string.digits

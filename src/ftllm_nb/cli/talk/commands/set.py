@@ -60,7 +60,7 @@ def run(repl: Repl, argument: str) -> None:
     repl.remember()
     repl.screen.note(f"{name} is {setting_text(repl, name)}")
     if name == "enable_thinking" and not repl.conversation.template_knows_thinking:
-        repl.screen.note("the model's chat template has no such switch: nothing changes")
+        repl.screen.note("the model has no chat template with such a switch: nothing changes")
 
 
 def named(argument: str) -> tuple[str, str]:
