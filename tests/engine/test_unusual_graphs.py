@@ -46,6 +46,27 @@ def test_no_layers(hidden: int) -> None:
     assert_alike(build, tensors(hidden))
 
 
+def test_data_that_has_no_row_for_each_token() -> None:
+    """What is made of a weight alone, and two batches in one: computed between two walks."""
+
+    def build(self: ComputeGraph) -> None:
+        data, weight = self.data, self.weight
+        begin(self)
+        self.Mul(weight["scale"], 3.0, data["scale"])
+        self.Add(data["scale"], 1.0, data["scale"])
+        self.MulTo(data["x"], data["scale"])
+        self.Silu(data["x"], data["y"])
+        self.Cat(data["x"], data["y"], 0, data["both"])
+        self.Linear(data["both"], weight["mix"], None, data["both"])
+        self.RMSNorm(data["both"], weight["scale"], 1e-5, data["both"])
+        self.Split(data["both"], 0, 1, 2, data["y"])
+        self.AddTo(data["x"], data["y"])
+        end(self)
+
+    matrix = normal(4, HIDDEN, HIDDEN, scale=HIDDEN**-0.5)
+    assert_alike(build, tensors(scale=1 + normal(3, HIDDEN, scale=0.1), mix=matrix))
+
+
 SHAPES = [
     # heads, kv heads, key dim, value dim, rotary dim (0: none), maskType
     (1, 1, 1, 1, 0, 0), (1, 1, 2, 2, 2, 0), (3, 1, 3, 5, 0, 0), (2, 2, 96, 96, 96, 0), (2, 1, 256, 256, 64, 0),

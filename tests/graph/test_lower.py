@@ -16,6 +16,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.lower import Program, lower
+from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.elementwise import rms_norm, silu
 from ftllm_nb.kernels.peaks import peaks as find_peaks
@@ -206,10 +207,26 @@ def product_of_a_weight(self: ComputeGraph) -> None:
 
 
 @pytest.mark.parametrize("build", [cat_of_batches, own_tables, product_of_a_weight])
-def test_what_only_the_reference_engine_runs(build: Callable[[ComputeGraph], None]) -> None:
-    with pytest.raises(GraphError, match=r"test_lower\.py:\d+: .*--engine reference") as raised:
-        lowered(build)
-    assert str(raised.value).endswith(".")
+def test_data_of_no_token_is_the_hosts(build: Callable[[ComputeGraph], None]) -> None:
+    """Kernels take rows of tokens; all else is computed by references."""
+    segments = lowered(build).segments
+    names = {cat_of_batches: ["Cat"], own_tables: ["Split", "LlamaRotatePosition2D"], product_of_a_weight: ["Mul"]}
+    assert [each.operator.name for each in segments if isinstance(each, Node)] == names[build]
+
+
+def test_the_place_of_what_no_operator_writes() -> None:
+    node = check(printing).nodes[2]
+
+    class Own(node.operator):  # type: ignore[name-defined,misc]
+        @classmethod
+        def lower(cls, node: Node, lowering: Lowering) -> None:
+            lowering.place(Value("inputIds", TensorType((1, Symbol.TOKENS), "int32"), "input"))
+
+    graph = check(printing)
+    graph.nodes[2] = Node(Own, node.inputs, node.outputs, node.attributes, node.call)
+    with pytest.raises(GraphError, match=r"test_lower\.py:\d+: .*asks where \"inputIds\" \[1, tokens\]") as raised:
+        lower(graph, as_float32, {}, MAX_TOKENS)
+    assert str(raised.value).endswith("sin and cos by rope_table().")
 
 
 def test_a_row_holds_so_many_arguments_and_no_more() -> None:

@@ -32,10 +32,9 @@ from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.inputs import rope_table
-from ftllm_nb.graph.ir import STATE, CheckedGraph, Node, Value
+from ftllm_nb.graph.ir import STATE, CheckedGraph, Node, Value, rows_symbol
 from ftllm_nb.graph.lower import Program, RowLabel, lower
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
-from ftllm_nb.graph.storage import rows_symbol
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.kernels.compile import prepare
@@ -75,6 +74,8 @@ class CompiledExecutor:
         self._graph = graph
         self._noted: list[tuple[RowLabel, float]] | None = None
         self._logits: Floats = np.empty((0, graph.vocab_size), np.float32)
+        self._of_no_token: dict[Value, Floats] = {}
+        """Data of the step under way that has no row for each token: host steps make and read it."""
         plan = plan_cache(graph.caches, kv_cache_dtype)
         places = {cache.key: plan.places[layer] for layer, cache in graph.caches.items()}
         self._cache_parts = cache_parts(graph.caches, plan.places)
@@ -189,7 +190,11 @@ class CompiledExecutor:
             for name, value in node.inputs.items()
         }
         for name, array in node.evaluate(context, arguments).items():
-            self._view(node.outputs[name], plan)[...] = array
+            value = node.outputs[name]
+            if value in self._program.places:
+                self._view(value, plan)[...] = array
+            else:
+                self._of_no_token[value] = array
         keep_states(node, arguments, states)
 
     def _host_caches(self, node: Node, name: str, steps: list[SequenceStep]) -> list[HostCache]:
@@ -208,7 +213,8 @@ class CompiledExecutor:
         if value.kind == "weight":
             return self._host_weights[value]
         if value.kind == "data":
-            return self._view(value, plan).copy()
+            of_no_token = self._of_no_token.get(value)
+            return self._view(value, plan).copy() if of_no_token is None else of_no_token
         table = rope_table(value.name)
         if table is not None:
             return getattr(self._program.tables[table[1]], table[0])

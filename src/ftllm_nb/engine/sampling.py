@@ -21,8 +21,8 @@ _FIRST_PART = 256
 
 NOT_FINITE = (
     "the model's logits are not finite (NaN or infinity): the weights may be damaged, keys or values may not fit "
-    "float16 (--kv_cache_dtype float32 holds all), or the graph may compute something else than the model; compare "
-    "with --engine reference."
+    "float16 (--kv_cache_dtype float32 holds all), or the graph may compute something else than the model: in a file "
+    'of --custom, self.Print(data["NAME"]) shows where they begin.'
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.rope import RopeSettings
-from ftllm_nb.graph.types import TensorType
+from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.graph.users_operator import compute_guarded
 from ftllm_nb.ops.base import Array, Operator, StepContext, Work
 from ftllm_nb.ops.reach import Reach
@@ -44,6 +44,14 @@ class Value:
         return f'{self.kind} "{self.name}" {self.type}'
 
 
+def rows_symbol(value: Value) -> Symbol | None:
+    """What the rows of an activation count, TOKENS or ROWS; None for all else, also for data of other axes."""
+    shape = value.type.shape
+    if value.kind == "data" and len(shape) >= 2 and shape[0] == 1 and shape[1] in (Symbol.TOKENS, Symbol.ROWS):
+        return shape[1] if isinstance(shape[1], Symbol) else None
+    return None
+
+
 FormatOf = Callable[[Value], WeightFormat]
 """The format that a matrix of the checkpoint is to have in memory."""
 
@@ -70,9 +78,16 @@ class Node:
         return {name: rows for name, rows in given.items() if rows is not None}
 
     @property
+    def is_on_host(self) -> bool:
+        """Whether its NumPy reference runs between two walks: it has no kernel, or reads or writes data that has no row
+        for each token, as what is made of a weight alone."""
+        values = (*self.inputs.values(), *self.outputs.values())
+        return self.operator.lower is None or any(each.kind == "data" and rows_symbol(each) is None for each in values)
+
+    @property
     def packed(self) -> tuple[Value, ...]:
         """The weights that a kernel reads in a format of quant/, not as float32."""
-        if self.operator.lower is None:
+        if self.is_on_host:
             return ()
         products = self.products
         return tuple(

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ftllm_nb.errors import EngineError, GraphError
 from ftllm_nb.graph.inputs import rope_table
-from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
+from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value, rows_symbol
 from ftllm_nb.graph.position_tables import PositionTables
 from ftllm_nb.graph.rope import RopeTables
-from ftllm_nb.graph.storage import plan_storage, rows_symbol
+from ftllm_nb.graph.storage import plan_storage
 from ftllm_nb.graph.types import Symbol, format_shape
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.peaks import PEAKS, RUN, peaks
@@ -112,8 +112,7 @@ def lower(graph: CheckedGraph, format_of: FormatOf, caches: dict[Value, CachePla
     """The program of a fused graph, for steps of at most `max_tokens` tokens. Weights are not loaded yet.
 
     `format_of`: the format of a matrix; matrices that are packed together have one. `caches`: by the value of a
-    layer's keys. Raises `GraphError` where a graph asks for what only the reference
-    engine can run, `EngineError` when memory is out.
+    layer's keys. Raises `GraphError` for operators that ask for what there is not, `EngineError` when memory is out.
     """
     return _Lowering(graph, format_of, caches, max_tokens).run()
 
@@ -149,12 +148,12 @@ class _Lowering:
         """Lower node by node."""
         for node in self.graph.nodes:
             self.node = node
-            if node.operator.lower is None:
+            if node.is_on_host:
                 self._end_table()
                 self.program.segments.append(node)
                 self.program.labels.append([])
                 for value in (*node.inputs.values(), *node.outputs.values()):
-                    if value.kind == "data":
+                    if value in self.spans.spans:
                         self.place(value)
                     elif value.kind == "input" and (table := rope_table(value.name)) is not None:
                         self.rope_table(value)
@@ -206,10 +205,10 @@ class _Lowering:
 
     def place(self, tensor: Value) -> Place:
         """Where an activation lies; remembered for host steps."""
-        if rows_symbol(tensor) is None:
+        if tensor not in self.spans.spans:
             raise self._error(
-                f'uses data "{tensor.name}" {format_shape(tensor.type.shape)}; the compiled engine takes only '
-                "[1, tokens, …] here. Use --engine reference to run this graph."
+                f'asks where "{tensor.name}" {format_shape(tensor.type.shape)} lies, which no operator writes: place() '
+                "is for data; a kernel finds token ids and positions in the step's header, sin and cos by rope_table()."
             )
         span = self.spans.spans[tensor]
         address = self.arena.ctypes.data + span.buffer.offset + 4 * span.column

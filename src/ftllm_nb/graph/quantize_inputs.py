@@ -33,7 +33,7 @@ def quantize_inputs(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
 
 def _wanted(node: Node, format_of: FormatOf) -> dict[str, ActivationForm]:
     """The inputs, by parameter, that the node wants in another form than float32."""
-    if node.operator.lower is None:
+    if node.is_on_host:
         return {}
     forms = {rows: format_of(node.inputs[name]).activations for name, rows in node.products.items()}
     return {rows: form for rows, form in forms.items() if form is not None and rows in node.inputs}

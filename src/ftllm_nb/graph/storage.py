@@ -1,15 +1,15 @@
 """Where activations lie: buffers planned by liveness, so that one arena serves the whole graph.
 
 Each value of a graph has rows of float32, one a token, padded to a multiple of 16 features. A value that an
-operator changes in place keeps its buffer; outputs that share rows are column ranges of one buffer.
+operator changes in place keeps its buffer; outputs that share rows are column ranges of one buffer. Data that has no
+row for each token has no place here: only host steps make and read it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ftllm_nb.graph.ir import CheckedGraph, Node, Value
-from ftllm_nb.graph.types import Symbol
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value, rows_symbol
 from ftllm_nb.ops.base import Kind
 from ftllm_nb.ops.lowering import features
 
@@ -49,6 +49,8 @@ def plan_storage(graph: CheckedGraph, max_tokens: int) -> StoragePlan:
     size = 0
     for index, node in enumerate(graph.nodes):
         for value in node.outputs.values():
+            if value not in spans:
+                continue
             buffer = spans[value].buffer
             if buffer not in live and _starts_here(node, value):
                 buffer.offset = _first_gap(live, buffer.size)
@@ -65,8 +67,9 @@ def _assign_spans(graph: CheckedGraph, max_tokens: int) -> dict[Value, Span]:
         for value in node.inputs.values():
             if value in spans:
                 spans[value].buffer.last_use = index
-        new = [value for value in node.outputs.values() if _starts_here(node, value)]
-        for value in node.outputs.values():
+        placed = [value for value in node.outputs.values() if rows_symbol(value) is not None]
+        new = [value for value in placed if _starts_here(node, value)]
+        for value in placed:
             if value not in new:
                 spans[value] = spans[node.inputs[_parameter(node, value)]]
         groups = [new] if node.operator.outputs_share_rows else [[value] for value in new]
@@ -87,7 +90,7 @@ def _starts_here(node: Node, value: Value) -> bool:
     if node.operator.parameter(name).kind is not Kind.INPLACE:
         return True
     before = node.inputs[name]
-    return features(before) != features(value) or before.type.shape[1] != value.type.shape[1]
+    return rows_symbol(before) is not rows_symbol(value) or features(before) != features(value)
 
 
 def _parameter(node: Node, value: Value) -> str:
@@ -110,16 +113,3 @@ def _padded(size: int) -> int:
 
 def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
-def rows_symbol(value: Value) -> Symbol | None:
-    """What a value's rows count: TOKENS or ROWS; None where it is no activation."""
-    shape = value.type.shape
-    if (
-        value.kind == "data"
-        and len(shape) >= 2
-        and shape[0] == 1
-        and shape[1] in (Symbol.TOKENS, Symbol.ROWS)
-    ):
-        return shape[1] if isinstance(shape[1], Symbol) else None
-    return None
