@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,15 +48,13 @@ def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
         if settings.follows_llama_rules:
             rules = LlamaSegmentation(library, settings)
         else:
-            without_prefix = sentencepiece.SentencePieceProcessor()
-            without_prefix.LoadFromSerializedProto(data + _NO_PREFIX)
-            rules = OwnSegmentation(library, without_prefix, settings)
+            rules = OwnSegmentation(library, data, settings)
     except Exception as error:  # the library raises RuntimeError, OSError or TypeError by version
         reason = " ".join(str(error).split()).rstrip(".")
         raise TokenizerError(
             f"{file} is damaged or no sentencepiece model: {reason}; download it again."
         ) from error
-    return SentencePieceBackend(library, pieces, rules, settings)
+    return SentencePieceBackend(library, pieces, rules, settings, finds_symbols=not settings.follows_llama_rules)
 
 
 class Segmentation(Protocol):
@@ -96,14 +94,14 @@ class LlamaSegmentation:
 
 
 class OwnSegmentation:
-    """The file's own settings; `without_prefix` is the same vocabulary with add_dummy_prefix = false.
+    """The file's own settings; `data` is the file.
 
     A folder that says that it is not `legacy` has the prefix before the text only, and not before a space.
     """
 
-    def __init__(self, library: Any, without_prefix: Any, settings: TokenizerSettings) -> None:
+    def __init__(self, library: Any, data: bytes, settings: TokenizerSettings) -> None:
         self._library = library
-        self._without_prefix = without_prefix
+        self._data = data
         self.adds_space = library.EncodeAsPieces("a")[:1] in (["▁"], ["▁a"])
         self._prefixes_every_part = settings.legacy is not False or settings.has_remote_code
 
@@ -124,12 +122,31 @@ class OwnSegmentation:
         ids: list[int] = self._without_prefix.EncodeAsIds(part)
         return ids
 
+    @cached_property
+    def _without_prefix(self) -> Any:
+        """The same vocabulary with add_dummy_prefix = false; read when it is first needed, which takes its time."""
+        import sentencepiece
+
+        library = sentencepiece.SentencePieceProcessor()
+        library.LoadFromSerializedProto(self._data + _NO_PREFIX)
+        return library
+
 
 class SentencePieceBackend:
-    """A sentencepiece.SentencePieceProcessor behind the Backend interface. `pieces` are (text, type) by id."""
+    """A sentencepiece.SentencePieceProcessor behind the Backend interface.
+
+    `pieces` are (text, type) by id. `finds_symbols`: whether the user-defined ones among them are found by the library,
+    as parts of the text around them, or cut the text as other added tokens do.
+    """
 
     def __init__(
-        self, library: Any, pieces: Sequence[tuple[str, int]], rules: Segmentation, settings: TokenizerSettings
+        self,
+        library: Any,
+        pieces: Sequence[tuple[str, int]],
+        rules: Segmentation,
+        settings: TokenizerSettings,
+        *,
+        finds_symbols: bool,
     ) -> None:
         self._library = library
         self._rules = rules
@@ -152,11 +169,8 @@ class SentencePieceBackend:
         for token in settings.extra_special:
             self._add(token, None)
         self.vocab_size = max([len(pieces), *(token_id + 1 for token_id in self.added_tokens)])
-        left_to_library = {
-            token_id
-            for token_id, (_, kind) in enumerate(pieces)
-            if kind == _USER_DEFINED and not settings.follows_llama_rules
-        }
+        symbols = (token_id for token_id, (_, kind) in enumerate(pieces) if kind == _USER_DEFINED)
+        left_to_library = set(symbols if finds_symbols else ())
         self._matcher = TokenMatcher(
             (token, token_id)
             for token_id, token in self.added_tokens.items()

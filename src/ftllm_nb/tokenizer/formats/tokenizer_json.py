@@ -47,7 +47,7 @@ def _open_library(library: LibraryTokenizer, file: Path, settings: TokenizerSett
                 settings.named.setdefault(role, AddedToken(content, special=True))
         _apply_llama_rules(library, settings)
     _add_missing_tokens(library, settings)
-    return TokenizerJsonBackend(library, file, settings)
+    return TokenizerJsonBackend(library, str(file), {role: token.content for role, token in settings.named.items()})
 
 
 @contextmanager
@@ -65,16 +65,16 @@ def _library_at_work(failure: str) -> Iterator[None]:
 
 
 class TokenizerJsonBackend:
-    """A tokenizers.Tokenizer behind the Backend interface."""
+    """A tokenizers.Tokenizer behind the Backend interface; `where` names its file in error sentences."""
 
-    def __init__(self, library: LibraryTokenizer, file: Path, settings: TokenizerSettings) -> None:
+    def __init__(self, library: LibraryTokenizer, where: str, named_tokens: dict[str, str]) -> None:
         self._library = library
-        self._failure = f"{file} cannot encode this text"
+        self._failure = f"{where} cannot encode this text"
         self._text_only: dict[frozenset[int], _TextOnlyTokenizer] = {}
         self.added_tokens = {
             token_id: _from_library(token) for token_id, token in library.get_added_tokens_decoder().items()
         }
-        self.named_tokens = {role: token.content for role, token in settings.named.items()}
+        self.named_tokens = named_tokens
         self.cuts_at_added_tokens = True
         self.unknown_id = _unknown_id(library)
 
@@ -213,10 +213,10 @@ def _add_missing_tokens(library: LibraryTokenizer, settings: TokenizerSettings) 
     for _, token in settings.added:
         if token.content not in present:
             if token.special or token.content in named:
-                library.add_special_tokens([_to_library(token)])
+                library.add_special_tokens([to_library(token)])
             else:
-                library.add_tokens([_to_library(token)])
-    library.add_special_tokens([_to_library(token) for token in settings.special_tokens() if token.content])
+                library.add_tokens([to_library(token)])
+    library.add_special_tokens([to_library(token) for token in settings.special_tokens() if token.content])
 
 
 def _apply_llama_rules(library: LibraryTokenizer, settings: TokenizerSettings) -> None:
@@ -272,7 +272,8 @@ def _decoder_kind(library: LibraryTokenizer) -> tuple[str, bool]:
     return "other", False
 
 
-def _to_library(token: AddedToken) -> Any:
+def to_library(token: AddedToken) -> Any:
+    """The library's form of an added token."""
     from tokenizers import AddedToken as LibraryToken
 
     return LibraryToken(

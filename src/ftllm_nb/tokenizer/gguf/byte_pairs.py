@@ -1,0 +1,53 @@
+"""Vocabularies that merge pairs by a list of merges, run by the tokenizers library."""
+
+from __future__ import annotations
+
+from operator import methodcaller
+from typing import Any
+
+from ftllm_nb.tokenizer.added_tokens import shorten
+from ftllm_nb.tokenizer.backend import Backend
+from ftllm_nb.tokenizer.formats.tokenizer_json import TokenizerJsonBackend, to_library
+from ftllm_nb.tokenizer.gguf.vocabulary import GgufVocabulary
+
+_MERGES = "tokenizer.ggml.merges"
+
+
+def byte_pair_model(vocabulary: GgufVocabulary, **options: Any) -> Any:
+    """A tokenizers.Tokenizer with the file's merges and nothing else; `options` are those of its BPE."""
+    from tokenizers import Tokenizer, models
+
+    metadata = vocabulary.metadata
+    merges = metadata.texts(_MERGES)
+    if merges is None:
+        raise metadata.error(_MERGES, "is missing, and the vocabulary makes tokens by merges")
+    if set(map(methodcaller("count", " "), merges)) - {1}:
+        at = next(at for at, merge in enumerate(merges) if merge.count(" ") != 1)
+        raise metadata.error(_MERGES, f"must list two tokens with a space between, and {at} is {shorten(merges[at])}")
+    parts = " ".join(merges).split(" ")  # one call for all: there are hundreds of thousands
+    pairs = list(zip(parts[::2], parts[1::2], strict=bool(merges)))
+    try:
+        return Tokenizer(models.BPE(vocabulary.ids, pairs, **options))
+    except Exception as error:  # the library's own class of errors is Exception
+        for at, (left, right) in enumerate(pairs):
+            missing = [token for token in (left, right, left + right) if token not in vocabulary.ids]
+            if missing:
+                joined = f"joins {shorten(left)} and {shorten(right)} as {at}"
+                raise metadata.error(_MERGES, f"{joined}, and {shorten(missing[0])} is no token") from error
+        raise
+
+
+def backend_of(library: Any, vocabulary: GgufVocabulary, adds_bos: bool) -> Backend:
+    """The library's tokenizer with the file's added tokens, and with what the file puts around a text."""
+    from tokenizers import processors
+
+    added = vocabulary.added().values()
+    library.add_special_tokens([to_library(token) for token in added if token.special])
+    library.add_tokens([to_library(token) for token in added if not token.special])
+    named = {role: token.content for role, token in vocabulary.named().items()}
+    before = [named["bos_token"]] if vocabulary.adds("bos", adds_bos) else []
+    after = [named["eos_token"]] if vocabulary.adds("eos", False) else []
+    library.post_processor = processors.TemplateProcessing(
+        single=[*before, "$A", *after], special_tokens=[(token, vocabulary.ids[token]) for token in {*before, *after}]
+    )
+    return TokenizerJsonBackend(library, vocabulary.where, named)

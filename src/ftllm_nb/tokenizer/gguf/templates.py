@@ -1,0 +1,18 @@
+"""Chat templates in the metadata of GGUF files."""
+
+from __future__ import annotations
+
+from ftllm_nb.tokenizer.chat_template import ChatTemplate
+from ftllm_nb.tokenizer.gguf.metadata import Metadata
+
+_KEY = "tokenizer.chat_template"
+
+
+def gguf_chat_templates(metadata: Metadata) -> dict[str, ChatTemplate]:
+    """The file's templates by name ("default" for the unnamed one), {} where it has none."""
+    keys = {"default": _KEY}
+    keys.update({name: f"{_KEY}.{name}" for name in metadata.texts(f"{_KEY}s") or []})
+    sources = {name: metadata.text(key) for name, key in keys.items()}
+    return {
+        name: ChatTemplate(source, f"{metadata.where}, {keys[name]}") for name, source in sources.items() if source
+    }
