@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from ftllm_nb import engine as engine_package
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
-from ftllm_nb.checkpoint.recognise import refuse_foreign_folder, require_model_folder
+from ftllm_nb.checkpoint.folder import require_model_at
+from ftllm_nb.checkpoint.recognise import refuse_foreign_folder
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
 from ftllm_nb.errors import CheckpointError, EngineError, UsageError
@@ -149,7 +150,7 @@ def model_folder(
     cache_dir: str | PathLike[str] | None = None,
     warn: Warn | None = None,
 ) -> Path:
-    """The folder that `path` names; None and "demo" name the bundled model, OWNER/NAME one on the hub."""
+    """The folder or GGUF file that `path` names; None and "demo" name the bundled model, OWNER/NAME one on the hub."""
     if path is None or path == DEMO:
         if revision is not None:
             raise UsageError("a revision is of a model on the hub, and the bundled model has none: leave it out.")
@@ -171,7 +172,7 @@ def model_folder(
 def require_model(path: str, revision: str | None = None) -> None:
     """Raise what is wrong with a path at a first look, which takes milliseconds; nothing is fetched from the hub."""
     if not is_model_name(path):
-        require_model_folder(model_folder(path, revision).expanduser())
+        require_model_at(model_folder(path, revision).expanduser())
 
 
 def describe(

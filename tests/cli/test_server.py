@@ -20,5 +20,5 @@ def test_a_path_that_is_no_model_is_refused_before_it_listens(
     (tmp_path / "empty").mkdir()
     assert main([command, "-p", str(tmp_path / name), "--port", "0"]) == 2
     said = capsys.readouterr().err
-    expected = {"nowhere": "no such folder", "model.gguf": "is a GGUF file", "empty": "holds no config.json"}
+    expected = {"nowhere": "no such folder", "model.gguf": "is truncated", "empty": "holds no config.json"}
     assert said.startswith(f"error: {tmp_path / name}") and expected[name] in said and said.count("\n") == 1

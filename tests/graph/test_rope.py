@@ -257,9 +257,9 @@ def test_alpha_makes_the_base_larger_at_any_length() -> None:
     [
         (
             {"rope_scaling": {"rope_type": "mrope", "factor": 4}},
-            "config.json has rope_type 'mrope'; supported are \"default\", \"dynamic\", \"linear\", \"llama3\", "
-            '"longrope", "proportional" and "yarn", and any other can be an operator of a Python file that is given '
-            "with --custom FILE.",
+            "config.json has rope_type 'mrope'; supported are \"default\", \"divided\", \"dynamic\", \"linear\", "
+            '"llama3", "longrope", "proportional" and "yarn", and any other can be an operator of a Python file '
+            "that is given with --custom FILE.",
         ),
         ({"rope_scaling": {"rope_type": ["yarn"]}}, "config.json has rope_type [\"yarn\"]; supported are"),
         ({"rope_scaling": {"rope_type": "__init__"}}, "config.json has rope_type '__init__'; supported are"),

@@ -45,7 +45,7 @@ class DecoderConfig(ComputeGraph):
     is_gated: ClassVar[bool] = True
     groups_heads: ClassVar[bool] = True
     ties_by_default: ClassVar[bool] = False
-    stores_transposed: ClassVar[bool] = False
+    stores_transposed: bool = False
 
     def read_config(self) -> None:
         """Check the config, and put into it what it means by entries that are absent. Raises `GraphError`."""

@@ -33,7 +33,6 @@ _READ_FILES = re.compile(
 )
 """The files that a model is loaded from."""
 _LARGEST_POINTER = 1024
-_GGUF = b"GGUF"
 
 
 @dataclass(frozen=True)
@@ -132,10 +131,6 @@ KINDS = (
     Kind(
         _unfinished,
         "holds a download that did not end ({evidence}): go on with it, or download the model again.",
-    ),
-    Kind(
-        _only_weights(r".*\.gguf"),
-        "holds GGUF files, which cannot be read: give the model's Hugging Face folder instead.",
     ),
     Kind(_entry("quantization"), f"is quantized by MLX, a form that is not read: {_FLOAT}."),
     Kind(
@@ -265,7 +260,7 @@ def _look_at(folder: Path) -> Look:
             f"{folder}: no such folder; a model's folder, OWNER/NAME on the Hugging Face hub or demo is expected."
         )
     if not stat.S_ISDIR(mode):
-        raise CheckpointError(_not_a_folder(folder, mode))
+        raise CheckpointError(_not_a_folder(folder))
     look = Look(folder)
     for name in filter(_READ_FILES.fullmatch, look.names):
         _require_file(folder / name)
@@ -316,27 +311,19 @@ def _require_file(file: Path) -> None:
         )
 
 
-def _not_a_folder(path: Path, mode: int) -> str:
+def _not_a_folder(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix == ".gguf" or (stat.S_ISREG(mode) and _begins_with(path, _GGUF)):
-        what = "a GGUF file"
-    elif suffix in (".onnx", ".tflite", ".mlmodel", ".engine"):
-        what = "a model of another program"
-    else:
-        what = None
-    if what is not None:
-        return f"{path} is {what}, which cannot be read: give the model's Hugging Face folder instead."
+    if suffix in (".onnx", ".tflite", ".mlmodel", ".engine"):
+        return (
+            f"{path} is a model of another program, which cannot be read: give the model's Hugging Face folder or its "
+            "GGUF file instead."
+        )
     if suffix in (".safetensors", ".json", ".model", *_PICKLED):
         return f"{path} is a file: give the folder it lies in, {path.absolute().parent}."
-    return f"{path} is a file: expected a Hugging Face model folder, with config.json and .safetensors files."
-
-
-def _begins_with(path: Path, magic: bytes) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError:
-        return False
+    return (
+        f"{path} is a file and not in GGUF: expected a Hugging Face model folder, with config.json and .safetensors "
+        "files, or a GGUF file."
+    )
 
 
 def _no_weights(look: Look) -> str:

@@ -25,6 +25,8 @@ _BUFFERS = re.compile(r"(^|\.)(inv_freq|position_ids|masked_bias)$|(^|\.)rotary(
 _MASK = re.compile(r"(^|\.)(attn|attention)\.bias$")
 """Tensors that checkpoints store but that are computed anew: rotary tables, and masks, which have four axes."""
 _NORM = re.compile(r"norm[^.]*\.(weight|bias)$")
+_NAMED_BY_GGUF = re.compile(r"blk\.\d+\.")
+"""Tensors of a layer for which the reading of GGUF knows no other name."""
 _IN_A_LAYER = re.compile(r".*?\.\d+\.")
 
 
@@ -62,6 +64,12 @@ def refuse_left_out(graph: ComputeGraph, unread: Iterable[str], read: Collection
         return
     layers = {_layer(name) for name in read} - {None}
     for name in unread:
+        if _NAMED_BY_GGUF.match(name):
+            raise CheckpointError(
+                f"the checkpoint holds {shown(name)}, for which the architecture "
+                f"{shown(graph.config.get('model_type'))} has no use, so that its answers would be wrong: describe the "
+                "model in a Python file and give it with --custom FILE."
+            )
         is_bias = name.endswith(".bias") and f"{name.removesuffix('.bias')}.weight" in read
         if is_bias or (_NORM.search(name) and _layer(name) in layers):
             raise CheckpointError(

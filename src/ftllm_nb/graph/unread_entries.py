@@ -170,6 +170,8 @@ EFFECTS = (
     Effect("do_layer_norm_before", "norms come after their branches", (True,)),
     Effect("attn_output_gate|use_attention_gate", "attention's result has a gate", (False,)),
     Effect("use_qk_norm|qk_norm|(use_)?qk_layernorm", "queries and keys are normalized", (False,)),
+    # Of GGUF: entries of the metadata that its reading does not know, by their own names.
+    Effect(r"[\w-]+(\.[\w-]+)+", "GGUF changes what a model computes"),
 )  # fmt: skip
 """Of all models that are known, not of the architectures here alone: a user's file may describe any. Biases are none
 of these entries, since the checkpoint tells whether there are any."""

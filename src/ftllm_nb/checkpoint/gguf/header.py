@@ -76,7 +76,7 @@ class Header:
 def read_header(path: Path, content: mmap.mmap, part: int = 0) -> Header:
     """The header of a mapped file. Raises `CheckpointError`, one sentence, for what is damaged or unknown."""
     cursor = _Cursor(path, content)
-    _require_magic(path, content[:8])
+    require_magic(path, content[:8])
     cursor.position = 8
     tensor_count, entry_count = cursor.number("<Q"), cursor.number("<Q")
     for count, smallest, what in (
@@ -210,7 +210,8 @@ class _Cursor:
         return texts
 
 
-def _require_magic(path: Path, start: bytes) -> None:
+def require_magic(path: Path, start: bytes) -> None:
+    """Raise `CheckpointError` for the first 8 bytes of a file that is no GGUF file, or none that is read."""
     if start[:4] != MAGIC:
         old = start[:4] in (b"ggml", b"lmgg", b"ggjt", b"tjgg", b"ggmf", b"fmgg", b"ggla", b"algg")
         what = "is a file of llama.cpp from before GGUF, which cannot be read" if old else "is no GGUF file"

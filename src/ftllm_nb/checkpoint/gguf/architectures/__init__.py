@@ -1,0 +1,38 @@
+"""Architectures of GGUF files, one file each: the file's name is general.architecture, with _ for other signs."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+
+from ftllm_nb.checkpoint.gguf.architecture import Architecture
+from ftllm_nb.checkpoint.gguf.file import GgufFile
+from ftllm_nb.checkpoint.gguf.metadata import Metadata
+
+
+class UnknownArchitecture(Architecture):
+    """One that has no file here."""
+
+    def __init__(self, file: GgufFile, metadata: Metadata, name: str) -> None:
+        super().__init__(file, metadata)
+        self.model_type = name
+
+
+def supported_architectures() -> list[str]:
+    """Those that have a file here."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def architecture(file: GgufFile, name: str) -> Architecture:
+    """The architecture that a file names.
+
+    One that is not known is described as Llama is, as far as that goes, and its config has llama.cpp's name as
+    model_type: no architecture of ours has it, and a user's own file may. Raises `CheckpointError`.
+    """
+    metadata = Metadata(file.path, file.metadata, name)
+    module = re.sub(r"\W", "_", name)
+    if module in supported_architectures():
+        found: type[Architecture] = importlib.import_module(f"{__name__}.{module}").ARCHITECTURE
+        return found(file, metadata)
+    return UnknownArchitecture(file, metadata, name)

@@ -1,0 +1,99 @@
+"""Gemma 4's text models without experts."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ftllm_nb.checkpoint.gguf.architecture import (
+    AROUND_BRANCHES,
+    FULL,
+    LAYER_EMBEDDINGS,
+    NAMES,
+    ROPE_FACTORS,
+    SLIDING,
+    Architecture,
+    part_of,
+)
+from ftllm_nb.errors import CheckpointError
+
+_STANDS_STILL = 1e20
+"""An angle that is divided by so much does not turn."""
+
+
+class Gemma4(Architecture):
+    """llama.cpp's `gemma4`."""
+
+    model_type = "gemma4_text"
+    names: ClassVar = {
+        **NAMES,
+        **AROUND_BRANCHES,
+        **LAYER_EMBEDDINGS,
+        "blk.*.layer_output_scale.weight": "model.layers.*.layer_scalar",
+    }
+
+    def config(self) -> dict[str, Any]:
+        """Layers that slide and those that see everything have sizes of their own."""
+        metadata = self.metadata
+        own = metadata.whole("embedding_length_per_layer_input", 0, least=0)
+        windows = self.windows(6, metadata.whole("attention.sliding_window"))
+        kinds = windows["layer_types"]
+        shared = metadata.whole("attention.shared_kv_layers", 0, least=0)
+        heads = self.by_kind(metadata.wholes("attention.head_count_kv", self.layers, self.heads), kinds)
+        sizes = metadata.wholes("feed_forward_length", self.layers)
+        sliding_dim = metadata.whole("attention.key_length_swa", self.head_dim)
+        metadata.read("attention.value_length_swa")
+        full = next((number for number, kind in enumerate(kinds) if kind == FULL), self.layers - 1)
+        config = {
+            "model_type": self.model_type,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.layers,
+            "intermediate_size": sizes[0],
+            "use_double_wide_mlp": sizes[-1] == 2 * sizes[0],
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": heads.get(SLIDING, heads.get(FULL)),
+            "num_global_key_value_heads": heads.get(FULL),
+            "head_dim": sliding_dim,
+            "global_head_dim": self.head_dim,
+            "attention_k_eq_v": f"blk.{full}.attn_v.weight" not in self.file.tensors,
+            "num_kv_shared_layers": shared,
+            "hidden_size_per_layer_input": own,
+            "vocab_size": self.rows_of("token_embd.weight"),
+            "max_position_embeddings": metadata.whole("context_length"),
+            "rms_norm_eps": metadata.real(self.eps_key),
+            "final_logit_softcapping": metadata.real("final_logit_softcapping", 0.0) or None,
+            "tie_word_embeddings": "output.weight" not in self.file.tensors,
+            "rope_parameters": self.tables(sliding_dim),
+            **windows,
+        }
+        if own:
+            config["vocab_size_per_layer_input"] = self.rows_of("per_layer_token_embd.weight")
+        self.require_sizes()
+        return config
+
+    def by_kind(self, numbers: list[int], kinds: list[str]) -> dict[str, int]:
+        """The number that layers of a kind have."""
+        found = {kind: {each for each, own in zip(numbers, kinds, strict=True) if own == kind} for kind in set(kinds)}
+        if any(len(each) > 1 for each in found.values()):
+            raise CheckpointError(f"{self.file.path} has layers of one kind with different numbers of heads of keys.")
+        return {kind: each.pop() for kind, each in found.items()}
+
+    def tables(self, sliding_dim: int) -> dict[str, Any]:
+        """The rotations of both kinds of layers: in those that see everything, the first angles turn."""
+        metadata = self.metadata
+        full: dict[str, Any] = {"rope_theta": metadata.real("rope.freq_base", 10000.0)}
+        sliding: dict[str, Any] = {"rope_theta": metadata.real("rope.freq_base_swa", 10000.0)}
+        metadata.read("rope.dimension_count")
+        turning = metadata.whole("rope.dimension_count_swa", sliding_dim)
+        if turning != sliding_dim:
+            sliding["partial_rotary_factor"] = part_of(turning, sliding_dim)
+        if ROPE_FACTORS in self.file.tensors:
+            divisors = self.numbers(ROPE_FACTORS)
+            angles = sum(each == 1 for each in divisors)
+            if divisors[:angles] == [1] * angles and all(each > _STANDS_STILL for each in divisors[angles:]):
+                full |= {"rope_type": "proportional", "partial_rotary_factor": angles / len(divisors)}
+            else:
+                full |= {"rope_type": "divided", "divisors": divisors}
+        return {FULL: full, SLIDING: sliding}
+
+
+ARCHITECTURE = Gemma4

@@ -1,0 +1,34 @@
+"""Granite 3 and 4's dense models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftllm_nb.checkpoint.gguf.architecture import Architecture
+from ftllm_nb.errors import CheckpointError
+
+
+class Granite(Architecture):
+    """llama.cpp's `granite`."""
+
+    model_type = "granite"
+    turns_neighbours = True
+
+    def config(self) -> dict[str, Any]:
+        """With the four multipliers; scores are scaled as usual where the file does not say."""
+        metadata = self.metadata
+        if not metadata.flag("rope.scaling.finetuned", True):
+            raise CheckpointError(
+                f"{self.file.path} is of a Granite that does not turn by positions (rope.scaling.finetuned is false), "
+                "which this architecture does not do."
+            )
+        return {
+            **super().config(),
+            "attention_multiplier": metadata.real("attention.scale", 0.0) or self.head_dim**-0.5,
+            "embedding_multiplier": metadata.real("embedding_scale", 0.0) or 1.0,
+            "residual_multiplier": metadata.real("residual_scale", 0.0) or 1.0,
+            "logits_scaling": metadata.real("logit_scale", 0.0) or 1.0,
+        }
+
+
+ARCHITECTURE = Granite

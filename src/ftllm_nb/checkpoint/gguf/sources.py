@@ -1,0 +1,43 @@
+"""What a model's tensor is made of: some rows of a file's tensor, in an order of their own.
+
+llama.cpp lays rows out for its own rotation, stacks matrices and adds numbers to norms. Blocks of quantized types lie
+within a row, so that choosing rows is exact whatever the type.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.intp] | slice
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tensor `name` of a file, as the model's, of `shape`.
+
+    `rows`: which of its rows, all but the last axis counted as one, in which order; None for all as they are. Of a
+    vector they are its numbers.
+    `plus`: what is added to the numbers.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rows: Rows | None = None
+    plus: float = 0.0
+
+
+@functools.cache
+def neighbours_to_halves(rows: int, heads: int) -> NDArray[np.intp]:
+    """The order in which rows of heads that turn by neighbours, (2 j, 2 j + 1), turn by halves, (j, j + half)."""
+    order = np.arange(rows).reshape(heads, rows // heads // 2, 2)
+    return order.swapaxes(1, 2).reshape(rows)
+
+
+@functools.cache
+def parts_to_heads(rows: int, heads: int, parts: int = 3) -> NDArray[np.intp]:
+    """The order in which all of q, then k, then v become the q, k and v of each head."""
+    return np.arange(rows).reshape(parts, heads, -1).swapaxes(0, 1).reshape(rows)

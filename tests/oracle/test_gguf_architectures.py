@@ -1,0 +1,121 @@
+"""Each architecture from GGUF: the same logits as from the folder that the file was made of."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ftllm_nb import loading
+from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
+from ftllm_nb.checkpoint.gguf.architectures import supported_architectures
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.weight_types import WeightTypes
+from tests.oracle.architectures import ARCHITECTURES, SIZES
+
+pytestmark = pytest.mark.oracle
+gguf = pytest.importorskip("gguf", reason="`make oracle` installs it")
+pytest.importorskip("torch", reason="`make oracle` installs it")
+pytest.importorskip("tests.oracle.torch_models", reason="registers what transformers lacks")
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}  # fmt: skip
+LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e5}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1e4}
+UNTOLD = {
+    "smollm3": {1, 2, 3},  # llama.cpp has neither windows here nor other layers without rotation
+    "mistral": {1, 2},  # nor windows here
+    "starcoder2": {1},
+    "qwen2": {1, 2},
+    "qwen3": {2},
+    "gemma2": {0, 1, 2},  # nor another scale than a head's; softcaps are always there
+    "gemma3_text": {0, 1, 2},
+    "gemma3n_text": {1, 2},  # nor other numbers of streams, nor a smaller table of layers' embeddings
+    "gemma4_text": {3},
+    "exaone4": {2},
+    "gpt2": {1, 2},  # nor these
+    "gpt_neox": {2},
+    "cohere2": {2},  # biases are not converted
+    "ministral3": {0, 1, 2},  # nor windows, and mscale_all_dim is always there
+    "minicpm": {2},  # longrope without the original context
+    "minicpm3": {0, 1, 2, 3},
+}
+"""Configurations that are beyond what llama.cpp's metadata tells."""
+MORE: dict[str, list[dict[str, Any]]] = {
+    "llama": [{"rope_parameters": LLAMA3}, {"rope_parameters": LINEAR, "head_dim": 20}],
+    "gemma2": [{"sliding_window": 12, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 20.0}],
+    "gemma3_text": [
+        {"sliding_window": 12, "query_pre_attn_scalar": 16, "final_logit_softcapping": 5.0},
+        {"sliding_window": 12, "num_hidden_layers": 7, "query_pre_attn_scalar": 16,
+         "rope_parameters": {FULL: LINEAR, SLIDING: {"rope_type": "default", "rope_theta": 1e4}}},
+    ],
+    "qwen3": [{"rope_parameters": YARN}],
+    "ministral3": [
+        {"rope_parameters": YARN | {"llama_4_scaling_beta": 0.1, "mscale": 1.0, "mscale_all_dim": 1.0,
+                                    "original_max_position_embeddings": 7}, "head_dim": 20},
+        {"rope_parameters": YARN | {"llama_4_scaling_beta": 0.4, "mscale": 1.0, "mscale_all_dim": 0.5},
+         "tie_word_embeddings": True},
+    ],
+    "exaone4": [{"sliding_window": 12, "rope_parameters": LLAMA3}],
+    "minicpm3": [
+        {"q_lora_rank": 20, "kv_lora_rank": 24, "qk_nope_head_dim": 8, "qk_rope_head_dim": 12, "v_head_dim": 12,
+         "num_key_value_heads": 4, "head_dim": None, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256},
+    ],
+}  # fmt: skip
+ROWS = [
+    *((name, number, config) for name, configs in ARCHITECTURES.items() for number, config in enumerate(configs)
+      if not name.startswith(("telechat", "llama4")) and number not in UNTOLD.get(name, ())),
+    *((name, 10 + number, config) for name, configs in MORE.items() for number, config in enumerate(configs)),
+]  # fmt: skip
+ROUNDED = (
+    "gemma", "gemma2", "gemma3_text", "gpt2", "phi3-2", "llama-10", "exaone4-10", "hunyuan_v1_dense-3", "minicpm",
+)  # fmt: skip
+"""Norms less the 1 that was added, divisors of angles, factors and bases in float32, matrices that lie the other way:
+the last bits may differ."""
+
+
+def logits(checkpoint: Checkpoint, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
+    """After all tokens, then after one more."""
+    graph = loading.describe(checkpoint)
+    executor = loading.open_executor(
+        graph, checkpoint, WeightTypes(), kv_cache_dtype="float32", threads=1, engine="reference"
+    )
+    try:
+        sequence = executor.cache.new_sequence()
+        first = executor.run([SequenceStep(sequence, tokens[:-1], True)])[0].copy()
+        return np.stack([first, executor.run([SequenceStep(sequence, tokens[-1:], True)])[0]])
+    finally:
+        executor.close()
+
+
+def test_every_architecture_is_tried() -> None:
+    from tests.oracle.gguf_models import KINDS
+
+    written = {gguf.MODEL_ARCH_NAMES[kind.arch].replace("-", "_") for kind in KINDS.values()}
+    assert set(supported_architectures()) == written
+    assert {name for name, _, _ in ROWS} == set(KINDS)
+
+
+@pytest.mark.parametrize(("architecture", "number", "changes"), ROWS, ids=[f"{row[0]}-{row[1]}" for row in ROWS])
+def test_logits_are_the_folders(architecture: str, number: int, changes: dict[str, Any], tmp_path: Path) -> None:
+    from tests.oracle.gguf_models import write_gguf
+    from tests.oracle.test_architectures import random_model
+
+    random_model(architecture, copy.deepcopy(changes), tmp_path)
+    write_gguf(tmp_path, tmp_path / "model.gguf")
+    tokens = np.random.default_rng(number).integers(3, SIZES["vocab_size"], 41).astype(np.int32)
+    with open_checkpoint(tmp_path) as folder:
+        expected = logits(folder, tokens)
+    with open_checkpoint(tmp_path / "model.gguf") as file:
+        got = logits(file, tokens)
+    if architecture in ROUNDED or f"{architecture}-{number}" in ROUNDED:
+        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5 * float(np.abs(expected).max()))
+    else:
+        np.testing.assert_array_equal(got, expected)
