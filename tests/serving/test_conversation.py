@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.conversation import template_messages
+from ftllm_nb.serving.conversation import lost_results, template_messages
 from ftllm_nb.tokenizer.template_fit import NO_TOOLS
 from tests.puppet import TEMPLATE, write_puppet
 from tests.serving.server_process import ServerProcess
@@ -113,13 +113,22 @@ def result(**more: Any) -> dict[str, Any]:
     [made_calls("a", "b"), {"role": "user", "content": "?"}],
 ])  # fmt: skip
 def test_results_of_calls_that_were_made(messages: list[dict[str, Any]]) -> None:
-    assert len(template_messages(messages, "")) == len(messages)
+    made = template_messages(messages, "")
+    assert len(made) == len(messages) and lost_results(made) == []
+
+
+def test_results_whose_calls_were_cut_off_are_taken_and_said(url: str) -> None:
+    """As applications do that keep the end of a long conversation."""
+    lost = [result(tool_call_id="x"), {"role": "user", "content": "?"}, made_calls("a"), result(tool_call_id="a")]
+    (sentence,) = lost_results(template_messages(lost, ""))
+    assert sentence.startswith("messages.0 is the result of a call that stands in no message before it")
+    found = ask(url, messages=[{"role": "user", "content": "?"}, lost[0]], max_tokens=1)
+    assert [each for each in found["warnings"] if "messages.1" in each]
 
 
 @pytest.mark.parametrize("messages, words", [
-    ([result(tool_call_id="x")], "'x' is the id of no call in tool_calls before this message, and there is none: send"),
-    ([made_calls("b", "a"), result(tool_call_id="x")], "and those are a, b: send"),
-    ([result(tool_call_id="a"), made_calls("a")], "there is none: send"),
+    ([made_calls("b", "a"), result(tool_call_id="x")], "'x' is the id of no call before this message: those are a, b;"),
+    ([made_calls("a"), {"role": "user", "content": "?"}, result(tool_call_id="b")], "those are a;"),
     ([made_calls("a"), result(tool_call_id=5)], "must be a text"),
 ])  # fmt: skip
 def test_results_of_calls_that_nobody_made(messages: list[dict[str, Any]], words: str) -> None:

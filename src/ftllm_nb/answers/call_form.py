@@ -11,6 +11,7 @@ class CallForm:
 
     With a `name_key`, a JSON object stands between: the function's name under `name_key`, its arguments under `key`.
     Without one ("") the name stands outside of JSON: the name, `separator`, the arguments as a JSON object.
+    `leads`: keys that models write before the name, with the text that each has, None for any.
     Control tokens are spelled as their contents: `Tokenizer.encode_prompt` makes them tokens.
     """
 
@@ -19,6 +20,7 @@ class CallForm:
     key: str = "arguments"
     name_key: str = "name"
     separator: str = ""
+    leads: tuple[tuple[str, str | None], ...] = ()
 
 
 PLAIN = CallForm("", "")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from ftllm_nb.answers.call_form import PLAIN, CallForm
 from ftllm_nb.answers.calls import Functions, json_calls
 from ftllm_nb.answers.events import CallEnds, Content, Reasoning
+from ftllm_nb.answers.openings import Opening, openings_of
 from ftllm_nb.answers.reader import NotACall, Reader, Steps, UnknownFunction
+from ftllm_nb.answers.tags import Tags
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Family:
         """Every tag, once, that may be a control token."""
         pairs = [tag for pair in self.thinking for tag in (pair.begin, pair.end)]
         return dict.fromkeys([*self.begins, *self.ends, *self.silent, *self.tags, *pairs])
+
+    def openings(self, tags: Tags) -> list[Opening]:
+        """What begins a call that can be held to a schema, wherever it stands in an answer; none where the family's
+        calls cannot."""
+        return [] if self.form is PLAIN else openings_of(self.form, self.begins, self.ends)
 
     def new_id(self) -> str:
         """An id for a call, as the family's templates take it in a history."""

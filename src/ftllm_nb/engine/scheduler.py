@@ -314,8 +314,10 @@ class Scheduler:
         request.listen(Token(token_id, logprobs))
         if request.answer_tokens >= request.most_tokens:
             self._end(request, LENGTH)
-        elif settings.stop_loops and not settings.must_go_on(request.answer_tokens) and _is_loop(request):
-            self._end(request, LOOP)
+        elif allowed is None and settings.stop_loops and not settings.must_go_on(request.answer_tokens):
+            # A constraint says itself what is whole: what it holds is not cut.
+            if _is_loop(request):
+                self._end(request, LOOP)
 
     def _end(self, request: Request, reason: str, error: BaseException | None = None) -> None:
         if request.sequence is not None:
@@ -330,9 +332,8 @@ class Scheduler:
 
 
 def _is_loop(request: Request) -> bool:
-    """A constraint says itself what is whole: what it holds is not cut."""
     begin = max(request.prompt_tokens, len(request.token_ids) - LOOP_TOKENS)
-    return request.constraint is None and is_loop(request.token_ids[begin:])
+    return is_loop(request.token_ids[begin:])
 
 
 def _as_engine_error(error: Exception) -> Exception:

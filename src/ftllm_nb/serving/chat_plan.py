@@ -11,8 +11,8 @@ from ftllm_nb.answers.family import Thinking
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.continued import begun_ids, check_free
-from ftllm_nb.serving.conversation import template_messages
-from ftllm_nb.serving.formats import call_form, check_no_other_form, response_form
+from ftllm_nb.serving.conversation import lost_results, template_messages
+from ftllm_nb.serving.formats import call_form, check_no_other_form, response_form, strict_form
 from ftllm_nb.serving.protocol import AllowedToolsChoice, ChatRequest, Function, NamedTool, Sampling, Tool
 from ftllm_nb.serving.service import Model, Service
 
@@ -64,8 +64,11 @@ def plan_chat(service: Service, body: ChatRequest) -> ChatPlan:
         form = response_form(model, body, number, _by_param(tools), body.parallel_tool_calls is False)
     if begun is not None:
         check_free(form.constraints)
-    notes = {**form.notes, "warnings": prompt.warnings} if prompt.warnings else form.notes
-    return ChatPlan(prompt_ids, form.constraints, functions, bool(must_call), opened, notes, prompt.warnings)
+    if tools and all(constraint is None for constraint in form.constraints):
+        form = strict_form(model, body, _by_param(tools), number, opened)
+    warnings = [*prompt.warnings, *lost_results(messages), *form.warnings]
+    notes = {**form.notes, "warnings": warnings} if warnings else form.notes
+    return ChatPlan(prompt_ids, form.constraints, functions, bool(must_call), opened, notes, warnings)
 
 
 def offered_tools(body: ChatRequest) -> tuple[dict[int, Tool], dict[int, Tool]]:

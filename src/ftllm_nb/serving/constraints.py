@@ -13,10 +13,12 @@ import llguidance
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.request import Constraint, ConstraintError
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.options import Limits
 from ftllm_nb.serving.runaway import Runaway, TokenKinds
+from ftllm_nb.serving.vocabulary_texts import VocabularyTexts
 from ftllm_nb.tokenizer import Tokenizer
 
 _LIMITS = llguidance.LLParserLimits(
@@ -69,6 +71,7 @@ class Grammars:
         self._lock = threading.Lock()
         self._library: llguidance.LLTokenizer | None = None
         self._kinds: TokenKinds | None = None
+        self._texts: VocabularyTexts | None = None
 
     def check_size(self, schema: Any, what: str, param: str) -> None:
         """ApiError for a schema, or a grammar's text, beyond the limits."""
@@ -79,8 +82,19 @@ class Grammars:
 
     def constraints(self, grammar: Grammar, number: int) -> list[Constraint]:
         """For each of `number` answers. ApiError where the grammar cannot be followed."""
+        matcher, first = self.matcher(grammar)
+        _, kinds = self._open_library()
+        return [
+            GrammarConstraint(
+                matcher.deep_copy(), kinds, first, grammar.what, Runaway(kinds) if grammar.is_json else None
+            )
+            for _ in range(number)
+        ]
+
+    def matcher(self, grammar: Grammar) -> tuple[llguidance.LLMatcher, NDArray[np.intp]]:
+        """(what follows the grammar, to be copied; the ids that come first). ApiError where it cannot be followed."""
         what, param = grammar.what, grammar.param
-        library, kinds = self._open_library()
+        library, _ = self._open_library()
         matcher = llguidance.LLMatcher(library, grammar.text, log_level=0, limits=_LIMITS)
         if matcher.is_error():
             reason = reason_of(matcher.get_error(), has_lines=what == "grammar")
@@ -88,10 +102,20 @@ class Grammars:
         first = allowed_ids(matcher, self._vocab_size)
         if not len(first):
             raise ApiError(400, f"the {what} allows no beginning.", param=param, code="invalid_schema")
-        return [
-            GrammarConstraint(matcher.deep_copy(), kinds, first, what, Runaway(kinds) if grammar.is_json else None)
-            for _ in range(number)
-        ]
+        return matcher, first
+
+    def json_constraint(self, matcher: llguidance.LLMatcher, what: str) -> GrammarConstraint:
+        """For JSON that begins where the matcher, which is copied, stands."""
+        _, kinds = self._open_library()
+        return GrammarConstraint(matcher.deep_copy(), kinds, None, what, Runaway(kinds))
+
+    def texts(self, style: AnswerStyle) -> VocabularyTexts:
+        """The tokens, with the style's tags in them."""
+        library, kinds = self._open_library()
+        with self._lock:
+            if self._texts is None:
+                self._texts = VocabularyTexts(kinds.tokens, style.tags.marks, library)
+            return self._texts
 
     def _open_library(self) -> tuple[llguidance.LLTokenizer, TokenKinds]:
         with self._lock:
@@ -109,19 +133,20 @@ class Grammars:
 
 
 class GrammarConstraint:
-    """See `Constraint`. `first`: the ids that an answer may begin with; `what`: the grammar's name in sentences."""
+    """See `Constraint`. `first`: the ids that an answer may begin with, None to ask for them; `what`: the grammar's
+    name in sentences."""
 
     def __init__(
         self,
         matcher: llguidance.LLMatcher,
         kinds: TokenKinds,
-        first: NDArray[np.intp],
+        first: NDArray[np.intp] | None,
         what: str,
         runaway: Runaway | None,
     ) -> None:
         self._matcher = matcher
         self._kinds = kinds
-        self._first: NDArray[np.intp] | None = first
+        self._first = first
         self._what = what
         self._runaway = runaway
 
@@ -135,7 +160,10 @@ class GrammarConstraint:
 
     def _most_of_what_is_certain(self, ids: NDArray[np.intp]) -> NDArray[np.intp]:
         """Of text that has to come, such as a property's name, as much as a token holds: it costs steps, no choice."""
-        certain = len(self._matcher.compute_ff_bytes())
+        if len(ids) < 2:
+            return ids
+        # The matcher would go on to what is certain, and past a control token there it allows nothing.
+        certain = len(self._matcher.deep_copy().compute_ff_bytes())
         if certain < 2:
             return ids
         held = np.minimum(self._kinds.lengths[ids], certain)
@@ -144,11 +172,23 @@ class GrammarConstraint:
 
     def accept(self, token_id: int) -> None:
         """The token was chosen."""
+        if not self.takes(token_id):
+            raise ConstraintError(f"the answer cannot go on within the {self._what}: simplify it.")
+
+    def takes(self, token_id: int) -> bool:
+        """As `accept`; False, for the last time, where the grammar does not let the token follow."""
         self._first = None
         if not self._matcher.consume_token(token_id):
-            raise ConstraintError(f"the answer cannot go on within the {self._what}: simplify it.")
+            return False
         if self._runaway is not None:
             self._runaway.push(token_id)
+        return True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer may end here."""
+        whole: bool = self._matcher.is_accepting()
+        return whole
 
 
 _REGEX_ERROR = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+)\nerror: (.*)")

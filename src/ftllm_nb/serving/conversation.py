@@ -25,8 +25,8 @@ def template_messages(messages: list[dict[str, Any]], template_source: str) -> l
 
 
 def _check_results(messages: list[dict[str, Any]]) -> None:
-    """A result that names its call must name one that stands before it, unless calls before it have no names. One
-    without a name is the result of the call whose turn it is."""
+    """A result that names its call must name one that stands before it, unless calls before it have no names, or there
+    are none (see `lost_results`). One without a name is the result of the call whose turn it is."""
     ids: set[str] = set()
     has_unnamed = False
     for index, message in enumerate(messages):
@@ -38,12 +38,18 @@ def _check_results(messages: list[dict[str, Any]]) -> None:
         where = f"messages.{index}.tool_call_id"
         if call_id is not None and not isinstance(call_id, str):
             raise ApiError(400, "tool_call_id must be a text.", param=where)
-        if call_id and call_id not in ids and not has_unnamed:
-            known = f"those are {', '.join(sorted(ids))}" if ids else "there is none"
-            raise ApiError(
-                400, f"{call_id!r} is the id of no call in tool_calls before this message, and {known}"[:300]
-                + ": send the assistant's message with the call, too, or leave tool_call_id out.", param=where,
-            )  # fmt: skip
+        if call_id and ids and call_id not in ids and not has_unnamed:
+            known = f"{call_id!r} is the id of no call before this message: those are {', '.join(sorted(ids))}"[:300]
+            raise ApiError(400, f"{known}; name one of them, or leave tool_call_id out.", param=where)
+
+
+def lost_results(messages: list[dict[str, Any]]) -> list[str]:
+    """A sentence for results before which there is no call at all: an application cut its history there."""
+    first = next((index for index, each in enumerate(messages) if each.get("tool_calls")), len(messages))
+    lost = [index for index, each in enumerate(messages[:first]) if each["role"] == "tool" and each.get("tool_call_id")]
+    if not lost:
+        return []
+    return [f"messages.{lost[0]} is the result of a call that stands in no message before it: the model sees it alone."]
 
 
 def _message(message: dict[str, Any], where: str, template_source: str) -> dict[str, Any]:

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ftllm_nb.answers.call_form import PLAIN
+from ftllm_nb.answers.family import Thinking
+from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.constraints import Grammar, json_source
 from ftllm_nb.serving.gbnf import GrammarError, lark_of
-from ftllm_nb.serving.protocol import Function, ResponseFormat, Sampling
+from ftllm_nb.serving.protocol import ChatRequest, Function, ResponseFormat, Sampling
 from ftllm_nb.serving.regexes import RegexError, lark_of_regex
 from ftllm_nb.serving.schemas.preparation import Preparation
 from ftllm_nb.serving.service import Model
-from ftllm_nb.serving.tool_calls import call_or, forced_call
+from ftllm_nb.serving.strict_calls import StrictCalls, begun_by
+from ftllm_nb.serving.tool_calls import CALL_NAME, begun_call, call_or, forced_call
 
 ANY_OBJECT = {"type": "object"}
 
 
 @dataclass
 class Form:
-    """`constraints`: one for each answer, None for text; `notes`: for the request's line in the log."""
+    """`constraints`: one for each answer, None for text; `notes`: for the request's line in the log; `warnings`: what
+    the client should know."""
 
     constraints: Sequence[Constraint | None]
     notes: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def response_form(
@@ -44,7 +50,11 @@ def response_form(
         arguments = _prepared_arguments(model, definitions, functions)
         preparation.passed_over += definitions.passed_over
         grammar = call_or(grammar, model.style, arguments, definitions.definitions, only_one, body.whitespace)
-    return Form(model.grammars.constraints(grammar, number), _notes(preparation))
+    form = Form(model.grammars.constraints(grammar, number), _notes(preparation))
+    strict = [function for function in (functions or {}).values() if function.strict]
+    if strict and model.style.family.form is PLAIN:
+        form.warnings.append(not_enforced(model.style, strict))
+    return form
 
 
 def call_form(model: Model, body: Sampling, functions: Mapping[str, Function], number: int) -> Form:
@@ -53,6 +63,49 @@ def call_form(model: Model, body: Sampling, functions: Mapping[str, Function], n
     arguments = _prepared_arguments(model, preparation, functions)
     grammar = forced_call(model.style, arguments, preparation.definitions, body.whitespace)
     return Form(model.grammars.constraints(grammar, number), _notes(preparation))
+
+
+def strict_form(
+    model: Model,
+    body: ChatRequest,
+    functions: Mapping[str, Function],
+    number: int,
+    opened: Thinking | None,
+) -> Form:
+    """Answers that are free, and in which the arguments of functions that are strict follow their schemas. `functions`:
+    all that may be called, by where the request has their parameters; `opened`: see `StrictCalls`."""
+    style = model.style
+    openings = style.family.openings(style.tags)
+    strict = {param: function for param, function in functions.items() if function.strict}
+    if not strict:
+        return Form([None] * number)
+    if not openings:
+        return Form([None] * number, warnings=[not_enforced(style, strict.values())])
+    preparation = Preparation(body.closes_patterns)
+    arguments = {function.name: {"type": "object"} for function in functions.values()}
+    arguments.update(_prepared_arguments(model, preparation, strict))
+    texts = model.grammars.texts(style)
+    begun = []
+    for opening in openings:
+        grammar = begun_call(
+            style, opening, arguments, preparation.definitions, body.parallel_tool_calls is False, body.whitespace
+        )
+        call, _ = model.grammars.matcher(grammar)
+        other = None
+        if opening.no_call is not None:
+            source = {"lark_grammar": f"start: OTHER\n{opening.no_call(arguments)}"}
+            other, _ = model.grammars.matcher(Grammar((source,), CALL_NAME, "tools"))
+        begun.append(begun_by(opening, style, texts, call, other))
+    return Form([StrictCalls(style, model.grammars, begun, opened) for _ in range(number)])
+
+
+def not_enforced(style: AnswerStyle, functions: Iterable[Function]) -> str:
+    """What a client is told of functions that are strict in vain."""
+    names = ", ".join(function.name for function in functions)[:200]
+    return (
+        f"strict is not enforced for {names}, unless tool_choice asks for a call: models of the family "
+        f"{style.family.name} write calls that are no JSON."
+    )
 
 
 def _prepared_arguments(model: Model, preparation: Preparation, functions: Mapping[str, Function]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ftllm_nb.answers.family import Thinking
 from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.request import Constraint
+from ftllm_nb.serving.strict_calls import StrictCalls
 
 
 class ThinkingLimit:
@@ -32,6 +33,8 @@ class ThinkingLimit:
         self._may_end_line = False
         """Whether the thinking has just ended: models then write an empty line."""
         self._forced: list[int] = []
+        breaks = {style.tags.mark(tag) for tag in style.family.breaks_thinking}
+        self._breaks = {token_id for token_id, mark in style.tags.marks.items() if mark in breaks}
 
     def allowed(self, left: int) -> NDArray[np.intp] | None:
         """See `Constraint`."""
@@ -59,6 +62,7 @@ class ThinkingLimit:
         self._parser.push(self._decoder.push(token_id))
         is_blank = self._may_end_line and token_id in self._style.line_end_ids
         self._may_end_line = is_thinking and not self._parser.is_thinking
+        is_thinking &= not (self._may_end_line and token_id in self._breaks)
         if not is_thinking and not is_blank and self._then is not None:
             self._then.accept(token_id)
 
@@ -67,6 +71,8 @@ def limited(
     style: AnswerStyle, opened: Thinking | None, most: int | None, then: Constraint | None
 ) -> Constraint | None:
     """The constraint of an answer that may think first; `then` itself where there is nothing to add."""
+    if isinstance(then, StrictCalls):
+        return then if most is None else then.within(ThinkingLimit(style, opened, most, None))
     if most is None and (then is None or (opened is None and not style.thinking_begins())):
         return then
     return ThinkingLimit(style, opened, most, then)

@@ -19,7 +19,7 @@ class Cohere(Family):
     ends = (END,)
     silent = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>")
     thinking = (Thinking("<|START_THINKING|>", "<|END_THINKING|>"), *THINKING)
-    form = CallForm(f'{BEGIN}[', f"]{END}", key="parameters", name_key="tool_name")
+    form = CallForm(f'{BEGIN}[', f"]{END}", key="parameters", name_key="tool_name", leads=(("tool_call_id", None),))
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""

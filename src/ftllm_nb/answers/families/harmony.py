@@ -7,12 +7,15 @@ arguments' JSON.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ftllm_nb.answers.call_form import CallForm
 from ftllm_nb.answers.calls import Functions, named_call
 from ftllm_nb.answers.events import Content, Reasoning
 from ftllm_nb.answers.family import Family, Thinking
+from ftllm_nb.answers.openings import Opening
 from ftllm_nb.answers.reader import NotACall, Reader, Steps
+from ftllm_nb.answers.tags import Tags
 
 START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
@@ -30,6 +33,15 @@ class Harmony(Family):
     form = CallForm(
         f"{CHANNEL}commentary to=functions.", "<|call|>", name_key="", separator=f" {CONSTRAIN}json{MESSAGE}"
     )
+
+    def openings(self, tags: Tags) -> list[Opening]:
+        """See Family. A header names the function, before the channel or behind it."""
+        if not all(map(tags.is_token, (START, CHANNEL, MESSAGE))):
+            return []
+        inside = f"[^{START}{CHANNEL}{MESSAGE}]*$"
+        behind = Opening("to=", "functions.", "<|call|>", before=f"{CHANNEL}{inside}", sample=CHANNEL)
+        separator = f" {CHANNEL}commentary {CONSTRAIN}json{MESSAGE}"
+        return [behind, replace(behind, before=f"{START}{inside}", sample=START, separator=separator)]
 
     def answer(self, reader: Reader, functions: Functions, opened: Thinking | None) -> Steps[None]:
         """See Family."""

@@ -5,11 +5,15 @@ Several have ; between them. Calls in Python's notation are read, too.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ftllm_nb.answers.call_form import CallForm
 from ftllm_nb.answers.calls import Functions, json_calls
 from ftllm_nb.answers.family import Family
+from ftllm_nb.answers.openings import Opening, no_list, no_object
 from ftllm_nb.answers.pythonic import python_calls
 from ftllm_nb.answers.reader import NotACall, Reader, Steps
+from ftllm_nb.answers.tags import Tags
 
 TAGS = ("<|python_tag|>", "<|python_start|>")
 
@@ -22,7 +26,13 @@ class Llama3(Family):
     begins = (*TAGS, "{", "[")
     silent = ("<|python_end|>",)
     stops = ("<|eom_id|>", "<|eom|>")
-    form = CallForm("", "", key="parameters")
+    form = CallForm("", "", key="parameters", leads=(("type", "function"),))
+
+    def openings(self, tags: Tags) -> list[Opening]:
+        """See Family. An object, or a list, that begins a line, or stands behind another call."""
+        line = Opening("{", before=r"\n[\s;,]*$", sample="\n", held="{", no_call=no_object)
+        a_list = replace(line, text="[", rest="[", end="]", is_list=True, held="[", no_call=no_list)
+        return [*map(Opening, TAGS), line, a_list]
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""
