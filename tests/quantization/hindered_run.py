@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ftllm_nb.checkpoint import safetensors
+from ftllm_nb.checkpoint import mapped_file
 from ftllm_nb.cli import main
 from ftllm_nb.quantization import partial, run
 
@@ -47,7 +47,7 @@ def failing(file: Any, error: int, method: str) -> Any:
 def hinder(kind: str, value: str) -> None:
     """Put the hindrance in place."""
     calls, finish, write = count(1), partial.PartialFolder.finish, partial.PartialFolder.write
-    open_regular = safetensors.open_regular
+    open_regular = mapped_file.open_regular
 
     def killed(self: Any, output: str, offset: int, content: Any) -> None:
         if next(calls) == int(value):
@@ -70,7 +70,7 @@ def hinder(kind: str, value: str) -> None:
         write(self, output, offset, content)
 
     if kind == "unread":
-        safetensors.open_regular = unread
+        mapped_file.open_regular = unread
     elif kind == "slow":
         partial.PartialFolder.finish = slow  # type: ignore[method-assign]
     elif kind == "unchecked":

@@ -30,8 +30,8 @@ _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 class GgufCheckpoint(Checkpoint):
     """A language model in GGUF; made by `open_gguf`.
 
-    `file` has the metadata that it was made of. Entries of the metadata that may change what is computed, and that
-    nothing read, are in `config` under their own names.
+    `tokenizer_metadata` is all of the file's metadata. Entries of it that may change what is computed, and that nothing
+    read, are in `config` under their own names.
     """
 
     def __init__(self, file: GgufFile) -> None:
@@ -43,6 +43,7 @@ class GgufCheckpoint(Checkpoint):
         self.config |= found.metadata.unread()
         self.generation_config = generation_entries(file.metadata)
         self.tokenizer_config = {}
+        self.tokenizer_metadata = file.metadata
         self._sources = found.sources()
         self.tensors = {name: self._info(name, source) for name, source in self._sources.items()}
 
