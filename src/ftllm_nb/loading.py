@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from ftllm_nb import engine as engine_package
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
-from ftllm_nb.checkpoint.folder import require_model_at
 from ftllm_nb.checkpoint.recognise import refuse_foreign_folder
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
@@ -77,6 +76,39 @@ class LoadedModel:
         return executor.cache.most_tokens(blocks, executor.max_step_tokens, self.graph.max_positions)
 
 
+@dataclass
+class PreparedModel:
+    """A model that is checked and has not read its weights yet. `threads`: how many workers there will be."""
+
+    checkpoint: Checkpoint
+    graph: CheckedGraph
+    tokenizer: Tokenizer
+    threads: int
+    weight_types: WeightTypes
+    options: EngineOptions
+
+    def load(self, progress: Progress | None = None) -> LoadedModel:
+        """Read the weights. Raises `FtllmError`, and closes the checkpoint where that happens."""
+        options = self.options
+        with ExitStack() as undo:
+            undo.enter_context(self.checkpoint)
+            executor = open_executor(
+                self.graph,
+                self.checkpoint,
+                self.weight_types,
+                kv_cache_dtype=options.kv_cache_dtype,
+                threads=self.threads,
+                pin=options.pin,
+                engine=options.engine,
+                progress=progress,
+            )
+            undo.pop_all()
+        return LoadedModel(
+            self.checkpoint, self.graph, self.tokenizer, executor, self.threads, self.weight_types,
+            options.kv_cache_dtype,
+        )  # fmt: skip
+
+
 def load(
     path: str | PathLike[str] | None = None,
     options: EngineOptions = DEFAULTS,
@@ -94,6 +126,33 @@ def load(
 
     `max_context`: the longest sequence that will be asked for, where that is less than the model's.
     """
+    prepared = prepare(
+        path,
+        options,
+        graph=graph,
+        model_json=model_json,
+        chat_template=chat_template,
+        revision=revision,
+        cache_dir=cache_dir,
+        max_context=max_context,
+        warn=warn,
+    )
+    return prepared.load(progress)
+
+
+def prepare(
+    path: str | PathLike[str] | None,
+    options: EngineOptions,
+    *,
+    graph: GraphSource | None = None,
+    model_json: str | PathLike[str] | None = None,
+    chat_template: str | PathLike[str] | None = None,
+    revision: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    max_context: int | None = None,
+    warn: Warn | None = None,
+) -> PreparedModel:
+    """As `load`, up to the weights: whatever is wrong with a model, but for their values, is raised here."""
     warn = warn or warn_on_stderr
     workers = options.check(warn)
     weight_types = chosen_weight_types(options)
@@ -114,18 +173,8 @@ def load(
         if not tokenizer.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
         warn_of_types(weight_types, checked, warn)
-        executor = open_executor(
-            checked,
-            checkpoint,
-            weight_types,
-            kv_cache_dtype=options.kv_cache_dtype,
-            threads=workers,
-            pin=options.pin,
-            engine=options.engine,
-            progress=progress,
-        )
         undo.pop_all()
-    return LoadedModel(checkpoint, checked, tokenizer, executor, workers, weight_types, options.kv_cache_dtype)
+    return PreparedModel(checkpoint, checked, tokenizer, workers, weight_types, options)
 
 
 def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
@@ -167,12 +216,6 @@ def model_folder(
     if revision is not None:
         raise UsageError(f"a revision is of a model on the hub, and {fspath(path)!r} is a folder: leave it out.")
     return Path(fspath(path))
-
-
-def require_model(path: str, revision: str | None = None) -> None:
-    """Raise what is wrong with a path at a first look, which takes milliseconds; nothing is fetched from the hub."""
-    if not is_model_name(path):
-        require_model_at(model_folder(path, revision).expanduser())
 
 
 def describe(

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.base import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors.config import read_config
 from ftllm_nb.checkpoint.config import read_json_object, read_optional_json_object
-from ftllm_nb.checkpoint.files import file_mode, open_regular, shown
+from ftllm_nb.checkpoint.files import file_mode, shown
 from ftllm_nb.checkpoint.gguf.checkpoint import open_gguf
-from ftllm_nb.checkpoint.gguf.header import require_magic
 from ftllm_nb.checkpoint.gguf.locate import gguf_at
 from ftllm_nb.checkpoint.packed import PackedCheckpoint, is_packed
 from ftllm_nb.checkpoint.quantized import QuantizedCheckpoint
@@ -113,16 +112,6 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except CheckpointError:
         checkpoint.close()
         raise
-
-
-def require_model_at(path: Path) -> None:
-    """Raise `CheckpointError` for a path where no model lies that can be read, as far as names tell."""
-    gguf = gguf_at(path)
-    if gguf is None:
-        require_model_folder(path)
-    else:
-        with open_regular(gguf) as file:
-            require_magic(gguf, file.read(8))
 
 
 def _read_index(path: Path) -> dict[str, str]:

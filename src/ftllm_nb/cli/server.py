@@ -162,27 +162,33 @@ def serve(args: argparse.Namespace, options: ServerOptions, *, extra: str) -> in
             f"the {extra} needs the package {error.name}: install it with pip install 'ftllm-nb[{extra}]'."
         ) from error
     from ftllm_nb.engine_options import EngineOptions
-    from ftllm_nb.loading import load, require_model
+    from ftllm_nb.hub import is_model_name
+    from ftllm_nb.loading import LoadedModel, PreparedModel, prepare
 
     path = chosen_path(args)
-    require_model(path, args.revision)  # before it listens: a waiting client would be let down
     with ProgressBar() as bar:
-        if options.is_public and not options.api_keys:
-            bar.warn(f"anybody who reaches {options.host} may use this server: give it an --api_key.")
-        run_server(
-            options,
-            lambda: load(
+
+        def prepared() -> PreparedModel:
+            return prepare(
                 path,
                 EngineOptions(**engine_options(args)),
                 graph=args.custom,
                 revision=args.revision,
                 cache_dir=args.cache_dir,
                 max_context=options.max_context_length,
-                progress=bar.update,
                 warn=bar.warn,
-            ),
-            lambda sentence: print(sentence, file=sys.stderr, flush=True),
-        )
+            )
+
+        # What is wrong with a folder is said before it listens: a waiting client would be let down. A download may
+        # take hours, so that it listens first.
+        at_hand = None if is_model_name(path) else prepared()
+
+        def load() -> LoadedModel:
+            return (at_hand or prepared()).load(bar.update)
+
+        if options.is_public and not options.api_keys:
+            bar.warn(f"anybody who reaches {options.host} may use this server: give it an --api_key.")
+        run_server(options, load, lambda sentence: print(sentence, file=sys.stderr, flush=True))
     return 0
 
 

@@ -60,6 +60,9 @@ def run_server(options: ServerOptions, load: Callable[[], LoadedModel], say: Cal
     loader.start()
     try:
         server.run(sockets=[listening])
+    except Exception:  # what is wrong is told in the end, also where the model is still being loaded
+        loader.join()
+        raise
     finally:
         if loader.is_alive():
             # Compiled code must not run while the interpreter is taken down, and loading cannot be interrupted.
