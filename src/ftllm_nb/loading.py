@@ -34,7 +34,7 @@ from ftllm_nb.graph.json_format import graph_class_from_json
 from ftllm_nb.hub import fetch_model, is_model_name
 from ftllm_nb.models import graph_class
 from ftllm_nb.terminal_text import one_printable_line
-from ftllm_nb.tokenizer import Tokenizer, load_tokenizer
+from ftllm_nb.tokenizer import Tokenizer, choose_tokenizer
 
 if TYPE_CHECKING:
     from ftllm_nb.engine.weight_types import WeightTypes
@@ -115,6 +115,7 @@ def load(
     *,
     graph: GraphSource | None = None,
     model_json: str | PathLike[str] | None = None,
+    tokenizer: str | PathLike[str] | None = None,
     chat_template: str | PathLike[str] | None = None,
     revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
@@ -131,6 +132,7 @@ def load(
         options,
         graph=graph,
         model_json=model_json,
+        tokenizer=tokenizer,
         chat_template=chat_template,
         revision=revision,
         cache_dir=cache_dir,
@@ -146,6 +148,7 @@ def prepare(
     *,
     graph: GraphSource | None = None,
     model_json: str | PathLike[str] | None = None,
+    tokenizer: str | PathLike[str] | None = None,
     chat_template: str | PathLike[str] | None = None,
     revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
@@ -159,22 +162,26 @@ def prepare(
     with ExitStack() as undo:
         checkpoint = undo.enter_context(open_checkpoint(model_folder(path, revision, cache_dir, warn)))
         checked = describe(checkpoint, graph, model_json, max_context)
-        tokenizer = load_tokenizer(
+        opened = choose_tokenizer(
             checkpoint.path,
             checked.tokenizer_config,
             checked.config,
             checked.generation_config,
+            metadata=checkpoint.tokenizer_metadata,
+            given=tokenizer,
             chat_template=chat_template,
+            embedding_rows=checked.vocab_size,
+            warn=warn,
         )
         kept = weight_types.kept_quantized(checked.weights.values())
-        ends = unreachable_ends(tokenizer.eos_token_ids, checked.vocab_size)
+        ends = unreachable_ends(opened.eos_token_ids, checked.vocab_size)
         for sentence in (*checked.notes, *unread_warning(checked.unread_tensors), *kept, *ends):
             warn(sentence)
-        if not tokenizer.has_chat_format:
+        if not opened.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
         warn_of_types(weight_types, checked, warn)
         undo.pop_all()
-    return PreparedModel(checkpoint, checked, tokenizer, workers, weight_types, options)
+    return PreparedModel(checkpoint, checked, opened, workers, weight_types, options)
 
 
 def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:

@@ -60,13 +60,14 @@ class Settings:
     """What to measure. Of `options`, `dtype` and `kv_cache_dtype` are not looked at: each contender has its own. The
     base is of one type throughout, whatever `embedding_dtype` and `dtype_config` say.
 
-    The first contender's tokenizer reads the text, the base's where there is one.
+    The first contender's tokenizer reads the text, the base's where there is one; `tokenizer` is a folder in its place.
     """
 
     contenders: Sequence[Contender]
     base: Contender | None
     options: EngineOptions
     custom: str | None = None
+    tokenizer: str | None = None
     revision: str | None = None
     cache_dir: str | None = None
 
@@ -245,6 +246,7 @@ def opened(
         row.path,
         dataclasses.replace(options, dtype=row.dtype, kv_cache_dtype=row.kv_cache_dtype),
         graph=settings.custom,
+        tokenizer=settings.tokenizer,
         revision=settings.revision if row.name == row.dtype else None,
         cache_dir=settings.cache_dir,
         progress=progress,

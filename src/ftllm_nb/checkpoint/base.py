@@ -51,14 +51,16 @@ class Checkpoint(ABC):
     """A model's configuration and its tensors by name, read one at a time.
 
     `config` is config.json, a dict that its user may change; `generation_config` and `tokenizer_config` are
-    {} where the folder has no such file. `read` and `release` may be called from several threads; `close`
-    only once none of them reads any more.
+    {} where the folder has no such file. `tokenizer_metadata` has the tokenizer where weights and tokenizer are one
+    file, and is None for folders. `read` and `release` may be called from several threads; `close` only once none of
+    them reads any more.
     """
 
     path: Path
     config: dict[str, Any]
     generation_config: dict[str, Any]
     tokenizer_config: dict[str, Any]
+    tokenizer_metadata: Mapping[str, Any] | None = None
     tensors: Mapping[str, TensorInfo]
 
     @abstractmethod

@@ -27,7 +27,7 @@ weight_type = OneOf(weight_type_names)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that `load_model` reads."""
+    """Declare the flags that `load_model` reads, but for `add_tokenizer_argument`'s."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "positional_path", nargs="?", metavar="PATH", help="the same as --path, without writing the flag"
@@ -102,6 +102,16 @@ def add_custom_argument(container: argparse._ActionsContainer) -> None:
     )
 
 
+def add_tokenizer_argument(container: argparse._ActionsContainer) -> None:
+    """Declare `--tokenizer`, for commands that read or write text."""
+    container.add_argument(
+        "--tokenizer",
+        metavar="FOLDER",
+        help="take the tokenizer, and the chat template if there is one, from this folder in Hugging Face form "
+        "(default: the model's own)",
+    )
+
+
 def add_cache_argument(container: argparse._ActionsContainer) -> None:
     """Declare `--cache_dir`, where models of the hub lie."""
     container.add_argument(
@@ -134,6 +144,7 @@ def load_model(args: argparse.Namespace) -> Model:
         return llm.model(
             path,
             graph=args.custom,
+            tokenizer=args.tokenizer,
             revision=args.revision,
             cache_dir=args.cache_dir,
             **engine_options(args),

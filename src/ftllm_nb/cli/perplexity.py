@@ -14,7 +14,13 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options, weight_type
+from ftllm_nb.cli.model_arguments import (
+    add_model_arguments,
+    add_tokenizer_argument,
+    chosen_path,
+    engine_options,
+    weight_type,
+)
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.picture_file import add_picture_flags, picture_form, write_picture
 from ftllm_nb.cli.value_types import AnyText, CommaSeparated
@@ -35,6 +41,7 @@ def weight_types(text: str) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb perplexity`."""
     add_model_arguments(parser)
+    add_tokenizer_argument(parser)
     group = parser.add_argument_group("text and comparison", conflict_handler="resolve")
     group.add_argument("--text", required=True, metavar="FILE", help="the text, UTF-8")
     # "resolve": elsewhere --dtype is one type, and the cache is float16.
@@ -108,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         base=None if args.base is None else base_contender(path, args.base),
         options=EngineOptions(**options),
         custom=args.custom,
+        tokenizer=args.tokenizer,
         revision=args.revision,
         cache_dir=args.cache_dir,
     )

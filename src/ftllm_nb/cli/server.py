@@ -12,7 +12,12 @@ import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
+from ftllm_nb.cli.model_arguments import (
+    add_model_arguments,
+    add_tokenizer_argument,
+    chosen_path,
+    engine_options,
+)
 from ftllm_nb.cli.number_types import byte_size, real_number, whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.cli.value_types import OneOf, secret
@@ -32,6 +37,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb server`."""
     add_model_arguments(parser)
+    add_tokenizer_argument(parser)
     add_server_arguments(parser, port=8080)
 
 
@@ -173,6 +179,7 @@ def serve(args: argparse.Namespace, options: ServerOptions, *, extra: str) -> in
                 path,
                 EngineOptions(**engine_options(args)),
                 graph=args.custom,
+                tokenizer=args.tokenizer,
                 revision=args.revision,
                 cache_dir=args.cache_dir,
                 max_context=options.max_context_length,

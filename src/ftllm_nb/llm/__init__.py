@@ -64,6 +64,7 @@ def model(
     threads: int | None = None,
     pin: bool = False,
     engine: str = "compiled",
+    tokenizer: str | os.PathLike[str] | None = None,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -85,6 +86,8 @@ def model(
     `lora`, `ori_model_path`: refused with a sentence, unless empty.
     `dtype_config`: a JSON file of exceptions, [{"key": regular expression, "dtype": …}, …]; later ones win.
     `chat_template`: a Jinja template, or the path of a file that holds one, instead of the folder's own.
+    `tokenizer`: a folder with tokenizer files that are used instead of the model's own, with its chat template if it
+    has one.
     `embedding_dtype`: type of the embedding and of the matrix that makes logits, "auto" for `dtype`, but 8 bits
     where that has 4. `kv_cache_dtype`: "float16", "float32" or "int8". `atype`: type of intermediates; they are
     float32 whichever is named, but "bfloat16" lets products with bfloat16 weights round what they read.
@@ -112,6 +115,7 @@ def model(
         options,
         graph=graph,
         model_json=model_json or None,
+        tokenizer=tokenizer or None,
         chat_template=chat_template or None,
         revision=revision,
         cache_dir=cache_dir,

@@ -39,13 +39,14 @@ def load_tokenizer(
     prompt_pieces: PromptPieces | None = None,
     *,
     chat_template: str | PathLike[str] | None = None,
+    default_templates: dict[str, ChatTemplate] | None = None,
 ) -> Tokenizer:
     """The tokenizer of the model folder `path`.
 
     The configs are the folder's parsed files, {} where absent; `prompt_pieces` serve where it has no chat
     template (by default those that `config` names). `chat_template`: a template, or the path of a file that holds
-    one, in place of the folder's. TokenizerError where there are no tokenizer files or they
-    are damaged.
+    one, in place of the folder's; `default_templates` hold where it has none. TokenizerError where there are no
+    tokenizer files or they are damaged.
     """
     folder = Path(path)
     settings = read_settings(folder, tokenizer_config, config)
@@ -58,7 +59,7 @@ def load_tokenizer(
     else:
         raise TokenizerError(_no_files_sentence(folder, [one.FILE_NAME for one in formats]))
     pieces = prompt_pieces if prompt_pieces is not None else PromptPieces.from_config(config)
-    templates = find_chat_templates(folder, tokenizer_config)
+    templates = find_chat_templates(folder, tokenizer_config) or default_templates or {}
     if chat_template is not None:
         templates = {"default": given_chat_template(chat_template)}
     tokenizer = Tokenizer(backend, templates, pieces, config, generation_config or {})

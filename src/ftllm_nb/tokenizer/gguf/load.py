@@ -19,13 +19,14 @@ def load_gguf_tokenizer(
     metadata: Mapping[str, Any],
     where: str,
     config: dict[str, Any] | None = None,
+    generation_config: dict[str, Any] | None = None,
     *,
     embedding_rows: int | None = None,
     chat_template: str | PathLike[str] | None = None,
 ) -> Tokenizer:
     """The tokenizer in the metadata of the GGUF file `where`: numbers, strings, arrays of numbers, lists of strings.
 
-    `config` is the model's, for fastllm's prompt pieces. `embedding_rows`: how many tokens the model has.
+    The configs are the model's, where it has some. `embedding_rows`: how many tokens the model has.
     `chat_template`: a template, or the path of a file that holds one, in place of the file's. TokenizerError where the
     metadata holds no tokenizer, one that is not known, or one that is damaged.
     """
@@ -35,5 +36,10 @@ def load_gguf_tokenizer(
     templates = gguf_chat_templates(values)
     if chat_template is not None:
         templates = {"default": given_chat_template(chat_template)}
-    ends = {"eos_token_id": sorted(vocabulary.end_ids)}
-    return Tokenizer(kind.open_backend(vocabulary), templates, PromptPieces.from_config(config or {}), {}, ends)
+    return Tokenizer(
+        kind.open_backend(vocabulary),
+        templates,
+        PromptPieces.from_config(config or {}),
+        {"eos_token_id": sorted(vocabulary.end_ids)},
+        generation_config or {},
+    )
