@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftllm_nb.benchmark.stored_kinds import StoredKind, kind_lines, stored_kinds
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.byte_sizes import shown_bytes
-from ftllm_nb.checkpoint import open_checkpoint
+from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.errors import UsageError
@@ -28,7 +29,7 @@ class ModelFacts:
     model that is quantized already its own alone. `stored_types`: of its matrices, the most frequent first.
     `cache_bytes`: of a conversation of `cached` tokens, by the type that `--kv_cache_dtype` names and by what layers
     see of it, "all positions" or "a window of 512"; `seeing`: how many layers see that, and `storing` how many of them
-    store it: the others read what one of those has stored.
+    store it: the others read what one of those has stored. `kinds`: of tensors, where the file has types of its own.
     """
 
     architecture: str
@@ -43,6 +44,7 @@ class ModelFacts:
     cache_bytes: dict[str, dict[str, int]]
     seeing: dict[str, int]
     storing: dict[str, int]
+    kinds: tuple[StoredKind, ...] = ()
 
 
 def model_facts(folder: Path, custom: str | None = None, context: int | None = None) -> ModelFacts:
@@ -68,14 +70,21 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
             cached=context or longest,
             vocabulary=graph.vocab_size,
             stored_dtype=stored.dtype,
-            stored_types=stored_types(graph.packed),
+            stored_types=_stored_types(checkpoint, graph),
             weight_bytes={
                 dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *dtypes)
             },
             cache_bytes={kind: _cache_bytes(graph, kind, context or longest) for kind in CACHE_KINDS},
             seeing=seeing,
             storing=dict(Counter(str(cache.reach) for cache in graph.caches.values())),
+            kinds=tuple(stored_kinds(checkpoint.tensors, graph)),
         )
+
+
+def _stored_types(checkpoint: Checkpoint, graph: CheckedGraph) -> list[str]:
+    """The types of matrices, the most frequent first: by the file's own names, where it has some."""
+    own = Counter(checkpoint.tensors[weight.tensor].stored for weight in graph.packed)
+    return stored_types(graph.packed) if "" in own else [name for name, _ in own.most_common()]
 
 
 def _cache_bytes(graph: CheckedGraph, kind: str, length: int) -> dict[str, int]:
@@ -95,6 +104,7 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
         ("architecture", f"{facts.architecture}, {facts.layers} layers, vocabulary {facts.vocabulary}"),
         ("parameters", _count(facts.parameters)),
         ("matrices", "; ".join(facts.stored_types)),
+        *(("", line) for line in (kind_lines(facts.kinds) if facts.kinds else [])),
         ("context", f"{facts.context} tokens"),
         (name_of_cache, f"{shown_bytes(cache)} as {cache_kind}, {others}"),
         *(("", text) for text in _by_layers(facts, cache_kind)),

@@ -25,13 +25,14 @@ class TensorInfo:
 
     `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64",
     "F8_E4M3"). A quantized matrix counts as one tensor, of a `QuantizedType`. `nbytes` is the size in
-    the file.
+    the file; `stored` what the file calls its type, where it has names of its own ("Q4_K").
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: ElementType
     nbytes: int
+    stored: str = ""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class GgufCheckpoint(Checkpoint):
             dtype = "float32"
         if tensor.type in INTEGER_TYPES and len(source.shape) == 2:
             dtype = INTEGER_TYPES[tensor.type]
-        return TensorInfo(name, source.shape, dtype, tensor.nbytes // rows * share)
+        return TensorInfo(name, source.shape, dtype, tensor.nbytes // rows * share, tensor.type)
 
     def read(self, name: str) -> NDArray[Any]:
         """The tensor; a matrix in blocks as the float32 that they stand for."""

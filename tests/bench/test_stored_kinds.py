@@ -1,0 +1,37 @@
+"""What info says of a file that has types of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftllm_nb.cli import main
+from tests.checkpoint.gguf.tiny_models import HIDDEN, INNER, as_tensors, matrices, metadata, write
+from tests.gguf_files import Q8_0, Tensor
+
+
+def test_a_gguf_file_by_kind_of_tensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    up = Tensor((INNER, HIDDEN), Q8_0, bytes(INNER * 34))
+    tensors = as_tensors(matrices()) | {"blk.1.ffn_up.weight": up}
+    assert main(["info", "-p", str(write(tmp_path, metadata("llama"), tensors))]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "matrices F32; Q8_0" in lines
+    first = lines.index("mlp.up_proj F32 × 1 32.00 bits a weight in memory float32")
+    assert lines[first + 1] == "mlp.up_proj Q8_0 × 1 8.50 bits a weight in memory int8g32"
+    assert "self_attn.q_proj F32 × 2 32.00 bits a weight in memory float32" in lines
+    assert "vectors: F32 × 5" in lines
+    size, numbers = sum(len(each.data) for each in tensors.values()), 20640
+    assert f"all of {size / 1e6:,.1f} MB: {8 * size / numbers:.2f} bits a weight" in lines
+
+
+def test_a_folder_has_no_types_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "-p", "demo"]) == 0
+    assert "bits a weight" not in capsys.readouterr().out
+
+
+def test_a_gguf_file_is_not_quantized_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, metadata("llama"), as_tensors(matrices()))
+    assert main(["quantize", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert "is a GGUF file, of which no copy is made" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
