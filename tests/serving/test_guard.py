@@ -29,7 +29,11 @@ def application(options: ServerOptions) -> ASGIApp:
 
 
 def ask(
-    method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None, **options: object
+    method: str,
+    path: str,
+    headers: dict[str, str] | list[tuple[str, str]] | None = None,
+    body: bytes | None = None,
+    **options: object,
 ) -> httpx.Response:
     async def asked() -> httpx.Response:
         transport = httpx.ASGITransport(application(ServerOptions(**options)))  # type: ignore[arg-type]
@@ -70,6 +74,13 @@ def test_what_is_refused_stands_in_the_log(capsys: pytest.CaptureFixture[str]) -
     ask("POST", CHAT, {"content-type": "text/plain"}, BODY)
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert line["status"] == 415 and "text/plain" in line["error"]
+
+
+@pytest.mark.parametrize("kinds", [("text/plain", "application/json"), ("application/json", "application/json")])
+def test_a_body_is_of_one_kind(kinds: tuple[str, str]) -> None:
+    headers = [("content-type", kind) for kind in kinds]
+    refused = ask("POST", CHAT, headers, BODY)
+    assert refused.status_code == 415 and "twice" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("charset", ["latin-1", '"ISO-8859-1"', "utf-16", "x;charset=utf-8", ""])

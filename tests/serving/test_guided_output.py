@@ -27,7 +27,8 @@ def http(server: ServerProcess) -> Iterator[httpx.Client]:
 
 def ask(http: httpx.Client, path: str, **fields: Any) -> httpx.Response:
     asked = {"messages": [{"role": "user", "content": "Go."}]} if path == CHAT else {"prompt": "Go"}
-    return http.post(path, json={**asked, "max_tokens": 300, "temperature": 1, "seed": 3, **fields})
+    body = json.dumps({**asked, "max_tokens": 300, "temperature": 1, "seed": 3, **fields})
+    return http.post(path, content=body, headers={"content-type": "application/json"})
 
 
 def text_of(response: httpx.Response) -> str:
@@ -75,6 +76,13 @@ WRONG = [
     ({"guided_json": False}, "guided_json", ""),
     ({"guided_json": {"not": {}}}, "guided_json", "allows nothing"),
     ({"grammar": "root ::= ("}, "grammar", "the grammar is wrong"),
+    ({"guided_regex": "\ud800"}, "guided_regex", "the regex holds half of a character (\\ud800, a lone surrogate)"),
+    ({"guided_choice": ["a", "\udfff"]}, "guided_choice", "half of a character (\\udfff"),
+    ({"guided_json": {"properties": {"\ud800": {}}}}, "guided_json", "half of a character"),
+    ({"guided_json": {"enum": ["\ud800"]}}, "guided_json", "half of a character"),
+    ({"grammar": 'root ::= "\ud800"'}, "grammar", "half of a character"),
+    ({"guided_json": {"type": "integer", "minimum": "a"}}, "guided_json", "Expected a number for 'minimum'"),
+    ({"guided_regex": "(" * 500 + ")" * 500}, "guided_regex", "at character"),
     ({"guided_grammar": "start: b"}, "guided_grammar", "the grammar cannot be followed"),
     ({"grammar": "x" * 70_000}, "grammar", "larger"),
     ({"structured_outputs": {"structural_tag": {"type": "structural_tag"}}}, "structured_outputs.structural_tag", ""),

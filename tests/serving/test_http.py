@@ -126,6 +126,7 @@ def test_where_json_is_wrong_is_said(http: httpx.Client) -> None:
     (b'{"x": "\xff"}', "the body is no text in UTF-8: byte 7 of it cannot be read."),
     (b"[" * 100_000, "the body is nested too deeply: lists and objects in it hold one another too many times."),
     (b'{"n": ' + b"1" * 5000 + b"}", "the body cannot be read as JSON: a number in it has too many digits."),
+    (b'{"\\ud800": 1}', "the name of a field holds half of a character (a lone surrogate), which is no text."),
     (b"null", f"the body must be a JSON object, such as {RIGHT}."),
     (b"[1]", f"the body must be a JSON object, such as {RIGHT}."),
     (b"{}", "messages: this field is required."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -33,7 +34,9 @@ def complete(http: httpx.Client, **body: Any) -> dict[str, Any]:
 
 
 def refusal(http: httpx.Client, path: str, **body: Any) -> tuple[str, str]:
-    response = http.post(path, json={"messages": SUM, **body} if path == CHAT else {"prompt": PROMPT, **body})
+    asked = {"messages": SUM} if path == CHAT else {"prompt": PROMPT}
+    # httpx would not write half of a character.
+    response = http.post(path, content=json.dumps({**asked, **body}), headers={"content-type": "application/json"})
     assert response.status_code == 400, response.text
     error = response.json()["error"]
     return str(error["param"]), error["message"]
@@ -108,6 +111,16 @@ def test_what_means_the_same(http: httpx.Client, body: dict[str, Any], same_as: 
     (CHAT, {"echo": True}, "echo", "/v1/completions"),
     (CHAT, {"functions": [{"name": "f"}]}, "functions", "write tools"),
     (CHAT, {"options": {"temperature": 1}}, "options", "beside it"),
+    (CHAT, {"extra_body": {"top_k": 1}}, "extra_body", "beside it"),
+    (COMPLETE, {"prompt": [5] * 2000}, "prompt", "the prompt has 2000 tokens"),
+    (COMPLETE, {"prompt": "a" * 2_000_000}, "prompt", "the prompt has 2000000 characters"),
+    (CHAT, {"messages": [{"role": "user", "content": "a b " * 2000}]}, "messages", "tokens"),
+    ("/detokenize", {"prompt": None, "tokens": [5, 10**6]}, "tokens", "no token id 1000000"),
+    (CHAT, {"tools": [5]}, "tools.0", "tools.0: it must be an object."),
+    (CHAT, {"stream_options": 5}, "stream_options", "it must be an object"),
+    (CHAT, {"chat_template_kwargs": []}, "chat_template_kwargs", "it must be an object"),
+    (CHAT, {"messages": ["x"]}, "messages.0", "it must be an object"),
+    (CHAT, {"user": "\ud800"}, "user", "half of a character"),
     (CHAT, {"add_generation_prompt": False}, "add_generation_prompt", "must begin"),
     (CHAT, {"prompt_logprobs": 1}, "prompt_logprobs", "echo and logprobs"),
 ])  # fmt: skip

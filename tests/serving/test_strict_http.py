@@ -129,6 +129,16 @@ def test_large_headers_and_offers_of_other_protocols(server: ServerProcess) -> N
     assert not any("upgrade" in line.lower() for line in server.lines)
 
 
+@pytest.mark.parametrize("data, words", [
+    (b"GET /\xe9 HTTP/1.1\r\n" + HOST + b"\r\n", "illegal request line"),
+    (b"POST /health HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "illegal chunk header"),
+])  # fmt: skip
+def test_a_sentence_says_nothing_in_pythons_notation(server: ServerProcess, data: bytes, words: str) -> None:
+    answer = conversation(server, data)
+    message = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
+    assert message == f"this is no valid HTTP request: {words}."
+
+
 def test_a_body_that_waits_to_be_asked_for(server: ServerProcess) -> None:
     body = b'{"prompt": "The", "max_tokens": 1}'
     head = b"POST /v1/completions HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nExpect: 100-continue\r\n"

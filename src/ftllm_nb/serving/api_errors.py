@@ -10,6 +10,12 @@ from ftllm_nb.engine.block_pool import CacheFullError
 from ftllm_nb.engine.request import ConstraintError
 from ftllm_nb.errors import ContextLengthError, TokenizerError, UsageError
 
+_WORDS = {
+    "missing": "this field is required",
+    "string_unicode": "holds half of a character (a lone surrogate), which is no text",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "it must be an object"),
+}
+"""For what pydantic says in Python's terms."""
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
@@ -29,12 +35,13 @@ class ApiError(Exception):
         return {"error": error}
 
 
-def as_api_error(error: BaseException) -> ApiError:
-    """What a client is told of an exception; a defect's details stay in the log."""
+def as_api_error(error: BaseException, prompt_param: str = "messages") -> ApiError:
+    """What a client is told of an exception; a defect's details stay in the log. `prompt_param`: where the request has
+    its prompt."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, ContextLengthError):
-        return ApiError(400, str(error), param="messages", code="context_length_exceeded")
+        return ApiError(400, str(error), param=prompt_param, code="context_length_exceeded")
     if isinstance(error, QueueFullError):
         return ApiError(429, str(error), code="queue_full")
     if isinstance(error, CacheFullError):
@@ -72,11 +79,12 @@ def validation_error(found: Sequence[Any], body: Any, is_empty: bool = False, ex
     ]
     deepest = max(range(len(found)), key=lambda number: (len(paths[number]), -number))
     name = ".".join(paths[deepest])[:200].encode("utf-8", "replace").decode()
+    kind = found[deepest]["type"]
+    if not name and kind == "string_unicode":
+        return ApiError(400, f"the name of a field {_WORDS[kind]}.")
     if not name:
         return ApiError(400, f"the body must be a JSON object, such as {example}.")
-    message = str(found[deepest]["msg"]).removeprefix("Value error, ")[:500]
-    if found[deepest]["type"] == "missing":
-        message = "this field is required"
+    message = _WORDS.get(kind) or str(found[deepest]["msg"]).removeprefix("Value error, ")[:500]
     return ApiError(400, f"{name}: {message}.", param=name)
 
 

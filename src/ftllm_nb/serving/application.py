@@ -210,7 +210,7 @@ def _not_here(error: HTTPException, scope: Scope, offered: Sequence[str]) -> Api
 
 def _add_error_handlers(app: FastAPI, offered: Sequence[str]) -> None:
     async def known(request: Request, error: Exception) -> Response:
-        found = as_api_error(error)
+        found = as_api_error(error, "prompt" if request.scope["path"] == "/v1/completions" else "messages")
         request.scope["notes"]["error"] = str(found)
         if found.code == "internal_error":
             request.scope["notes"]["exception"] = error

@@ -103,14 +103,14 @@ def _check_length(messages: list[dict[str, Any]], model: Model) -> None:
     check_characters(sum(len(message["content"]) for message in messages), model)
 
 
-def check_characters(characters: int, model: Model) -> None:
-    """ApiError for a text that cannot fit into the context, however well it is tokenized."""
+def check_characters(characters: int, model: Model, param: str = "messages") -> None:
+    """ApiError for a text that cannot fit into the context, however well it is tokenized. `param`: where it is."""
     most = model.engine.max_context * model.longest_token
     if characters > most:
         raise ApiError(
             400,
             f"the prompt has {characters} characters, too many for a context of {model.engine.max_context} tokens.",
-            param="messages",
+            param=param,
             code="context_length_exceeded",
         )
 

@@ -73,7 +73,7 @@ def _token_ids(model: Model, body: CompletionRequest, prompt: str | list[int]) -
 
 def trusted_ids(model: Model, text: str, add_special_tokens: bool, parse_special: bool) -> list[int]:
     """The ids of a prompt that a program wrote, in whose text control tokens are meant. Raises ApiError."""
-    check_characters(len(text), model)
+    check_characters(len(text), model, "prompt")
     return model.tokenizer.encode_completion(
         text, add_special_tokens=add_special_tokens, parse_special=parse_special
     )

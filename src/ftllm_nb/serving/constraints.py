@@ -74,11 +74,17 @@ class Grammars:
         self._texts: VocabularyTexts | None = None
 
     def check_size(self, schema: Any, what: str, param: str) -> None:
-        """ApiError for a schema, or a grammar's text, beyond the limits."""
+        """ApiError for a schema, or a grammar's text, beyond the limits, or with what is no text."""
         if depth_of(schema) > self._limits.schema_depth:
             raise ApiError(400, f"the {what} is nested deeper than {self._limits.schema_depth}.", param=param)
         if len(json.dumps(schema)) > self._limits.schema_bytes:
             raise ApiError(400, f"the {what} is larger than {self._limits.schema_bytes} bytes.", param=param)
+        if found := _LONE_SURROGATE.search(json.dumps(schema, ensure_ascii=False)):
+            half = f"\\u{ord(found[0]):04x}"
+            raise ApiError(
+                400, f"the {what} holds half of a character ({half}, a lone surrogate), which is no text.",
+                param=param, code="invalid_schema",
+            )  # fmt: skip
 
     def constraints(self, grammar: Grammar, number: int) -> list[Constraint]:
         """For each of `number` answers. ApiError where the grammar cannot be followed."""
@@ -191,6 +197,7 @@ class GrammarConstraint:
         return whole
 
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _REGEX_ERROR = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+)\nerror: (.*)")
 _POSITION = re.compile(r"^(?:at )?(\d+)\(\d+\): ")
 _EXCERPT = re.compile(r"^ *(?:\d+ \|.*|\^+)$\n?", re.MULTILINE)
@@ -208,7 +215,7 @@ def reason_of(error: str, has_lines: bool) -> str:
         reason = f"{found[4].strip()}: {wrong}" if wrong else found[4].strip()
     else:
         reason = " ".join(_EXCERPT.sub("", _POSITION.sub("", error)).split()).rstrip(".") or "it is wrong"
-    return (where + reason)[:300]
+    return (where + reason.replace("Expected f64", "Expected a number"))[:300]
 
 
 def allowed_ids(matcher: llguidance.LLMatcher, vocab_size: int) -> NDArray[np.intp]:

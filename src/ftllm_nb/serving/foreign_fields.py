@@ -92,6 +92,7 @@ REFUSED: dict[str, Foreign] = {
     "audio": Foreign("asks for sound, and this model writes text only"),
     "web_search_options": Foreign("searches the web"),
     "verbosity": Foreign("asks for shorter or longer answers", ("medium",), "write it into a message"),
+    "extra_body": Foreign("is an argument of OpenAI's client, and no field", ({},), "write what it holds beside it"),
     # Ollama
     "options": Foreign("holds settings", ({},), "write them beside it: temperature, top_p, seed, max_tokens"),
     "format": Foreign("holds the answer to a form", ("",), "write response_format"),

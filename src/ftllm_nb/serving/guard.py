@@ -74,7 +74,7 @@ class Guard:
             self._check(scope, headers)
             with self._place(scope):
                 body = await self._read_body(scope, receive)
-                self._check_form(scope["path"], body, headers)
+                self._check_form(scope, body, headers)
                 await self._app({**scope, "method": method}, _replay(body, receive), answer.send)
         except _Gone:
             pass
@@ -113,10 +113,13 @@ class Guard:
             raise ApiError(401, "a valid API key is needed: Authorization: Bearer KEY.", code="invalid_api_key")
         return same.index(True) + 1
 
-    def _check_form(self, path: str, body: bytes, headers: dict[bytes, bytes]) -> None:
+    def _check_form(self, scope: Scope, body: bytes, headers: dict[bytes, bytes]) -> None:
         """Refuse a body that is not said to be JSON, which a form of another site's page could send without asking."""
-        if not body or path not in self._json_paths:
+        if not body or scope["path"] not in self._json_paths:
             return
+        if sum(name == b"content-type" for name, _ in scope["headers"]) > 1:
+            message = "the header Content-Type stands there twice: send it once."
+            raise ApiError(415, message, param="Content-Type", code="unsupported_media_type")
         kind, _, parameters = headers.get(b"content-type", b"").partition(b";")
         kind = kind.strip().lower()
         if not re.fullmatch(rb"application/(json|.*\+json)", kind):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import sys
 from typing import Any
 
@@ -18,6 +19,8 @@ from ftllm_nb.serving.strict_http import StrictConnection
 
 _LOGGER = logging.getLogger("ftllm_nb.serving")
 _LOGGER.setLevel(logging.ERROR)  # uvicorn's warnings are of requests, which have a line of their own
+_BYTES = re.compile(r":? ?bytearray\(.*", re.DOTALL)
+"""What h11 shows of what it read, in Python's notation."""
 QUIET_SECONDS = 60.0
 """After a sentence that no connection can be taken, there is none until it went well for so long."""
 
@@ -58,7 +61,8 @@ class Protocol(H11Protocol):
         """Say why in the API's form, close, and leave a line in the log."""
         refusal = self.conn.refusal
         status = 400 if refusal is None else refusal.error_status_hint
-        sentence = f"this is no valid HTTP request: {msg if refusal is None else refusal}."
+        reason = _BYTES.sub("", str(msg if refusal is None else refusal))
+        sentence = f"this is no valid HTTP request: {reason}."
         client = (self.client or ("", 0))[0]
         scope = {"method": "", "path": "", "notes": {"client": client, "error": sentence}}
         request_log.write_line(scope, status, 0.0)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import llguidance
 
+MOST_SHOWN = 40
+"""Characters of a pattern that are shown in a sentence."""
 _QUANTIFIER = re.compile(r"[*+?]|\{[0-9]+(?:,[0-9]*)?\}")
 _ERROR = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+).*\nerror: (.*)")
 _LOOKS = re.compile(r"lookarounds not supported yet; (\w+) in regex")
@@ -66,6 +68,7 @@ def _reason(error: str, pattern: str, parts: list[str]) -> str:
     if found := _ERROR.search(error):
         start = len(found[2])
         wrong = found[1][start : start + len(found[3])]
+        wrong = wrong if len(wrong) <= MOST_SHOWN else f"{wrong[:MOST_SHOWN]}…"
         reason = f"{found[4].strip()}: {wrong}" if wrong else found[4].strip()
         return f"{reason}, at character {_place(pattern, parts, start) + 1}"
     if found := _LOOKS.search(error):

@@ -48,4 +48,7 @@ def text_of(service: Service, token_ids: list[int]) -> str:
     model = service.ready_model()
     if len(token_ids) > model.engine.max_context:
         raise ApiError(400, f"tokens are at most {model.engine.max_context}, a whole context.", param="tokens")
+    wrong = next((token_id for token_id in token_ids if token_id >= model.vocab_size), None)
+    if wrong is not None:
+        raise ApiError(400, f"the model has no token id {wrong}.", param="tokens")
     return b"".join(map(model.tokenizer.token_bytes, token_ids)).decode("utf-8", "replace")
