@@ -17,7 +17,7 @@ ARRAYS = {
     "embed": normal(1, VOCAB, HIDDEN), "head": normal(2, VOCAB, HIDDEN, scale=HIDDEN**-0.5),
     "wide": normal(3, 2 * HIDDEN, HIDDEN, scale=HIDDEN**-0.5), "vector": normal(4, HIDDEN), "dim": normal(5, HEAD),
     "number": normal(6, 1), "gate": normal(7, 6, HIDDEN, scale=0.2), "stack": normal(8, 3, HEAD, HEAD, scale=0.4),
-    "part": normal(9, 3), "bias": normal(10, 2 * HIDDEN),
+    "heads": normal(11, 6, 70, HEAD, scale=0.2), "part": normal(9, 3), "bias": normal(10, 2 * HIDDEN),
 }  # fmt: skip
 CONFIG = {"head_dim": HEAD}
 
@@ -87,6 +87,8 @@ def products(self: ComputeGraph) -> None:
     self.MatMulTransB(data["z"], weight["stack"].rows(1, 2), data["z"], 1.0, 2)
     self.Split(data["z"], 2, 1, 2, data["z"])
     self.Flatten(data["z"])
+    self.LinearPerHead(data["x"], weight["heads"], data["y"])
+    self.LinearPerHead(data["y"], weight["heads"].transposed(), data["x"])
     self.Flatten(data["x"])
     self.AddTo(data["x"], data["z"])
 

@@ -22,17 +22,26 @@ UNUSED = 255
 
 @dataclass(frozen=True)
 class Layout:
-    """One layer's share of a block; `before`: bytes of other layers in front of it, as many follow the layer."""
+    """One layer's share of a block; `before`: bytes of other layers in front of it, as many follow the layer.
+
+    `are_latent`: values are the first features of keys, and not stored.
+    """
 
     dtype: str
     kv_heads: int
     key_dim: int
     value_dim: int
     before: int = 192
+    are_latent: bool = False
 
     @property
     def kind(self) -> int:
         return KINDS[self.dtype]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is stored."""
+        return ("keys",) if self.are_latent else ("keys", "values")
 
     @property
     def _is_int8(self) -> bool:
@@ -64,7 +73,7 @@ class Layout:
 
     def new_blocks(self, count: int) -> NDArray[np.uint8]:
         """[count, bytes of a block], unused."""
-        size = self.values + self.kv_heads * self._head_bytes("values") + self.before
+        size = sum(self.kv_heads * self._head_bytes(part) for part in self.parts) + 2 * self.before
         return np.full((count, size), UNUSED, np.uint8)
 
     def _head(self, block: NDArray[np.uint8], part: str, head: int) -> NDArray[np.uint8]:

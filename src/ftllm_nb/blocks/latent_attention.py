@@ -9,6 +9,7 @@ from ftllm_nb.blocks.decoder import Decoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import positive, whole
+from ftllm_nb.graph.references import WeightReference
 
 LATENT_EPS = 1e-6
 """Of norms of latent vectors, whatever the config says of others."""
@@ -17,7 +18,9 @@ LATENT_EPS = 1e-6
 class LatentAttentionDecoder(Decoder):
     """A `Decoder` whose keys have a part without position and one that turns, shared by all heads.
 
-    Keys and values are cached as they are, for each head: what attention reads is the same as in any other model.
+    The cache holds each token's latent vector and the part of its key that turns. Queries are multiplied by the matrix
+    that would make keys of latent vectors, and what attention gives of those by the one that would make values: for a
+    single token less work, and the same bits for any number of them.
     """
 
     groups_heads = False
@@ -59,7 +62,7 @@ class LatentAttentionDecoder(Decoder):
         self.RMSNorm(self.data[name], self.weight[weight], LATENT_EPS, self.data[name])
 
     def project_heads(self, at: str, source: str) -> None:
-        """q.still and q.turning; k.still and v from the latent vector; k.turning, one for all heads."""
+        """q.still, times the keys' matrix, and q.turning; the latent vector and k.turning, one for all heads."""
         still, turning, latent = self.key_dim - self.head_dim, self.head_dim, self.size("kv_lora_rank")
         if self.config.get("q_lora_rank") is None:
             self.linear(source, f"{at}q_proj", self.heads * self.key_dim, "q.whole")
@@ -71,18 +74,35 @@ class LatentAttentionDecoder(Decoder):
         self.linear(source, f"{at}kv_a_proj_with_mqa", latent + turning, "kv.low", self.qkv_bias)
         self.split("kv.low", **{"kv.latent": latent, "k.turning": turning})
         self.latent_norm("kv.latent", f"{at}kv_a_layernorm.weight")
-        self.linear("kv.latent", f"{at}kv_b_proj", self.heads * (still + self.value_dim), "kv")
-        self.split_heads("kv", **{"k.still": still, "v": self.value_dim})
+        self.ExpandHead(self.data["kv.latent"], latent)
         self.ExpandHead(self.data["k.turning"], turning)
+        self.expand_per_head("q.still", self.head_matrices(at, 0, still).transposed())
+
+    def head_matrices(self, at: str, start: int, end: int) -> WeightReference:
+        """Of the matrix that makes each head's key and value of a latent vector: the rows start … end − 1 of all heads,
+        [heads, rows, latent]."""
+        name, size = f"{at}kv_b_proj.weight", self.key_dim - self.head_dim + self.value_dim
+        self._shapes[name] = (self.heads * size, self.size("kv_lora_rank"))
+        return self.weight[name].reshaped(self.heads, size, -1).part(1, start, end)
+
+    def expand_per_head(self, name: str, weight: WeightReference) -> None:
+        """Multiply each head by its matrix."""
+        self.LinearPerHead(self.data[name], weight, self.data[name])
 
     def turn_heads(self, number: int, at: str) -> None:
         """Turn what turns, and put it behind what does not."""
         self.rotate(number, "q.turning", "k.turning")
-        self.Repeat(self.data["k.turning"], 2, self.heads, self.data["k.turned"])
         self.Cat(self.data["q.still"], self.data["q.turning"], -1, self.data["q"])
-        self.Cat(self.data["k.still"], self.data["k.turned"], -1, self.data["k"])
+        self.Cat(self.data["kv.latent"], self.data["k.turning"], -1, self.data["k"])
 
     def attend(self, number: int, at: str, target: str) -> None:
-        """As everywhere, but values have a size of their own."""
-        super().attend(number, at, target)
+        """Attention to latent vectors, and each head's value of what it gives."""
+        data, latent, still = self.data, self.size("kv_lora_rank"), self.key_dim - self.head_dim
+        self.LatentAttention(
+            data["q"], data["pastKey."][number], data["k"], data["hidden"], data["attentionMask"], data[target],
+            data["seqLens"], self.scale, latent,
+        )  # fmt: skip
+        self.ExpandHead(data[target], latent)
+        self.expand_per_head(target, self.head_matrices(at, still, still + self.value_dim))
+        self.Flatten(data[target])
         self._sizes[target] = self.heads * self.value_dim

@@ -64,7 +64,10 @@ def plan_cache(layers: Mapping[int, LayerCache], dtype: str) -> CachePlan:
 def layer_bytes(cache: LayerCache, dtype: str) -> int:
     """Bytes of a layer in a block, a multiple of 64."""
     kind = CACHE_KINDS[dtype]
-    size = cache.heads * (key_bytes(kind, cache.key_dim) + value_bytes(kind, cache.value_dim))
+    each = key_bytes(kind, cache.key_dim)
+    if cache.value is not None:
+        each += value_bytes(kind, cache.value_dim)
+    size = cache.heads * each
     return -(-size // 64) * 64
 
 

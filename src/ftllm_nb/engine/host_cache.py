@@ -136,7 +136,7 @@ def cache_parts(layers: Mapping[int, LayerCache], places: Mapping[int, CachePlac
     found = {}
     for layer, cache in layers.items():
         place = places[layer]
-        for value, offset in ((cache.key, place.keys), (cache.value, place.values)):
+        for value, offset in zip(cache.stored, (place.keys, place.values), strict=False):
             heads, dim = value.type.size(1), value.type.size(2)
             found[value] = CachePart(
                 value is cache.key, heads, dim, place.kind, offset, place.group, cache.reach

@@ -254,4 +254,4 @@ def _rope_tables(graph: CheckedGraph) -> dict[str, RopeTables]:
 
 
 def _cached_values(graph: CheckedGraph) -> list[Value]:
-    return [value for layer in graph.caches.values() for value in (layer.key, layer.value)]
+    return [value for layer in graph.caches.values() for value in layer.stored]

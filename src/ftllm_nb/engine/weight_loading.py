@@ -38,8 +38,10 @@ def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
 
 def require_memory(program: Program) -> None:
     """Raise `EngineError` where the memory cannot hold the weights: the system would end the process half-way."""
-    shapes = [(part.weight.type.size(0), part.weight.type.size(1)) for part in program.weights]
-    needed = sum(part.format.packed_bytes(*shape) for part, shape in zip(program.weights, shapes, strict=True))
+    needed = 0
+    for part in program.weights:
+        count, rows, columns = part.weight.type.matrices
+        needed += count * part.format.packed_bytes(rows, columns)
     obtainable = obtainable_bytes()
     if obtainable is not None and needed > obtainable:
         raise EngineError(
@@ -79,23 +81,26 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
     name, dtype = part.weight.name, part.weight.type.dtype
     arrays, numbers = _sources(checkpoint, name, dtype)
     source, *others = (array.ctypes.data for array in arrays)
-    shape = (part.weight.type.size(0), part.weight.type.size(1))
+    count, *shape = part.weight.type.matrices
     if isinstance(part.format, IntegerLayout) and shape[1] > part.format.most_columns:
         raise CheckpointError(
             f'the tensor "{name}" has rows of {shape[1]} numbers, of which {part.format.name} can add '
             f"{part.format.most_columns}: it needs a type with groups, as int8g128, or a rule of --dtype_config."
         )
     fault = np.zeros(1, np.int64)
-    rows = np.zeros((1, ROW_FIELDS), np.int64)
-    fields = (source, part.address, *shape, fault.ctypes.data, *others, *numbers)
-    rows[0, : 1 + len(fields)] = (part.format.pack_kernel(dtype).address, *fields)
+    rows = np.zeros((count, ROW_FIELDS), np.int64)
+    packed_bytes, source_bytes = part.format.packed_bytes(*shape), arrays[0].nbytes // count
+    for number, row in enumerate(rows):
+        places = (source + number * source_bytes, part.address + number * packed_bytes)
+        fields = (*places, *shape, fault.ctypes.data, *others, *numbers)
+        row[: 1 + len(fields)] = (part.format.pack_kernel(dtype).address, *fields)
     if not pool.run(rows, np.zeros(STEP_FIELDS, np.int64)):
         raise StepStopped
     if fault[0]:
         raise CheckpointError(f'the tensor "{name}" holds {_fault(part, int(fault[0]))}.')
     if isinstance(part.format, IntegerFormat):
         block_bytes = part.format.block_bytes(shape[1])
-        memory = (ctypes.c_uint8 * part.format.packed_bytes(*shape)).from_address(part.address)
+        memory = (ctypes.c_uint8 * (count * packed_bytes)).from_address(part.address)
         packed = np.ctypeslib.as_array(memory).reshape(-1, block_bytes)
         bits = arrays[0].view(f"u{arrays[0].itemsize}")
         if not part.format.has_room(packed, shape[1]) and not is_zero(bits):

@@ -15,8 +15,10 @@ from typing import Any
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
+from ftllm_nb.graph.types import FLOAT_TYPES
 from ftllm_nb.quant import quantized_types, weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
+from ftllm_nb.quant.floats import FloatFormat
 from ftllm_nb.quant.integers import IntegerFormat
 from ftllm_nb.quant.stored import StoredFormat
 from ftllm_nb.quantized_type import QuantizedType
@@ -56,12 +58,23 @@ class WeightTypes:
     def formats(self, graph: CheckedGraph) -> FormatOf:
         """The format of each matrix of a graph."""
         embeddings = embedding_weights(graph)
-        return lambda weight: self._format(weight, weight in embeddings)
+        floats = {
+            value
+            for node in graph.nodes
+            for name, value in node.inputs.items()
+            if node.operator.parameter(name).stays_float
+        }
 
-    def _format(self, weight: Value, is_embedding: bool) -> WeightFormat:
-        stored = weight.type.dtype
-        if isinstance(stored, QuantizedType):
-            return StoredFormat(stored)
+        def format_of(weight: Value) -> WeightFormat:
+            chosen = self._chosen(weight, weight in embeddings)
+            if weight not in floats:
+                return self._format(weight, chosen)
+            return FloatFormat(chosen if chosen in FLOAT_TYPES else str(weight.type.dtype))
+
+        return format_of
+
+    def _chosen(self, weight: Value, is_embedding: bool) -> str:
+        """The type that is chosen for a matrix."""
         chosen = self.dtype
         if is_embedding and self.embedding_dtype != "auto":
             chosen = self.embedding_dtype
@@ -70,6 +83,12 @@ class WeightTypes:
         for rule in self.rules:
             if rule.pattern.search(weight.tensor):
                 chosen = rule.dtype
+        return chosen
+
+    def _format(self, weight: Value, chosen: str) -> WeightFormat:
+        stored = weight.type.dtype
+        if isinstance(stored, QuantizedType):
+            return StoredFormat(stored)
         format = weight_format(stored if chosen == "auto" else chosen)
         return format.rounding_activations() if self.atype == "bfloat16" else format
 

@@ -134,13 +134,19 @@ class Node:
 class LayerCache:
     """The KV cache of one layer: keys [cached, heads, dim] and values [cached, heads, v dim].
 
-    One node stores into it; later ones may read it, too. `reach`: how far back they do.
+    One node stores into it; later ones may read it, too. `reach`: how far back they do. `value` None: values are parts
+    of keys.
     """
 
     layer: int
     key: Value
-    value: Value
+    value: Value | None
     reach: Reach
+
+    @property
+    def stored(self) -> tuple[Value, ...]:
+        """Keys, and values where they are stored."""
+        return (self.key,) if self.value is None else (self.key, self.value)
 
     @property
     def heads(self) -> int:
@@ -154,8 +160,8 @@ class LayerCache:
 
     @property
     def value_dim(self) -> int:
-        """Size of a value."""
-        return self.value.type.size(2)
+        """Size of a stored value; 0 where none is."""
+        return 0 if self.value is None else self.value.type.size(2)
 
 
 @dataclass(eq=False)

@@ -36,19 +36,21 @@ class LayerCaches:
         names = [self._name(call, parameter) for parameter in parameters]
         if not names:
             return
-        if len(names) != 2:
-            raise call.error("must take two caches, first that of a layer's keys, then that of its values.")
+        if len(names) > 2:
+            raise call.error(
+                "must take one cache of a layer, or two, first that of its keys, then that of its values."
+            )
         rows = [str(parameter.holds) for parameter in parameters]
         stored = [node.inputs[row] for row in rows if row in node.inputs]
-        if len(stored) == 1:
+        if 0 < len(stored) < len(names):
             raise call.error(
                 f"stores {rows[0]} or {rows[1]} alone: give both, or None for both to read what an earlier one stored."
             )
         if stored:
             self._claim(call, names)
-        layer, value_layer = (cache_layer(name) for name in names)
+        layer = cache_layer(names[0])
         assert layer is not None
-        if layer != value_layer:
+        if layer != cache_layer(names[-1]):
             raise call.error(f'takes the caches of two layers, "{names[0]}" and "{names[1]}".')
         reach = node.operator.reach(node.attributes)
         if stored:
@@ -56,7 +58,7 @@ class LayerCaches:
         else:
             found = self._earlier(call, layer, names)
             self.layers[layer] = dataclasses.replace(found, reach=found.reach.united(reach))
-        for parameter, value in zip(parameters, (found.key, found.value), strict=True):
+        for parameter, value in zip(parameters, found.stored, strict=True):
             node.inputs[parameter.name] = value
 
     def require_heads(self, node: Node) -> None:
@@ -104,21 +106,23 @@ class LayerCaches:
     def _stored(self, call: Call, layer: int, names: list[str], rows: list[Value], reach: Reach) -> LayerCache:
         """New caches, into which this call stores."""
         if layer in self.layers:
-            raise call.error(f'takes "{names[0]}" and "{names[1]}", but layer {layer} is in use already.')
+            raise call.error(f"takes {_shown(names)}, but layer {layer} is in use already.")
         for name, row in zip(names, rows, strict=True):
             self.values[name] = Value(name, TensorType((Symbol.CACHED, *row.type.shape[2:])), "input")
-        found = LayerCache(layer, self.values[names[0]], self.values[names[1]], reach)
+        values = [self.values[name] for name in names]
+        found = LayerCache(layer, values[0], values[1] if len(names) > 1 else None, reach)
         self.layers[layer] = found
         return found
 
     def _earlier(self, call: Call, layer: int, names: list[str]) -> LayerCache:
         """The caches that an earlier call stores into, under the same names."""
         found = self.layers.get(layer)
-        if found is not None and names == [found.key.name, found.value.name]:
+        earlier = [] if found is None else [value.name for value in found.stored]
+        if found is not None and names == earlier:
             return found
-        what = f'reads the caches "{names[0]}" and "{names[1]}" and stores nothing, but '
+        what = f"reads {_shown(names)} and stores nothing, but "
         if found is not None:
-            raise call.error(f'{what}what layer {layer} stores are "{found.key.name}" and "{found.value.name}".')
+            raise call.error(f"{what}what layer {layer} stores is {_shown(earlier)}.")
         for later in self._calls[call.index + 1 :]:
             if all(DataReference(name) in later.arguments.values() for name in names):
                 raise call.error(
@@ -126,3 +130,9 @@ class LayerCaches:
                     "comes only later."
                 )
         raise call.error(f"{what}no operator stores into them before.")
+
+
+def _shown(names: list[str]) -> str:
+    """The names of caches, as a sentence's part."""
+    quoted = " and ".join(f'"{name}"' for name in names)
+    return f"the cache{'s' if len(names) > 1 else ''} {quoted}"

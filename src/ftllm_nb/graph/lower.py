@@ -231,11 +231,10 @@ class _Lowering:
                         f'packs weight "{tensor.name}", but its Parameter does not say by what it is multiplied: give '
                         'it multiplies="NAME", the parameter whose rows it multiplies.'
                     )
-                if tensor.type.rank != 2:
-                    raise self._error(f'packs weight "{tensor.name}" {tensor.type}, which is no matrix of two axes.')
             chosen = self.format_of(tensors[0])
-            columns = tensors[0].type.size(1)
-            sizes = [chosen.packed_bytes(tensor.type.size(0), columns) for tensor in tensors]
+            columns = tensors[0].type.size(-1)
+            shapes = [tensor.type.matrices for tensor in tensors]
+            sizes = [count * chosen.packed_bytes(rows, columns) for count, rows, _ in shapes]
             memory = self._allocate(sum(sizes), f'the weight "{tensors[0].name}"', self.slabs.take)
             address = int(memory.ctypes.data)
             for number, tensor in enumerate(tensors):

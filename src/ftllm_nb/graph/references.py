@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.source import caller_location
-from ftllm_nb.graph.weight_steps import Plus, Reshaped, Rows, Times, Transposed, WeightStep
+from ftllm_nb.graph.weight_steps import Part, Plus, Reshaped, Rows, Times, Transposed, WeightStep
 
 SomeReference = TypeVar("SomeReference", bound="Reference")
 
@@ -82,6 +82,10 @@ class WeightReference(Reference):
     def rows(self, start: int, end: int) -> WeightReference:
         """The rows start … end − 1, as of one of several matrices that are stored as one."""
         return self._then(Rows, start, end)
+
+    def part(self, axis: int, start: int, end: int) -> WeightReference:
+        """start … end − 1 of an axis; a negative axis counts from the last."""
+        return self._then(Part, axis, start, end)
 
     def transposed(self) -> WeightReference:
         """With the last two axes exchanged: a matrix stored as [in features, out features], as GPT-2's are."""

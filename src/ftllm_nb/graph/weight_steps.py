@@ -116,6 +116,35 @@ class Rows(WeightStep):
 
 
 @dataclass(frozen=True)
+class Part(WeightStep):
+    """A slice start … end − 1 of an axis."""
+
+    axis: int
+    start: int
+    end: int
+    name = "part"
+
+    def __post_init__(self) -> None:
+        _require_whole(self.axis, self.start, self.end)
+
+    def text(self, weight: str) -> str:
+        return f"{weight}.part({self.axis}, {self.start}, {self.end})"
+
+    def shape(self, shape: Shape) -> Shape:
+        if not -len(shape) <= self.axis < len(shape):
+            raise ShapeError(f"axis {self.axis} does not exist: it has {len(shape)} axes")
+        axis = self.axis % len(shape)
+        if not 0 <= self.start < self.end <= shape[axis]:
+            raise ShapeError(
+                f"part {self.start} to {self.end} must be within axis {self.axis}: 0 ≤ start < end ≤ {shape[axis]}"
+            )
+        return (*shape[:axis], self.end - self.start, *shape[axis + 1 :])
+
+    def apply(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array[(slice(None),) * (self.axis % array.ndim) + (slice(self.start, self.end),)]
+
+
+@dataclass(frozen=True)
 class Transposed(WeightStep):
     """The last two axes change places."""
 
@@ -158,7 +187,7 @@ class Reshaped(WeightStep):
         return array.reshape(self.sizes)
 
 
-STEPS: dict[str, type[WeightStep]] = {step.name: step for step in (Plus, Times, Rows, Transposed, Reshaped)}
+STEPS: dict[str, type[WeightStep]] = {step.name: step for step in (Plus, Times, Rows, Part, Transposed, Reshaped)}
 
 
 def step_from_json(entry: Any) -> WeightStep:

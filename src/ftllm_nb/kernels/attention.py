@@ -41,8 +41,16 @@ from ftllm_nb.kernels.attention_parts import (
     weigh_wide,
     zeros_floats,
 )
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_columns, padded, scale_bytes
+from ftllm_nb.kernels.cache_layout import (
+    BLOCK_POSITIONS,
+    SPAN_POSITIONS,
+    key_columns,
+    padded,
+    scale_bytes,
+    value_bytes,
+)
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.latent_values import lay_values
 from ftllm_nb.kernels.matmul import float_matmul
 from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES
 from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
@@ -79,22 +87,28 @@ def tile_tokens(heads: int, kv_heads: int) -> int:
     return max(1, TILE_ROWS // group // step * step or TILE_ROWS // group)
 
 
-def scratch_bytes(kind: int, heads: int, kv_heads: int, key_dim: int, value_dim: int) -> int:
+def scratch_bytes(
+    kind: int, heads: int, kv_heads: int, key_dim: int, value_dim: int, are_latent: bool = False
+) -> int:
     """Scratch memory that `attend` and `attend_split` need of each worker."""
     rows = tile_tokens(heads, kv_heads) * (heads // kv_heads)
     each = query_bytes(kind, key_dim) + SCORES_STRIDE + WEIGHTS_STRIDE + 8 * padded(value_dim) + 64 + 16
-    return 4 * (zeros_floats(value_dim) + padded(key_dim)) + rows * each
+    laid = value_bytes(kind, value_dim) if are_latent else 0
+    return 4 * (zeros_floats(value_dim) + padded(key_dim)) + laid + rows * each
 
 
 @functools.cache
-def attend_kernel(kind: int) -> Kernel:
-    """Attention of tiles of tokens; the cache's type is `kind`. A chunk is a tile and a kv head."""
+def attend_kernel(kind: int, are_latent: bool = False) -> Kernel:
+    """Attention of tiles of tokens; the cache's type is `kind`. A chunk is a tile and a kv head.
+
+    `are_latent`: values are the first features of keys, and not stored (latent_values.py).
+    """
     element, scales, is_wide = WEIGHT_BYTES[kind], scale_bytes(kind), kind == INT8
     score = wide_matmul(1) if is_wide else float_matmul(kind)
     combine = wide_matmul(0) if is_wide else float_matmul(kind)
-    gather = gather_queries(kind)
+    gather, lay = gather_queries(kind), lay_values(kind)
 
-    @kernel(variant=f"{kind}")
+    @kernel(variant=f"{kind}_latent" if are_latent else f"{kind}")
     def attend(row, step, worker):
         heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
         key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
@@ -103,12 +117,15 @@ def attend_kernel(kind: int) -> Kernel:
         value_row = 64 * value_vectors
         columns, gathered = key_columns(kind, key_dim), query_bytes(kind, key_dim)
         key_block = 16 * columns * element + scales // 4
-        value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
+        block_values = BLOCK_POSITIONS * 16 * value_vectors * element
         causal, softcap = argument(row, ATTEND_CAUSAL) != 0, scalar(row, ATTEND_SOFTCAP)
         window, sight = argument(row, ATTEND_WINDOW), argument(row, ATTEND_CHUNK)
         zeros = field(worker, WORKER_SCRATCH)
         floats = zeros + max(4 * BLOCK_POSITIONS, value_row)
-        queries = floats + 4 * padded(key_dim)
+        laid = floats + 4 * padded(key_dim)
+        queries = laid
+        if are_latent:
+            queries += block_values + scales
         num_chunks = field(step, STEP_NUM_TILES) * kv_heads
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
@@ -177,7 +194,11 @@ def attend_kernel(kind: int) -> Kernel:
                     if causal:
                         skipped = max(0, start + at - first_position)
                     values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_VALUES)
-                    values += kv_head * (value_bytes + scales)
+                    values += kv_head * (block_values + scales)
+                    if are_latent:
+                        keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_KEYS)
+                        lay(keys + kv_head * 4 * key_block, key_dim, value_dim, laid)
+                        values = laid
                     for line in range(skipped * group, seeing):
                         place, m = scores + line * SCORES_STRIDE + 4 * at, load_f32(found + 8 * line)
                         total = load_vector(lanes + 64 * line)
@@ -186,7 +207,7 @@ def attend_kernel(kind: int) -> Kernel:
                             if causal:
                                 valid = min(size, first_position + line // group + 1 - start - at)
                             total = weigh_wide(
-                                place, valid, m, total, values + value_bytes, weights + line * WEIGHTS_STRIDE
+                                place, valid, m, total, values + block_values, weights + line * WEIGHTS_STRIDE
                             )
                         else:
                             total = weigh(place, m, total)

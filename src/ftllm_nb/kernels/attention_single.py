@@ -42,6 +42,7 @@ from ftllm_nb.kernels.attention_parts import (
 )
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_columns, padded, scale_bytes
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.latent_values import lay_values
 from ftllm_nb.kernels.matmul import group_matmul
 from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES
 from ftllm_nb.kernels.memory import fetch_lines, load_f32, load_i32, load_i64, store_f32
@@ -89,17 +90,18 @@ def _first_keys(row, step, chunk, kv_heads, key_bytes):
 
 
 @functools.cache
-def attend_split_kernel(kind: int, group: int) -> Kernel:
+def attend_split_kernel(kind: int, group: int, are_latent: bool = False) -> Kernel:
     """Attention of single tokens, a span of positions each: m, l and values. A chunk is a span and a kv head.
 
-    `kind`: the cache's type; `group`: query heads of a kv head, one product's rows.
+    `kind`: the cache's type; `group`: query heads of a kv head, one product's rows; `are_latent`: values are the first
+    features of keys, and not stored (latent_values.py).
     """
     element, scales, is_wide = WEIGHT_BYTES[kind], scale_bytes(kind), kind == INT8
     score = wide_group_matmul(1, group) if is_wide else group_matmul(kind, group)
     combine = wide_group_matmul(0, group) if is_wide else group_matmul(kind, group)
-    gather = gather_queries(kind)
+    gather, lay = gather_queries(kind), lay_values(kind)
 
-    @kernel(variant=f"{kind}_{group}")
+    @kernel(variant=f"{kind}_{group}_latent" if are_latent else f"{kind}_{group}")
     def attend_split(row, step, worker):
         heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
         key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
@@ -110,7 +112,10 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
         value_bytes = BLOCK_POSITIONS * 16 * value_vectors * element
         zeros = field(worker, WORKER_SCRATCH)
         floats = zeros + max(4 * BLOCK_POSITIONS, 64 * value_vectors)
-        queries = floats + 4 * padded(key_dim)
+        laid = floats + 4 * padded(key_dim)
+        queries = laid
+        if are_latent:
+            queries += value_bytes + scales
         scores = queries + group * gathered
         weights = scores + group * SCORES_STRIDE
         lanes = weights + group * WEIGHTS_STRIDE
@@ -139,6 +144,8 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
             first_entry = blocks + first_block // BLOCK_POSITIONS * 8
             keys_place = argument(row, ATTEND_KEYS) + kv_head * 4 * key_block
             values_place = argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
+            if are_latent:
+                values_place = keys_place
             next_keys = _first_keys(row, step, min(chunk + 1, num_chunks - 1), kv_heads, 4 * key_block)
             for head in range(group):
                 store_vector(lanes + 64 * head, spread(MINUS_INFINITY))
@@ -163,6 +170,9 @@ def attend_split_kernel(kind: int, group: int) -> Kernel:
             for at in range(first_block, filled, BLOCK_POSITIONS):
                 size = min(BLOCK_POSITIONS, filled - at)
                 values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + values_place
+                if are_latent:
+                    lay(values, key_dim, value_dim, laid)
+                    values = laid
                 following, scales_place = next_keys, BLOCK_POSITIONS * columns
                 if at + BLOCK_POSITIONS < filled:
                     following = load_i64(blocks + at // BLOCK_POSITIONS * 8 + 8) + values_place

@@ -144,6 +144,8 @@ def store_kernel(kind: int) -> Kernel:
                     else:
                         _store_key(source, key_dim, inside, keys, kind, element)
                         keys += BLOCK_POSITIONS * key_dim * element
+                    if value_dim == 0:  # a value is a part of its key
+                        continue
                     source = value + head * value_dim * 4
                     if is_int8:
                         _store_value_bytes(source, value_dim, inside, spare, values)

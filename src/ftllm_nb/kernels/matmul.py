@@ -10,7 +10,7 @@ import numba
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.matmul_tile import matmul_tile
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.kernels.tiling import PANEL_BLOCKS, grouped, linear_by, tiled, without_scratch
+from ftllm_nb.kernels.tiling import PANEL_BLOCKS, grouped, head_linear_by, linear_by, tiled, without_scratch
 
 
 @functools.cache
@@ -43,3 +43,9 @@ def group_matmul(kind: int, rows: int) -> Any:
 def linear_kernel(kind: int) -> Kernel:
     """out = x · wᵀ + bias on packed float weights of type `kind`."""
     return linear_by(without_scratch(float_matmul(kind)), f"float{kind}")
+
+
+@functools.cache
+def head_linear_kernel(kind: int) -> Kernel:
+    """Each head's product with packed float weights of its own, of type `kind`."""
+    return head_linear_by(float_matmul(kind), f"float{kind}")

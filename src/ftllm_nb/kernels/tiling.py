@@ -8,6 +8,7 @@ import numba
 
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.memory import fetch_lines
+from ftllm_nb.kernels.simd import load_vector, store_vector_partial
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
 from ftllm_nb.kernels.tiers import current_tier
 
@@ -167,9 +168,13 @@ def grouped(tile: Any, multiply: Any, rows: int) -> Any:
 
 
 (LINEAR_INPUT, LINEAR_INPUT_STRIDE, LINEAR_COLUMNS, LINEAR_WEIGHT, LINEAR_BLOCK_STRIDE, LINEAR_BLOCKS, LINEAR_BIAS,
- LINEAR_OUTPUT, LINEAR_OUTPUT_STRIDE, LINEAR_COUNT) = range(10)  # fmt: skip
+ LINEAR_OUTPUT, LINEAR_OUTPUT_STRIDE, LINEAR_COUNT, LINEAR_HEADS, LINEAR_HEAD_SIZE) = range(12)  # fmt: skip
 """Arguments of the rows of Linear's kernels. `COLUMNS`: of the packed weights; `BLOCK_STRIDE`: bytes of a block of
-16 rows; `BIAS`: float32 [16 · blocks], zeros where there is none; `COUNT`: the step's field with the number of rows."""
+16 rows; `BIAS`: float32 [16 · blocks], zeros where there is none; `COUNT`: the step's field with the number of rows;
+`HEADS` and `HEAD_SIZE`, a head's output features: of `head_linear_by` alone."""
+
+HEAD_SCRATCH_BYTES = 64 * PANEL_BLOCKS * RANGE_TOKENS
+"""Private memory that a worker of `head_linear_by` needs."""
 
 
 def linear_by(multiply: Any, variant: str) -> Kernel:
@@ -181,6 +186,54 @@ def linear_by(multiply: Any, variant: str) -> Kernel:
         chunks(row, step, worker)
 
     return linear
+
+
+def head_linear_by(multiply: Any, variant: str) -> Kernel:
+    """out[head] = x[head] · w[head]ᵀ by a function that `tiled` made, on the rows of `linear_by` and how many heads
+    there are: their inputs lie side by side, their outputs and their blocks, too. `COLUMNS` and `BLOCKS`: of one head;
+    `BIAS`: zeros for a panel."""
+
+    @kernel(variant=variant)
+    def head_linear(row, step, worker):
+        x, x_stride = argument(row, LINEAR_INPUT), argument(row, LINEAR_INPUT_STRIDE)
+        w, block_stride = argument(row, LINEAR_WEIGHT), argument(row, LINEAR_BLOCK_STRIDE)
+        num_blocks, columns = argument(row, LINEAR_BLOCKS), argument(row, LINEAR_COLUMNS)
+        out, out_stride = argument(row, LINEAR_OUTPUT), argument(row, LINEAR_OUTPUT_STRIDE)
+        rows = field(step, argument(row, LINEAR_COUNT))
+        ranges = (rows + RANGE_TOKENS - 1) // RANGE_TOKENS
+        panels = (num_blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS
+        size, num_chunks = argument(row, LINEAR_HEAD_SIZE), argument(row, LINEAR_HEADS) * panels * ranges
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            first_row, panel = chunk % ranges * RANGE_TOKENS, chunk // ranges
+            head, first_block = panel // panels, panel % panels * PANEL_BLOCKS
+            blocks, count = min(PANEL_BLOCKS, num_blocks - first_block), min(RANGE_TOKENS, rows - first_row)
+            place = out + first_row * out_stride + 4 * (head * size + 16 * first_block)
+            features = min(16 * blocks, size - 16 * first_block)
+            target, stride = place, out_stride
+            if features < 16 * blocks:  # the last block's padding would lie over the next head
+                target, stride = field(worker, WORKER_SCRATCH), 64 * PANEL_BLOCKS
+            multiply(
+                w + (head * num_blocks + first_block) * block_stride,
+                block_stride,
+                blocks,
+                x + first_row * x_stride + head * columns * 4,
+                x_stride,
+                count,
+                argument(row, LINEAR_BIAS),
+                0,
+                target,
+                stride,
+                columns,
+            )
+            if target != place:
+                for each in range(count):
+                    for at in range(0, features, 16):
+                        values = load_vector(target + each * stride + 4 * at)
+                        store_vector_partial(place + each * out_stride + 4 * at, values, features - at)
+            chunk = take_chunk(worker, num_chunks)
+
+    return head_linear
 
 
 def linear_chunks(multiply: Any) -> Any:

@@ -69,6 +69,7 @@ class Parameter:
     `multiplies`: this weight is a matrix [out features, in features], or a stack of them with more axes before, for
     products with the rows of the parameter of that name; "" for rows that the operator makes itself. Such a weight
     has any of the formats in quant/, and the parameter's value comes in the form that the format wants.
+    `stays_float`: such a weight has a format of floats, whatever is chosen for others.
     `embeds`: rows of this weight are looked up: a token embedding where the operator reads `inputIds`, else a table
     of positions. Where rows hold several numbers, they have any of the formats, too.
     `may_be_embedding`: where the operator writes `logits` and the checkpoint lacks this weight, the token embedding
@@ -85,6 +86,7 @@ class Parameter:
     only: str | None = None
     sizes: tuple[str, ...] = ()
     multiplies: str | None = None
+    stays_float: bool = False
     embeds: bool = False
     may_be_embedding: bool = False
     may_be_none: bool = False

@@ -23,7 +23,7 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_vector,
 )
-from ftllm_nb.ops.lowering import LoweredNode, Lowering
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Place
 from ftllm_nb.ops.reach import Reach
 
 CAUSAL = 0
@@ -87,21 +87,7 @@ class FusedAttention(Operator):
         softcap: float = 0.0,
         sinks: TensorType | None = None,
     ) -> TensorType:
-        for type, name in ((q, "q"), (curk, "curk"), (curv, "curv")):
-            if type is None:
-                continue
-            require_activation(type, name, rank=4)
-            if type.shape[:2] != (1, Symbol.TOKENS):
-                raise ShapeError(f"{name} must begin with [1, tokens]")
-        require_activation(original, "original")
-        if original.shape[:2] != q.shape[:2]:
-            raise ShapeError("original must have the tokens of q")
-        if mask.dtype != "marker":
-            raise ShapeError(
-                'mask must be data["attentionMask"]: masks that a graph computes are not supported'
-            )
-        if seqLens.shape != (Symbol.SEQUENCES,):
-            raise ShapeError('seqLens must be data["seqLens"]')
+        require_queries(q, original, mask, seqLens, maskType, curk=curk, curv=curv)
         keys, values = ("the cache k", "the cache v") if curk is None else ("curk", "curv")
         heads, (kv_heads, key_dim), (value_heads, value_dim) = q.size(2), heads_of(k), heads_of(v)
         if q.size(3) != key_dim:
@@ -110,8 +96,6 @@ class FusedAttention(Operator):
             raise ShapeError(f"{keys} has {kv_heads} heads, but {values} has {value_heads}", kv_heads, value_heads)
         if heads % kv_heads:
             raise ShapeError(f"the {kv_heads} heads of {keys} do not divide the {heads} heads of q", heads, kv_heads)
-        if maskType not in (CAUSAL, UNMASKED):
-            raise ShapeError(f"maskType must be 0 (causal) or 2 (none), but it is {maskType}")
         for number, name in ((window, "window"), (chunk, "chunk"), (softcap, "softcap")):
             if number < 0:
                 raise ShapeError(f"{name} must be at least 0 (none), but it is {number:g}")
@@ -165,6 +149,32 @@ class FusedAttention(Operator):
         lower_attention(node, lowering, (0, 0, 0, 0, 0))
 
 
+def require_queries(
+    q: TensorType,
+    original: TensorType,
+    mask: TensorType,
+    seqLens: TensorType,
+    maskType: int,
+    **stored: TensorType | None,
+) -> None:
+    """Raise `ShapeError` unless these may be given to an attention; `stored`: the rows that it appends, by name."""
+    for name, type in {"q": q, **stored}.items():
+        if type is None:
+            continue
+        require_activation(type, name, rank=4)
+        if type.shape[:2] != (1, Symbol.TOKENS):
+            raise ShapeError(f"{name} must begin with [1, tokens]")
+    require_activation(original, "original")
+    if original.shape[:2] != q.shape[:2]:
+        raise ShapeError("original must have the tokens of q")
+    if mask.dtype != "marker":
+        raise ShapeError('mask must be data["attentionMask"]: masks that a graph computes are not supported')
+    if seqLens.shape != (Symbol.SEQUENCES,):
+        raise ShapeError('seqLens must be data["seqLens"]')
+    if maskType not in (CAUSAL, UNMASKED):
+        raise ShapeError(f"maskType must be 0 (causal) or 2 (none), but it is {maskType}")
+
+
 def heads_of(cache: TensorType) -> tuple[int, int]:
     """How many heads a cache [cached, heads, dim] has, and their size."""
     return cache.size(1), cache.size(2)
@@ -174,32 +184,37 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     """Rows that rotate and store, attend to tiles, attend to split single tokens, and merge those.
 
     `rotation`: pairs of q and of curk to rotate, the tables sin and cos, and the tables' bytes a position. A node that
-    stores nothing has no row that does, and nothing to rotate.
+    stores nothing has no row that does, and nothing to rotate. One without the cache v has values of `vDim` features,
+    the first of keys.
     """
     query = node.inputs["q"]
-    heads = query.type.size(2)
-    (kv_heads, key_dim), (_, value_dim) = heads_of(node.inputs["k"].type), heads_of(node.inputs["v"].type)
+    heads, (kv_heads, key_dim) = query.type.size(2), heads_of(node.inputs["k"].type)
+    are_latent = "v" not in node.inputs
+    value_dim = int(node.attributes["vDim"]) if are_latent else heads_of(node.inputs["v"].type)[1]
     cache = lowering.cache(node.inputs["k"])
     q, out = lowering.place(query), lowering.place(node.outputs["output"])
-    lowering.need_scratch(scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim))
+    lowering.need_scratch(scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim, are_latent))
     lowering.need_partials(partial_floats(heads, value_dim))
     lowering.need_tiles(tile_tokens(heads, kv_heads))
     if "curk" in node.inputs:
-        k, v = lowering.place(node.inputs["curk"]), lowering.place(node.inputs["curv"])
+        k = lowering.place(node.inputs["curk"])
+        v = Place(0, 0) if are_latent else lowering.place(node.inputs["curv"])
         query_pairs, key_pairs, *tables = rotation
         lowering.add(
-            store_kernel(cache.kind), k.address, k.stride, v.address, v.stride, kv_heads, key_dim, value_dim,
-            cache.keys, cache.values, q.address, q.stride, heads, query_pairs, key_pairs, *tables, cache.group,
+            store_kernel(cache.kind), k.address, k.stride, v.address, v.stride, kv_heads, key_dim,
+            0 if are_latent else value_dim, cache.keys, cache.values, q.address, q.stride, heads, query_pairs,
+            key_pairs, *tables, cache.group,
         )  # fmt: skip
     causal = int(node.attributes["maskType"] == CAUSAL)
+    window, chunk, softcap = (node.attributes.get(name, 0) for name in ("window", "chunk", "softcap"))
     sinks = node.inputs.get("sinks")
     shared = (
         q.address, q.stride, out.address, out.stride, heads, kv_heads, key_dim, value_dim, cache.keys, cache.values,
-        float(node.attributes["scale"]), causal, int(node.attributes["window"]), int(node.attributes["chunk"]),
-        float(node.attributes["softcap"]), 0 if sinks is None else lowering.vector([sinks], [heads]),
-        cache.group,
+        float(node.attributes["scale"]), causal, int(window), int(chunk), float(softcap),
+        0 if sinks is None else lowering.vector([sinks], [heads]), cache.group,
     )  # fmt: skip
-    for kernel in (attend_kernel(cache.kind), attend_split_kernel(cache.kind, heads // kv_heads), merge_splits):
+    split = attend_split_kernel(cache.kind, heads // kv_heads, are_latent)
+    for kernel in (attend_kernel(cache.kind, are_latent), split, merge_splits):
         lowering.add(kernel, *shared)
 
 

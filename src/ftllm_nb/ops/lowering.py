@@ -100,7 +100,7 @@ class Lowering(Protocol):
         """The field of the step's header that holds the number of an activation's tokens (or rows)."""
 
     def weight(self, tensors: Sequence[Tensor]) -> PackedWeight:
-        """Matrices [rows, columns], packed together."""
+        """Matrices [rows, columns], or stacks of them [matrices, rows, columns], packed together."""
 
     def vector(self, tensors: Sequence[Tensor | None], sizes: Sequence[int], plus: float = 0.0) -> int:
         """Address of vectors of the given sizes, float32, each padded with zeros to a multiple of 16; None is zeros.
