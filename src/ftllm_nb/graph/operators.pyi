@@ -82,6 +82,17 @@ class Operators:
         """
     def GeluNew(self, input: DataReference, output: DataReference) -> None:
         """½ input (1 + tanh(√(2/π) (input + 0.044715 input³))); `output` may be `input`."""
+    def LatentAttention(self, q: DataReference, k: DataReference, curk: DataReference | None, original: DataReference, mask: DataReference, output: DataReference, seqLens: DataReference, scale: float, vDim: int, maskType: int = 0, unitLen: int = 128) -> None:
+        """Append curk to the cache k; output = softmax(q · Kᵀ · scale) · K[…, : vDim], of original's tokens.
+
+        q [1, tokens, heads, dim], curk [1, tokens, kv heads, dim], of which the first vDim features are the value; output
+        [1, tokens, heads · vDim]. Head h of q reads kv head h // (heads / kv heads). maskType 0: causal, 2: a token sees
+        all that is cached. unitLen: a hint. Where curk is None, k is the cache of an earlier layer.
+
+        Multi-head latent attention (DeepSeek-V2, 2024) in the form in which queries and results, not keys and values, are
+        multiplied by the matrix that makes keys and values of the latent vector: see LinearPerHead. fastllm's MergeMLA
+        does the same to caches that the graph appends to.
+        """
     def LayerNorm(self, input: DataReference, gamma: WeightReference | None, beta: WeightReference | None, axis: int, output: DataReference, eps: float = 1e-05) -> None:
         """(input − mean) / sqrt(variance + eps) · gamma + beta over the last axis; `output` may be `input`.
 
@@ -95,6 +106,13 @@ class Operators:
         """
     def Linear(self, input: DataReference, weight: WeightReference, bias: WeightReference | None, output: DataReference) -> None:
         """input · weightᵀ + bias: `weight` is [out features, in features], `bias` [out features] or absent."""
+    def LinearPerHead(self, input: DataReference, weight: WeightReference, output: DataReference) -> None:
+        """output[…, h, :] = input[…, h, :] · weight[h]ᵀ.
+
+        input [1, tokens, heads, in features], weight [heads, out features, in features]; output [1, tokens, heads, out
+        features]. The weight keeps the floats that it is stored in, or that --dtype names;
+        types of whole numbers are for other matrices. fastllm multiplies by transposed copies of a part of the weight.
+        """
     def Llama3RopeEncoding(self, input: DataReference, positionIds: DataReference, rotaryDim: int = 128, ropeTheta: float = 10000.0, factor: float = 1.0, originalMaxPosition: int = 131072, lowFreqFactor: float = 1.0, highFreqFactor: float = 32.0) -> None:
         """Rotate the pairs (j, j + rotaryDim/2) of each head by its position, in place.
 
