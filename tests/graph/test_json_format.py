@@ -17,7 +17,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.json_format import graph_class_from_json, to_json
 from ftllm_nb.graph.operators import public_operators
 from ftllm_nb.graph.references import ConfigReference, DataReference, WeightReference
-from ftllm_nb.graph.weight_steps import Plus, Reshaped, Rows, Times, Transposed
+from ftllm_nb.graph.weight_steps import Part, Plus, Reshaped, Rows, Times, Transposed
 from ftllm_nb.models import graph_class
 from ftllm_nb.ops.base import Kind, Parameter
 from tests.graph.small_graphs import CONFIG
@@ -81,6 +81,7 @@ sizes = st.integers(1, 9)
 floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
 weight_steps = st.one_of(
     st.builds(Plus, floats), st.builds(Times, floats), st.builds(Rows, sizes, sizes), st.just(Transposed()),
+    st.builds(Part, sizes, sizes, sizes),
     st.builds(Reshaped, st.lists(sizes, min_size=1, max_size=4).map(tuple)),
 )  # fmt: skip
 

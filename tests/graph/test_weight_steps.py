@@ -59,6 +59,7 @@ def value(reference: WeightReference, shape: tuple[int, ...], dtype: str = "floa
         (WEIGHT.rows(1, 3), (2, 4), "bfloat16"), (WEIGHT.reshaped(2, 3, 4), (2, 3, 4), "bfloat16"),
         (WEIGHT.reshaped(-1), (24,), "bfloat16"), (WEIGHT.reshaped(-1) * 2, (24,), "float32"),
         (WEIGHT.reshaped(2, 3, -1).transposed().rows(1, 2), (1, 4, 3), "bfloat16"),
+        (WEIGHT.reshaped(2, 3, -1).part(1, 0, 2).part(-1, 1, 4), (2, 2, 3), "bfloat16"),
     ],
 )  # fmt: skip
 def test_types(reference: WeightReference, shape: tuple[int, ...], dtype: str) -> None:
@@ -74,6 +75,8 @@ def test_numbers() -> None:
         ((1 + WEIGHT) * 0.5, (1 + stored) / 2),
         (WEIGHT.rows(2, 5).transposed(), stored[2:5].T),
         (WEIGHT.reshaped(2, -1), stored.reshape(2, 12)),
+        (WEIGHT.part(1, 1, 3), stored[:, 1:3]),
+        (WEIGHT.reshaped(2, 3, 4).part(-2, 2, 3), stored.reshape(2, 3, 4)[:, 2:3]),
     ):
         np.testing.assert_array_equal(computed_array(value(reference, (6, 4)), stored, "float32"), expected)
 
