@@ -44,7 +44,7 @@ class LinearPerHead(Operator):
     @staticmethod
     def reference(step: StepContext, input: Array, weight: Array) -> Array:
         """Head by head."""
-        return np.einsum("bthi,hoi->btho", input, weight)
+        return np.asarray(np.einsum("bthi,hoi->btho", input, weight))
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
