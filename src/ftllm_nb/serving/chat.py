@@ -55,8 +55,9 @@ class ChatAnswer:
         def extra() -> dict[str, Any]:
             return {"usage": usage(self.choices.choices, 1) if continuous else None} if with_usage else {}
 
+        begin = {"role": "assistant", "content": None if self._plan.must_call else ""}
         for index in range(len(self.choices.choices)):
-            yield self._chunk(index, {"role": "assistant", "content": ""}, **extra(), **self._warnings())
+            yield self._chunk(index, begin, **extra(), **self._warnings())
         left = len(self.choices.choices)
         async with aclosing(self._deltas(notes)) as deltas:
             async for index, delta, logprobs, reason in deltas:

@@ -76,15 +76,20 @@ class StrictCalls:
             return self._call.allowed(left)
         if self._other is not None:
             ids = allowed_ids(self._other, self._texts.size)
-            return ids if self._call is None else np.union1d(ids, self._call.allowed(left))
+            if self._call is None:
+                return ids
+            is_allowed = np.zeros(self._texts.size, np.bool_)
+            is_allowed[ids] = is_allowed[self._call.allowed(left)] = True
+            return np.flatnonzero(is_allowed)
         around = None if self._around is None else self._around.allowed(left)
         if self._parser.is_thinking:
             return around
         wrong = self._wrong_beginnings()
         if not wrong:
             return around
-        ids = np.arange(self._texts.size) if around is None else around
-        return np.setdiff1d(ids, np.array(sorted(wrong), np.intp))
+        is_right = np.ones(self._texts.size, np.bool_)
+        is_right[list(wrong)] = False
+        return np.flatnonzero(is_right) if around is None else around[is_right[around]]
 
     def accept(self, token_id: int) -> None:
         """The token was chosen."""

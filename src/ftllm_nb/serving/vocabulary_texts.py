@@ -23,6 +23,7 @@ class VocabularyTexts:
         self._texts = [marks.get(token_id) or data.decode("latin-1") for token_id, data in enumerate(tokens)]
         self._library = library
         self._beginning: dict[str, list[int]] = {}
+        self._holding: dict[str, list[int]] = {}
 
     def of(self, token_id: int) -> str:
         """What the token is."""
@@ -38,7 +39,9 @@ class VocabularyTexts:
 
     def holding(self, text: str) -> list[int]:
         """The tokens that hold the text, and something behind it."""
-        return [number for number, each in enumerate(self._texts) if text in each[: len(each) - 1]]
+        if text not in self._holding:
+            self._holding[text] = [number for number, each in enumerate(self._texts) if text in each[: len(each) - 1]]
+        return self._holding[text]
 
     def ids(self, text: str) -> list[int] | None:
         """Tokens that spell the text; None where it is no text, or holds tags that are tokens."""
