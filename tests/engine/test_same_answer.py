@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,14 +30,28 @@ DECODED = 6
 WORKERS = (1, 2, pytest.param(4, marks=pytest.mark.slow), 7)
 
 
-@pytest.fixture(scope="module", params=["float32", "float16", "bfloat16"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "same_answer", CONFIG, request.param)
+# Products know nothing of the cache, and attention nothing of the weights.
+TOLD_APART = [("float32", "float32"), ("float16", "float16"), ("bfloat16", "int8")]
+TYPES = [
+    pytest.param(types, marks=[] if types in TOLD_APART else [pytest.mark.slow], id="-".join(types))
+    for types in itertools.product(("float32", "float16", "bfloat16"), ("float32", "float16", "int8"))
+]
 
 
-@pytest.fixture(scope="module", params=["float16", "float32", "int8"])
-def kv_cache_dtype(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=TYPES)
+def types(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Of the weights and of the cache."""
     return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(types: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "same_answer", CONFIG, types[0])
+
+
+@pytest.fixture(scope="module")
+def kv_cache_dtype(types: tuple[str, str]) -> str:
+    return types[1]
 
 
 @pytest.fixture(scope="module", params=WORKERS)

@@ -67,16 +67,24 @@ def test_data_that_has_no_row_for_each_token() -> None:
     assert_alike(build, tensors(scale=1 + normal(3, HIDDEN, scale=0.1), mix=matrix))
 
 
+MANY_QUERIES = (97, 1, 4, 4, 4, 0)
+"""To one key; attention is compiled anew for such a group."""
 SHAPES = [
     # heads, kv heads, key dim, value dim, rotary dim (0: none), maskType
     (1, 1, 1, 1, 0, 0), (1, 1, 2, 2, 2, 0), (3, 1, 3, 5, 0, 0), (2, 2, 96, 96, 96, 0), (2, 1, 256, 256, 64, 0),
-    (4, 2, 6, 10, 6, 0), (4, 2, 7, 33, 0, 0), (6, 3, 8, 1, 4, 0), (97, 1, 4, 4, 4, 0), (1, 1, 513, 3, 0, 0),
+    (4, 2, 6, 10, 6, 0), (4, 2, 7, 33, 0, 0), (6, 3, 8, 1, 4, 0), MANY_QUERIES, (1, 1, 513, 3, 0, 0),
     (4, 2, 8, 8, 8, 2),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kv_cache_dtype", ["float32", "float16", "int8"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+HEADS = [
+    pytest.param(shape, dtype, marks=[pytest.mark.slow] if shape == MANY_QUERIES and dtype != "float16" else [])
+    for dtype in ("float32", "float16", "int8")
+    for shape in SHAPES
+]
+
+
+@pytest.mark.parametrize("shape, kv_cache_dtype", HEADS, ids=str)
 def test_heads_of_any_number_and_size(shape: tuple[int, ...], kv_cache_dtype: str) -> None:
     """Over several cache blocks, beside another sequence."""
     heads, kv_heads, dim, value_dim, rotary, mask_type = shape

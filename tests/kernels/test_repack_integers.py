@@ -17,7 +17,11 @@ from tests.kernels.integer_runs import looked_up, packed_product
 from tests.kernels.kernel_runs import run
 from tests.quantized_folders import dequantized
 
-TYPES = ["int4g32z_bfloat16", "int4z_float32", "int8g256z_float16", "int8z_bfloat16", "int8_float32"]
+# Each is a kernel of its own, which takes ten seconds to compile; golden folders hold the first three, too.
+TYPES = [
+    "int4g32z_bfloat16", "int4z_float32", "int8_float32",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("int8g256z_float16", "int8z_bfloat16")),
+]  # fmt: skip
 each_type = pytest.mark.parametrize("dtype", TYPES)
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 TOKENS = [1, 2, 3, 4, 6, 8, 9, 15, 16, 17, 33, 97]
@@ -135,6 +139,7 @@ def test_a_token_gives_the_same_bits_in_any_company(dtype: str) -> None:
         np.testing.assert_array_equal(few, together[-count:])
 
 
+@pytest.mark.slow
 def test_groups_that_are_no_power_of_two() -> None:
     """Of more columns than are gone through at once, which they do not divide."""
     format, columns = stored("int4g96z_float16"), 96 * 13

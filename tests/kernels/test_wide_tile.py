@@ -105,8 +105,13 @@ def test_equals_whole_numbers(tokens: int, blocks: int, columns: int, with_scale
     np.testing.assert_array_equal(got, expected(numbers, scales, x))
 
 
-@pytest.mark.parametrize("tokens", [1, 2, 7, 30])
-@pytest.mark.parametrize("with_scales", [0, 1])
+@pytest.mark.parametrize(
+    "tokens, with_scales",
+    [
+        (1, 1), (7, 0),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 0), (2, 0), (2, 1), (7, 1), (30, 0), (30, 1))),
+    ],
+)  # fmt: skip
 def test_a_group_has_the_same_bits(tokens: int, with_scales: int) -> None:
     random = np.random.default_rng(tokens)
     numbers = random.integers(0, 256, (16 * 7, 80), np.uint8)

@@ -84,7 +84,7 @@ def test_text_around_a_spelled_token_is_encoded_in_one_piece(chatml: Tokenizer) 
     assert ids[position : position + len(expected)] == expected
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_conversation_forges_a_control_token(tokenizer: Tokenizer, data: st.DataObject) -> None:
     part = st.one_of(st.sampled_from([*spellings(tokenizer), *WORDS]), st.text(max_size=5))

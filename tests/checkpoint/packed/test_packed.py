@@ -61,7 +61,9 @@ def test_memory_is_that_of_weights_quantized_while_they_load(
             np.testing.assert_array_equal(logits(executor), expected)
 
 
-@pytest.mark.parametrize("dtype", ["int4g32", "int4g128", "int8", "int4"])
+@pytest.mark.parametrize(
+    "dtype", ["int4g32", "int8", *(pytest.param(name, marks=pytest.mark.slow) for name in ("int4g128", "int4"))]
+)
 def test_the_demo_model_gives_the_same_bits(tmp_path: Path, dtype: str) -> None:
     folder = quantized("demo", tmp_path / "out", "--dtype", dtype, "--method", "rtn")
     with llm.model(folder) as model, llm.model("demo", dtype=dtype) as other:
@@ -70,6 +72,7 @@ def test_the_demo_model_gives_the_same_bits(tmp_path: Path, dtype: str) -> None:
         assert model.weight_dtype == dtype
 
 
+@pytest.mark.slow
 def test_zero_points_and_matrices_left_as_they_are(tmp_path: Path, small: Path) -> None:
     """Packed and compressed-tensors folders hold the same numbers."""
     rules = tmp_path / "rules.json"
