@@ -164,7 +164,8 @@ def test_where_answers_end_and_how_tokens_are_chosen(tmp_path: Path) -> None:
     }  # fmt: skip
     with opened(tmp_path, metadata("llama") | told, as_tensors(matrices())) as checkpoint:
         assert checkpoint.generation_config == {
-            "eos_token_id": [2, 5], "bos_token_id": 1, "temperature": 0.6, "top_k": 20
+            "eos_token_id": [2, 5], "bos_token_id": 1, "temperature": 0.6, "top_k": 20,
+            "do_sample": True,
         }  # fmt: skip
 
 

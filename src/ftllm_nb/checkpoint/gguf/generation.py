@@ -26,8 +26,10 @@ def generation_entries(metadata: dict[str, Any]) -> dict[str, Any]:
     bos = metadata.get("tokenizer.ggml.bos_token_id")
     if type(bos) is int:
         found["bos_token_id"] = bos
-    for name, entry in _SAMPLING.items():
-        value = metadata.get(f"general.sampling.{name}")
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            found[entry] = shortest(value) if isinstance(value, float) else value
-    return found
+    sampling = {entry: metadata.get(f"general.sampling.{name}") for name, entry in _SAMPLING.items()}
+    told = {
+        entry: shortest(value) if isinstance(value, float) else value
+        for entry, value in sampling.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    return {**found, **told, **({"do_sample": True} if told else {})}
