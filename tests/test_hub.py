@@ -15,7 +15,7 @@ import pytest
 
 import ftllm_nb
 from ftllm_nb.errors import HubError
-from ftllm_nb.hub import fetch_model, is_model_name, needed_files
+from ftllm_nb.hub import fetch_model, gguf_files, is_model_name, needed_files
 from tests.forking.programs import program
 from tests.local_hub import LocalHub, running_hub
 
@@ -159,7 +159,8 @@ def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models" / "mine").mkdir(parents=True)
     assert is_model_name("Qwen/Qwen2.5-0.5B-Instruct") and is_model_name("models/other")
-    for path in ("models/mine", "./a/b", "/a/b", "a", "a/b/c", "~/a", "a/..", "../a", "", "a/", "-a/b"):
+    assert is_model_name("Qwen/Qwen3-4B-GGUF:Q4_K_M") and is_model_name("models/mine:Q8_0")
+    for path in ("models/mine", "./a/b", "/a/b", "a", "a/b/c", "~/a", "a/..", "../a", "", "a/", "-a/b", "a/b:"):
         assert not is_model_name(path)
 
 
@@ -169,3 +170,62 @@ def test_only_needed_files() -> None:
     others = ["README.md", "original/consolidated.safetensors", "consolidated.safetensors", "onnx/model.safetensors"]
     assert needed_files([*others, *shards, "a/config.json", *small]) == [*small, *shards]
     assert needed_files([*shards, *small, "model.safetensors"]) == [*small, "model.safetensors"]
+
+
+GGUF_NAMES = [
+    "README.md", "m-F16.gguf", "m-IQ4_XS.gguf", "m-Q4_0.gguf", "m-Q4_K_M.gguf", "m-UD-Q4_K_XL.gguf", "mmproj-F16.gguf",
+    "Q8_0/m-Q8_0-00001-of-00002.gguf", "Q8_0/m-Q8_0-00002-of-00002.gguf", "m.imatrix.gguf", "imatrix_m.gguf",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        (None, ["m-Q4_K_M.gguf"]),
+        ("q4_k_m", ["m-Q4_K_M.gguf"]),
+        ("Q4_0", ["m-Q4_0.gguf"]),
+        ("UD-Q4_K_XL", ["m-UD-Q4_K_XL.gguf"]),
+        ("Q4_K_XL", ["m-UD-Q4_K_XL.gguf"]),
+        ("Q8_0", ["Q8_0/m-Q8_0-00001-of-00002.gguf", "Q8_0/m-Q8_0-00002-of-00002.gguf"]),
+        ("m-F16.gguf", ["m-F16.gguf"]),
+        ("F16", ["m-F16.gguf"]),
+        ("K_M", ["m-Q4_K_M.gguf"]),
+        ("Q2_K", []),
+    ],
+)  # fmt: skip
+def test_the_files_of_one_model_in_gguf(kind: str | None, files: list[str]) -> None:
+    assert gguf_files(GGUF_NAMES, kind) == files
+
+
+def test_without_the_usual_type_it_is_the_first_one() -> None:
+    assert gguf_files(["b-Q6_K.gguf", "a-Q8_0-00001-of-00002.gguf", "a-Q8_0-00002-of-00002.gguf"], None) == [
+        "a-Q8_0-00001-of-00002.gguf", "a-Q8_0-00002-of-00002.gguf",
+    ]  # fmt: skip
+    assert gguf_files(["mmproj-F16.gguf", "README.md"], None) == []
+
+
+def test_a_gguf_file_by_its_type(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    hub.repositories["someone/m-GGUF"] = {name: name.encode() for name in GGUF_NAMES}
+    for name, file in (("someone/m-GGUF", "m-Q4_K_M.gguf"), ("someone/m-GGUF:q8_0", "Q8_0/m-Q8_0-00001-of-00002.gguf")):
+        path = fetch_model(name, cache_dir=tmp_path)
+        assert path.read_bytes() == file.encode() and path.name == Path(file).name
+    assert (path.parent / "m-Q8_0-00002-of-00002.gguf").is_file()
+    fetched = {path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path}
+    assert fetched == {"m-Q4_K_M.gguf", "m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"}
+    with pytest.raises(HubError, match=r"no GGUF file of the type 'Q2_K': it has Q8_0/m-Q8_0-00001-of-00002.gguf, "):
+        fetch_model("someone/m-GGUF:Q2_K", cache_dir=tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert fetch_model("someone/m-GGUF:Q8_0", cache_dir=tmp_path) == path
+    assert fetch_model("someone/m-GGUF", cache_dir=tmp_path).name == "m-Q4_K_M.gguf"
+    with pytest.raises(HubError, match="holds no GGUF file of the type 'F16' of someone/m-GGUF"):
+        fetch_model("someone/m-GGUF:F16", cache_dir=tmp_path)
+
+
+def test_safetensors_go_before_gguf_where_no_type_is_named(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    hub.repositories[NAME]["demo-Q8_0.gguf"] = b"GGUF"
+    assert (fetch_model(NAME, cache_dir=tmp_path) / "config.json").is_file()
+    assert fetch_model(f"{NAME}:Q8_0", cache_dir=tmp_path).name == "demo-Q8_0.gguf"

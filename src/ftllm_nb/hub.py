@@ -36,7 +36,14 @@ SMALL_FILES = (
 SINGLE_FILE = "model.safetensors"
 SHARDS = ("model.safetensors.index.json", "model-*.safetensors")
 
-_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
+GGUF = ".gguf"
+USUAL_GGUF = "Q4_K_M"
+"""The type of which a repository's file is taken, where it has several and none is named."""
+_NO_MODELS = re.compile(r"(^|[-_./])(mmproj|imatrix)([-_.]|$)", re.IGNORECASE)
+"""Files beside models in GGUF that are none."""
+_PART = re.compile(r"-(?P<number>\d{5})-of-\d{5}$")
+
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*(:[\w./-]+)?")
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ class CachedModel:
 
 
 def is_model_name(path: str) -> bool:
-    """Whether a path is rather the name of a model on the hub: OWNER/NAME, and nothing lies there."""
+    """Whether a path is rather the name of a model on the hub: OWNER/NAME, or OWNER/NAME:TYPE for one of its files in
+    GGUF, and nothing lies there."""
     return _NAME.fullmatch(path) is not None and not os.path.lexists(path)
 
 
@@ -70,6 +78,27 @@ def needed_files(names: list[str]) -> list[str]:
     return [name for name, pattern in found if name.count("/") == pattern.count("/")]
 
 
+def gguf_files(names: list[str], kind: str | None) -> list[str]:
+    """The files of one model in GGUF, of a repository's files: all parts where it is split, [] for none.
+
+    `kind`: what the file is called, or the end of its name before .gguf and the parts' numbers, as "Q4_K_M", in any
+    case; None for `USUAL_GGUF`, or else the first that there is.
+    """
+    models = [name for name in sorted(names) if name.lower().endswith(GGUF) and not _NO_MODELS.search(name)]
+    stems = {name: _PART.sub("", name[: -len(GGUF)]) for name in models}
+    wanted = (kind or USUAL_GGUF).lower()
+    chosen = next((stems[name] for name in models if _is_called(name, stems[name], wanted)), None)
+    if chosen is None and kind is None and models:
+        chosen = stems[models[0]]
+    return [name for name in models if stems[name] == chosen]
+
+
+def _is_called(name: str, stem: str, wanted: str) -> bool:
+    """Whether a file is asked for by its name, or by the type that its name ends with."""
+    file = name.rpartition("/")[2].lower()
+    return wanted in (name.lower(), file) or re.search(rf"(^|[-_./]){re.escape(wanted)}$", stem.lower()) is not None
+
+
 def fetch_model(
     name: str,
     revision: str | None = None,
@@ -77,7 +106,9 @@ def fetch_model(
     warn: Callable[[str], None] = lambda sentence: None,
     check: Callable[[Path], None] = lambda folder: None,
 ) -> Path:
-    """The folder of a model, downloaded as far as it is not in the cache. Raises `HubError`.
+    """The folder of a model, or its GGUF file, downloaded as far as it is not in the cache. Raises `HubError`.
+
+    `name`: OWNER/NAME, or OWNER/NAME:TYPE for one of its files in GGUF (`gguf_files`).
 
     `check` is given the folder when its small files are there, and may raise before weights are fetched for nothing.
     """
@@ -88,8 +119,9 @@ def fetch_model(
     endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
     if not endpoint.startswith(("http://", "https://")):
         raise HubError(f"HF_ENDPOINT is {endpoint!r}: the hub's address is expected, as https://huggingface.co.")
+    name, _, kind = name.partition(":")
     if constants.HF_HUB_OFFLINE:
-        return _cached(name, revision, cache_dir, "HF_HUB_OFFLINE forbids to ask the hub")
+        return _cached(name, kind or None, revision, cache_dir, "HF_HUB_OFFLINE forbids to ask the hub")
     if not sys.stderr.isatty():
         disable_progress_bars()
     where = f"{name} at revision {revision}" if revision else name
@@ -97,6 +129,12 @@ def fetch_model(
         info = huggingface_hub.HfApi(endpoint=endpoint).model_info(name, revision=revision, timeout=10)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         files = needed_files(names)
+        if kind or not any(file.endswith(".safetensors") for file in files):
+            parts = _wanted_gguf(name, names, kind or None)
+            if parts:
+                cache = cache_folder(cache_dir)
+                first, *_ = [_download(name, file, revision, cache, endpoint) for file in parts]
+                return first
         _require_weights(name, names, files)
         folder = Path()
         for number, file in enumerate(files):
@@ -124,7 +162,7 @@ def fetch_model(
         if not _is_about_connection(error):
             raise
         reason = f"{endpoint} cannot be reached ({_in_one_line(error)})"
-        folder = _cached(name, revision, cache_dir, reason)
+        folder = _cached(name, kind or None, revision, cache_dir, reason)
         warn(f"{reason}: {where} is taken from the cache.")
         return folder
 
@@ -139,6 +177,17 @@ def cached_models(cache_dir: str | os.PathLike[str] | None = None) -> list[Cache
     repositories = (each for each in scan_cache_dir(folder).repos if each.repo_type == "model")
     found = [CachedModel(each.repo_id, each.size_on_disk, each.last_accessed) for each in repositories]
     return sorted(found, key=lambda model: model.name.lower())
+
+
+def _wanted_gguf(name: str, names: list[str], kind: str | None) -> list[str]:
+    """`gguf_files`; raises `HubError` where a type is named of which there is none."""
+    parts = gguf_files(names, kind)
+    if not parts and kind is not None:
+        models = [each for each in sorted(names) if each.lower().endswith(GGUF) and not _NO_MODELS.search(each)]
+        listed = ", ".join(models[:8]) + (", …" if len(models) > 8 else "")
+        has = f"it has {listed}" if models else "it has no files in GGUF"
+        raise HubError(f"{name} on the hub has no GGUF file of the type {kind!r}: {has}.")
+    return parts
 
 
 def _require_weights(name: str, names: list[str], files: list[str]) -> None:
@@ -169,10 +218,22 @@ def _download(name: str, file: str, revision: str | None, cache: Path, endpoint:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _cached(name: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, reason: str) -> Path:
-    from huggingface_hub import try_to_load_from_cache
+def _cached(
+    name: str, kind: str | None, revision: str | None, cache_dir: str | os.PathLike[str] | None, reason: str
+) -> Path:
+    from huggingface_hub import errors, snapshot_download, try_to_load_from_cache
 
     folder = cache_folder(cache_dir)
+    try:
+        held = Path(snapshot_download(name, revision=revision, cache_dir=folder, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, ValueError):
+        held = None
+    if held is not None and (kind is not None or not any(held.rglob("*.safetensors"))):
+        parts = gguf_files([str(file.relative_to(held)) for file in held.rglob("*")], kind)
+        if parts:
+            return held / parts[0]
+        if kind is not None:
+            raise HubError(f"{reason}, and {folder} holds no GGUF file of the type {kind!r} of {name}.")
     config = try_to_load_from_cache(name, "config.json", cache_dir=folder, revision=revision)
     if not isinstance(config, str):
         raise HubError(f"{reason}, and {folder} does not hold {name}.")

@@ -1,4 +1,4 @@
-"""Download a model from the Hugging Face hub into its cache, and print the folder.
+"""Download a model from the Hugging Face hub into its cache, and print its folder, or its file in GGUF.
 
 Only the files that are needed are fetched. A connection that breaks is taken up again where it ended.
 """
@@ -16,12 +16,17 @@ GROUP = "Models"
 EXAMPLES = (
     "ftllm-nb download Qwen/Qwen2.5-0.5B-Instruct",
     "ftllm-nb download Qwen/Qwen2.5-0.5B-Instruct --revision main --cache_dir /data/models",
+    "ftllm-nb download Qwen/Qwen3-4B-GGUF:Q4_K_M",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb download`."""
-    parser.add_argument("name", metavar="OWNER/NAME", help="the model's name on the hub")
+    parser.add_argument(
+        "name",
+        metavar="OWNER/NAME",
+        help="the model's name on the hub; OWNER/NAME:TYPE for one of its GGUF files, as :Q4_K_M",
+    )
     parser.add_argument(
         "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
     )

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-p",
         "--path",
         metavar="PATH",
-        help="say what this model is and what memory it needs: a folder, OWNER/NAME on the Hugging Face hub, or demo",
+        help="say what this model is and what memory it needs: a folder, a GGUF file, OWNER/NAME on the Hugging Face "
+        "hub, or demo",
     )
     parser.add_argument(
         "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
