@@ -87,8 +87,8 @@ def contents_pattern(contents: Iterable[str]) -> re.Pattern[str]:
 
 
 def shorten(value: Any, limit: int = 60) -> str:
-    """`repr(value)` cut to `limit` characters, for error sentences."""
-    text = repr(value)
+    """`repr(value)` cut to `limit` characters, for error sentences; in one line, which arrays are not."""
+    text = repr(value).replace("\n", " ")
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""Metadata as llama.cpp's converter makes it from folders in Hugging Face's form, and texts that are hard to cut."""
+"""Metadata as llama.cpp's converter makes it from folders in Hugging Face's form."""
 
 from __future__ import annotations
 
@@ -8,29 +8,6 @@ from typing import Any
 
 import numpy as np
 import sentencepiece
-
-HARD_TEXTS = [
-    "",
-    " ",
-    "  ",
-    "\n",
-    "\n\n \n\t\t\r\n",
-    "hello world",
-    " hello  world   again ",
-    "\tif x == y:\n\t\treturn  'ok'\n\n\n",
-    "don't DON'T we'Ve I'LL they'Re 'sfx",
-    "1 12 123 1234 12345 123456 1234567 3.14 ½ ² Ⅷ ٣٤",
-    "你好世界 今天天气怎么样 日本語カタカナひらがな 한국어",
-    "مرحبا بالعالم שלום привет ΑΒΓ Ǆ",
-    "👨‍👩‍👧‍👦 🙂🙂 🏳️‍🌈 1️⃣",
-    "naïve café e\u0301 Z\u0335\u0336algo \u00a0nbsp \u200b \ufeff",
-    "CamelCase camelCase HTTPServer snake_case x+=1; a->b // c\\d",
-    "!!!??? ... ---- ```code``` <p>a</p> [x] {y} $5 #7 100%",
-    "\x00\x01\x7f \ufffd",
-    "a" * 40 + " " * 40 + "\n" * 20,
-    "<0x41> ▁▁ [PAD3] <|im_en d|>",
-]
-FLAGS = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False}
 
 
 def of_tokenizer_json(folder: Path, pre: str) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Make the golden vocabularies: `python -m tests.tokenizer.gguf.make_golden MODELS`.
+"""Make the golden vocabularies: `python -m tests.tokenizer.gguf.make_golden MODELS`, with llama-cpp-python.
 
 MODELS is the folder `models` of llama.cpp's sources: files with real models' vocabularies (`ggml-vocab-*.gguf`), texts
 (`.inp`) and the ids that the models' own tokenizers give for them (`.out`, made with transformers). The vocabularies
 are megabytes. A token that is no part of any text takes no part in its segmentation, and neither does a merge that
-makes one; without those they are some kilobytes, and the ids are numbered anew.
+makes one; without those they are some kilobytes, and the ids are numbered anew. For the hard texts of these tests the
+ids are llama.cpp's own.
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 import numpy as np
 
 from ftllm_nb.checkpoint.gguf.file import read_gguf
 from tests.tokenizer.gguf.golden_vocabularies import FOLDER
+from tests.tokenizer.gguf.hard_texts import HARD_TEXTS
 
 SEPARATOR = "\n__ggml_vocab_test__\n"
 LEFT_OUT = {
     "ggml-vocab-bert-bge": "WordPiece: no model that writes text has it",
     "ggml-vocab-qwen35": "Qwen2's vocabulary, with ids that no model's own tokenizer made: it composes text first",
 }
+COMPOSING = ("ggml-vocab-command-r", "ggml-vocab-mpt", "ggml-vocab-qwen2")
+"""Their own tokenizers bring text into Unicode's form NFC first, which llama.cpp does not."""
 NORMAL = 1
 
 
@@ -76,15 +82,19 @@ def main(models: Path) -> None:
             continue
         texts = file.with_suffix(".gguf.inp").read_bytes().decode().split(SEPARATOR)[:-1]
         lines = expected.read_text().splitlines()[: len(texts)]
+        cases = [(text, [int(one) for one in line.split()]) for text, line in zip(texts, lines, strict=True)]
+        model = llama_cpp.Llama(str(file), vocab_only=True, verbose=False)
+        for text in HARD_TEXTS:
+            if "\0" not in text and not (file.stem in COMPOSING and unicodedata.normalize("NFC", text) != text):
+                cases.append((text, model.tokenize(text.encode(), add_bos=False, special=False)))
         opened = read_gguf(file)
-        small, number = reduced(opened.metadata, texts)
+        small, number = reduced(opened.metadata, [text for text, _ in cases])
         opened.close()
-        ids = [[number[int(one)] for one in line.split()] for line in lines]
-        golden = {"metadata": small, "cases": list(zip(texts, ids, strict=True))}
+        golden = {"metadata": small, "cases": [(text, [number[one] for one in ids]) for text, ids in cases]}
         name = file.stem.removeprefix("ggml-vocab-")
         written = json.dumps(golden, ensure_ascii=False, separators=(",", ":"), default=np.generic.item).encode()
         (FOLDER / f"{name}.json.gz").write_bytes(gzip.compress(written, mtime=0))
-        print(name, len(small["tokenizer.ggml.tokens"]), "tokens", len(texts), "texts")
+        print(name, len(small["tokenizer.ggml.tokens"]), "tokens", len(cases), "texts")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from tests.tokenizer.folders import (
     write_headers,
     write_sentencepiece_added,
 )
-from tests.tokenizer.gguf.converted import HARD_TEXTS, of_sentencepiece, of_tokenizer_json
+from tests.tokenizer.gguf.converted import of_sentencepiece, of_tokenizer_json
 from tests.tokenizer.gguf.golden_vocabularies import NAMES, golden
+from tests.tokenizer.gguf.hard_texts import HARD_TEXTS
 
 WHERE = "model.gguf"
 CONVERSATION = [
@@ -55,8 +56,9 @@ def test_ids_are_those_of_the_models_own_tokenizers(name: str) -> None:
 def test_decoded_ids_are_the_text(name: str) -> None:
     metadata, cases = golden(name)
     tokenizer = opened(metadata)
+    spells_spaces = metadata["tokenizer.ggml.model"] != "gpt2"
     for text, ids in cases:
-        assert tokenizer.decode(ids) == text
+        assert tokenizer.decode(ids) == (text.replace("▁", " ") if spells_spaces else text)
 
 
 @pytest.mark.parametrize(

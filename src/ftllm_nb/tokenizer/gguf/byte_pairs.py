@@ -47,7 +47,11 @@ def backend_of(library: Any, vocabulary: GgufVocabulary, adds_bos: bool) -> Back
     named = {role: token.content for role, token in vocabulary.named().items()}
     before = [named["bos_token"]] if vocabulary.adds("bos", adds_bos) else []
     after = [named["eos_token"]] if vocabulary.adds("eos", False) else []
-    library.post_processor = processors.TemplateProcessing(
-        single=[*before, "$A", *after], special_tokens=[(token, vocabulary.ids[token]) for token in {*before, *after}]
-    )
+    ends = [(token, vocabulary.ids[token]) for token in {*before, *after}]
+    try:
+        library.post_processor = processors.TemplateProcessing(single=[*before, "$A", *after], special_tokens=ends)
+    except ValueError as error:  # its form gives some spellings, such as "$B" and "a:b", a meaning of their own
+        raise vocabulary.metadata.error(
+            "tokenizer.ggml.tokens", f"spells {' and '.join(map(shorten, before + after))} as the ends of a text"
+        ) from error
     return TokenizerJsonBackend(library, vocabulary.where, named)

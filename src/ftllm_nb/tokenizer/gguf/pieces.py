@@ -71,7 +71,10 @@ def _library_kinds(vocabulary: GgufVocabulary) -> np.ndarray:
     kinds[bytes_of] = BYTE if len(bytes_of) == len(_BYTES) else CONTROL
     kinds[(kinds == BYTE) & ~np.isin(np.arange(len(kinds)), bytes_of)] = CONTROL
     kinds[kinds == UNKNOWN] = CONTROL
-    kinds[vocabulary.roles["unk_token"]] = UNKNOWN
+    unknown = vocabulary.roles.get("unk_token")
+    if unknown is None:
+        raise vocabulary.metadata.error("tokenizer.ggml.unknown_token_id", "is missing, and no token is of that kind")
+    kinds[unknown] = UNKNOWN
     return kinds
 
 
