@@ -22,7 +22,7 @@ from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, SequenceCache, S
 from ftllm_nb.ops.fused_attention import attend, visible_keys
 from ftllm_nb.ops.reach import Reach
 from tests.engine.two_engines import IDS, KINDS, STEPS, assert_alike, checked_graph, opened
-from tests.graph.small_graphs import HEAD_DIM, TENSORS, Build, begin, end, project
+from tests.graph.small_graphs import HEAD_DIM, HIDDEN, TENSORS, Build, begin, end, project
 from tests.graph.small_graphs import attend as attend_fused
 from tests.kernels.cache_blocks import POSITIONS, Layout
 from tests.kernels.kernel_runs import Rows, run
@@ -159,6 +159,43 @@ def test_an_operator_of_numpy_alone_at_a_cache(window: int, kv_cache_dtype: str)
     config, within = {"vocab_size": 50}, {"float32": 2e-5, "float16": 2e-3, "int8": 2e-2}[kv_cache_dtype]
     for steps in (STEPS, LONG):
         assert_alike(attending(window), ARRAYS, config, (Attend,), steps, kv_cache_dtype, within)
+
+
+class Mean(Operator):
+    """Each token's mean of what is cached up to it, of one cache."""
+
+    parameters = (
+        Parameter("input", Kind.INPUT), Parameter("k", Kind.CACHE, holds="input"), Parameter("output", Kind.OUTPUT)
+    )  # fmt: skip
+
+    @staticmethod
+    def infer(input: TensorType, k: TensorType) -> TensorType:
+        return input
+
+    @staticmethod
+    def reference(step: StepContext, input: Array, k: list[SequenceCache]) -> Array:
+        outputs = []
+        for cache, rows in zip(k, step.rows, strict=True):
+            kept = cache.append(input[0, rows])
+            sums, counts = kept.cumsum(axis=0), np.arange(1, 1 + len(kept), dtype=np.float32)
+            outputs.append((sums / counts[:, None, None])[len(kept) - (rows.stop - rows.start) :])
+        return np.concatenate(outputs)[None]
+
+
+def averaging(self: ComputeGraph) -> None:
+    begin(self)
+    project(self, "k")
+    self.Mean(self.data["k"], self.data["pastKey."][0], self.data["k"])
+    self.Flatten(self.data["k"])
+    self.Cat(self.data["k"], self.data["x"], -1, self.data["x"])
+    self.Split(self.data["x"], -1, 0, HIDDEN, self.data["x"])
+    end(self)
+
+
+@pytest.mark.parametrize("kv_cache_dtype", TYPES)
+def test_an_operator_with_one_cache(kv_cache_dtype: str) -> None:
+    within = {"float32": 2e-5, "float16": 2e-3, "int8": 2e-2}[kv_cache_dtype]
+    assert_alike(averaging, ARRAYS, {"vocab_size": 50}, (Mean,), LONG, kv_cache_dtype, within)
 
 
 class Refusing(Attend):

@@ -227,7 +227,7 @@ EARLIER = {"k": "pastKey.0", "v": "pastValue.0", "curk": None, "curv": None}
         ({"v": "pastValue.3"}, 'takes the caches of two layers, "pastKey.0" and "pastValue.3"'),
         ({"k": "pastKey.3", "v": "pastValue.3"}, "stores nothing, but no operator stores into them before"),
         ({"k": "pastKey.1", "v": "pastValue.1"}, "but FusedAttention (operator 11) at "),
-        ({"k": "pastValue.0", "v": "pastKey.0"}, 'but what layer 0 stores are "pastKey.0" and "pastValue.0"'),
+        ({"k": "pastValue.0", "v": "pastKey.0"}, 'but layer 0 stores the caches "pastKey.0" and "pastValue.0"'),
         ({"q": "wide"}, "q has heads of 8, but the cache k of 4: "),
         ({"q": "odd"}, "the 2 heads of the cache k do not divide the 3 heads of q: "),
     ],
@@ -316,7 +316,7 @@ def test_two_names_for_the_caches_of_a_layer() -> None:
             1,
         )
 
-    assert error_of(build).endswith('takes "pastKey_0" and "pastValue_0", but layer 0 is in use already.')
+    assert error_of(build).endswith('takes the caches "pastKey_0" and "pastValue_0", but layer 0 is in use already.')
 
 
 @pytest.mark.parametrize(

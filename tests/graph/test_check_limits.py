@@ -82,36 +82,37 @@ class Integers(Operator):
         return input.astype(np.int32)
 
 
-class OneCache(Operator):
-    """Takes the keys' cache alone."""
+class ThreeCaches(Operator):
+    """Takes more than keys and values."""
 
-    parameters = (Parameter("input", Kind.INPUT), Parameter("k", Kind.CACHE, holds="input"))
+    parameters = (Parameter("input", Kind.INPUT), *(Parameter(name, Kind.CACHE, holds="input") for name in "kvw"))
 
     @staticmethod
-    def infer(input: TensorType, k: TensorType) -> None:
+    def infer(input: TensorType, k: TensorType, v: TensorType, w: TensorType) -> None:
         return None
 
     @staticmethod
-    def reference(step: StepContext, input: Array, k: Array) -> None:
+    def reference(step: StepContext, input: Array, k: Array, v: Array, w: Array) -> None:
         return None
 
 
 def test_operators_of_users_that_cannot_be() -> None:
-    for operator in (Integers, OneCache):
+    for operator in (Integers, ThreeCaches):
         setattr(ComputeGraph, operator.name, recording_method(operator))
 
     def integers(self: ComputeGraph) -> None:
         begin(self)
         self.Integers(self.data["x"], self.data["y"])  # wrong
 
-    def one_cache(self: ComputeGraph) -> None:
+    def three_caches(self: ComputeGraph) -> None:
         begin(self)
         project(self, "q")
-        self.OneCache(self.data["q"], self.data["pastKey.0"])  # wrong
+        caches = [self.data[name] for name in ("pastKey.0", "pastValue.0", "pastKey.1")]
+        self.ThreeCaches(self.data["q"], *caches)  # wrong
 
     try:
         assert "int32, but what operators write is float32" in error_of(integers)
-        assert "must take two caches" in error_of(one_cache)
+        assert "must take one cache of a layer, or two" in error_of(three_caches)
     finally:
-        for operator in (Integers, OneCache):
+        for operator in (Integers, ThreeCaches):
             delattr(ComputeGraph, operator.name)

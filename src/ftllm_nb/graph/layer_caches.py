@@ -122,7 +122,7 @@ class LayerCaches:
             return found
         what = f"reads {_shown(names)} and stores nothing, but "
         if found is not None:
-            raise call.error(f"{what}what layer {layer} stores is {_shown(earlier)}.")
+            raise call.error(f"{what}layer {layer} stores {_shown(earlier)}.")
         for later in self._calls[call.index + 1 :]:
             if all(DataReference(name) in later.arguments.values() for name in names):
                 raise call.error(
