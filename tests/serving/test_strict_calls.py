@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from ftllm_nb.answers.call_form import PLAIN
-from ftllm_nb.answers.events import Arguments, CallBegins
+from ftllm_nb.answers.events import Arguments, CallBegins, CallEnds
 from ftllm_nb.answers.families import family_named, family_names
 from ftllm_nb.answers.family import THINKING
 from ftllm_nb.answers.openings import Opening
@@ -49,17 +50,25 @@ class Written:
         grammars = Grammars(self.tokenizer, self.tokenizer.vocab_size, Limits())
         self.model: Any = SimpleNamespace(style=self.style, grammars=grammars, tokenizer=self.tokenizer)
         self.texts = grammars.texts(self.style)
+        self._made: dict[str, list[Constraint | None]] = {}
 
     def form(self, strict: Sequence[str] = tuple(FUNCTIONS), **more: Any) -> Form:
         functions = {
             name: Function(name=name, parameters=parameters, strict=name in strict)
             for name, parameters in FUNCTIONS.items()
         }
-        return strict_form(self.model, BODY, functions, 1, **{"opened": None, **more})
+        return strict_form(self.model, BODY, functions, **{"number": 1, "opened": None, **more})
 
-    def stops_at(self, constraint: Constraint | None, ids: Sequence[int]) -> str | None:
-        """What may be written of these tokens, if not all of it. Whitespace in excess is for test_runaway.py."""
+    def constraint(self, **more: Any) -> Constraint:
+        """One of many that were made at once: grammars take a while."""
+        made = self._made.setdefault(repr(more), [])
+        made += () if made else self.form(**more, number=32).constraints
+        constraint = made.pop()
         assert constraint is not None
+        return constraint
+
+    def stops_at(self, constraint: Constraint, ids: Sequence[int]) -> str | None:
+        """What may be written of these tokens, if not all of it. Whitespace in excess is for test_runaway.py."""
         written, spelled = "", b""
         for token_id in ids:
             allowed = constraint.allowed(1000)
@@ -72,17 +81,20 @@ class Written:
             spelled += self.style.tags.spell(text).encode() if is_tag else text.encode("latin-1")
         return None
 
-    def read(self, ids: Sequence[int]) -> list[tuple[str, Any]]:
-        """The calls in an answer, as the client gets them."""
+    def read(self, ids: Sequence[int], is_cut: bool = False) -> list[tuple[str, Any]]:
+        """The calls in an answer, as the client gets them; those that are whole."""
         decoder, parser = self.style.decoder(), self.style.parser(FUNCTIONS)
         events = [event for token_id in ids for event in parser.push(decoder.push(token_id))]
-        found: list[tuple[str, str]] = []
-        for event in [*events, *parser.finish(False)]:
+        found: list[tuple[str, Any]] = []
+        name = told = ""
+        for event in [*events, *parser.finish(is_cut)]:
             if isinstance(event, CallBegins):
-                found.append((event.name, ""))
+                name, told = event.name, ""
             elif isinstance(event, Arguments):
-                found[-1] = (found[-1][0], found[-1][1] + event.text)
-        return [(name, json.loads(arguments)) for name, arguments in found]
+                told += event.text
+            elif isinstance(event, CallEnds):
+                found.append((name, json.loads(told)))
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -124,14 +136,14 @@ def test_a_call_that_the_model_begins_follows_the_schema(
         for before in ("", "I look."):
             text = before + spelled(model, opening, "get_weather", '{"city": "Paris", "days": 2}') + "\n"
             ids = model.tokenizer.encode_prompt(text + spelled(model, opening, "get_time", "{}"))
-            assert model.stops_at(model.form().constraints[0], ids) is None
+            assert model.stops_at(model.constraint(), ids) is None
             assert model.read(ids) == [("get_weather", {"city": "Paris", "days": 2}), ("get_time", {})]
         for name, wrong, allowed in (
             ("get_weather", '{"city": 5}', '{"city": '), ("get_weather", '{"days": 1.5}', '{"days": 1'),
             ("get_weather", '{"town": 5}', '{"'), ("get_weather", "[]", ""), ("get_weathers", "{}", None),
         ):  # fmt: skip
             text = f"I look.{spelled(model, opening, name, wrong)}"
-            stopped = model.stops_at(model.form().constraints[0], model.tokenizer.encode_prompt(text))
+            stopped = model.stops_at(model.constraint(), model.tokenizer.encode_prompt(text))
             if name == "get_weathers" and opening.no_call is not None:
                 assert stopped is None, "it is text"
                 continue
@@ -147,7 +159,7 @@ def test_functions_that_are_not_strict_have_any_arguments(
     for opening in model.style.family.openings(model.style.tags):
         for name, stops in (("get_time", False), ("get_weather", True)):
             ids = model.tokenizer.encode_prompt("I look." + spelled(model, opening, name, '{"city": [5]}'))
-            assert (model.stops_at(model.form(strict=["get_weather"]).constraints[0], ids) is not None) == stops
+            assert (model.stops_at(model.constraint(strict=["get_weather"]), ids) is not None) == stops
     assert model.form(strict=[]).constraints == [None]
 
 
@@ -161,20 +173,20 @@ def test_what_models_usually_write_may_be_written(written: Callable[[str, bool],
     """With the whitespace, the ids and the thinking that they write."""
     model = written(family, True)
     ids = model.tokenizer.encode_prompt(FIRST[family].text)
-    assert model.stops_at(model.form().constraints[0], ids) is None
+    assert model.stops_at(model.constraint(), ids) is None
     assert model.read(ids) == list(FIRST[family].calls)
 
 
 @pytest.mark.parametrize("text", [
     "{}", '{"a": 1}\n{"b": {"name": "get_time"}}', '{"name": "Ann", "age": 5}', '{"type": "object", "x": 1}', "[1]",
     '[{"id": 5, "title": "x"}]', "[link](x)", "[see here] get_time()", "[other(1)]", "{'x': 1}", '{"name": 5}',
-    'a {"name": "get_time"}', "{x}", "[\n  {\n  }\n]", '{"function": "none"}',
+    'a {"name": "get_time"}', "{x}", "[\n  {\n  }\n]", "{{ x }}", "[[1]]", '{"function": "none"}',
 ])  # fmt: skip
 def test_text_without_tags_that_is_no_call_may_be_written(written: Callable[[str, bool], Written], text: str) -> None:
     model = written("llama3", False)
     ids = model.tokenizer.encode_prompt(text)
     assert model.read(ids) == []
-    assert model.stops_at(model.form().constraints[0], ids) is None
+    assert model.stops_at(model.constraint(), ids) is None
 
 
 @pytest.mark.parametrize("text", [
@@ -182,22 +194,24 @@ def test_text_without_tags_that_is_no_call_may_be_written(written: Callable[[str
     '{"id": "1", "parameters": {"city": 5}, "name": "get_weather"}', "<|python_tag|>get_weather(city=5)",
     '{"function": {"name": "get_weather", "parameters": {"city": 5}}}', "[get_weather(city=5)]",
     '{"function": "get_weather", "parameters": {"city": 5}}', '[{"name": "get_weather", "parameters": {"city": 5}}]',
-    "[ print(get_weather(city=5))]", "[get_weather.call(city=5)]",
+    '{\'x\n[{"name": "get_weather", "parameters": {"city": 5}}]', "[ print(get_weather(city=5))]",
+    '[a\n{"name": "get_weather", "parameters": {"city": 5}}', "[get_weather.call(city=5)]",
+    '{\n[{"name": "get_weather", "parameters": {"city": 5}}]',
+    '[\n[{"name": "get_weather", "parameters": {"city": 5}}]',
     '{"name": "get_time", "parameters": {}}, {"parameters": {"city": 5}, "name": "get_weather"}',
 ])  # fmt: skip
 def test_no_other_spelling_of_a_call_goes_past_the_schema(written: Callable[[str, bool], Written], text: str) -> None:
     model = written("llama3", False)
     ids = model.tokenizer.encode_prompt(text)
     assert model.read(ids)[-1] == ("get_weather", {"city": 5}), "the parser would take it"
-    assert model.stops_at(model.form().constraints[0], ids) is not None
+    assert model.stops_at(model.constraint(), ids) is not None
 
 
 @pytest.mark.parametrize("says, is_right", [("<tool_call>[1]", False), ("<tool_call>{\"name\"", True)])
 def test_a_token_that_goes_on_behind_a_tag_must_fit(tmp_path: Path, says: str, is_right: bool) -> None:
     model = Written(tmp_path / "puppet", "hermes", False, says)
     ids = [model.texts.beginning(piece[:-1]) for piece in ("<to", "ol_", "cal", says[9:12])]
-    (constraint,) = model.form().constraints
-    assert constraint is not None
+    constraint = model.constraint()
     for (token_id,) in ids[:-1]:
         allowed = constraint.allowed(1000)
         assert allowed is None or token_id in allowed
@@ -213,7 +227,7 @@ def test_thinking_is_free(written: Callable[[str, bool], Written]) -> None:
         thought = 'I <tool_call>[5] </tool_call></think>\n<tool_call>{"name": "get_time", "arguments": {"zone": 5'
         for text, opened in ((thought, THINKING[0]), (f"<think>{thought}", None)):
             ids = model.tokenizer.encode_prompt(text)
-            assert model.stops_at(model.form(opened=opened).constraints[0], ids) == text[:-1]
+            assert model.stops_at(model.constraint(opened=opened), ids) == text[:-1]
 
 
 def test_a_budget_of_thinking_holds_beside_it(written: Callable[[str, bool], Written]) -> None:
@@ -272,6 +286,48 @@ def test_a_strict_schema_that_cannot_be_enforced_is_refused(written: Callable[[s
     with pytest.raises(ApiError, match="format 'path' at #/properties/x cannot be enforced") as refused:
         strict_form(written("hermes", True).model, BODY, {"tools.3.function.parameters": function}, 1, None)
     assert refused.value.param == "tools.3.function.parameters"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family, are_tokens", KINDS)
+def test_whatever_is_allowed_follows_the_schema(tmp_path: Path, family: str, are_tokens: bool) -> None:
+    """Walks that want to write calls, right and wrong ones, and pieces of them, and take what they may."""
+    rng = random.Random(family)
+    model = Written(tmp_path / "puppet", family, are_tokens)
+    wishes = [
+        spelled(model, opening, name, arguments)
+        for opening in model.style.family.openings(model.style.tags)
+        for name in ("get_weather", "get_time", "other")
+        for arguments in ('{"city": "Paris"}', '{"city": 5}', '{"zone": 1}', "{}", "[]")
+    ] + [
+        '{"parameters": {"city": 5}, "name": "get_weather"}', "{'name': 'get_weather', 'arguments': {'city': 5}}",
+        '{"function": {"name": "get_weather", "arguments": {"city": 5}}}', "[get_weather(city=5)]", "[\n{\n", '"', "{",
+        '\n[{"name": "get_weather", "parameters": {"city": 5}}]', "to=functions.get_time", "<think>", "</think>",
+        '\n{"a": 1}\n',
+    ]  # fmt: skip
+    texts = [model.texts.of(token_id) for token_id in range(model.texts.size)]
+    kinds = {"get_weather": {"city": str, "days": int}, "get_time": {"zone": str}}
+    whole = 0
+    for _ in range(15):
+        constraint = model.constraint()
+        ids: list[int] = []
+        wish = ""
+        while len(ids) < 160:
+            wish = wish or "".join(map(model.texts.of, model.tokenizer.encode_prompt(rng.choice(wishes))))
+            allowed = constraint.allowed(1000)
+            may = list(range(len(texts))) if allowed is None else allowed.tolist()
+            wanted = [token_id for token_id in may if texts[token_id] and wish.startswith(texts[token_id])]
+            strays = not wanted or rng.random() < 0.02
+            token_id = rng.choice([each for each in may if texts[each]] if strays else wanted)
+            wish = wish[1 + (rng.random() < 0.2) * len(wish) :] if strays else wish.removeprefix(texts[token_id])
+            constraint.accept(token_id)
+            ids.append(token_id)
+        for name, arguments in model.read(ids, is_cut=True):
+            whole += 1
+            written = "".join(texts[each] for each in ids)
+            if name in kinds:
+                assert all(type(value) is kinds[name][key] for key, value in arguments.items()), written
+    assert whole > 3
 
 
 OK = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}

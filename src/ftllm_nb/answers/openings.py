@@ -48,25 +48,28 @@ def openings_of(form: CallForm, begins: Iterable[str], ends: Iterable[str]) -> l
 _TELLING = "name|tool_name|function|arguments|parameters"
 _OTHERS = "id|type|tool_call_id|call_id"
 _OBJECT = rf"""
-OBJECT: /\{{[ \t\r\n,]*("({_OTHERS})"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*"|[0-9.]+|null|true|false)[ \t\r\n]*,[ \t\r\n,]*)*/
-BARE: /[^ \t\r\n,"']/
-KEY: /"[^"\\]*"|'[^'\\]*'/ & ~/.({_TELLING}|{_OTHERS})./
-OF_NOBODY: /"(name|tool_name|function)"[ \t\r\n]*:[ \t\r\n]*/ (/[^ \t\r\n"'{{]/ | /"[^"\\]*"/ & ~/"(NAMES)"/)
+OBJECT: /\{{[ \t\r\n,]*("({_OTHERS})"[ \t\r\n]*:[ \t\r\n]*("[^"\\\n]*"|[0-9.]+|null|true|false)[ \t\r\n]*,[ \t\r\n,]*)*/
+BARE: /[^ \t\r\n,"'{{\[]/
+KEY: /"[^"\\\n]*"|'[^'\\\n]*'/ & ~/.({_TELLING}|{_OTHERS})./
+OF_NOBODY: /"(name|tool_name|function)"[ \t\r\n]*:[ \t\r\n]*/ (/[^ \t\r\n"'{{\[]/ | /"[^"\\\n]*"/ & ~/"(NAMES)"/)
+NO_CALL: OBJECT (BARE | KEY | OF_NOBODY) | /\{{[ \t\r,]*[{{\[]/
 REST: /.{{0,32}}/
 """
+"""Nothing of it may hold a bracket that begins a line behind the first one: that would be an opening, too."""
 
 
 def no_object(names: Iterable[str]) -> str:
     """Of a JSON object that is no call of one of the functions: its first key, or the name of its function, says so."""
-    return _named(f"{_OBJECT}OTHER: OBJECT (BARE | KEY | OF_NOBODY) REST\n", names)
+    return _named(f"{_OBJECT}OTHER: NO_CALL REST\n", names)
 
 
 def no_list(names: Iterable[str]) -> str:
     """Of what begins with a bracket and is neither a list of calls in JSON nor one in Python's notation."""
     lines = r"""
-WORD: /[\w.\-]*[ \t\r\n]*[^ \t\r\n(\w.\-{]/ | /[\w.\-]+[ \t\r\n]*\{/ | /[\w.\-]+[ \t\r\n]+[\w.\-]/
+NESTED: /\[[ \t\r]*([\w.\-]*[ \t\r]*\[|[\w.\-]+[ \t\r]*\{)/
+WORD: /[\w.\-]*[ \t\r\n]*[^ \t\r\n(\w.\-{\[]/ | /[\w.\-]+[ \t\r\n]+[\w.\-]/
 CALLED: (/[\w.\-]+/ & ~/(print|NAMES)(\.call)?/) /[ \t\r\n]*\(/
-OTHER: /\[[ \t\r\n]*/ (WORD | CALLED | OBJECT (BARE | KEY | OF_NOBODY)) REST
+OTHER: (NESTED | /\[[ \t\r\n]*/ (WORD | CALLED | NO_CALL)) REST
 """
     return _named(f"{_OBJECT}{lines}", names)
 

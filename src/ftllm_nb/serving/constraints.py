@@ -120,7 +120,8 @@ class Grammars:
         library, kinds = self._open_library()
         with self._lock:
             if self._texts is None:
-                self._texts = VocabularyTexts(kinds.tokens, style.tags.marks, library)
+                unseen = dict.fromkeys(self._tokenizer.special_ids, "")  # which answers leave out
+                self._texts = VocabularyTexts(kinds.tokens, {**unseen, **style.tags.marks}, library)
             return self._texts
 
     def _open_library(self) -> tuple[llguidance.LLTokenizer, TokenKinds]:

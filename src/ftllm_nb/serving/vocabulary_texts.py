@@ -14,13 +14,13 @@ def bytewise(text: str) -> str:
 
 
 class VocabularyTexts:
-    """Of one vocabulary. `marks`: by token id. Any thread may use it."""
+    """Of one vocabulary. `marks`: of some token ids, what they are instead. Any thread may use it."""
 
     def __init__(
         self, tokens: Sequence[bytes], marks: Mapping[int, str], library: llguidance.LLTokenizer
     ) -> None:
         self.size = len(tokens)
-        self._texts = [marks.get(token_id) or data.decode("latin-1") for token_id, data in enumerate(tokens)]
+        self._texts = [marks.get(token_id, data.decode("latin-1")) for token_id, data in enumerate(tokens)]
         self._library = library
         self._beginning: dict[str, list[int]] = {}
         self._holding: dict[str, list[int]] = {}
