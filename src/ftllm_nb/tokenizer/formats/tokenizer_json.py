@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,35 +143,39 @@ class TokenizerJsonBackend:
 
 
 class _TextOnlyTokenizer:
-    """A copy of a tokenizer in which control tokens have secret names, so that no text can spell them.
+    """A tokenizer on the same model in which control tokens have secret names, so that no text can spell them.
 
-    The copy numbers added tokens anew; `_real_id` maps its numbers back.
+    It numbers added tokens anew; `_real_id` maps its numbers back. The model is shared and not copied: a large one
+    takes seconds.
     """
 
     def __init__(self, library: LibraryTokenizer, control: frozenset[int], unknown_id: int | None) -> None:
         from tokenizers import Tokenizer as LibraryTokenizer
 
-        description: dict[str, Any] = json.loads(library.to_str())
         nonce = secrets.token_hex(8)
         self._forbidden = control - {unknown_id}
         self._alias: dict[int, str] = {}
+        self._library = LibraryTokenizer(library.model)
+        if library.normalizer is not None:
+            self._library.normalizer = library.normalizer
+        if library.pre_tokenizer is not None:
+            self._library.pre_tokenizer = library.pre_tokenizer
         vocabulary = library.get_vocab(with_added_tokens=False).values()
         # The library numbers added tokens from the vocabulary's count: fillers fill its holes.
         holes = max(vocabulary, default=-1) + 1 - len(vocabulary)
-        fillers = [
-            {**_ADDED_TOKEN_FLAGS, "id": 0, "content": f"\ue000{nonce}:filler:{index}\ue001"}
-            for index in range(holes)
+        added = [
+            AddedToken(f"\ue000{nonce}:filler:{index}\ue001", special=True) for index in range(holes)
         ]
         real_id = {}
-        for token in description["added_tokens"]:
-            token_id = token["id"]
+        for token_id, library_token in library.get_added_tokens_decoder().items():
+            token = _from_library(library_token)
             if token_id in control:
-                self._alias[token_id] = token["content"] = f"\ue000{nonce}:{token_id}\ue001"
-                token["normalized"] = False
-            real_id[token["content"]] = token_id
-        description["added_tokens"] = [*fillers, *description["added_tokens"]]
-        description["post_processor"] = None
-        self._library = LibraryTokenizer.from_str(json.dumps(description))
+                self._alias[token_id] = f"\ue000{nonce}:{token_id}\ue001"
+                token = replace(token, content=self._alias[token_id], normalized=False)
+            added.append(token)
+            real_id[token.content] = token_id
+        self._library.add_special_tokens([to_library(token) for token in added if token.special])
+        self._library.add_tokens([to_library(token) for token in added if not token.special])
         self._real_id = {
             self._library.token_to_id(content): token_id for content, token_id in real_id.items()
         }
@@ -195,15 +200,6 @@ class _TextOnlyTokenizer:
                     return self._encode(text[:start]) + self._encode(text[end:])
                 return self._encode(text[: start + 1]) + self._encode(text[start + 1 :])
         return [self._real_id.get(token_id, token_id) for token_id in ids]
-
-
-_ADDED_TOKEN_FLAGS = {
-    "single_word": False,
-    "lstrip": False,
-    "rstrip": False,
-    "normalized": False,
-    "special": True,
-}
 
 
 def _add_missing_tokens(library: LibraryTokenizer, settings: TokenizerSettings) -> None:
