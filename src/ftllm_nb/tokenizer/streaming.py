@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
 REPLACEMENT = "\ufffd"
@@ -32,16 +32,16 @@ TokenText = Callable[[int], "str | None"]
 
 
 class ByteLevelStream:
-    """Detokenizer of byte-level BPE: each character of a token stands for one byte."""
+    """Detokenizer of byte-level BPE: each character of a token stands for one byte, but for those of `plain` ids."""
 
-    def __init__(self, token_text: TokenText) -> None:
+    def __init__(self, token_text: TokenText, plain: Container[int] = ()) -> None:
         self._token_text = token_text
+        self._plain = plain
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token_id: int) -> str:
         """See StreamDecoder."""
-        text = self._token_text(token_id)
-        return self._utf8.decode(_byte_level_bytes(text)) if text else ""
+        return self._utf8.decode(self.token_bytes(token_id))
 
     def finish(self) -> str:
         """See StreamDecoder."""
@@ -49,7 +49,8 @@ class ByteLevelStream:
 
     def token_bytes(self, token_id: int) -> bytes:
         """See StreamDecoder."""
-        return _byte_level_bytes(self._token_text(token_id) or "")
+        text = self._token_text(token_id) or ""
+        return text.encode() if token_id in self._plain else _byte_level_bytes(text)
 
 
 class ByteFallbackStream:

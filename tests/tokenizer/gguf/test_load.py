@@ -99,6 +99,16 @@ def test_control_tokens_do_not_come_out_of_text(tmp_path: Path) -> None:
     assert end not in ours.encode_text("a <|im_end|> b")
 
 
+def test_user_defined_tokens_are_spelled_as_text() -> None:
+    metadata, _ = golden("deepseek-llm")
+    token_id = metadata["tokenizer.ggml.tokens"].index("À")  # also the character of a byte
+    kinds = metadata["tokenizer.ggml.token_type"].copy()
+    kinds[token_id] = 4
+    tokenizer = opened({**metadata, "tokenizer.ggml.token_type": kinds})
+    assert tokenizer.encode_text("À") == [token_id]
+    assert tokenizer.decode([token_id]) == "À" and tokenizer.token_bytes(token_id) == "À".encode()
+
+
 def test_templates_have_names() -> None:
     metadata, _ = golden("command-r")
     tool_use = "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}{{ messages[0].content }}?"

@@ -66,9 +66,15 @@ def _library_at_work(failure: str) -> Iterator[None]:
 
 
 class TokenizerJsonBackend:
-    """A tokenizers.Tokenizer behind the Backend interface; `where` names its file in error sentences."""
+    """A tokenizers.Tokenizer behind the Backend interface.
 
-    def __init__(self, library: LibraryTokenizer, where: str, named_tokens: dict[str, str]) -> None:
+    `where` names its file in error sentences. `added_are_text`: whether added tokens are spelled as text is, while
+    others of a byte-level vocabulary have a character for each byte; in tokenizer.json all do when they are decoded.
+    """
+
+    def __init__(
+        self, library: LibraryTokenizer, where: str, named_tokens: dict[str, str], *, added_are_text: bool = False
+    ) -> None:
         self._library = library
         self._failure = f"{where} cannot encode this text"
         self._text_only: dict[frozenset[int], _TextOnlyTokenizer] = {}
@@ -76,6 +82,7 @@ class TokenizerJsonBackend:
             token_id: _from_library(token) for token_id, token in library.get_added_tokens_decoder().items()
         }
         self.named_tokens = named_tokens
+        self._plain = frozenset(self.added_tokens if added_are_text else ())
         self.cuts_at_added_tokens = True
         self.unknown_id = _unknown_id(library)
 
@@ -136,7 +143,7 @@ class TokenizerJsonBackend:
 
         kind, strip_leading_space = _decoder_kind(self._library)
         if kind == "ByteLevel":
-            return ByteLevelStream(token_text)
+            return ByteLevelStream(token_text, self._plain)
         if kind == "ByteFallback":
             return ByteFallbackStream(token_text, strip_leading_space)
         return WindowStream(decode)

@@ -54,4 +54,4 @@ def backend_of(library: Any, vocabulary: GgufVocabulary, adds_bos: bool) -> Back
         raise vocabulary.metadata.error(
             "tokenizer.ggml.tokens", f"spells {' and '.join(map(shorten, before + after))} as the ends of a text"
         ) from error
-    return TokenizerJsonBackend(library, vocabulary.where, named)
+    return TokenizerJsonBackend(library, vocabulary.where, named, added_are_text=True)
