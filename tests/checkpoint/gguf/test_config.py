@@ -120,8 +120,10 @@ def test_what_others_have_besides(
     ("entries", "says"),
     [
         ({"block_count": None}, "has no llama.block_count in its metadata, which this architecture needs"),
-        ({"block_count": 0}, "llama.block_count is 0, where there should be a whole number of at least 1"),
+        ({"block_count": 0}, "llama.block_count is 0, where there should be a whole number from 1 to 2147483647"),
         ({"block_count": 2.0}, "llama.block_count is 2.0, where there should be a whole number"),
+        ({"block_count": 2**31 - 1}, "claims 2,147,483,647 layers (block_count) and holds 20 tensors"),
+        ({"context_length": Typed("u64", 2**63)}, "llama.context_length is 9223372036854775808, where"),
         ({"block_count": True}, "llama.block_count is true, where"),
         ({"attention__head_count": "4"}, "llama.attention.head_count is '4', where"),
         ({"attention__head_count": Typed("i32[]", [4, 4, 4])}, "is [4, 4, 4], where there should be 2 whole numbers"),

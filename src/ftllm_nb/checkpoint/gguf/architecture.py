@@ -79,6 +79,11 @@ class Architecture:
         self.file = file
         self.metadata = metadata
         self.layers = metadata.whole("block_count")
+        if self.layers > len(file.tensors):
+            raise CheckpointError(
+                f"{file.path} claims {self.layers:,} layers (block_count) and holds {len(file.tensors)} tensors: it is "
+                "damaged, so download it again."
+            )
         self.hidden_size = metadata.whole("embedding_length")
         self.heads = self.same_in_all_layers("attention.head_count")
         self.head_dim = metadata.whole("attention.key_length", max(self.hidden_size // self.heads, 1))

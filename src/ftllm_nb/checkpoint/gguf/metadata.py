@@ -10,6 +10,8 @@ import numpy as np
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
 
+MOST = 2**31 - 1
+"""Far more than any size of a model."""
 _NOTHING: dict[str, tuple[Any, ...]] = {
     "attention.causal": (True,),
     "expert_weights_scale": (1.0,),
@@ -42,10 +44,10 @@ class Metadata:
         return name in self._entries
 
     def whole(self, name: str, default: int | None = None, least: int = 1) -> int:
-        """A whole number of at least `least`; without a default the entry must be there."""
+        """A whole number of at least `least` and at most `MOST`; without a default the entry must be there."""
         value = self._value(name, default)
-        if type(value) is not int or value < least:
-            self._refuse(name, value, f"a whole number of at least {least}")
+        if type(value) is not int or not least <= value <= MOST:
+            self._refuse(name, value, f"a whole number from {least} to {MOST}")
         return value
 
     def wholes(self, name: str, count: int, default: int | None = None, least: int = 1) -> list[int]:
@@ -54,8 +56,8 @@ class Metadata:
         if not isinstance(value, np.ndarray):
             return [self.whole(name, default, least)] * count
         numbers = [int(each) for each in value] if value.dtype.kind in "iu" else []
-        if len(numbers) != count or any(each < least for each in numbers):
-            self._refuse(name, value, f"{count} whole numbers of at least {least}, one a layer")
+        if len(numbers) != count or not all(least <= each <= MOST for each in numbers):
+            self._refuse(name, value, f"{count} whole numbers from {least} to {MOST}, one a layer")
         return numbers
 
     def real(self, name: str, default: float | None = None) -> float:
