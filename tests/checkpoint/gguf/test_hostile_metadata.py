@@ -59,4 +59,4 @@ def test_values_that_mean_nothing(architecture: str, tmp_path: Path) -> None:
                 for each in checkpoint.tensors:
                     checkpoint.read(each)
         except FtllmError as error:
-            assert str(error).isprintable() and str(error).endswith(".")
+            assert str(error).isprintable() and str(error).endswith((".", "?"))
