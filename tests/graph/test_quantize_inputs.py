@@ -19,6 +19,7 @@ from ftllm_nb.quant.base import WeightFormat, weight_format
 from tests.graph.small_graphs import CONFIG, HIDDEN, TENSORS, Build, Header, begin, check, end, graph_class
 
 MORE = {name + ".weight": Header((HIDDEN, HIDDEN), "bfloat16") for name in ("gate", "up", "down")}
+MORE["wide.weight"] = Header((2 * HIDDEN, HIDDEN), "bfloat16")
 Formats = Callable[[Value], WeightFormat]
 
 
@@ -78,6 +79,27 @@ def test_makers_quantize_where_nothing_else_reads_the_value(activation: str) -> 
     (group,) = nodes_of(graph, "LinearGroup")
     assert group.inputs["input"] is norm.outputs["output"]
     assert norm.outputs["output"].type.size(-1) == 32 // 4 + 3, "int8 values, then a scale, a start and an offset"
+
+
+@pytest.mark.parametrize("activation", ["Gelu", "Swiglu", "Geglu"])
+def test_norms_that_centre_and_other_activations_quantize_too(activation: str) -> None:
+    def build(self: ComputeGraph) -> None:
+        data, weight = self.data, self.weight
+        begin(self)
+        self.LayerNorm(data["x"], weight["norm.weight"], None, -1, data["n"])
+        linear(self, "n", "gate" if activation == "Gelu" else "wide", "y")
+        getattr(self, activation)(data["y"], data["y"])
+        linear(self, "y", "up", "y")
+        self.AddTo(data["x"], data["y"])
+        self.LayerNorm(data["x"], weight["norm.weight"], None, -1, data["n"])
+        linear(self, "n", "up", "y")
+        self.AddTo(data["x"], data["y"])
+        end(self)
+
+    graph = converted(build, formats(other="int8"))
+    assert operators(graph)[1:8] == [
+        "LayerNorm to int8", "Linear", f"{activation} to int8", "Linear", "AddLayerNorm to int8", "Linear", "AddTo",
+    ]  # fmt: skip
 
 
 def read_twice(self: ComputeGraph) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.kernels.elementwise import add_rms_norm, layer_norm, rms_norm
+from ftllm_nb.kernels.elementwise import add_rms_norm, rms_norm
+from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
 from ftllm_nb.kernels.step import STEP_TOKENS
 from tests.kernels.kernel_runs import UNIT, Doubles, Floats, Rows, run
 
@@ -108,17 +109,59 @@ def test_layer_norm(tokens: int, size: int, groups: int, gap: int, mean: int, se
     source = Rows(random.standard_normal((tokens, groups * size), np.float32) + np.float32(mean), gap)
     target = Rows.unwritten(tokens, groups * size, gap + 3)
     weight, bias = weight_of(size, random), weight_of(size, random)
-    run(layer_norm, tokens, source.address, source.stride, target.address, target.stride, weight.ctypes.data, size,
-        groups, EPS, STEP_TOKENS, bias.ctypes.data)  # fmt: skip
-    runs = source.values.astype(np.float64).reshape(tokens, groups, size)
+    run_layer_norm(source, target, weight, bias, groups)
+    assert_centred(target.values, source.values, np.tile(weight, groups), np.tile(bias, groups), groups)
+    target.assert_marks()
+
+
+def test_layer_norm_of_runs_with_weights_of_their_own() -> None:
+    """A run's weights begin at a multiple of 16 floats."""
+    random = np.random.default_rng(1)
+    source, target = Rows(random.standard_normal((3, 60), np.float32)), Rows.unwritten(3, 60)
+    weight, bias = (np.zeros((3, 32), np.float32) for _ in range(2))
+    for each in (weight, bias):
+        each[:, :20] = random.uniform(-2, 2, (3, 20))
+    run_layer_norm(source, target, weight, bias, 3, step=128)
+    assert_centred(target.values, source.values, weight[:, :20].ravel(), bias[:, :20].ravel(), 3)
+
+
+@pytest.mark.parametrize("alpha", [1.0, -0.3])
+def test_layer_norm_after_a_sum(alpha: float) -> None:
+    random = np.random.default_rng(2)
+    source, added = (Rows(random.standard_normal((2, 34), np.float32)) for _ in range(2))
+    target, before = Rows.unwritten(2, 34), source.values.copy()
+    weight, bias = weight_of(17, random), weight_of(17, random)
+    run_layer_norm(source, target, weight, bias, 2, added=(added, alpha))
+    exact = before.astype(np.float64) + float(np.float32(alpha)) * added.values.astype(np.float64)
+    np.testing.assert_allclose(source.values, exact, rtol=1.01 * UNIT, atol=0, err_msg="one rounding")
+    assert_centred(target.values, source.values, np.tile(weight, 2), np.tile(bias, 2), 2)
+    target.assert_marks()
+
+
+def run_layer_norm(
+    source: Rows, target: Rows, weight: Floats, bias: Floats, groups: int, step: int = 0,
+    added: tuple[Rows, float] | None = None,
+) -> None:  # fmt: skip
+    tokens, features = source.values.shape
+    row = LAYER_NORM.values(
+        input=source.address, input_stride=source.stride, output=target.address, output_stride=target.stride,
+        weight=weight.ctypes.data, weight_step=step, bias=bias.ctypes.data, bias_step=step, size=features // groups,
+        groups=groups, eps=EPS, count=STEP_TOKENS, added=added[0].address if added else 0,
+        added_stride=added[0].stride if added else 0, alpha=added[1] if added else 0.0, columns=0, group=0, middle=0,
+    )  # fmt: skip
+    run(layer_norm_kernel(added is not None, False), tokens, *row)
+
+
+def assert_centred(got: Floats, x: Floats, weight: Floats, bias: Floats, groups: int) -> None:
+    runs = x.astype(np.float64).reshape(len(x), groups, -1)
+    weight, bias = weight.reshape(groups, -1), bias.reshape(groups, -1)
     centred = runs - runs.mean(-1, keepdims=True)
     deviation = np.sqrt(np.square(centred).mean(-1, keepdims=True) + EPS)
     expected = centred / deviation * weight + bias
     largest = np.abs(runs).max(-1, keepdims=True)
-    lost = UNIT * (np.ceil(size / 16) + 8) * (largest + np.abs(centred)) / deviation
+    lost = UNIT * (np.ceil(runs.shape[-1] / 16) + 8) * (largest + np.abs(centred)) / deviation
     bound = 2 * lost * np.abs(weight) + 4 * UNIT * np.abs(expected) + 4 * UNIT * np.abs(bias)
-    assert (np.abs(target.values.reshape(runs.shape) - expected) <= bound).all()
-    target.assert_marks()
+    assert (np.abs(got.reshape(runs.shape) - expected) <= bound).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -11,11 +11,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.elementwise import add_rms_norm, gelu_multiply, gelu_tanh_multiply, rms_norm, silu_multiply
+from ftllm_nb.kernels.elementwise import (
+    add_rms_norm,
+    gelu,
+    gelu_multiply,
+    gelu_tanh,
+    gelu_tanh_multiply,
+    rms_norm,
+    silu_multiply,
+)
+from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
 from ftllm_nb.kernels.quantize import (
     add_rms_norm_quantize,
     gelu_multiply_quantize,
+    gelu_quantize,
     gelu_tanh_multiply_quantize,
+    gelu_tanh_quantize,
     quantize,
     rms_norm_quantize,
     silu_multiply_quantize,
@@ -156,7 +167,7 @@ def test_a_group_with_what_is_no_number_has_a_scale_that_is_none(value: float, c
     ("plain", "joined"),
     [
         (silu_multiply, silu_multiply_quantize), (gelu_multiply, gelu_multiply_quantize),
-        (gelu_tanh_multiply, gelu_tanh_multiply_quantize),
+        (gelu_tanh_multiply, gelu_tanh_multiply_quantize), (gelu, gelu_quantize), (gelu_tanh, gelu_tanh_quantize),
     ],
 )  # fmt: skip
 @few
@@ -216,3 +227,34 @@ def test_the_sum_and_norm_quantized_are_the_sum_and_norm_then_quantize(
         form.group, middle)  # fmt: skip
     assert_same_bytes(target, quantized(form, normed.values))
     assert_same_bytes(fused, apart)
+
+
+@pytest.mark.parametrize("adds", [False, True])
+@few
+@given(
+    tokens=TOKENS, size=FEATURES, runs=st.sampled_from([1, 3]), group=GROUPS, middle=MIDDLES, gap=GAPS, seed=SEEDS
+)
+def test_the_layer_norm_quantized_is_the_layer_norm_then_quantize(
+    adds: bool, tokens: int, size: int, runs: int, group: int, middle: int, gap: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    residual = random.standard_normal((tokens, runs * size), np.float32)
+    added = Rows(random.standard_normal((tokens, runs * size), np.float32), gap)
+    weight, bias = (random.standard_normal(size).astype(np.float32) for _ in range(2))
+    form = Form.of(runs * size, group, middle)
+    apart, fused = Rows(residual, gap), Rows(residual, gap)
+    normed, target = Rows.unwritten(tokens, runs * size), form.unwritten(tokens)
+    shared = {
+        "weight": weight.ctypes.data, "weight_step": 0, "bias": bias.ctypes.data, "bias_step": 0, "size": size,
+        "groups": runs, "eps": EPS, "count": STEP_TOKENS, "added": added.address, "added_stride": added.stride,
+        "alpha": -0.37, "columns": form.columns, "group": form.group, "middle": middle,
+    }  # fmt: skip
+    for quantizes, source, output in ((False, apart, normed), (True, fused, target)):
+        row = LAYER_NORM.values(
+            input=source.address, input_stride=source.stride, output=output.address, output_stride=output.stride,
+            **shared,
+        )  # fmt: skip
+        run(layer_norm_kernel(adds, quantizes), tokens, *row)
+    assert_same_bytes(target, quantized(form, normed.values))
+    assert_same_bytes(fused, apart)
+    assert np.array_equal(fused.values, residual) != adds

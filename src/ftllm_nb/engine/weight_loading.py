@@ -16,24 +16,33 @@ from ftllm_nb.engine.packed_loading import read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
 from ftllm_nb.graph.lower import Program, WeightPart
+from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
+from ftllm_nb.kernels.transpose import TRANSPOSE, transpose_kernel
 from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
 from ftllm_nb.quantized_type import ElementType, QuantizedType
 
 Progress = Callable[[str, int, int], None]
+_FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _FLOAT = "float32 (--dtype, --embedding_dtype or a rule of --dtype_config)"
 
 
 def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
     """The kernels that `load_weights` will run."""
-    return [
+    packed = [
         part.format.pack_kernel(part.weight.type.dtype)
         for part in program.weights
         if not checkpoint.is_packed(part.weight.name)
     ]
+    transposed = {
+        _FLOAT_BYTES[str(part.weight.type.dtype)]
+        for part in program.weights
+        if part.weight.computed is not None and any(isinstance(step, Transposed) for step in part.weight.computed.steps)
+    }
+    return packed + [transpose_kernel(element) for element in sorted(transposed)]
 
 
 def require_memory(program: Program) -> None:
@@ -79,7 +88,7 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
 
 def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
     name, dtype = part.weight.name, part.weight.type.dtype
-    arrays, numbers = _sources(checkpoint, name, dtype)
+    arrays, numbers = _sources(checkpoint, name, dtype, pool)
     source, *others = (array.ctypes.data for array in arrays)
     count, *shape = part.weight.type.matrices
     if isinstance(part.format, IntegerLayout) and shape[1] > part.format.most_columns:
@@ -121,15 +130,30 @@ def _fault(part: WeightPart, code: int) -> str:
     return f"{what}: its file is damaged, so download it again"
 
 
-def _sources(checkpoint: Checkpoint, name: str, dtype: ElementType) -> tuple[list[NDArray[Any]], list[int]]:
+def _sources(
+    checkpoint: Checkpoint, name: str, dtype: ElementType, pool: ThreadPool
+) -> tuple[list[NDArray[Any]], list[int]]:
     """What the kernel that packs a matrix reads: arrays, and numbers that follow their addresses in its row."""
     if not isinstance(dtype, QuantizedType):
-        return [np.ascontiguousarray(checkpoint.read(name))], []
+        return [_contiguous(checkpoint.read(name), pool)], []
     stored = checkpoint.read_integers(name)
     half = np.uint8(dtype.half)
     zero_points = np.empty(0, np.uint8) if stored.zero_points is None else stored.zero_points.view(np.uint8) + half
     arrays = [np.ascontiguousarray(array) for array in (stored.numbers, stored.scales, zero_points)]
     return arrays, [int(stored.numbers.dtype == np.int8)]
+
+
+def _contiguous(array: NDArray[Any], pool: ThreadPool) -> NDArray[Any]:
+    """The array with its rows end to end; a matrix that was only turned is laid so by all threads."""
+    if array.ndim != 2 or array.flags.c_contiguous or not array.T.flags.c_contiguous:
+        return np.ascontiguousarray(array)
+    turned, row = np.empty(array.shape, array.dtype), np.zeros((1, ROW_FIELDS), np.int64)
+    columns, rows = array.shape
+    fields = TRANSPOSE.values(source=array.ctypes.data, target=turned.ctypes.data, rows=rows, columns=columns)
+    row[0, : 1 + len(fields)] = (transpose_kernel(array.itemsize).address, *fields)
+    if not pool.run(row, np.zeros(STEP_FIELDS, np.int64)):
+        raise StepStopped
+    return turned
 
 
 def read_float32(checkpoint: Checkpoint, name: str) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Fusion: rewrite a checked graph so that fewer passes over memory and fewer barriers are needed.
 
 What becomes what is said by the operators that fusion makes, in their own files (ops/fusion.py): no operator is named
-here. Groups are made first. Patterns follow: those made of a pattern's operator after that one, else the larger before
-the smaller, else by the operator's name.
+here. Groups and chains are made first. Patterns follow: those made of a pattern's operator after that one, else the
+larger before the smaller, else by the operator's name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Hashable, Iterable
 
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value
 from ftllm_nb.graph.operators import all_operators
-from ftllm_nb.graph.rewriting import rewrite
-from ftllm_nb.ops.base import Operator
-from ftllm_nb.ops.fusion import Group, Pattern
+from ftllm_nb.graph.rewriting import readers_of, rewrite
+from ftllm_nb.ops.base import Kind, Operator
+from ftllm_nb.ops.fusion import Chain, Group, Pattern
 
 
 def fuse(graph: CheckedGraph, format_of: FormatOf) -> CheckedGraph:
@@ -29,6 +29,8 @@ def fuse_into(graph: CheckedGraph, format_of: FormatOf, operators: Iterable[type
         for group in operator.fuses:
             if isinstance(group, Group):
                 nodes = _group(nodes, operator, group, format_of)
+            elif isinstance(group, Chain):
+                nodes = _chain(nodes, graph.logits, operator, group)
     for operator, pattern in _in_order(operators):
         nodes = rewrite(nodes, graph.logits, operator, pattern)
     return dataclasses.replace(graph, nodes=nodes)
@@ -76,3 +78,37 @@ def _grouped(nodes: list[Node], operator: type[Operator], numbered: set[str]) ->
         inputs |= {f"{name}{number}" if name in numbered else name: value for name, value in node.inputs.items()}
         outputs |= {f"{name}{number}": value for name, value in node.outputs.items()}
     return Node(operator, inputs, outputs, nodes[0].attributes, nodes[0].call)
+
+
+def _chain(nodes: list[Node], logits: Value, operator: type[Operator], chain: Chain) -> list[Node]:
+    """Nodes that become one, at the place of the first."""
+    (name,) = (parameter.name for parameter in operator.parameters if parameter.kind is Kind.INPLACE)
+    lists = {parameter.name for parameter in operator.parameters if parameter.kind is Kind.INTS}
+    readers = readers_of(nodes)
+    chains: list[list[Node]] = []
+    for node in nodes:
+        if node.operator is not chain.operator:
+            continue
+        before, last = node.inputs[name], chains[-1][-1] if chains else None
+        follows = last is not None and last.outputs[name] is before and readers[before] == [node]
+        if follows and before is not logits and _numbers(node, lists) == _numbers(chains[-1][0], lists):
+            chains[-1].append(node)
+        else:
+            chains.append([node])
+    first = {members[0]: members for members in chains if len(members) > 1}
+    later = {node for members in first.values() for node in members[1:]}
+    return [
+        _chained(first[node], operator, name, lists) if node in first else node for node in nodes if node not in later
+    ]
+
+
+def _numbers(node: Node, lists: set[str]) -> dict[str, int | float]:
+    return {name: number for name, number in node.attributes.items() if name not in lists}
+
+
+def _chained(nodes: list[Node], operator: type[Operator], name: str, lists: set[str]) -> Node:
+    grouped = _grouped(nodes, operator, {parameter.name for parameter in operator.parameters if parameter.many})
+    gathered = {number: tuple(node.attributes[number] for node in nodes) for number in lists}
+    inputs = {**grouped.inputs, name: nodes[0].inputs[name]}
+    outputs = {name: nodes[-1].outputs[name]}
+    return Node(operator, inputs, outputs, {**nodes[0].attributes, **gathered}, nodes[0].call)

@@ -14,7 +14,13 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.elementwise import gelu_multiplied, gelu_tanh_multiplied, silu_multiplied
+from ftllm_nb.kernels.elementwise import (
+    gelu_multiplied,
+    gelu_of,
+    gelu_tanh_multiplied,
+    gelu_tanh_of,
+    silu_multiplied,
+)
 from ftllm_nb.kernels.simd import load_vector_partial, round_bfloat16, store_upper_halves
 from ftllm_nb.kernels.step import argument, field, take_chunk
 
@@ -78,6 +84,12 @@ def split_kernel(parts: int) -> Kernel:
 def silu_multiply_split_kernel(parts: int) -> Kernel:
     """input · sigmoid(input) · second, in `parts` (1 or 2) parts."""
     return _each_split("silu_multiply", silu_multiplied, parts)
+
+
+@functools.cache
+def gelu_split_kernel(parts: int, tanh: bool) -> Kernel:
+    """gelu(input), in `parts` (1 or 2) parts; `tanh`: in gelu's tanh form."""
+    return _each_split("gelu_tanh", gelu_tanh_of, parts) if tanh else _each_split("gelu", gelu_of, parts)
 
 
 @functools.cache

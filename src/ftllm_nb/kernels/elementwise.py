@@ -28,8 +28,6 @@ _FLOATS_AT_ONCE = 1024
  NORM_COUNT, NORM_ADDED, NORM_ADDED_STRIDE, NORM_ALPHA, NORM_FIELDS) = range(13)  # fmt: skip
 """Arguments of the rows of `rms_norm` and `add_rms_norm`: each token has `GROUPS` runs of `SIZE` features, each
 normalized on its own; `COUNT` is the step's field with the number of tokens. `ADDED …`: of `add_rms_norm`."""
-NORM_BIAS = NORM_ADDED
-"""Of `layer_norm`: the address of what is added to each run."""
 
 
 @numba.njit
@@ -69,42 +67,6 @@ def rms_norm(row, step, worker):
         for group in range(groups):
             offset = group * size * 4
             normalize(source + offset, target + offset, argument(row, NORM_WEIGHT), size, scalar(row, NORM_EPS))
-        token = take_chunk(worker, num_tokens)
-
-
-@numba.njit
-def _centre(source, target, weight, bias, size, eps):
-    """target = (source − mean) / sqrt(variance + eps) · weight + bias."""
-    total = spread(0.0)
-    for at in range(0, size, 16):
-        total = total + load_vector_partial(source + 4 * at, size - at)
-    mean, squares = spread(sum_lanes(total) / np.float32(size)), spread(0.0)
-    for at in range(0, size, 16):
-        value = load_vector_partial(source + 4 * at, size - at) - mean
-        store_vector_partial(target + 4 * at, value, size - at)
-        value = load_vector_partial(target + 4 * at, size - at)  # lanes beyond the end are zero again
-        squares = fma(value, value, squares)
-    variance = sum_lanes(squares) / np.float32(size)
-    factor = spread(np.float32(1.0) / np.sqrt(variance + eps))
-    for at in range(0, size, 16):
-        value = load_vector_partial(target + 4 * at, size - at) * factor
-        factors, added = load_vector_partial(weight + 4 * at, size - at), load_vector_partial(bias + 4 * at, size - at)
-        store_vector_partial(target + 4 * at, fma(value, factors, added), size - at)
-
-
-@kernel()
-def layer_norm(row, step, worker):
-    """LayerNorm of each token's runs. A chunk is a token."""
-    size, groups = argument(row, NORM_SIZE), argument(row, NORM_GROUPS)
-    num_tokens = field(step, argument(row, NORM_COUNT))
-    token = take_chunk(worker, num_tokens)
-    while token >= 0:
-        source = argument(row, NORM_INPUT) + token * argument(row, NORM_INPUT_STRIDE)
-        target = argument(row, NORM_OUTPUT) + token * argument(row, NORM_OUTPUT_STRIDE)
-        for group in range(groups):
-            offset = group * size * 4
-            _centre(source + offset, target + offset, argument(row, NORM_WEIGHT), argument(row, NORM_BIAS), size,
-                    scalar(row, NORM_EPS))  # fmt: skip
         token = take_chunk(worker, num_tokens)
 
 
@@ -167,7 +129,7 @@ def silu_multiplied(a, b, alpha):
 
 
 @numba.njit(inline="always")
-def _gelu(a, b, alpha):
+def gelu_of(a, b, alpha):
     """a · Φ(a): half of erfc on the smaller side, whose relative error stays small (erfc: Press et al., Numerical
     Recipes, 6.2: a Chebyshev fit within 1.2e-7 of the value)."""
     z = maximum(a, spread(0.0) - a) * spread(0.7071067811865476)
@@ -187,7 +149,7 @@ def _gelu(a, b, alpha):
 
 
 @numba.njit(inline="always")
-def _gelu_tanh(a, b, alpha):
+def gelu_tanh_of(a, b, alpha):
     """½ a (1 + tanh u) with u = √(2/π) (a + 0.044715 a³), which is a · sigmoid(2 u)."""
     cubic = fma(a * a * spread(0.044715), a, a)
     return a * sigmoid(cubic * spread(1.5957691216057308))
@@ -196,13 +158,13 @@ def _gelu_tanh(a, b, alpha):
 @numba.njit(inline="always")
 def gelu_multiplied(a, b, alpha):
     """a · Φ(a) · b"""
-    return _gelu(a, b, alpha) * b
+    return gelu_of(a, b, alpha) * b
 
 
 @numba.njit(inline="always")
 def gelu_tanh_multiplied(a, b, alpha):
     """The same in gelu's tanh form."""
-    return _gelu_tanh(a, b, alpha) * b
+    return gelu_tanh_of(a, b, alpha) * b
 
 
 @numba.njit(inline="always")
@@ -277,9 +239,9 @@ def _soft_cap(a, b, alpha):
 
 silu = _each("silu", _silu)
 """first · sigmoid(first)"""
-gelu = _each("gelu", _gelu)
+gelu = _each("gelu", gelu_of)
 """first · Φ(first), Φ the normal distribution"""
-gelu_tanh = _each("gelu_tanh", _gelu_tanh)
+gelu_tanh = _each("gelu_tanh", gelu_tanh_of)
 """the same with tanh instead of the error function"""
 silu_multiply = _each("silu_multiply", silu_multiplied)
 """first · sigmoid(first) · second: the gated activation in one pass"""

@@ -39,7 +39,9 @@ from ftllm_nb.kernels.elementwise import (
     NORM_WEIGHT,
     add_to,
     gelu_multiplied,
+    gelu_of,
     gelu_tanh_multiplied,
+    gelu_tanh_of,
     normalize,
     silu_multiplied,
 )
@@ -152,6 +154,10 @@ def _unchanged(a, b, alpha):
 
 quantize = _each_quantized("quantize", _unchanged)
 """The input, quantized."""
+gelu_quantize = _each_quantized("gelu", gelu_of)
+"""input · Φ(input), quantized."""
+gelu_tanh_quantize = _each_quantized("gelu_tanh", gelu_tanh_of)
+"""The same in gelu's tanh form."""
 silu_multiply_quantize = _each_quantized("silu_multiply", silu_multiplied)
 """input · sigmoid(input) · second, quantized."""
 gelu_multiply_quantize = _each_quantized("gelu_multiply", gelu_multiplied)

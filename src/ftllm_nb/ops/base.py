@@ -21,7 +21,7 @@ from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType
 from ftllm_nb.ops.reach import Reach
 
 if TYPE_CHECKING:
-    from ftllm_nb.ops.fusion import Group, Pattern
+    from ftllm_nb.ops.fusion import Chain, Group, Pattern
 
 Array = NDArray[Any]
 Inferred = TensorType | tuple[TensorType, ...] | None
@@ -174,7 +174,7 @@ class Operator:
     """True where the one output always equals the input of that name: checked, but never run."""
     outputs_share_rows: ClassVar[bool] = False
     """True where the outputs are column ranges of one buffer, each padded to a multiple of 16."""
-    fuses: ClassVar[tuple[Pattern | Group, ...]] = ()
+    fuses: ClassVar[tuple[Pattern | Group | Chain, ...]] = ()
     """Of an operator that fusion makes: what it stands for (see fusion.py)."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     entries: ClassVar[tuple[str, ...]] = ()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features, lower_each
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Place, Tensor, features, lower_each
 from ftllm_nb.quant.activations import Int8Form, SplitForm
 
 OUTPUT = "output"
@@ -36,13 +37,21 @@ def lower_combined(
     form, target = node.forms.get(OUTPUT), node.outputs[OUTPUT]
     if form is None:
         lower_each(lowering, kernels.plain, first, second, target)
-        return
-    size, (a, b, out) = features(first), map(lowering.place, (first, second, target))
-    shared = (a.address, a.stride, b.address, b.stride, out.address, out.stride, size, form.columns(size))
-    if isinstance(form, SplitForm):
-        lowering.add(kernels.split(form.parts), *shared, lowering.count(first))
     else:
-        lowering.add(kernels.int8, *shared, *int8_arguments(form, lowering, size)[1:], lowering.count(first))
+        lower_formed(form, lowering, kernels, lowering.place(first), lowering.place(second), target, features(first))
+
+
+def lower_formed(
+    form: Any, lowering: Lowering, kernels: CombiningKernels, first: Place, second: Place, target: Tensor, size: int
+) -> None:
+    """A row that writes the target in a form that is not float32, from `size` features of each token at two places."""
+    out, count = lowering.place(target), lowering.count(target)
+    shared = (first.address, first.stride, second.address, second.stride, out.address, out.stride, size,
+              form.columns(size))  # fmt: skip
+    if isinstance(form, SplitForm):
+        lowering.add(kernels.split(form.parts), *shared, count)
+    else:
+        lowering.add(kernels.int8, *shared, *int8_arguments(form, lowering, size)[1:], count)
 
 
 def int8_arguments(form: Int8Form, lowering: Lowering, size: int) -> tuple[int, int, int]:

@@ -17,6 +17,17 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """Any number of nodes of one operator, of which each changes in place what the one before has made of it.
+
+    They become one where nothing else reads what is between them. Of their numbers, those that the fused operator has
+    as lists are gathered, the others must be equal.
+    """
+
+    operator: type[Operator]
+
+
+@dataclass(frozen=True)
 class Part:
     """One operator of a pattern.
 

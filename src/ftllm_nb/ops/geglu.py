@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.elementwise import gelu_multiply
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
+from ftllm_nb.ops.base import Array, Operator, StepContext
 from ftllm_nb.ops.gelu import exact_gelu
-from ftllm_nb.ops.halves import half_of, halves, lower_halves
+from ftllm_nb.ops.gelu_multiply import EXACT
+from ftllm_nb.ops.halves import HALVES, half_of, halves, lower_halves
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 
@@ -18,7 +18,7 @@ class Geglu(Operator):
     Always the exact form, as in fastllm, whatever the config names; Split, Gelu and MulTo make the other one.
     """
 
-    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+    parameters = HALVES
 
     @staticmethod
     def infer(input: TensorType) -> TensorType:
@@ -31,4 +31,4 @@ class Geglu(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        lower_halves(node, lowering, gelu_multiply)
+        lower_halves(node, lowering, EXACT)

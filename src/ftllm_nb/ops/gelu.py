@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels import elementwise
+from ftllm_nb.kernels.bf16_parts import gelu_split_kernel
+from ftllm_nb.kernels.elementwise import gelu, gelu_tanh
+from ftllm_nb.kernels.quantize import gelu_quantize, gelu_tanh_quantize
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
+from ftllm_nb.ops.forms import CombiningKernels, lower_combined
+from ftllm_nb.ops.lowering import LoweredNode, Lowering
+from ftllm_nb.quant.activations import Int8Form, SplitForm
 
+EXACT = CombiningKernels(gelu, gelu_quantize, partial(gelu_split_kernel, tanh=False))
+TANH = CombiningKernels(gelu_tanh, gelu_tanh_quantize, partial(gelu_split_kernel, tanh=True))
 _EXACT = ("gelu", "gelu_python")
 _TANH = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate")
 """The names that transformers has for the two forms."""
@@ -23,7 +30,7 @@ class Gelu(Operator):
     """input · Φ(input), with Φ the normal distribution; the config's hidden_activation, else its hidden_act, says in
     which form. `output` may be `input`."""
 
-    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT, forms=(Int8Form, SplitForm)))
     entries = ("hidden_activation", "hidden_act")
 
     @staticmethod
@@ -38,8 +45,7 @@ class Gelu(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         source = node.inputs["input"]
-        kernel = elementwise.gelu_tanh if is_tanh_form(lowering.config) else elementwise.gelu
-        lower_each(lowering, kernel, source, source, node.outputs["output"])
+        lower_combined(node, lowering, TANH if is_tanh_form(lowering.config) else EXACT, source, source)
 
 
 def exact_gelu(x: Array) -> Array:

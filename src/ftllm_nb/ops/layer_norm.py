@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.elementwise import layer_norm
+from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
 from ftllm_nb.ops.base import (
     Array,
     Kind,
@@ -16,7 +16,9 @@ from ftllm_nb.ops.base import (
     require_axis,
     require_vector,
 )
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
+from ftllm_nb.ops.forms import int8_arguments
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
+from ftllm_nb.quant.activations import Int8Form
 
 
 class LayerNorm(Operator):
@@ -31,7 +33,7 @@ class LayerNorm(Operator):
         Parameter("gamma", Kind.WEIGHT, may_be_none=True),
         Parameter("beta", Kind.WEIGHT, may_be_none=True),
         Parameter("axis", Kind.INT),
-        Parameter("output", Kind.OUTPUT),
+        Parameter("output", Kind.OUTPUT, forms=(Int8Form,)),
         Parameter("eps", Kind.FLOAT, default=1e-5, is_extra=True),
     )
 
@@ -61,11 +63,28 @@ class LayerNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        source, gamma, beta = node.inputs["input"], node.inputs.get("gamma"), node.inputs.get("beta")
-        size = source.type.size(-1)
-        read, written = lowering.place(source), lowering.place(node.outputs["output"])
-        lowering.add(
-            layer_norm, read.address, read.stride, written.address, written.stride,
-            lowering.vector([gamma], [size], 1.0 if gamma is None else 0.0), size, features(source) // size,
-            float(node.attributes["eps"]), lowering.count(source), lowering.vector([beta], [size]),
-        )  # fmt: skip
+        lower_layer_norm(node, lowering, node.inputs["input"])
+
+
+def lower_layer_norm(
+    node: LoweredNode, lowering: Lowering, source: Tensor, added: tuple[int, int, float] | None = None
+) -> None:
+    """A row of the norm of `source` into `output`, in the form that the node asks for.
+
+    `added`: of what is added to the source first: its address, its stride, and a factor.
+    """
+    size, form = source.type.size(-1), node.forms.get("output")
+    gamma, beta = node.inputs.get("gamma"), node.inputs.get("beta")
+    read, written = lowering.place(source), lowering.place(node.outputs["output"])
+    address, stride, alpha = added or (0, 0, 0.0)
+    columns, group, middle = (0, 0, 0) if form is None else int8_arguments(form, lowering, features(source))
+    lowering.add(
+        layer_norm_kernel(added is not None, form is not None),
+        *LAYER_NORM.values(
+            input=read.address, input_stride=read.stride, output=written.address, output_stride=written.stride,
+            weight=lowering.vector([gamma], [size], 1.0 if gamma is None else 0.0), weight_step=0,
+            bias=lowering.vector([beta], [size]), bias_step=0, size=size, groups=features(source) // size,
+            eps=float(node.attributes["eps"]), count=lowering.count(source),
+            added=address, added_stride=stride, alpha=alpha, columns=columns, group=group, middle=middle,
+        ),
+    )  # fmt: skip

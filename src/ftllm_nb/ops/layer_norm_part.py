@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.elementwise import layer_norm
+from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.layer_norm import LayerNorm
-from ftllm_nb.ops.lowering import LoweredNode, Lowering
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor
 
 
 class LayerNormPart(Operator):
@@ -46,12 +48,32 @@ class LayerNormPart(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        source, gamma, beta = node.inputs["input"], node.inputs.get("gamma"), node.inputs.get("beta")
-        start, end = int(node.attributes["start"]), int(node.attributes["end"])
-        place, size = lowering.place(source), end - start
-        address = place.address + 4 * start
-        lowering.add(
-            layer_norm, address, place.stride, address, place.stride,
-            lowering.vector([gamma], [size], 1.0 if gamma is None else 0.0), size, 1,
-            float(node.attributes["eps"]), lowering.count(source), lowering.vector([beta], [size]),
-        )  # fmt: skip
+        gamma, beta = node.inputs.get("gamma"), node.inputs.get("beta")
+        lower_parts(node, lowering, int(node.attributes["start"]), int(node.attributes["end"]), [gamma], [beta])
+
+
+def lower_parts(
+    node: LoweredNode,
+    lowering: Lowering,
+    start: int,
+    end: int,
+    gammas: Sequence[Tensor | None],
+    betas: Sequence[Tensor | None],
+) -> None:
+    """A row that normalizes parts of one size, which lie side by side from `start` to `end`, each by its own weights.
+
+    Of the gammas all are None, or none is.
+    """
+    source, size = node.inputs["input"], (end - start) // len(gammas)
+    place, sizes, step = lowering.place(source), [size] * len(gammas), -(-size // 16) * 64
+    address = place.address + 4 * start
+    lowering.add(
+        layer_norm_kernel(adds=False, quantizes=False),
+        *LAYER_NORM.values(
+            input=address, input_stride=place.stride, output=address, output_stride=place.stride,
+            weight=lowering.vector(gammas, sizes, 1.0 if gammas[0] is None else 0.0), weight_step=step,
+            bias=lowering.vector(betas, sizes), bias_step=step, size=size, groups=len(gammas),
+            eps=float(node.attributes["eps"]), count=lowering.count(source),
+            added=0, added_stride=0, alpha=0.0, columns=0, group=0, middle=0,
+        ),
+    )  # fmt: skip

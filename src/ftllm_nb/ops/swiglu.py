@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.elementwise import silu_multiply
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
-from ftllm_nb.ops.halves import half_of, halves, lower_halves
+from ftllm_nb.ops.base import Array, Operator, StepContext
+from ftllm_nb.ops.halves import HALVES, half_of, halves, lower_halves
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.silu import silu
+from ftllm_nb.ops.silu_multiply import KERNELS
 
 
 class Swiglu(Operator):
     """silu(first half) · second half of the last axis: [.., 2 n] to [.., n]."""
 
-    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+    parameters = HALVES
 
     @staticmethod
     def infer(input: TensorType) -> TensorType:
@@ -28,4 +28,4 @@ class Swiglu(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        lower_halves(node, lowering, silu_multiply)
+        lower_halves(node, lowering, KERNELS)
