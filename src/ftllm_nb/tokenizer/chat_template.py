@@ -20,11 +20,15 @@ MAX_TEMPLATE_BYTES = 2 * 2**20
 
 
 class ChatTemplate:
-    """One jinja2 template, compiled at its first use. `where` names its file in error sentences."""
+    """One jinja2 template, compiled at its first use. `where` names its file in error sentences.
 
-    def __init__(self, source: str, where: str) -> None:
+    `leaves_beginning`: its author may have left out the beginning of the sequence, for the engine to put it there.
+    """
+
+    def __init__(self, source: str, where: str, *, leaves_beginning: bool = False) -> None:
         self.source = source
         self.where = where
+        self.leaves_beginning = leaves_beginning
         self._compiled: tuple[ChatTemplateEnvironment, jinja2.Template] | None = None
 
     def render(self, variables: dict[str, Any]) -> str:

@@ -210,8 +210,12 @@ class Tokenizer:
     ) -> ChatPrompt:
         """The same, with what a user should know of how the template was given what it does not take."""
         text, spans, warnings = self._prompt(messages, add_generation_prompt, tools, variables)
-        beginning = [] if self.has_chat_format else self._backend.surrounding_tokens()[0]
-        return ChatPrompt(beginning + self._encode(text, spans), warnings)
+        ids = self._encode(text, spans)
+        template = choose_template(self._templates, with_tools=bool(tools))
+        leaves_beginning = not self.has_chat_format if template is None else template.leaves_beginning
+        beginning = self._backend.surrounding_tokens()[0] if leaves_beginning else []
+        has_one = template is not None and ids[: len(beginning)] == beginning
+        return ChatPrompt(ids if has_one else beginning + ids, warnings)
 
     @property
     def takes_tools(self) -> bool:

@@ -99,6 +99,19 @@ def test_control_tokens_do_not_come_out_of_text(tmp_path: Path) -> None:
     assert end not in ours.encode_text("a <|im_end|> b")
 
 
+def test_a_prompt_has_one_beginning_whoever_writes_it() -> None:
+    metadata, _ = golden("llama-bpe")
+    begin, messages = metadata["tokenizer.ggml.bos_token_id"], [{"role": "user", "content": "hello"}]
+    text = opened(metadata).encode_text("hello")
+    for template in ("{{ messages[0].content }}", "{{ bos_token }}{{ messages[0].content }}"):
+        with_template = {**metadata, "tokenizer.chat_template": template}
+        assert opened(with_template).apply_chat_template(messages) == [begin, *text]
+        without = opened({**with_template, "tokenizer.ggml.add_bos_token": False})
+        assert without.apply_chat_template(messages) == ([begin] if "bos_token" in template else []) + text
+        given = opened(metadata, chat_template=template)
+        assert given.apply_chat_template(messages) == ([begin] if "bos_token" in template else []) + text
+
+
 def test_user_defined_tokens_are_spelled_as_text() -> None:
     metadata, _ = golden("deepseek-llm")
     token_id = metadata["tokenizer.ggml.tokens"].index("À")  # also the character of a byte

@@ -9,10 +9,16 @@ _KEY = "tokenizer.chat_template"
 
 
 def gguf_chat_templates(metadata: Metadata) -> dict[str, ChatTemplate]:
-    """The file's templates by name ("default" for the unnamed one), {} where it has none."""
+    """The file's templates by name ("default" for the unnamed one), {} where it has none.
+
+    llama.cpp puts a beginning of the sequence before every prompt that has none, where the vocabulary asks for it, and
+    there are files whose templates leave it out for that reason.
+    """
     keys = {"default": _KEY}
     keys.update({name: f"{_KEY}.{name}" for name in metadata.texts(f"{_KEY}s") or []})
     sources = {name: metadata.text(key) for name, key in keys.items()}
     return {
-        name: ChatTemplate(source, f"{metadata.where}, {keys[name]}") for name, source in sources.items() if source
+        name: ChatTemplate(source, f"{metadata.where}, {keys[name]}", leaves_beginning=True)
+        for name, source in sources.items()
+        if source
     }
