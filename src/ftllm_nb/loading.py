@@ -24,7 +24,7 @@ from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.checkpoint.recognise import refuse_foreign_folder
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
-from ftllm_nb.errors import CheckpointError, EngineError, UsageError
+from ftllm_nb.errors import CheckpointError, EngineError, FtllmError, UsageError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -232,14 +232,28 @@ def describe(
     max_context: int | None = None,
 ) -> CheckedGraph:
     """The checked graph of a checkpoint: as `graph` or `model_json` says, else its architecture's own."""
-    built = build_graph(
-        described_by(checkpoint.config, graph, model_json),
-        checkpoint.config,
-        checkpoint.tokenizer_config,
-        checkpoint.generation_config,
-        checkpoint.tensors,
-    )
-    return check_graph(built, checkpoint.tensors, max_context)
+    try:
+        built = build_graph(
+            described_by(checkpoint.config, graph, model_json),
+            checkpoint.config,
+            checkpoint.tokenizer_config,
+            checkpoint.generation_config,
+            checkpoint.tensors,
+        )
+        checked = check_graph(built, checkpoint.tensors, max_context)
+    except FtllmError as error:
+        error.args = (_naming_config(str(error), checkpoint),)
+        raise
+    checked.notes[:] = [_naming_config(note, checkpoint) for note in checked.notes]
+    return checked
+
+
+def _naming_config(sentence: str, checkpoint: Checkpoint) -> str:
+    """A sentence on config.json, of a model that has none: where one file holds all, its metadata is the config."""
+    if checkpoint.tokenizer_metadata is None:
+        return sentence
+    name = f"the config of {checkpoint.path.name}"
+    return sentence.replace("config.json's ", f"in {name}, ").replace("config.json", name)
 
 
 def described_by(

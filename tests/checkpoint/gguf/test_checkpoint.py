@@ -182,7 +182,9 @@ def test_tensors_that_nothing_is_known_of(tmp_path: Path) -> None:
 def test_entries_that_change_what_is_computed_are_refused_and_others_not(tmp_path: Path) -> None:
     tensors = as_tensors(matrices())
     says = refused(tmp_path, metadata("llama", attention__clamp_kqv=8.0), tensors)
-    assert "has llama.attention.clamp_kqv = 8.0, by which GGUF changes what a model computes" in says
+    assert says.startswith("the config of model.gguf has llama.attention.clamp_kqv = 8.0, by which GGUF changes what a")
+    says = refused(tmp_path, metadata("llama", attention__head_count_kv=3), as_tensors(matrices(kv_heads=3)))
+    assert says.startswith("in the config of model.gguf, num_attention_heads 4 is no multiple of its num_key_value_")
     assert "llama.expert_count = 8" in refused(tmp_path, metadata("llama", expert_count=8), tensors)
     harmless = {
         "attention__clamp_kqv": 0.0, "expert_count": 0, "attention__causal": True, "vocab_size": 64,
