@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import openai
 
     from tests.serving.server_process import ServerProcess
+    from tests.serving.strict_model import Written
 
 
 class SkippedModule(pytest.Module):
@@ -42,3 +43,19 @@ def client(server: ServerProcess) -> Iterator[openai.OpenAI]:
 
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Written]:
+    """The model of a family, by whether its tags are tokens."""
+    from tests.serving.strict_model import Written
+
+    made: dict[tuple[str, bool], Written] = {}
+
+    def get(family: str, are_tokens: bool) -> Written:
+        key = (family, are_tokens)
+        if key not in made:
+            made[key] = Written(tmp_path_factory.mktemp(family) / "puppet", *key)
+        return made[key]
+
+    return get

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import random
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,116 +10,16 @@ from typing import Any
 
 import pytest
 
-from ftllm_nb.answers.call_form import PLAIN
-from ftllm_nb.answers.events import Arguments, CallBegins, CallEnds
-from ftllm_nb.answers.families import family_named, family_names
 from ftllm_nb.answers.family import THINKING
-from ftllm_nb.answers.openings import Opening
-from ftllm_nb.answers.style import AnswerStyle
-from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.constraints import Grammars
-from ftllm_nb.serving.formats import Form, call_form, strict_form
-from ftllm_nb.serving.options import Limits
-from ftllm_nb.serving.protocol import ChatRequest, Function
+from ftllm_nb.serving.formats import call_form, strict_form
+from ftllm_nb.serving.protocol import Function
 from ftllm_nb.serving.thinking_limit import ThinkingLimit, limited
-from ftllm_nb.tokenizer import load_tokenizer
 from tests.answers.written import FUNCTIONS, WRITTEN
 from tests.puppet import TEMPLATE, write_puppet
 from tests.serving.server_process import ServerProcess
+from tests.serving.strict_model import BODY, JSON_FAMILIES, KINDS, OTHER_FAMILIES, Written, spelled
 from tests.serving.test_answers import ask, calls
-
-LIKE_TOKENS = re.compile(r"[<\[◁｜][^<>\[\]]*[>\]▷｜]")
-JSON_FAMILIES = [name for name in family_names() if family_named(name).form is not PLAIN]
-OTHER_FAMILIES = [name for name in family_names() if family_named(name).form is PLAIN]
-BODY = ChatRequest.model_validate({"messages": [{"role": "user", "content": "?"}]})
-BLANKS = {" ", "\n"}
-
-
-class Written:
-    """A model of one family, whose tags are tokens or text, and what its answers may be."""
-
-    def __init__(self, folder: Path, family: str, are_tokens: bool, says: str = "hello") -> None:
-        tags = list(filter(LIKE_TOKENS.fullmatch, family_named(family).all_tags())) if are_tokens else []
-        write_puppet(folder, says, control=tags)
-        self.tokenizer = load_tokenizer(folder, json.loads((folder / "tokenizer_config.json").read_text()), {})
-        self.style = AnswerStyle(self.tokenizer, family)
-        grammars = Grammars(self.tokenizer, self.tokenizer.vocab_size, Limits())
-        self.model: Any = SimpleNamespace(style=self.style, grammars=grammars, tokenizer=self.tokenizer)
-        self.texts = grammars.texts(self.style)
-        self._made: dict[str, list[Constraint | None]] = {}
-
-    def form(self, strict: Sequence[str] = tuple(FUNCTIONS), **more: Any) -> Form:
-        functions = {
-            name: Function(name=name, parameters=parameters, strict=name in strict)
-            for name, parameters in FUNCTIONS.items()
-        }
-        return strict_form(self.model, BODY, functions, **{"number": 1, "opened": None, **more})
-
-    def constraint(self, **more: Any) -> Constraint:
-        """One of many that were made at once: grammars take a while."""
-        made = self._made.setdefault(repr(more), [])
-        made += () if made else self.form(**more, number=32).constraints
-        constraint = made.pop()
-        assert constraint is not None
-        return constraint
-
-    def stops_at(self, constraint: Constraint, ids: Sequence[int]) -> str | None:
-        """What may be written of these tokens, if not all of it. Whitespace in excess is for test_runaway.py."""
-        written, spelled = "", b""
-        for token_id in ids:
-            allowed = constraint.allowed(1000)
-            text = self.texts.of(token_id)
-            if allowed is not None and token_id not in allowed and not (text in BLANKS and written[-1:] in BLANKS):
-                return spelled.decode()
-            constraint.accept(token_id)
-            written += text
-            is_tag = token_id in self.style.tags.marks
-            spelled += self.style.tags.spell(text).encode() if is_tag else text.encode("latin-1")
-        return None
-
-    def read(self, ids: Sequence[int], is_cut: bool = False) -> list[tuple[str, Any]]:
-        """The calls in an answer, as the client gets them; those that are whole."""
-        decoder, parser = self.style.decoder(), self.style.parser(FUNCTIONS)
-        events = [event for token_id in ids for event in parser.push(decoder.push(token_id))]
-        found: list[tuple[str, Any]] = []
-        name = told = ""
-        for event in [*events, *parser.finish(is_cut)]:
-            if isinstance(event, CallBegins):
-                name, told = event.name, ""
-            elif isinstance(event, Arguments):
-                told += event.text
-            elif isinstance(event, CallEnds):
-                found.append((name, json.loads(told)))
-        return found
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Written]:
-    made: dict[tuple[str, bool], Written] = {}
-
-    def get(family: str, are_tokens: bool) -> Written:
-        key = (family, are_tokens)
-        if key not in made:
-            made[key] = Written(tmp_path_factory.mktemp(family) / "puppet", *key)
-        return made[key]
-
-    return get
-
-
-
-def spelled(model: Written, opening: Opening, name: str, arguments: str) -> str:
-    """A call behind an opening, as the family writes it."""
-    form = model.style.family.form
-    if form.name_key:
-        call = json.dumps({form.name_key: name})[:-1] + f', "{form.key}": {arguments}}}'
-    else:
-        call = name + (form.separator if opening.separator is None else opening.separator) + arguments
-    return f"{opening.sample}{opening.text.removesuffix(opening.held)}{opening.rest}{call}{opening.end}"
-
-
-KINDS = [(family, are_tokens) for family in JSON_FAMILIES for are_tokens in (True, False)]
-KINDS.remove(("harmony", False))
 
 
 @pytest.mark.parametrize("family, are_tokens", KINDS)
@@ -286,48 +183,6 @@ def test_a_strict_schema_that_cannot_be_enforced_is_refused(written: Callable[[s
     with pytest.raises(ApiError, match="format 'path' at #/properties/x cannot be enforced") as refused:
         strict_form(written("hermes", True).model, BODY, {"tools.3.function.parameters": function}, 1, None)
     assert refused.value.param == "tools.3.function.parameters"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family, are_tokens", KINDS)
-def test_whatever_is_allowed_follows_the_schema(tmp_path: Path, family: str, are_tokens: bool) -> None:
-    """Walks that want to write calls, right and wrong ones, and pieces of them, and take what they may."""
-    rng = random.Random(family)
-    model = Written(tmp_path / "puppet", family, are_tokens)
-    wishes = [
-        spelled(model, opening, name, arguments)
-        for opening in model.style.family.openings(model.style.tags)
-        for name in ("get_weather", "get_time", "other")
-        for arguments in ('{"city": "Paris"}', '{"city": 5}', '{"zone": 1}', "{}", "[]")
-    ] + [
-        '{"parameters": {"city": 5}, "name": "get_weather"}', "{'name': 'get_weather', 'arguments': {'city': 5}}",
-        '{"function": {"name": "get_weather", "arguments": {"city": 5}}}', "[get_weather(city=5)]", "[\n{\n", '"', "{",
-        '\n[{"name": "get_weather", "parameters": {"city": 5}}]', "to=functions.get_time", "<think>", "</think>",
-        '\n{"a": 1}\n',
-    ]  # fmt: skip
-    texts = [model.texts.of(token_id) for token_id in range(model.texts.size)]
-    kinds = {"get_weather": {"city": str, "days": int}, "get_time": {"zone": str}}
-    whole = 0
-    for _ in range(15):
-        constraint = model.constraint()
-        ids: list[int] = []
-        wish = ""
-        while len(ids) < 160:
-            wish = wish or "".join(map(model.texts.of, model.tokenizer.encode_prompt(rng.choice(wishes))))
-            allowed = constraint.allowed(1000)
-            may = list(range(len(texts))) if allowed is None else allowed.tolist()
-            wanted = [token_id for token_id in may if texts[token_id] and wish.startswith(texts[token_id])]
-            strays = not wanted or rng.random() < 0.02
-            token_id = rng.choice([each for each in may if texts[each]] if strays else wanted)
-            wish = wish[1 + (rng.random() < 0.2) * len(wish) :] if strays else wish.removeprefix(texts[token_id])
-            constraint.accept(token_id)
-            ids.append(token_id)
-        for name, arguments in model.read(ids, is_cut=True):
-            whole += 1
-            written = "".join(texts[each] for each in ids)
-            if name in kinds:
-                assert all(type(value) is kinds[name][key] for key, value in arguments.items()), written
-    assert whole > 3
 
 
 OK = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}

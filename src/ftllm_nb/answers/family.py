@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ftllm_nb.answers.call_form import PLAIN, CallForm
 from ftllm_nb.answers.calls import Functions, json_calls
 from ftllm_nb.answers.events import CallEnds, Content, Reasoning
-from ftllm_nb.answers.openings import Opening, openings_of
+from ftllm_nb.answers.markup import Markup
+from ftllm_nb.answers.openings import Opening, markup_openings, openings_of
 from ftllm_nb.answers.reader import NotACall, Reader, Steps, UnknownFunction
 from ftllm_nb.answers.tags import Tags
 
@@ -65,6 +66,8 @@ class Family:
     tags: tuple[str, ...] = ()
     """Further tags, besides those above."""
     form: CallForm = PLAIN
+    markup: Markup | None = None
+    """Of families that write arguments in tags."""
 
     def all_tags(self) -> Iterable[str]:
         """Every tag, once, that may be a control token."""
@@ -74,7 +77,9 @@ class Family:
     def openings(self, tags: Tags) -> list[Opening]:
         """What begins a call that can be held to a schema, wherever it stands in an answer; none where the family's
         calls cannot."""
-        return [] if self.form is PLAIN else openings_of(self.form, self.begins, self.ends)
+        if self.form is not PLAIN:
+            return openings_of(self.form, self.begins, self.ends)
+        return [] if self.markup is None else markup_openings(self.markup, self.begins)
 
     def new_id(self) -> str:
         """An id for a call, as the family's templates take it in a history."""

@@ -17,8 +17,8 @@ from ftllm_nb.answers.values import quoted
 class Markup:
     """`call`, `key`, `value`: what each begins and ends with. Where `value` begins with "", it follows its key at once.
 
-    `outer`: what may stand behind the last argument besides the call's end; `trims_line_ends`: whether a line end on
-    both sides of a value is not of it.
+    `attributes`: a regular expression of what models write behind a key's name. `outer`: what may stand behind the last
+    argument besides the call's end; `trims_line_ends`: whether a line end on both sides of a value is not of it.
     """
 
     call: tuple[str, str]
@@ -27,6 +27,7 @@ class Markup:
     value: tuple[str, str]
     outer: tuple[str, ...] = ()
     trims_line_ends: bool = True
+    attributes: str = ""
 
 
 def markup_calls(reader: Reader, functions: Functions, markup: Markup, *, has_begun: bool = False) -> Steps[None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ftllm_nb.answers.call_form import CallForm
+from ftllm_nb.answers.markup import Markup
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ def openings_of(form: CallForm, begins: Iterable[str], ends: Iterable[str]) -> l
         rest = rest.removesuffix("[") if begin.endswith("[") else rest
         found.append(Opening(begin, rest, end if begin == first or not is_list else "]", is_list))
     return found
+
+
+def markup_openings(markup: Markup, begins: Iterable[str]) -> list[Opening]:
+    """The same for calls in tags. Where a call's own tag begins none, several stand in the tags around them."""
+    call = markup.call[0]
+    is_list = call not in begins
+    return [
+        Opening(begin, "" if begin == call else call, markup.outer[0] if is_list else "", is_list) for begin in begins
+    ]
 
 
 _TELLING = "name|tool_name|function|arguments|parameters"

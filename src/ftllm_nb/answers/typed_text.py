@@ -24,12 +24,17 @@ def property_schema(parameters: Mapping[str, Any], key: str) -> Mapping[str, Any
 
 def is_text(schema: Mapping[str, Any]) -> bool:
     """Whether the argument can only be a text, so that it can be told while it is written."""
-    return set(_types(schema, _DEEPEST)) == {"string"}
+    return types_of(schema) == {"string"}
+
+
+def types_of(schema: Mapping[str, Any]) -> set[str]:
+    """The names of types that a schema allows; none where it does not say."""
+    return set(_types(schema, _DEEPEST))
 
 
 def typed_json(text: str, schema: Mapping[str, Any]) -> str:
     """The JSON of an argument: what the text spells if the schema allows that type, else the text as a string."""
-    types = set(_types(schema, _DEEPEST))
+    types = types_of(schema)
     spelled = text.strip()
     found = _spelled_json(spelled)
     if found is None:

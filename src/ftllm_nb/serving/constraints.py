@@ -110,10 +110,11 @@ class Grammars:
             raise ApiError(400, f"the {what} allows no beginning.", param=param, code="invalid_schema")
         return matcher, first
 
-    def json_constraint(self, matcher: llguidance.LLMatcher, what: str) -> GrammarConstraint:
-        """For JSON that begins where the matcher, which is copied, stands."""
+    def continued(self, matcher: llguidance.LLMatcher, grammar: Grammar) -> GrammarConstraint:
+        """For what begins where the matcher, which is copied, stands in the grammar."""
         _, kinds = self._open_library()
-        return GrammarConstraint(matcher.deep_copy(), kinds, None, what, Runaway(kinds))
+        runaway = Runaway(kinds) if grammar.is_json else None
+        return GrammarConstraint(matcher.deep_copy(), kinds, None, grammar.what, runaway)
 
     def texts(self, style: AnswerStyle) -> VocabularyTexts:
         """The tokens, with the style's tags in them."""

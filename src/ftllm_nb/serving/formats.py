@@ -14,6 +14,7 @@ from ftllm_nb.engine.request import Constraint
 from ftllm_nb.serving.api_errors import ApiError
 from ftllm_nb.serving.constraints import Grammar, json_source
 from ftllm_nb.serving.gbnf import GrammarError, lark_of
+from ftllm_nb.serving.markup_calls import MarkupCalls, NoMarkup
 from ftllm_nb.serving.protocol import ChatRequest, Function, ResponseFormat, Sampling
 from ftllm_nb.serving.regexes import RegexError, lark_of_regex
 from ftllm_nb.serving.schemas.preparation import Preparation
@@ -51,9 +52,9 @@ def response_form(
         preparation.passed_over += definitions.passed_over
         grammar = call_or(grammar, model.style, arguments, definitions.definitions, only_one, body.whitespace)
     form = Form(model.grammars.constraints(grammar, number), _notes(preparation))
-    strict = [function for function in (functions or {}).values() if function.strict]
+    strict = [function.name for function in (functions or {}).values() if function.strict]
     if strict and model.style.family.form is PLAIN:
-        form.warnings.append(not_enforced(model.style, strict))
+        form.warnings.append(not_enforced(model.style, strict, " beside a response format"))
     return form
 
 
@@ -80,31 +81,38 @@ def strict_form(
     if not strict:
         return Form([None] * number)
     if not openings:
-        return Form([None] * number, warnings=[not_enforced(style, strict.values())])
+        return Form([None] * number, warnings=[not_enforced(style, [each.name for each in strict.values()])])
     preparation = Preparation(body.closes_patterns)
     arguments = {function.name: {"type": "object"} for function in functions.values()}
-    arguments.update(_prepared_arguments(model, preparation, strict))
-    texts = model.grammars.texts(style)
+    prepared = _prepared_arguments(model, preparation, strict)
+    arguments.update(prepared)
     begun = []
+    only_one = body.parallel_tool_calls is False
+    parameters = {function.name: function.parameters or {} for function in functions.values()}
     for opening in openings:
-        grammar = begun_call(
-            style, opening, arguments, preparation.definitions, body.parallel_tool_calls is False, body.whitespace
-        )
-        call, _ = model.grammars.matcher(grammar)
+        if style.family.markup is None:
+            grammar = begun_call(style, opening, arguments, preparation.definitions, only_one, body.whitespace)
+        else:
+            markup = MarkupCalls(
+                style, style.family.markup, parameters, prepared, preparation.definitions, body.whitespace
+            )
+            try:
+                grammar = markup.grammar(opening, only_one)
+            except NoMarkup as place:
+                return Form([None] * number, warnings=[not_enforced(style, [str(place)])])
         other = None
         if opening.no_call is not None:
             source = {"lark_grammar": f"start: OTHER\n{opening.no_call(arguments)}"}
-            other, _ = model.grammars.matcher(Grammar((source,), CALL_NAME, "tools"))
-        begun.append(begun_by(opening, style, texts, call, other))
+            other = Grammar((source,), CALL_NAME, "tools")
+        begun.append(begun_by(opening, style, model.grammars, grammar, other))
     return Form([StrictCalls(style, model.grammars, begun, opened) for _ in range(number)])
 
 
-def not_enforced(style: AnswerStyle, functions: Iterable[Function]) -> str:
+def not_enforced(style: AnswerStyle, names: Iterable[str], where: str = "") -> str:
     """What a client is told of functions that are strict in vain."""
-    names = ", ".join(function.name for function in functions)[:200]
     return (
-        f"strict is not enforced for {names}, unless tool_choice asks for a call: models of the family "
-        f"{style.family.name} write calls that are no JSON."
+        f"strict is not enforced for {', '.join(names)[:200]}{where}, unless tool_choice asks for a call: models of "
+        f"the family {style.family.name} write arguments in a form that cannot be held to it."
     )
 
 

@@ -14,9 +14,9 @@ from ftllm_nb.answers.family import Thinking
 from ftllm_nb.answers.openings import Opening
 from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.engine.request import Constraint, ConstraintError
-from ftllm_nb.serving.constraints import GrammarConstraint, Grammars, allowed_ids
+from ftllm_nb.serving.constraints import Grammar, GrammarConstraint, Grammars, allowed_ids
 from ftllm_nb.serving.tool_calls import CALL_NAME
-from ftllm_nb.serving.vocabulary_texts import VocabularyTexts, bytewise
+from ftllm_nb.serving.vocabulary_texts import bytewise
 
 MOST_KEPT = 1024
 """Characters of an answer in which the beginning of a call is looked for."""
@@ -24,12 +24,14 @@ MOST_KEPT = 1024
 
 @dataclass
 class Begun:
-    """What may follow an opening. `call`: the grammar of the calls; `other`: of what is no call, None where it must be
-    one; `fits`: whether a token's bytes behind the opening can be followed, as far as that was asked."""
+    """What may follow an opening. `call`: what follows `grammar`, that of the calls; `other`: of what is no call, None
+    where it must be one; `fits`: whether a token's bytes behind the opening can be followed, as far as that was asked.
+    """
 
     opening: Opening
     text: str
     before: re.Pattern[str]
+    grammar: Grammar
     call: llguidance.LLMatcher
     other: llguidance.LLMatcher | None
     alone: list[int] = field(default_factory=list)
@@ -126,7 +128,7 @@ class StrictCalls:
     def _begin(self, begun: Begun, behind: str) -> None:
         """A call begins, or what may be one; `behind`: what the token holds behind the opening."""
         ids = self._texts.ids(begun.opening.held + behind) or []
-        call = self._grammars.json_constraint(begun.call, CALL_NAME)
+        call = self._grammars.continued(begun.call, begun.grammar)
         self._call = call if all(map(call.takes, ids)) else None
         self._other = None
         if begun.other is not None:
@@ -182,13 +184,16 @@ class StrictCalls:
 def begun_by(
     opening: Opening,
     style: AnswerStyle,
-    texts: VocabularyTexts,
-    call: llguidance.LLMatcher,
-    other: llguidance.LLMatcher | None,
+    grammars: Grammars,
+    grammar: Grammar,
+    other: Grammar | None,
 ) -> Begun:
-    """An opening with what may follow it."""
+    """An opening with what may follow it. ApiError where that cannot be followed."""
+    texts = grammars.texts(style)
+    call, _ = grammars.matcher(grammar)
+    no_call = None if other is None else grammars.matcher(other)[0]
     text, before_it = style.tags.mark(opening.text), style.tags.mark(opening.before)
-    begun = Begun(opening, bytewise(text), re.compile(before_it), call, other)
+    begun = Begun(opening, bytewise(text), re.compile(before_it), grammar, call, no_call)
     sample = style.tags.mark(opening.sample)
     for token_id in texts.holding(begun.text):
         before = texts.of(token_id).partition(begun.text)[0]

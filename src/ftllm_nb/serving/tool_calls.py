@@ -13,7 +13,7 @@ from ftllm_nb.answers.style import AnswerStyle
 from ftllm_nb.serving.constraints import WHITESPACE, Grammar, json_source
 
 CALL_NAME = "schema of the function"
-_BLANKS = "BLANKS: /[ \\t\\r\\n]{1,16}/"
+BLANKS = "BLANKS: /[ \\t\\r\\n]{1,16}/"
 SHORTEST_TAG = 3
 """A family's calls that begin with less could be JSON that is no call."""
 
@@ -67,7 +67,7 @@ def begun_call(
     rule, sources = _call(style, arguments, definitions, whitespace, opening)
     if opening.is_list:
         rule = rule if only_one else f'({rule}) (BLANKS? "," BLANKS? ({rule}))*'
-    start = f"start: {_loose(style, opening.rest)} BLANKS? ({rule}) BLANKS? {_loose(style, opening.end)}\n{_BLANKS}"
+    start = f"start: {loose(style, opening.rest)} BLANKS? ({rule}) BLANKS? {loose(style, opening.end)}\n{BLANKS}"
     return Grammar((_lark(start), *sources), CALL_NAME, "tools", is_json=True)
 
 
@@ -123,12 +123,12 @@ def _call(
             before = spelled(style, name + form.separator)
         else:
             separator = form.separator if opening.separator is None else opening.separator
-            before = f"{json.dumps(name)} {_loose(style, separator)} BLANKS?"
+            before = f"{json.dumps(name)} {loose(style, separator)} BLANKS?"
         rules.append(f"{before} @arguments{number}")
     return " | ".join(rules), sources
 
 
-def _loose(style: AnswerStyle, text: str) -> str:
+def loose(style: AnswerStyle, text: str) -> str:
     """A text of ours as models write it: blanks may be there or not, and a number, which counts calls, is any."""
     parts = re.split(r"(\s+|[0-9]+)", text)
     return " ".join(

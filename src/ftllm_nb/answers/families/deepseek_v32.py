@@ -12,7 +12,8 @@ DSML = "｜DSML｜"
 BEGIN, END = f"<{DSML}function_calls>", f"</{DSML}function_calls>"
 INVOKE = f"<{DSML}invoke name="
 MARKUP = Markup(
-    (INVOKE, ">"), f"</{DSML}invoke>", (f"<{DSML}parameter name=", ">"), ("", f"</{DSML}parameter>"), (END,), False
+    (INVOKE, ">"), f"</{DSML}invoke>", (f"<{DSML}parameter name=", ">"), ("", f"</{DSML}parameter>"), (END,), False,
+    ' string="(true|false)"',
 )
 
 
@@ -23,6 +24,7 @@ class DeepSeekV32(Family):
     begins = (BEGIN,)
     ends = (END,)
     tags = (DSML,)
+    markup = MARKUP
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""

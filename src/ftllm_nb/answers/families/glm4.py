@@ -17,6 +17,7 @@ class Glm4(Family):
     signs = ((BEGIN, KEY),)
     begins = (BEGIN,)
     ends = (END,)
+    markup = MARKUP
     tags = (KEY, "</arg_key>", "<arg_value>", "</arg_value>")
     stops = ("<|observation|>", "<|user|>")
 

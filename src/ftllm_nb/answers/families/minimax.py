@@ -18,6 +18,7 @@ class MiniMax(Family):
     signs = ((BEGIN, INVOKE),)
     begins = (BEGIN,)
     ends = (END,)
+    markup = MARKUP
 
     def calls(self, reader: Reader, begin: str, functions: Functions) -> Steps[None]:
         """See Family."""
