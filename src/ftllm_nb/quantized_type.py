@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TypeGuard
 
 COLUMNS_MULTIPLE = 32
 """Groups are multiples of this, and rows without groups are filled up to one: what the kernels walk."""
@@ -65,5 +66,25 @@ class QuantizedType:
         return self.padded_columns(columns) // self.group if self.group else 1
 
 
-ElementType = str | QuantizedType
+@dataclass(frozen=True)
+class BlockedType:
+    """One of ggml's block types, by the name that GGUF gives it ("Q4_K"); checkpoint/ggml knows what they are."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def description(self) -> str:
+        """As people read it."""
+        return self.name
+
+
+ElementType = str | QuantizedType | BlockedType
 """The type of a tensor: a float's or another type's name, or that of a quantized matrix."""
+
+
+def is_quantized(type: ElementType) -> TypeGuard[QuantizedType | BlockedType]:
+    """Whether it is that of a quantized matrix."""
+    return not isinstance(type, str)

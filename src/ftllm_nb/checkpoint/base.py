@@ -24,8 +24,8 @@ class TensorInfo:
     """What a file's header says of a tensor.
 
     `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64",
-    "F8_E4M3"). A quantized matrix counts as one tensor, of a `QuantizedType`. `nbytes` is the size in
-    the file; `stored` what the file calls its type, where it has names of its own ("Q4_K").
+    "F8_E4M3"). A quantized matrix counts as one tensor, of a `QuantizedType` or a `BlockedType`. `nbytes` is the size
+    in the file; `stored` what the file calls its type, where it has names of its own ("Q4_K").
     """
 
     name: str
@@ -87,6 +87,10 @@ class Checkpoint(ABC):
     def read_integers(self, name: str) -> StoredIntegers:
         """A quantized matrix as it is stored; `CheckpointError` as for `read`, and where it contradicts itself."""
         raise CheckpointError(f"{self.path} holds no quantized tensor named {shown(name)}.")
+
+    def read_blocks(self, name: str) -> NDArray[np.uint8]:
+        """A matrix of a `BlockedType` as stored, uint8 [rows, bytes of a row]; `CheckpointError` as for `read`."""
+        raise CheckpointError(f"{self.path} holds no tensor of blocks named {shown(name)}.")
 
     def is_packed(self, name: str) -> bool:
         """Whether the tensor's bytes, which `read_into` gives, are those that the engine keeps in memory."""

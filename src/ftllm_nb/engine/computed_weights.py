@@ -41,6 +41,10 @@ class _WithComputed(Checkpoint):
     def read_integers(self, name: str) -> StoredIntegers:
         return self._checkpoint.read_integers(name)
 
+    def read_blocks(self, name: str) -> NDArray[np.uint8]:
+        """See `Checkpoint.read_blocks`."""
+        return self._checkpoint.read_blocks(name)
+
     def is_packed(self, name: str) -> bool:
         return name not in self._computed and self._checkpoint.is_packed(name)
 

@@ -22,8 +22,9 @@ from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.kernels.transpose import TRANSPOSE, transpose_kernel
+from ftllm_nb.quant.blocks import BlockFormat
 from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
-from ftllm_nb.quantized_type import ElementType, QuantizedType
+from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType, is_quantized
 
 Progress = Callable[[str, int, int], None]
 _FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -33,7 +34,7 @@ _FLOAT = "float32 (--dtype, --embedding_dtype or a rule of --dtype_config)"
 def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
     """The kernels that `load_weights` will run."""
     packed = [
-        part.format.pack_kernel(part.weight.type.dtype)
+        part.format.pack_kernel(_source_type(part))
         for part in program.weights
         if not checkpoint.is_packed(part.weight.name)
     ]
@@ -87,7 +88,7 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
 
 
 def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
-    name, dtype = part.weight.name, part.weight.type.dtype
+    name, dtype = part.weight.name, _source_type(part)
     arrays, numbers = _sources(checkpoint, name, dtype, pool)
     source, *others = (array.ctypes.data for array in arrays)
     count, *shape = part.weight.type.matrices
@@ -119,9 +120,15 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
             )
 
 
+def _source_type(part: WeightPart) -> ElementType:
+    """The type that a matrix is packed from: blocks that are not kept come as the float32 that they stand for."""
+    dtype = part.weight.type.dtype
+    return "float32" if isinstance(dtype, BlockedType) and not isinstance(part.format, BlockFormat) else dtype
+
+
 def _fault(part: WeightPart, code: int) -> str:
     """What is wrong with a matrix, and what to do."""
-    if not isinstance(part.weight.type.dtype, QuantizedType):
+    if not is_quantized(_source_type(part)):
         return (
             f"numbers that are not finite, or too large for {part.format.name}: its file is damaged, or it needs "
             f"{_FLOAT}"
@@ -134,6 +141,8 @@ def _sources(
     checkpoint: Checkpoint, name: str, dtype: ElementType, pool: ThreadPool
 ) -> tuple[list[NDArray[Any]], list[int]]:
     """What the kernel that packs a matrix reads: arrays, and numbers that follow their addresses in its row."""
+    if isinstance(dtype, BlockedType):
+        return [np.ascontiguousarray(checkpoint.read_blocks(name))], []
     if not isinstance(dtype, QuantizedType):
         return [_contiguous(checkpoint.read(name), pool)], []
     stored = checkpoint.read_integers(name)

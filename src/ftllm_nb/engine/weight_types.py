@@ -18,10 +18,11 @@ from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
 from ftllm_nb.graph.types import FLOAT_TYPES
 from ftllm_nb.quant import quantized_types, weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
+from ftllm_nb.quant.blocks import BlockFormat
 from ftllm_nb.quant.floats import FloatFormat
 from ftllm_nb.quant.integers import IntegerFormat
 from ftllm_nb.quant.stored import StoredFormat
-from ftllm_nb.quantized_type import QuantizedType
+from ftllm_nb.quantized_type import BlockedType, QuantizedType, is_quantized
 
 EMBEDDING_DEFAULT = "int8g128"
 """For 4-bit models: errors in logits show at once, and a table's rows are read one a token."""
@@ -42,7 +43,8 @@ class WeightTypes:
     that makes logits; "auto" is `dtype`, but 8 bits where that has 4. `rules`: exceptions, later ones win. `atype`
     "bfloat16": products may round the activations that they read to bfloat16.
 
-    Matrices that the checkpoint holds quantized stay as they are, whatever is chosen.
+    Matrices that the checkpoint holds quantized stay as they are, whatever is chosen; those in ggml's block types do
+    where nothing is.
     """
 
     dtype: str = "auto"
@@ -69,7 +71,10 @@ class WeightTypes:
             chosen = self._chosen(weight, weight in embeddings)
             if weight not in floats:
                 return self._format(weight, chosen)
-            return FloatFormat(chosen if chosen in FLOAT_TYPES else str(weight.type.dtype))
+            stored = weight.type.dtype
+            return FloatFormat(
+                chosen if chosen in FLOAT_TYPES else "float32" if isinstance(stored, BlockedType) else str(stored)
+            )
 
         return format_of
 
@@ -89,6 +94,10 @@ class WeightTypes:
         stored = weight.type.dtype
         if isinstance(stored, QuantizedType):
             return StoredFormat(stored)
+        if isinstance(stored, BlockedType):
+            if chosen == "auto" and BlockFormat.has(stored.name):
+                return BlockFormat(stored.name)
+            stored = "float32"
         format = weight_format(stored if chosen == "auto" else chosen)
         return format.rounding_activations() if self.atype == "bfloat16" else format
 
@@ -161,7 +170,7 @@ def stored_types(weights: Iterable[Value]) -> list[str]:
     """The types of matrices in their files, as people read them, most frequent first."""
     counts = Counter(weight.type.dtype for weight in weights)
     return [
-        dtype.description if isinstance(dtype, QuantizedType) else dtype for dtype, _ in counts.most_common()
+        dtype.description if is_quantized(dtype) else str(dtype) for dtype, _ in counts.most_common()
     ]
 
 

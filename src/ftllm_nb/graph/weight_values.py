@@ -12,7 +12,7 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType, format_shape
-from ftllm_nb.quantized_type import ElementType, QuantizedType
+from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType, is_quantized
 
 
 class TensorHeader(Protocol):
@@ -33,7 +33,9 @@ def weight_value(call: Call, reference: WeightReference, header: TensorHeader) -
     What is computed has float32's precision while it is; then a matrix has its tensor's type again, all else float32.
     """
     name, dtype, shape = reference.name, header.dtype, tuple(header.shape)
-    if dtype not in FLOAT_TYPES and not isinstance(dtype, QuantizedType):
+    if isinstance(dtype, BlockedType) and (reference.steps or len(shape) != 2):
+        dtype = "float32"
+    if dtype not in FLOAT_TYPES and not is_quantized(dtype):
         raise call.error(
             f'reads weight "{name}", which the checkpoint stores as {dtype}; supported are {", ".join(FLOAT_TYPES)}.'
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 SCALE, START, OFFSET, RECORD_BYTES = 0, 4, 8, 12
 """Where they lie in a record, and its size."""
+SUMS_GROUP, SUMS_OF_16, SUMS_OF_32, SUMS_RECORD_BYTES = 256, 16, 48, 64
+"""Columns of a group whose record has sums, where these lie in it, and its size."""
 LEAST_MAGNITUDE = 1e-30
 """Numbers that share a scale become zeros where the largest magnitude is below: the scale would underflow."""
 ORIGIN = 0x4B400000
@@ -17,6 +19,16 @@ ORIGIN = 0x4B400000
 ORIGIN_VALUE = 1.5 * 2**23
 SCALE_MASK = -4
 """What is kept of the bits of a scale: 22 of 24 bits of precision, so that its offset is exact."""
+
+
+def has_sums(middle: int) -> bool:
+    """Whether records have sums, by what stands for zero in the weights: in super-blocks, nothing does."""
+    return middle == 0
+
+
+def record_bytes(middle: int) -> int:
+    """The size of a record."""
+    return SUMS_RECORD_BYTES if middle == 0 else RECORD_BYTES
 
 
 def origin(middle: int) -> int:

@@ -53,7 +53,7 @@ def kernel_directory() -> Path | None:
     for part in (sys.version, numba.__version__, llvmlite.__version__, numpy.__version__, current_tier().name):
         digest.update(part.encode() + b"\0")
     digest.update(llvm.get_host_cpu_name().encode() + ",".join(sorted(host_features())).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     try:
         directory = cache_root() / "kernels" / digest.hexdigest()[:20]

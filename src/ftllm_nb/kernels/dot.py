@@ -42,9 +42,25 @@ def sums_pairs(bits: int) -> bool:
 def emit_pairs(builder: ir.IRBuilder, sums: ir.Value | None, weights: ir.Value, values: ir.Value) -> ir.Value:
     """sums + the products of neighbouring bytes, two added in a word; `sums`, 32 words, may be None, for zeros.
 
-    `weights`, `values`: 64 bytes, as of `emit_dot`, of weights below 16.
+    `weights`, `values`: 64 bytes, as of `emit_dot`, of weights below 128: what is summed must fit words.
     """
     return _PAIRS[current_tier().dot](builder, sums, weights, values)
+
+
+def has_pairs() -> bool:
+    """Whether the tier has `emit_pairs` and `emit_signed_pairs`."""
+    return current_tier().dot in _PAIRS
+
+
+def emit_signed_pairs(builder: ir.IRBuilder, weights: ir.Value, values: ir.Value) -> ir.Value:
+    """The products of neighbouring bytes, two added in each of 32 words; of signed weights, -127 … 127."""
+    return _SIGNED_PAIRS[current_tier().dot](builder, weights, values)
+
+
+def emit_word_products(builder: ir.IRBuilder, totals: ir.Value, words: ir.Value, others: ir.Value) -> ir.Value:
+    """totals + the products of the two signed words in each of 16 lanes; `words`, `others`: 32 words."""
+    first, second = (builder.bitcast(each, V_BYTES) for each in (words, others))
+    return _WORD_PRODUCTS[current_tier().dot](builder, totals, first, second, 16)
 
 
 def emit_pair_totals(builder: ir.IRBuilder, totals: ir.Value, sums: ir.Value) -> ir.Value:
@@ -88,7 +104,12 @@ def _part(builder: ir.IRBuilder, value: ir.Value, at: int, size: int) -> ir.Valu
     return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
 
 
-def _joined(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
+def split(builder: ir.IRBuilder, value: ir.Value, size: int) -> list[ir.Value]:
+    """A vector's runs of `size` lanes."""
+    return [_part(builder, value, at, size) for at in range(0, value.type.count, size)]
+
+
+def joined(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
     """Vectors of equal size laid side by side; their number is a power of two."""
     while len(parts) > 1:
         size = parts[0].type.count
@@ -111,7 +132,7 @@ def _in_parts(emit: Emit, lanes: int) -> Emit:
             )
             for at in range(0, LANES, lanes)
         ]
-        return _joined(builder, parts)
+        return joined(builder, parts)
 
     return whole
 
@@ -143,7 +164,7 @@ def _pairs(name: str, bytes_at_once: int) -> Callable[[ir.IRBuilder, ir.Value | 
             if sums is not None:
                 products = builder.add(_part(builder, sums, at // 2, bytes_at_once // 2), products)
             parts.append(computed_here(builder, products))
-        return _joined(builder, parts)
+        return joined(builder, parts)
 
     return emit
 
@@ -153,18 +174,43 @@ def _signs_moved(multiply_bytes: str, multiply_words: str, move: Callable[..., i
     signed ones they do, and `move` gives their signs to the values."""
 
     def emit(builder: ir.IRBuilder, totals: ir.Value, weights: ir.Value, values: ir.Value, bits: int) -> ir.Value:
-        size, bytes_ = weights.type.count, weights.type
-        words, flag = ir.VectorType(I16, size // 2), ir.IntType(1)
-        signed = _signed(builder, weights, bits)
-        magnitude = function(builder, f"llvm.abs.v{size}i8", bytes_, bytes_, flag)
-        magnitudes = builder.call(magnitude, [signed, ir.Constant(flag, 0)])
-        multiply = function(builder, multiply_bytes, words, bytes_, bytes_)
-        pairs = builder.call(multiply, [magnitudes, move(builder, values, signed)])
+        size = weights.type.count
+        words = ir.VectorType(I16, size // 2)
+        pairs = make_pairs(builder, _signed(builder, weights, bits), values)
         add_pairs = function(builder, multiply_words, totals.type, words, words)
         quads = builder.call(add_pairs, [pairs, constant(I16, 1, size // 2)])
         return computed_here(builder, builder.add(totals, quads))
 
+    make_pairs = _signed_pairs(multiply_bytes, move)
     return emit
+
+
+def _signed_pairs(
+    multiply_bytes: str, move: Callable[..., ir.Value]
+) -> Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]:
+    """The first half of that."""
+
+    def emit(builder: ir.IRBuilder, signed: ir.Value, values: ir.Value) -> ir.Value:
+        size, bytes_ = signed.type.count, signed.type
+        words, flag = ir.VectorType(I16, size // 2), ir.IntType(1)
+        magnitude = function(builder, f"llvm.abs.v{size}i8", bytes_, bytes_, flag)
+        magnitudes = builder.call(magnitude, [signed, ir.Constant(flag, 0)])
+        multiply = function(builder, multiply_bytes, words, bytes_, bytes_)
+        return builder.call(multiply, [magnitudes, move(builder, values, signed)])
+
+    return emit
+
+
+def _in_halves(
+    emit: Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value],
+) -> Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]:
+    """What makes words of 32 bytes, twice for 64."""
+
+    def whole(builder: ir.IRBuilder, weights: ir.Value, values: ir.Value) -> ir.Value:
+        halves = [(_part(builder, weights, at, 32), _part(builder, values, at, 32)) for at in (0, 32)]
+        return joined(builder, [computed_here(builder, emit(builder, *half)) for half in halves])
+
+    return whole
 
 
 def _negated_by(builder: ir.IRBuilder, values: ir.Value, signed: ir.Value) -> ir.Value:
@@ -224,6 +270,12 @@ _WORD_DOTS: dict[str, Emit] = {
     "maddubs256": _in_parts(_word_products("llvm.x86.avx2.pmadd.wd"), 8),
     "plain": _plain_words,
 }
+_WORD_PRODUCTS: dict[str, Emit] = {
+    **_WORD_DOTS,
+    "vpdpbusd512": _word_products("llvm.x86.avx512.pmaddw.d.512"),
+    "vpdpbusd256": _in_parts(_word_products("llvm.x86.avx2.pmadd.wd"), 8),
+    "sdot": _plain_words,
+}
 _INSTRUCTIONS: dict[str, Emit] = {
     "vpdpbusd512": _vnni("llvm.x86.avx512.vpdpbusd.512"),
     "vpdpbusd256": _in_parts(_vnni("llvm.x86.avx512.vpdpbusd.256"), 8),
@@ -235,6 +287,10 @@ _INSTRUCTIONS: dict[str, Emit] = {
 _PAIRS = {
     "maddubs512": _pairs("llvm.x86.avx512.pmaddubs.w.512", 64),
     "maddubs256": _pairs("llvm.x86.avx2.pmadd.ub.sw", 32),
+}
+_SIGNED_PAIRS = {
+    "maddubs512": _signed_pairs("llvm.x86.avx512.pmaddubs.w.512", _negated_by),
+    "maddubs256": _in_halves(_signed_pairs("llvm.x86.avx2.pmadd.ub.sw", _psignb)),
 }
 _SIGNED = {"maddubs512", "maddubs256", "sdot"}
 """Instructions for which weights of 8 bits are made signed."""

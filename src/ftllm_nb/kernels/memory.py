@@ -16,6 +16,7 @@ from ftllm_nb.kernels.emit import (
     F32,
     I1,
     I8,
+    I16,
     I32,
     I64,
     LINE_BYTES,
@@ -63,6 +64,18 @@ def store_byte(builder, address, value):
 def store_i32(builder, address, value):
     """Write the low half of an integer."""
     store(builder, builder.trunc(value, I32), address, 4)
+
+
+@emitted(types.int64, types.int64)
+def load_i16(builder, address):
+    """The int16 at an address, widened."""
+    return builder.sext(load(builder, address, I16, 2), I64)
+
+
+@emitted(types.void, types.int64, types.int64)
+def store_i16(builder, address, value):
+    """Write the lowest quarter of an integer."""
+    store(builder, builder.trunc(value, I16), address, 2)
 
 
 @emitted(types.float32, types.int64)

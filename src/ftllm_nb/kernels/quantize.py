@@ -16,11 +16,15 @@ from ftllm_nb.kernels.activation_rows import (
     LEAST_MAGNITUDE,
     OFFSET,
     ORIGIN_VALUE,
-    RECORD_BYTES,
     SCALE,
     SCALE_MASK,
     START,
+    SUMS_GROUP,
+    SUMS_OF_16,
+    SUMS_OF_32,
+    has_sums,
     origin,
+    record_bytes,
 )
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.elementwise import (
@@ -46,7 +50,7 @@ from ftllm_nb.kernels.elementwise import (
     silu_multiplied,
 )
 from ftllm_nb.kernels.emit import PREFETCH_BYTES
-from ftllm_nb.kernels.memory import bits_float, fetch_line, float_bits, store_f32, store_i32
+from ftllm_nb.kernels.memory import bits_float, fetch_line, float_bits, store_f32, store_i16, store_i32
 from ftllm_nb.kernels.simd import (
     load_vector,
     load_vector_partial,
@@ -58,6 +62,7 @@ from ftllm_nb.kernels.simd import (
     spread_int,
     store_bytes,
     store_vector,
+    sum_bytes,
     sum_lanes_int,
     to_int,
 )
@@ -68,7 +73,7 @@ COLUMNS_MULTIPLE = 32
 _FLOATS_AT_ONCE = 1024
 """Features of a chunk: one token's work is shared where it has several groups."""
 
-_origin = numba.njit(origin)
+_origin, _has_sums, _record_bytes = numba.njit(origin), numba.njit(has_sums), numba.njit(record_bytes)
 
 
 @numba.njit(inline="always")
@@ -100,13 +105,24 @@ def quantize_group(source, size, values, record, middle):
 
 
 @numba.njit
+def _sum_values(values, record):
+    """Write the sums of a group's values into its record."""
+    for number in range(SUMS_GROUP // 32):
+        first, second = sum_bytes(values + 32 * number), sum_bytes(values + 32 * number + 16)
+        store_i16(record + SUMS_OF_16 + 4 * number, first)
+        store_i16(record + SUMS_OF_16 + 4 * number + 2, second)
+        store_i16(record + SUMS_OF_32 + 2 * number, first + second)
+
+
+@numba.njit
 def quantize_groups(source, target, columns, group, first, count, middle):
     """Quantize groups `first` … `first + count` − 1 of a token: their floats from `source` on, into its row."""
     for number in range(count):
         at = first + number
-        quantize_group(
-            source + number * group * 4, group, target + at * group, target + columns + RECORD_BYTES * at, middle
-        )
+        values, record = target + at * group, target + columns + _record_bytes(middle) * at
+        quantize_group(source + number * group * 4, group, values, record, middle)
+        if _has_sums(middle):
+            _sum_values(values, record)
 
 
 (QUANTIZE_INPUT, QUANTIZE_INPUT_STRIDE, QUANTIZE_SECOND, QUANTIZE_SECOND_STRIDE, QUANTIZE_OUTPUT,

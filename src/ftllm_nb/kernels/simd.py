@@ -266,6 +266,13 @@ def sum_lanes_int(builder, value):
     return builder.sext(_fold(builder, value, builder.add), I64)
 
 
+@emitted(types.int64, types.int64)
+def sum_bytes(builder, address):
+    """The sum of the 16 signed bytes at an address."""
+    values = builder.sext(load(builder, address, ir.VectorType(I8, LANES)), V_I16)
+    return builder.sext(_fold(builder, values, builder.add), I64)
+
+
 @emitted(types.int64, int32x16)
 def max_lanes_int(builder, value):
     """The largest lane."""

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import WORDS, TensorType
-from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE, ORIGIN_VALUE, RECORD_BYTES, SCALE_MASK, origin
+from ftllm_nb.kernels.activation_rows import (
+    LEAST_MAGNITUDE,
+    ORIGIN_VALUE,
+    SCALE_MASK,
+    has_sums,
+    origin,
+    record_bytes,
+)
 from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS
 from ftllm_nb.quantized_type import COLUMNS_MULTIPLE
 
@@ -52,7 +59,7 @@ class Int8Form(ActivationForm):
     """For products with integer weights: int8, a scale for each group of each token; see kernels/quantize.py.
 
     `group`: columns of a group, 0 for the whole row. `middle`: what stands for zero in the weights, 1 where each group
-    of them has a zero point of its own.
+    of them has a zero point of its own, 0 where records have sums (kernels/activation_rows.py).
     """
 
     group: int
@@ -73,7 +80,7 @@ class Int8Form(ActivationForm):
     def row_bytes(self, features: int) -> int:
         """Values, then a record for each group."""
         columns = self.columns(features)
-        return columns + RECORD_BYTES * (columns // self.group_columns(features))
+        return columns + record_bytes(self.middle) * (columns // self.group_columns(features))
 
     def convert(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         shape = values.shape[:2]
@@ -93,6 +100,10 @@ class Int8Form(ActivationForm):
             steps = np.nan_to_num(np.rint(groups * inverse[..., None])).astype(np.int8)
         starts = (origin(self.middle) - self.middle * steps.sum(-1, dtype=np.int64)).astype(np.int32)
         records = np.stack([scales, starts.view(np.float32), offsets], -1)
+        if has_sums(self.middle):
+            sums = [steps.reshape(*scales.shape, -1, run).sum(-1, dtype=np.int16) for run in (16, 32)]
+            parts = [sum_.view(np.float32) for sum_ in sums]
+            records = np.concatenate([records, np.zeros_like(records[..., :1]), *parts], -1)
         parts = [steps.reshape(*shape, columns).view(np.float32), records.reshape(*shape, -1)]
         return np.concatenate(parts, -1)
 

@@ -32,7 +32,7 @@ from tests.checkpoint.gguf.tiny_models import (
 from tests.gguf_files import F16, Q4_0, Q8_0, Tensor, floats
 from tests.memory_checkpoint import MemoryCheckpoint
 
-BFLOAT16, Q4_1 = 30, 3
+BFLOAT16, Q4_1, Q5_0 = 30, 3, 6
 
 
 def in_order_of_halves(rows: np.ndarray, heads: int) -> np.ndarray:
@@ -112,6 +112,10 @@ def test_a_model_answers_as_from_a_folder(tmp_path: Path) -> None:
     data = np.random.default_rng(5).integers(0, 60, (INNER, 34), np.uint8)
     data[:, 1] = 20  # scales of about 0.01
     tensors["blk.1.ffn_up.weight"] = Tensor((INNER, HIDDEN), Q8_0, data.tobytes())
+    for name, rows in (("token_embd", VOCABULARY), ("blk.0.attn_q", HEADS * HEAD_DIM), ("blk.0.ffn_gate", INNER)):
+        blocks = np.random.default_rng(rows).integers(0, 256, (rows, 22), np.uint8)
+        blocks[:, :2] = np.array([0.01], np.float16).view(np.uint8)
+        tensors[f"{name}.weight"] = Tensor((rows, HIDDEN), Q5_0, blocks.tobytes())
     path = write(tmp_path, metadata("llama"), tensors)
     ids = np.array([3, 9, 27, 40], np.int32)
 

@@ -19,6 +19,7 @@ from ftllm_nb.checkpoint.gguf.integers import INTEGER_TYPES, stored_integers
 from ftllm_nb.checkpoint.gguf.kinds import require_language_model
 from ftllm_nb.checkpoint.gguf.sources import Source
 from ftllm_nb.errors import CheckpointError
+from ftllm_nb.quantized_type import BlockedType
 
 _ARRAY_TYPES = {
     "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8",
@@ -56,6 +57,8 @@ class GgufCheckpoint(Checkpoint):
             dtype = "float32"
         if tensor.type in INTEGER_TYPES and len(source.shape) == 2:
             dtype = INTEGER_TYPES[tensor.type]
+        elif tensor.type not in _ARRAY_TYPES and len(source.shape) == 2 and not source.plus:
+            dtype = BlockedType(tensor.type)
         return TensorInfo(name, source.shape, dtype, tensor.nbytes // rows * share, tensor.type)
 
     def read(self, name: str) -> NDArray[Any]:
@@ -76,6 +79,10 @@ class GgufCheckpoint(Checkpoint):
         if kind not in INTEGER_TYPES:
             return super().read_integers(name)
         return stored_integers(kind, rows)
+
+    def read_blocks(self, name: str) -> NDArray[np.uint8]:
+        """See `Checkpoint.read_blocks`."""
+        return self._rows(name)[1]
 
     def release(self, name: str) -> None:
         """Give back the pages of what the tensor is made of."""

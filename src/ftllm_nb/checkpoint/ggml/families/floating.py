@@ -21,5 +21,3 @@ TYPES = (
     BlockType("BF16", 1, 2, lambda blocks: _plain(bfloat16_as_float32(words(blocks, 0, 1, np.uint16)))),
     BlockType("F64", 1, 8, lambda blocks: _plain(words(blocks, 0, 1, np.float64))),
 )
-
-

@@ -1,0 +1,160 @@
+"""Matrix products with weights of block types, of any size: the kernels of `Linear`."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+
+from ftllm_nb.kernels.activation_rows import record_bytes
+from ftllm_nb.kernels.blocks.block_type import BlockType
+from ftllm_nb.kernels.blocks.scratch import ScratchLayout, unpacker
+from ftllm_nb.kernels.blocks.tile import packed_tile, unpacked_tile
+from ftllm_nb.kernels.blocks.types import block_types
+from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.tiers import current_tier
+from ftllm_nb.kernels.tiling import PANEL_BLOCKS, linear_by
+
+_SLAB_BYTES = 16384
+"""Of unpacked weights: they stay in the first cache while all tokens of a chunk are multiplied by them."""
+
+_FEW_ROWS = 8
+"""Up to so many rows, unpacking takes longer than it spares."""
+
+
+@functools.cache
+def block_linear_kernel(name: str) -> Kernel:
+    """out = x · wᵀ + bias on packed weights of a block type and quantized activations."""
+    return linear_by(_multiply_by(block_types()[name]), name)
+
+
+def block_scratch_bytes(name: str) -> int:
+    """Private memory that a worker needs for that."""
+    type = block_types()[name]
+    return current_tier().dot_blocks * _slab_units(type) * ScratchLayout(type).size
+
+
+def _slab_units(type: BlockType) -> int:
+    return max(1, _SLAB_BYTES // (current_tier().dot_blocks * ScratchLayout(type).size))
+
+
+def _multiply_by(type: BlockType) -> Any:
+    """As `linear_by` takes it. A single token reads weights as they are packed; for several a slab of columns is
+    unpacked for some blocks at a time."""
+    tier = current_tier()
+    tokens, blocks, panel_blocks = tier.dot_tokens, tier.dot_blocks, PANEL_BLOCKS
+    unpack = unpacker(type)
+    panel, single, double, quadruple = (
+        packed_tile(type, *shape) for shape in ((1, PANEL_BLOCKS), (1, 1), (2, 1), (4, 1))
+    )
+    tall, pair, one, only = (
+        unpacked_tile(type, *shape) for shape in ((tokens, blocks), (2, blocks), (1, blocks), (1, 1))
+    )
+    unit_columns, unit_bytes, size = type.columns, type.unit_bytes, ScratchLayout(type).size
+    slab, record = _slab_units(type), record_bytes(type.middle)
+
+    @numba.njit
+    def tokens_by_slab(w, stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units):
+        """All rows × `blocks` blocks of unpacked units."""
+        row = 0
+        while row < rows:
+            values, into = x + row * x_stride, out + row * out_stride
+            these, before = records + row * x_stride, start + row * start_stride
+            if rows - row >= tokens:
+                tall(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
+                row += tokens
+            elif rows - row >= 2:
+                pair(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
+                row += 2
+            else:
+                one(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
+                row += 1
+
+    @numba.njit
+    def few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
+        units, records, odd = columns // unit_columns, x + columns, rows % 2
+        for block in range(num_blocks):
+            packed, begin, place = w + block * block_stride, start + 64 * block, out + 64 * block
+            row = 0
+            while rows - row >= 2:
+                values, those, into = x + row * x_stride, records + row * x_stride, place + row * out_stride
+                since = begin + row * start_stride
+                if rows - row >= 4:
+                    quadruple(
+                        packed, block_stride, values, those, x_stride, since, start_stride, into, out_stride, units
+                    )
+                    row += 4
+                else:
+                    double(packed, block_stride, values, those, x_stride, since, start_stride, into, out_stride, units)
+                    row += 2
+        if odd:
+            last, block = rows - 1, 0
+            x, records, start, out = (
+                x + last * x_stride,
+                records + last * x_stride,
+                start + last * start_stride,
+                out + last * out_stride,
+            )
+            while num_blocks - block >= panel_blocks:
+                panel(
+                    w + block * block_stride,
+                    block_stride,
+                    x,
+                    records,
+                    x_stride,
+                    start + 64 * block,
+                    start_stride,
+                    out + 64 * block,
+                    out_stride,
+                    units,
+                )
+                block += panel_blocks
+            while block < num_blocks:
+                single(
+                    w + block * block_stride,
+                    block_stride,
+                    x,
+                    records,
+                    x_stride,
+                    start + 64 * block,
+                    start_stride,
+                    out + 64 * block,
+                    out_stride,
+                    units,
+                )
+                block += 1
+
+    @numba.njit
+    def multiply(
+        w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch
+    ):
+        units = columns // unit_columns
+        if rows <= _FEW_ROWS:
+            few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns)
+            return
+        stride = slab * size
+        for first in range(0, units, slab):
+            count = min(slab, units - first)
+            values, records = x + first * unit_columns, x + columns + first * record
+            for block in range(0, num_blocks, blocks):
+                here = min(blocks, num_blocks - block)
+                for each in range(here):
+                    packed = w + (block + each) * block_stride + first * unit_bytes
+                    for unit in range(count):
+                        unpack(packed + unit * unit_bytes, scratch + each * stride + unit * size)
+                into = out + 64 * block
+                before, before_stride = start + 64 * block, start_stride
+                if first > 0:
+                    before, before_stride = into, out_stride
+                if here == blocks:
+                    tokens_by_slab(scratch, stride, values, records, x_stride, rows, before, before_stride, into,
+                                   out_stride, count)  # fmt: skip
+                else:
+                    for row in range(rows):
+                        for each in range(here):
+                            only(scratch + each * stride, stride, values + row * x_stride, records + row * x_stride,
+                                 x_stride, before + row * before_stride + 64 * each, before_stride,
+                                 into + row * out_stride + 64 * each, out_stride, count)  # fmt: skip
+
+    return multiply
