@@ -74,8 +74,9 @@ clean: ## remove the environments and every cache below this folder
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments. The package is installed editable, so what runs is always the code in src/. Stamps depend on
-# pyproject.toml alone: a changed dependency installs again, a changed source file does not.
-PIP = bin/python -m pip install --quiet --disable-pip-version-check
+# pyproject.toml alone: a changed dependency installs again, a changed source file does not. Python compiles the modules
+# that are imported, when they first are: a quarter of what lies there.
+PIP = bin/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 define create_environment
 	@$(1) -c 'import sys; sys.exit("Python 3.10 or later is needed, and $(1) is " + sys.version.split()[0] \

@@ -91,16 +91,16 @@ def test_numbers_are_those_of_prompts_one_by_one(capsys: pytest.CaptureFixture[s
 def test_table_and_picture(capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path) -> None:
     picture = tmp_path / "picture.svg"
     other = tmp_path / "rounded <4 bits>"
-    assert main(["quantize", "demo", "-o", str(other), "--dtype", "int4g128"]) == 0
+    assert main(["quantize", "demo", "-o", str(other), "--dtype", "int4g32"]) == 0
     capsys.readouterr()
-    flags = ["--text", text, "--dtype", "int8,int8g32", "--also", str(other), "--base", "float32"]
+    flags = ["--text", text, "--dtype", "int8,int8g128", "--also", str(other), "--base", "float32"]
     table = printed(capsys, *flags, "--svg", str(picture)).splitlines()
     assert table[0].endswith("KL divergence from float32, in nats")
     names = [line.split("|")[1].strip() for line in table[2:]]
-    assert names == ["weights", "-" * (len(str(other)) + 2), "float32", "int8", "int8g32", str(other)]
+    assert names == ["weights", "-" * (len(str(other)) + 2), "float32", "int8", "int8g128", str(other)]
     assert len({len(line) for line in table[2:]}) == 1, "columns are as wide in every row"
     labels = [element.text for element in ElementTree.parse(picture).iter() if element.tag.endswith("text")]
-    assert {"int8", "int8g32", short_name(str(other))} <= set(labels)
+    assert {"int8", "int8g128", short_name(str(other))} <= set(labels)
 
 
 @pytest.mark.parametrize("ends_by", [KeyboardInterrupt, EngineError])
