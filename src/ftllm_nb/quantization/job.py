@@ -34,7 +34,8 @@ from ftllm_nb.quantization.shards import Layout, lay_out
 CONFIG = "config.json"
 COPIED = (
     "tokenizer*", "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-    "chat_template*", "*.jinja", "LICENSE*", "NOTICE*",
+    "chat_template*", "*.jinja", "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json",
+    "LICENSE*", "NOTICE*",
 )  # fmt: skip
 """Files of a model's folder that go into the new one as they are."""
 DISK_BLOCK = 4096

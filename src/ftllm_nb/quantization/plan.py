@@ -44,7 +44,9 @@ def plan_tensors(
     """
     quantized_type(dtype)
     computed_with = {value.tensor for value in graph.weights.values() if value.computed is not None}
-    linear = _product_weights(graph) - computed_with
+    read = {value.tensor for value in graph.weights.values()}
+    products = _product_weights(graph)
+    linear = products - computed_with
     tables = {value.name for value in embedding_weights(graph)} - computed_with
     table_dtype = format.table_dtype(dtype)
     planned = []
@@ -54,7 +56,8 @@ def plan_tensors(
             if rule.pattern.search(info.name):
                 chosen = rule.dtype
         can_be = info.name in linear or (table_dtype != AUTO and info.name in tables)
-        tensor = _planned(info, chosen, info.name in linear, can_be, format, symmetric)
+        passed_over = len(info.shape) == 2 and (info.name not in read or info.name in computed_with)
+        tensor = _planned(info, chosen, info.name in products or passed_over, can_be, format, symmetric)
         if info.name in computed_with and len(info.shape) > 1:
             tensor = replace(tensor, note="the graph computes weights from it")
         planned.append(tensor)

@@ -5,7 +5,7 @@ number a byte, in `NAME.weight` (int8 [rows, columns]); beside it `NAME.weight_s
 symmetric, `NAME.weight_zero_point` (packed along the rows in the first case). One scale a row is one group.
 """
 
-from ftllm_nb.checkpoint.compressed_tensors.config import QuantizationConfig, read_config, write_config
+from ftllm_nb.checkpoint.compressed_tensors.config import REGULAR, QuantizationConfig, read_config, write_config
 from ftllm_nb.checkpoint.compressed_tensors.packing import pack, pack_zero_points, unpack, unpack_zero_points
 from ftllm_nb.checkpoint.compressed_tensors.scheme import (
     INT_QUANTIZED,
@@ -19,6 +19,7 @@ __all__ = [
     "INT_QUANTIZED",
     "NAIVE_QUANTIZED",
     "PACK_QUANTIZED",
+    "REGULAR",
     "QuantizationConfig",
     "QuantizedMatrix",
     "WeightScheme",

@@ -37,8 +37,9 @@ class OutputTensor:
 class PlannedTensor:
     """A tensor of the model and what becomes of it.
 
-    `dtype`: as in `TensorInfo`. `is_linear`: Linear operators read it, and no others. `scheme`: how its numbers are
-    quantized, None where it stays as it is. `note`: why it got another type than was asked for, "" where it did not.
+    `dtype`: as in `TensorInfo`. `is_linear`: other programs may hold it in a Linear module, as a matrix of products or
+    one of a part that is not computed here. `scheme`: how its numbers are quantized, None where it stays as it is.
+    `note`: why it got another type than was asked for, "" where it did not.
     """
 
     name: str

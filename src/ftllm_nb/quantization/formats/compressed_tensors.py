@@ -1,8 +1,14 @@
-"""A Hugging Face folder in the compressed-tensors layout, which transformers and vLLM load as well."""
+"""A Hugging Face folder in the compressed-tensors layout, which transformers and vLLM load as well.
+
+Modules are meant by the names that they have in those programs. These differ from those of tensors where a model has
+parts beside its text part: the same part is called `vision_tower` or `model.vision_tower`, and the text part has two
+names. So there modules are meant by expressions that hold for each name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +17,7 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.compressed_tensors import (
     INT_QUANTIZED,
     PACK_QUANTIZED,
+    REGULAR,
     WeightScheme,
     pack_zero_points,
     write_config,
@@ -30,6 +37,8 @@ from ftllm_nb.quantization.rows import QuantizedRows
 LINEAR = "Linear"
 LOGITS_MODULE = "lm_head"
 """The module that makes logits, also where its matrix is the embedding's."""
+TEXT_PART = re.compile(r"(?:model\.)?language_model\.(?:model\.)?")
+"""What the names of a text part's modules begin with."""
 VLLM_GROUPS = (0, 32, 64, 128)
 """Sizes of groups that vLLM's kernels take."""
 
@@ -92,7 +101,7 @@ def module_of(name: str) -> str:
 
 
 def targets(tensors: Sequence[PlannedTensor]) -> tuple[dict[str, WeightScheme], list[str]]:
-    """The schemes by target, and the modules that none means.
+    """The schemes by target, and what means the modules that none of them means.
 
     The most frequent scheme is that of all Linear modules; others are given by the modules' names.
     """
@@ -101,11 +110,40 @@ def targets(tensors: Sequence[PlannedTensor]) -> tuple[dict[str, WeightScheme], 
     schemes: dict[str, WeightScheme] = {}
     if by_count:
         main = max(dict.fromkeys(by_count), key=by_count.count)
-        schemes = {module: scheme for module, scheme in quantized.items() if scheme != main} | {LINEAR: main}
-    ignored = [module_of(tensor.name) for tensor in tensors if tensor.is_linear and tensor.scheme is None]
-    if LOGITS_MODULE not in (*quantized, *ignored):
+        schemes = {under_any_name(module): scheme for module, scheme in quantized.items() if scheme != main}
+        schemes[LINEAR] = main
+    floats = [module_of(tensor.name) for tensor in tensors if tensor.is_linear and tensor.scheme is None]
+    ignored = ignored_names(floats, quantized)
+    if not any(module.rpartition(".")[2] == LOGITS_MODULE for module in (*quantized, *floats)):
         ignored.append(LOGITS_MODULE)
     return schemes, ignored
+
+
+def ignored_names(floats: Sequence[str], quantized: Collection[str]) -> list[str]:
+    """What means these modules: those of a part in which nothing is quantized all together, others one by one."""
+    whole = {part_of(module) for module in floats} - {part_of(module) for module in quantized} - {LOGITS_MODULE}
+    names = (
+        rf"{REGULAR}(?:model\.)?{re.escape(part_of(module))}(?:\.|$)"
+        if part_of(module) in whole
+        else under_any_name(module)
+        for module in floats
+    )
+    return list(dict.fromkeys(names))
+
+
+def part_of(module: str) -> str:
+    """The part of the model that a module belongs to: `vision_tower`, `layers`."""
+    return module.removeprefix("model.").partition(".")[0]
+
+
+def under_any_name(module: str) -> str:
+    """What means a module of a text part under each of its names; the name of one of a model that is all text."""
+    place = TEXT_PART.match(module)
+    if place is None:
+        return module
+    name = module[place.end() :]
+    before = r"(?:.*\.)?" if name == LOGITS_MODULE else TEXT_PART.pattern
+    return f"{REGULAR}{before}{re.escape(name)}$"
 
 
 FORMAT = CompressedTensors()
