@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftllm_nb import loading
+from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.cli import main
 from ftllm_nb.engine.weight_types import WeightTypes
@@ -35,6 +36,15 @@ def test_a_gguf_file_by_kind_of_tensor(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_folder_has_no_types_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "-p", "demo"]) == 0
     assert "bits a weight" not in capsys.readouterr().out
+
+
+def test_random_weights_of_a_gguf_files_config(tmp_path: Path) -> None:
+    path = write(tmp_path, metadata("llama"), as_tensors(matrices()))
+    with open_checkpoint(path) as file, open_weights(Settings(path=str(path), random=True)) as checkpoint:
+        assert checkpoint.config == file.config
+        assert {name: info.shape for name, info in checkpoint.tensors.items()} == {
+            name: info.shape for name, info in file.tensors.items()
+        }
 
 
 def test_a_gguf_file_is_not_quantized_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

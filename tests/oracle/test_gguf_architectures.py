@@ -119,3 +119,26 @@ def test_logits_are_the_folders(architecture: str, number: int, changes: dict[st
         np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5 * float(np.abs(expected).max()))
     else:
         np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "stablelm", "starcoder2", "gpt2"]
+)
+def test_tensors_are_those_that_transformers_reads(architecture: str, tmp_path: Path) -> None:
+    import transformers
+
+    from tests.oracle.gguf_models import write_gguf
+    from tests.oracle.test_architectures import random_model
+
+    random_model(architecture, copy.deepcopy(ARCHITECTURES[architecture][0]), tmp_path)
+    write_gguf(tmp_path, tmp_path / "model.gguf")
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="model.gguf", dtype="float32", config=transformers.AutoConfig.from_pretrained(tmp_path)
+    )
+    theirs = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    with open_checkpoint(tmp_path / "model.gguf") as checkpoint:
+        ours = {name: checkpoint.read(name) for name in checkpoint.tensors}
+    turned = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight") if architecture == "gpt2" else ()
+    for name, values in ours.items():  # those of GPT-2 lie the usual way here
+        np.testing.assert_array_equal(values.T if name.endswith(turned) else values, theirs[name], name)
+    assert set(theirs) - set(ours) <= {"lm_head.weight"}

@@ -17,6 +17,7 @@ from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import Checkpoint, RandomCheckpoint, open_checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.checkpoint.files import file_mode
+from ftllm_nb.checkpoint.gguf.locate import gguf_at
 from ftllm_nb.checkpoint.recognise import require_config_folder
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
@@ -133,15 +134,7 @@ def open_weights(settings: Settings) -> Checkpoint:
     """The model's checkpoint, or random weights of its configuration."""
     if not settings.random:
         return open_checkpoint(model_folder(settings.path, settings.revision, settings.cache_dir))
-    if settings.random_config is None:
-        folder = model_folder(settings.path, settings.revision, settings.cache_dir)
-        require_config_folder(folder)
-        file = folder / "config.json"
-    else:
-        file = Path(settings.random_config)
-        if file_mode(file) is None:
-            raise UsageError(f'there is no file "{file}"; --config takes the config.json of a model.')
-    config = read_json_object(file)
+    config = _random_config(settings)
     graph = build_graph(described_by(config, settings.custom, None), config)
     shapes = graph.weight_shapes()
     if not shapes:
@@ -150,6 +143,21 @@ def open_weights(settings: Settings) -> Checkpoint:
             "method weight_shapes(self) that returns their names and shapes."
         )
     return RandomCheckpoint(config, shapes, stored_dtype(settings.options.dtype, config))
+
+
+def _random_config(settings: Settings) -> dict[str, Any]:
+    """The configuration of the model that is to have random weights."""
+    if settings.random_config is not None:
+        file = Path(settings.random_config)
+        if file_mode(file) is None:
+            raise UsageError(f'there is no file "{file}"; --config takes the config.json of a model.')
+        return read_json_object(file)
+    folder = model_folder(settings.path, settings.revision, settings.cache_dir)
+    if gguf_at(folder) is not None:
+        with open_checkpoint(folder) as checkpoint:
+            return checkpoint.config
+    require_config_folder(folder)
+    return read_json_object(folder / "config.json")
 
 
 def stored_dtype(dtype: str, config: dict[str, Any]) -> str:
