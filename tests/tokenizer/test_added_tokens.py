@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ftllm_nb.errors import TokenizerError
-from ftllm_nb.tokenizer.added_tokens import AddedToken, TokenMatcher, TokenSpan
+from ftllm_nb.tokenizer.added_tokens import AddedToken, TokenMatcher, TokenSpan, contents_pattern
 
 
 def matcher(*tokens: AddedToken) -> TokenMatcher:
@@ -63,3 +66,24 @@ def test_what_is_no_token_is_refused(value: object) -> None:
         TokenizerError, match=r"^here: a token must be a string or an object with `content`, got "
     ):
         AddedToken.from_json(value, "here", special=True)
+
+
+@given(
+    contents=st.lists(st.text(alphabet="ab<|>.*( \n", min_size=1, max_size=6), max_size=12),
+    text=st.text(alphabet="ab<|>.*( \n", max_size=30),
+)
+def test_patterns_match_the_longest_at_each_place(contents: list[str], text: str) -> None:
+    flat = re.compile("|".join(map(re.escape, sorted(contents, key=len, reverse=True))) or "(?!)")
+    pattern = contents_pattern(contents)
+    assert [match.span() for match in pattern.finditer(text)] == [match.span() for match in flat.finditer(text)]
+
+
+def test_patterns_of_tokens_that_begin_alike() -> None:
+    lengths = [*range(1, 300)]
+    pattern = contents_pattern(["a" * length for length in lengths] + [f"<unused{number}>" for number in range(6000)])
+    match = pattern.match("a" * 250)
+    assert match is not None and match.end() == 250
+    text = "<p>x</p>" * 20_000
+    begin = time.process_time()
+    assert pattern.search(text.replace("a", "b")) is None
+    assert time.process_time() - begin < 1  # where each token is tried at each "<" it takes some ten

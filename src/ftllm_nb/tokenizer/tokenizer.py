@@ -329,7 +329,7 @@ class Tokenizer:
         """The tokens that a message's text must not become.
 
         They are the special tokens, and added tokens that the template writes or that look like `<tool_call>`
-        or `[INST]`. Other added tokens are ordinary vocabulary (runs of spaces, words of a field).
+        or `[INST]`. Other added tokens are ordinary vocabulary (runs of spaces, words of a field, tags of HTML).
         """
         if self._control is None:
             literals = self._prompt_literals()
@@ -337,7 +337,7 @@ class Tokenizer:
                 token.content: token_id
                 for token_id, token in self._backend.added_tokens.items()
                 if token.content.strip()
-                and (token.special or token.content in literals or _BRACKETED.fullmatch(token.content))
+                and (token.special or token.content in literals or _looks_like_control(token.content))
             }
             self._control = _ControlTokens(ids, contents_pattern(ids))
         return self._control
@@ -369,6 +369,15 @@ class _ControlTokens(NamedTuple):
 
 
 _BRACKETED = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+_MARKUP = re.compile(
+    r"</?(?:h[1-6]|table|caption|thead|tbody|tfoot|tr|th|td|blockquote|strong|em|b|i|u|s|sub|sup|code)>"
+)
+"""Tags of HTML that Gemma's vocabularies have as tokens, for pages that are read and written."""
+
+
+def _looks_like_control(content: str) -> bool:
+    """Whether an added token that is not marked as special is written by programs and not by people."""
+    return _BRACKETED.fullmatch(content) is not None and _MARKUP.fullmatch(content) is None
 
 
 def _no_files_sentence(folder: Path, names: list[str]) -> str:

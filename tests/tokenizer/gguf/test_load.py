@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,32 @@ def test_a_space_goes_before_each_part_between_control_tokens(tmp_path: Path) ->
     assert ours.encode_prompt("<|im_start|>hello<tool>hello") == [count - 3, *hello, count - 2, *hello]
     assert ours.encode_text("hello  hello") == [*hello, count - 1, *hello]
     assert ours.decode([count - 3, *hello, count - 2, *hello]) == "hello<tool> hello"
+
+
+def with_user_defined(*contents: str) -> dict[str, Any]:
+    metadata = of_sentencepiece(sentencepiece_model("bpe"))
+    metadata["tokenizer.ggml.tokens"] += contents
+    for key, value in (("token_type", 4), ("scores", -1000.0)):
+        name = f"tokenizer.ggml.{key}"
+        metadata[name] = np.append(metadata[name], [value] * len(contents))
+    return metadata
+
+
+def test_tags_of_html_are_ordinary_tokens_and_those_of_programs_are_not() -> None:
+    tokenizer = opened(with_user_defined("<table>", "</h1>", "<tool_call>"))
+    table, heading, call = (tokenizer.token_to_id(text) for text in ("<table>", "</h1>", "<tool_call>"))
+    assert {table, heading} <= set(tokenizer.encode_text("<table> a</h1>"))
+    assert call not in tokenizer.encode_text("a <tool_call>") and call in tokenizer.encode_prompt("a <tool_call>")
+
+
+def test_a_text_full_of_spelled_control_tokens() -> None:
+    tokenizer = opened(with_user_defined("<tool_call>", *(f"<unused{number}>" for number in range(3000))))
+    text = "<tool_call>x<unused7>" * 1500
+    begin = time.process_time()
+    ids = tokenizer.encode_text(text)
+    assert time.process_time() - begin < 5
+    assert tokenizer.decode(ids) == text
+    assert max(ids) < sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model("bpe")).GetPieceSize()
 
 
 def test_normalization_comes_with_the_file() -> None:

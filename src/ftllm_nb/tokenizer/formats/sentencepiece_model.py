@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ftllm_nb.errors import TokenizerError
-from ftllm_nb.tokenizer.added_tokens import AddedToken, TokenMatcher, TokenSpan
+from ftllm_nb.tokenizer.added_tokens import AddedToken, TokenMatcher, TokenSpan, contents_pattern
 from ftllm_nb.tokenizer.backend import Backend
 from ftllm_nb.tokenizer.settings import TokenizerSettings
 from ftllm_nb.tokenizer.streaming import ByteFallbackStream, StreamDecoder
@@ -150,6 +151,7 @@ class SentencePieceBackend:
     ) -> None:
         self._library = library
         self._rules = rules
+        self._spellings: dict[frozenset[int], re.Pattern[str]] = {}
         self._pieces = [text for text, _ in pieces]
         self._id_of = {text: token_id for token_id, (text, _) in enumerate(pieces)}
         self.cuts_at_added_tokens = False  # symbols of the vocabulary are found in the same pass as its pieces
@@ -266,14 +268,16 @@ class SentencePieceBackend:
         self, text: str, forbidden: frozenset[int], encode: Callable[[str], list[int]]
     ) -> list[int]:
         """Ids of `text` with every spelling of a forbidden piece cut after its first character."""
-        contents = {self._pieces[token_id] for token_id in forbidden if token_id < len(self._pieces)}
-        for content in contents:
-            if len(content) > 1 and content in text:
-                head, _, tail = text.partition(content)
-                return self._encode_cutting(head + content[0], forbidden, encode) + self._encode_cutting(
-                    content[1:] + tail, forbidden, self._rules.encode_rest
-                )
-        return [token_id for token_id in encode(text) if token_id not in forbidden]
+        if forbidden not in self._spellings:
+            contents = [self._pieces[token_id] for token_id in forbidden if token_id < len(self._pieces)]
+            self._spellings[forbidden] = contents_pattern(content for content in contents if len(content) > 1)
+        pattern = self._spellings[forbidden]
+        ids: list[int] = []
+        start = 0
+        while (match := pattern.search(text, start)) is not None:
+            ids += encode(text[start : match.start() + 1])
+            start, encode = match.start() + 1, self._rules.encode_rest
+        return [token_id for token_id in ids + encode(text[start:]) if token_id not in forbidden]
 
 
 def _without_overlaps(first: Sequence[TokenSpan], second: Sequence[TokenSpan]) -> list[TokenSpan]:
