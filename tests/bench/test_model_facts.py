@@ -108,7 +108,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "-p", "demo"]) == 0
     out = capsys.readouterr().out
     assert "architecture" in out and "context        1024 tokens" in out and "int4g256" in out
-    assert main(["info", "-p", "demo", "--context", "100"]) == 0
+    assert main(["info", "demo", "--context", "100"]) == 0
     # Two blocks of 64 positions, of 6 layers with 2 heads of 64, keys and values of two bytes.
     assert "KV cache at 100  0.4 MB as float16" in capsys.readouterr().out
     assert main(["info", "-p", "demo", "--context", "2000"]) == 2

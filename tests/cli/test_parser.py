@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -63,12 +64,17 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("", "a command is missing: "),
         ("caht", "unknown command 'caht' (did you mean chat?)"),
         ("zzz", "unknown command 'zzz'"),
-        ("--nonsense", "a command is missing"),
+        ("help", "unknown command 'help' (did you mean --help?)"),
+        ("--nonsense", "unknown flag --nonsense; see"),
+        ("--verison", "unknown flag --verison (did you mean --version?)"),
         ("chat --top_q 1", "unknown flag --top_q (did you mean --top_p?)"),
         ("chat --top-q=1", "unknown flag --top_q (did you mean --top_p?)"),
         ("chat --temp 1", "unknown flag --temp (did you mean --temperature?)"),
-        ("chat --model 1", "unknown flag --model; see"),
-        ("chat one two", "unexpected argument 'two'"),
+        ("chat --model 1", "unknown flag --model (did you mean --path?)"),
+        ("chat --nothing 1", "unknown flag --nothing; see"),
+        ("chat one two", "unexpected argument 'two' (put a text of several words in quotes)"),
+        ("quantize demo out", "unexpected argument 'out' (the folder to make goes after -o)"),
+        ("list all", "unexpected argument 'all'; see"),
         ("chat -t", "-t/--threads needs a value"),
         ("chat -t 0", "-t/--threads: a whole number from 1 to 1024 is expected, not '0'"),
         ("chat -t 9999", "1 to 1024"),
@@ -91,6 +97,8 @@ def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
         ("chat --engine fast", "--engine: compiled or reference is expected, not 'fast'"),
         ("chat --atype int8", "--atype: auto, float32, float16 or bfloat16 is expected, not 'int8'"),
         ("chat --kv_cache_dtype int3", "not 'int3' (did you mean int8?)"),
+        ("chat --dtype INT8", "not 'INT8' (did you mean int8?)"),
+        ("chat --dtype fp16", "not 'fp16' (did you mean float16?)"),
         ("server --tool_call_parser herms", "not 'herms' (did you mean hermes?)"),
         ("chat --json=yes", "--json takes no value"),
         ("download", "OWNER/NAME is missing"),
@@ -102,6 +110,28 @@ def test_bad_usage_is_one_sentence(line: str, says: str, capsys: pytest.CaptureF
     assert out == ""
     assert err.startswith("error: ") and err.endswith("--help.\n") and err.count("\n") == 1
     assert says in err
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("chat pyproject.toml.json", "no such folder"),
+        ("chat examples/qwen2.py", "examples/qwen2.py is no model's folder: a file that describes a model goes after"),
+        ("chat -p https://huggingface.co/Owner/Name/tree/main", "write Owner/Name for the model of that name"),
+        ("info http://nowhere", "http://nowhere is an address: write OWNER/NAME."),
+        ("info demo -p other", "two models are named"),
+        ("info --context 100", "--context is of a model's conversation: name a model."),
+        ("download https://huggingface.co/Owner/Name", "write Owner/Name for"),
+        ("download demo", "comes with ftllm-nb"),
+    ],
+)
+def test_a_model_named_in_a_wrong_way(
+    line: str, says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and says in err
 
 
 @pytest.mark.parametrize("threads", [1, MAX_THREADS])

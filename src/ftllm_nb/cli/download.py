@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from ftllm_nb.cli.model_arguments import add_cache_argument
+from ftllm_nb.cli.model_arguments import add_cache_argument, checked_path
 from ftllm_nb.cli.system_limits import HUB
 from ftllm_nb.errors import UsageError
 
@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     from ftllm_nb.cli.progress_bar import ProgressBar
     from ftllm_nb.hub import fetch_model, is_model_name
 
-    if not is_model_name(args.name):
+    if args.name == "demo":
+        raise UsageError("the model demo comes with ftllm-nb: there is nothing to download.")
+    if not is_model_name(checked_path(args.name)):
         raise UsageError(f"{args.name!r} is no name on the hub: OWNER/NAME is expected, as Qwen/Qwen2.5-0.5B-Instruct.")
     print(fetch_model(args.name, args.revision, args.cache_dir, ProgressBar().warn, refuse_foreign_folder))
     return 0

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 
 from ftllm_nb.byte_sizes import shown_bytes
-from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, add_threads_argument
+from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, add_threads_argument, named_path
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.errors import UsageError
 
@@ -29,6 +29,7 @@ READ_BYTES = 512 << 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb info`."""
+    parser.add_argument("positional_path", nargs="?", metavar="PATH", help="the same as --path, without the flag")
     parser.add_argument(
         "-p",
         "--path",
@@ -55,17 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print; the exit status."""
-    if args.path == "":
-        raise UsageError("the path of the model is empty: name a folder, or demo for the bundled model.")
-    preset = getattr(args, "preset_path", None)
-    if args.path is None and args.custom is None:
+    path, preset = named_path(args), getattr(args, "preset_path", None)
+    if path is None and args.custom is None:
+        if preset is None and args.context is not None and "context" not in args.presets:
+            raise UsageError("--context is of a model's conversation: name a model.")
         print_rows(machine_rows(args.threads, args.limits))
         if preset is not None:  # a model that the settings name is told of, too, and hides no machine
             args.limits = False
             print()
             print_rows(model_rows(preset, args))
     else:
-        print_rows(model_rows(args.path or preset or "demo", args))
+        print_rows(model_rows(path or preset or "demo", args))
     return 0
 
 

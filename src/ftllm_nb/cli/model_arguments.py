@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from ftllm_nb.cli.number_types import whole_number
@@ -10,6 +11,7 @@ from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.cli.value_types import OneOf
 from ftllm_nb.errors import UsageError
 from ftllm_nb.host_cores import MAX_THREADS
+from ftllm_nb.hub import is_model_name
 
 if TYPE_CHECKING:
     from ftllm_nb.llm import Model
@@ -162,13 +164,34 @@ def engine_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def chosen_path(args: argparse.Namespace) -> str:
-    """The model's folder, or `demo`; raises UsageError where two are named."""
+    """The model's folder, or `demo`; raises UsageError as `named_path` does."""
+    path = named_path(args)
+    if path is None:
+        path = getattr(args, "preset_path", None)
+    return "demo" if path is None else checked_path(path)
+
+
+def named_path(args: argparse.Namespace) -> str | None:
+    """What the command line names a model; None for nothing. Raises UsageError where that is two, or none at all."""
     flag, positional = args.path, args.positional_path
     if flag is not None and positional is not None and flag != positional:
         raise UsageError(f"two models are named, {flag!r} by --path and {positional!r} without: name one.")
     path = flag if flag is not None else positional
-    if path is None:
-        path = getattr(args, "preset_path", None)
+    return None if path is None else checked_path(path)
+
+
+def checked_path(path: str) -> str:
+    """The path; raises UsageError for what is likely meant otherwise."""
     if path == "":
         raise UsageError("the path of the model is empty: name a folder, or demo for the bundled model.")
-    return "demo" if path is None else str(path)
+    if path.endswith((".py", ".json")) and os.path.isfile(path):
+        raise UsageError(f"{path} is no model's folder: a file that describes a model goes after --custom.")
+    if path.startswith(("http://", "https://")):
+        raise UsageError(f"{path} is an address: {without_address(path)}")
+    return path
+
+
+def without_address(address: str) -> str:
+    """What to write for the address of a model's page."""
+    name = "/".join(address.split("/")[3:5])
+    return f"write {name} for the model of that name on the hub." if is_model_name(name) else "write OWNER/NAME."

@@ -76,6 +76,10 @@ class CommandParser(argparse.ArgumentParser):
             if isinstance(action, Switch):  # not among its option_strings, which the help shows
                 for spelling in action.option_strings:
                     self._option_string_actions[f"--no_{spelling.lstrip('-')}"] = action
+        if self.commands and spelt and spelt[0].startswith("-"):
+            flag = spelt[0].partition("=")[0]
+            if flag not in self._option_string_actions:
+                self.error(self.explain_unknown(flag))
         parsed, unknown = super().parse_known_args(spelt, namespace)
         if unknown:
             self.error(self.explain_unknown(unknown[0]))
@@ -84,16 +88,24 @@ class CommandParser(argparse.ArgumentParser):
     def explain_unknown(self, argument: str) -> str:
         """What to say of an argument that no flag and no position takes."""
         if not argument.startswith("-"):
-            return f"unexpected argument {argument!r} (put a text of several words in quotes)"
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        return f"unknown flag {argument.partition('=')[0]}{nearest(argument.partition('=')[0], flags)}"
+            metavars = {action.metavar for action in self._actions}
+            hint = " (put a text of several words in quotes)" if "TEXT" in metavars else ""
+            hint = " (the folder to make goes after -o)" if "OUT" in metavars else hint
+            return f"unexpected argument {argument!r}{hint}"
+        flag = argument.partition("=")[0]
+        return f"unknown flag {flag}{nearest(OTHER_FLAGS.get(flag.lstrip('-'), flag), self.flags)}"
+
+    @property
+    def flags(self) -> list[str]:
+        """All spellings of its flags."""
+        return [flag for action in self._actions for flag in action.option_strings]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of an argument's choices."""
         if action.choices is None or value in action.choices:
             return
         if isinstance(action, argparse._SubParsersAction):
-            self.error(f"unknown command {value!r}{nearest(value, list(self.commands))}")
+            self.error(f"unknown command {value!r}{nearest(value, [*self.commands, *self.flags])}")
         try:
             one_of(value, list(map(str, action.choices)))
         except argparse.ArgumentTypeError as error:
@@ -118,12 +130,23 @@ class CommandParser(argparse.ArgumentParser):
         return " ".join(["ftllm-nb", name, "[flags]", *words])
 
 
+OTHER_WORDS = {
+    "fp32": "float32", "f32": "float32", "float": "float32", "fp16": "float16", "f16": "float16", "half": "float16",
+    "bf16": "bfloat16", "q8": "int8", "q4": "int4", "w8": "int8", "w4": "int4", "8bit": "int8", "4bit": "int4",
+}  # fmt: skip
+"""What other programs call values that flags take here."""
+OTHER_FLAGS = {
+    "model": "path", "model_path": "path", "prompt": "message", "system_prompt": "system", "n_predict": "max_tokens",
+    "max_new_tokens": "max_tokens", "num_threads": "threads", "quantization": "dtype", "verbose": "debug",
+}  # fmt: skip
+"""What other programs call flags, and what is near to nothing here."""
+
+
 def one_of(text: str, known: list[str]) -> str:
     """The text, if it is one of the known words. Raises `ArgumentTypeError`, which names the nearest one."""
     if text not in known:
-        raise argparse.ArgumentTypeError(
-            f"{', '.join(known[:-1])} or {known[-1]} is expected, not {text!r}{nearest(text, known)}"
-        )
+        meant = nearest(OTHER_WORDS.get(text.lower(), text), known)
+        raise argparse.ArgumentTypeError(f"{', '.join(known[:-1])} or {known[-1]} is expected, not {text!r}{meant}")
     return text
 
 
@@ -145,8 +168,8 @@ def nearest(word: str, known: list[str]) -> str:
     """
     import difflib  # only here: a right command line does not pay for it
 
-    by_letters = {each.lstrip("-"): each for each in known}
-    letters = word.lstrip("-")
+    by_letters = {each.lstrip("-").lower(): each for each in known}
+    letters = word.lstrip("-").lower()
     longer = [each for each in by_letters if letters and each.startswith(letters)]
     matches = longer if len(longer) == 1 else difflib.get_close_matches(letters, by_letters, n=1)
     return f" (did you mean {by_letters[matches[0]]}?)" if matches else ""
