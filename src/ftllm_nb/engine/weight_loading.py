@@ -89,7 +89,12 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
 
 def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
     name, dtype = part.weight.name, _source_type(part)
-    arrays, numbers = _sources(checkpoint, name, dtype, pool)
+    arrays: list[NDArray[Any]]
+    numbers: list[int]
+    if isinstance(part.format, BlockFormat):
+        arrays, numbers = [part.format.source(np.ascontiguousarray(checkpoint.read_blocks(name)))], []
+    else:
+        arrays, numbers = _sources(checkpoint, name, dtype, pool)
     source, *others = (array.ctypes.data for array in arrays)
     count, *shape = part.weight.type.matrices
     if isinstance(part.format, IntegerLayout) and shape[1] > part.format.most_columns:
@@ -141,8 +146,6 @@ def _sources(
     checkpoint: Checkpoint, name: str, dtype: ElementType, pool: ThreadPool
 ) -> tuple[list[NDArray[Any]], list[int]]:
     """What the kernel that packs a matrix reads: arrays, and numbers that follow their addresses in its row."""
-    if isinstance(dtype, BlockedType):
-        return [np.ascontiguousarray(checkpoint.read_blocks(name))], []
     if not isinstance(dtype, QuantizedType):
         return [_contiguous(checkpoint.read(name), pool)], []
     stored = checkpoint.read_integers(name)

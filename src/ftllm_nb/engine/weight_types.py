@@ -97,7 +97,7 @@ class WeightTypes:
         if isinstance(stored, BlockedType):
             if chosen == "auto" and BlockFormat.has(stored.name):
                 return BlockFormat(stored.name)
-            stored = "float32"
+            stored = BlockFormat.float_type(stored.name)
         format = weight_format(stored if chosen == "auto" else chosen)
         return format.rounding_activations() if self.atype == "bfloat16" else format
 

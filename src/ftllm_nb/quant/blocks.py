@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.ggml.places import TABLES, as_places
 from ftllm_nb.kernels.activation_rows import SUMS_GROUP
 from ftllm_nb.kernels.blocks.block_type import PART_COLUMNS, BlockType
 from ftllm_nb.kernels.blocks.lookup import block_embedding_kernel
@@ -32,6 +33,15 @@ class BlockFormat(WeightFormat):
     def has(name: str) -> bool:
         """Whether a block type has kernels."""
         return name in block_types()
+
+    @staticmethod
+    def float_type(name: str) -> str:
+        """The narrowest type of floats that holds all numbers of a block type, of those that have no kernels."""
+        return "bfloat16" if name == "NVFP4" else "float32"
+
+    def source(self, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What `pack_kernel` reads, of a matrix as it is stored, uint8 [rows, bytes of a row]."""
+        return as_places(self.name, raw) if self.name in TABLES else raw
 
     @property
     def type(self) -> BlockType:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ftllm_nb.checkpoint import ggml
+from ftllm_nb.checkpoint.ggml.places import BYTES, FACTOR_AT, SCALES_AT, TABLES, as_places
 
 GOLDEN = np.load(Path(__file__).parent / "golden.npz")
 NAMES = [name for name in GOLDEN.files if not name.endswith(".raw")]
@@ -42,6 +43,16 @@ def test_types_that_the_package_lacks() -> None:
     numbers = random.integers(-128, 128, 256, np.int8)
     raw = np.concatenate([np.array([0.1], np.float32).view(np.uint8), numbers.view(np.uint8), np.zeros(32, np.uint8)])
     np.testing.assert_array_equal(ggml.dequantize("Q8_K", raw[None])[0], np.float32(0.1) * numbers)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_places_in_tables_stand_for_the_same_numbers(name: str) -> None:
+    raw = GOLDEN[f"{name}.raw"]
+    blocks = as_places(name, raw).reshape(-1, BYTES)
+    halves = blocks[:, :SCALES_AT].reshape(-1, 8, 1, 16) >> np.array([0, 4], np.uint8)[:, None] & 15
+    numbers = np.array(TABLES[name])[halves.reshape(-1, 16, 16)]
+    scales = blocks[:, SCALES_AT:FACTOR_AT].view(np.int8) * blocks[:, FACTOR_AT:].copy().view(np.float32)
+    np.testing.assert_array_equal((numbers * scales[..., None]).reshape(len(raw), -1), GOLDEN[name])
 
 
 def test_an_infinite_scale_stays_infinite() -> None:

@@ -15,12 +15,14 @@ class Decoded(NamedTuple):
     """What some blocks hold: a weight is scale · number − minimum, of its group of neighbouring columns.
 
     `numbers` [blocks, columns]: whole numbers, or floats in types that are floats. `scales`, and `minimums` or None:
-    float32 [blocks, groups].
+    float32 [blocks, groups]. `factors`, of some types: what the scales are products of, whole numbers int8 [blocks,
+    groups], and float32 [blocks, 1].
     """
 
     numbers: NDArray[Any]
     scales: NDArray[np.float32]
     minimums: NDArray[np.float32] | None = None
+    factors: tuple[NDArray[np.int8], NDArray[np.float32]] | None = None
 
 
 class BlockType(NamedTuple):

@@ -48,15 +48,17 @@ class BlockType(ABC):
     """A block type. A weight is factor · scale · (number − center) − second factor · minimum in super-blocks, of 256
     columns; factor · (number − center) + second factor in others, of 32.
 
-    `float16_at`: where a block has its float16. `chunk_parts`: parts of 32 columns after which the code for numbers
-    begins anew. `group`: columns that share a scale, 16 or 32. `largest`: the largest number, where they are unsigned.
-    `is_signed`: they are −127 … 127 instead, and the center is 0. `has_minimums`: whether there is a second factor.
+    `float16_at`, `float32_at`: where a block has its floats. `chunk_parts`: parts of 32 columns after which the code
+    for numbers begins anew. `group`: columns that share a scale, 16 or 32. `largest`: the largest number, where they
+    are unsigned. `is_signed`: they are −127 … 127 instead, and the center is 0. `has_minimums`: whether there is a
+    second factor.
     """
 
     name: str
     columns: int
     planes: tuple[Plane, ...]
-    float16_at: tuple[int, ...]
+    float16_at: tuple[int, ...] = ()
+    float32_at: tuple[int, ...] = ()
     chunk_parts: int = 1
     group: int = 32
     largest: int = 0

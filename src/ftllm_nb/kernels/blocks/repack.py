@@ -11,7 +11,7 @@ import numpy as np
 from ftllm_nb.kernels.blocks.block_type import BlockType, Plane
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.matmul_tile import FLOAT16, load_weight
+from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, load_weight
 from ftllm_nb.kernels.memory import load_byte, load_i16, load_word, store_byte, store_i16, store_i32, store_i64
 from ftllm_nb.kernels.pack import PACK_COLUMNS, PACK_FAULT, PACK_ROWS, PACK_SOURCE, PACK_TARGET
 from ftllm_nb.kernels.repack_integers import BAD_SCALE
@@ -80,14 +80,14 @@ def _after(first: Any, second: Any) -> Any:
     return both
 
 
-def _are_finite(places: tuple[int, ...]) -> Any:
-    """A function that says whether the float16 at these places of a block are finite."""
+def _are_finite(places: tuple[int, ...], kind: int) -> Any:
+    """A function that says whether the floats at these places of a block are finite."""
     count, places = len(places), places or (0,)
 
     @numba.njit
     def are_finite(block):
         for number in range(count):
-            if not abs(load_weight(block + places[number], FLOAT16)) <= _LARGEST:
+            if not abs(load_weight(block + places[number], kind)) <= _LARGEST:
                 return False
         return True
 
@@ -98,11 +98,11 @@ def _are_finite(places: tuple[int, ...]) -> Any:
 def repack_blocks_kernel(name: str) -> Kernel:
     """Lay a matrix's blocks, [rows, blocks], into units; rows of padding are zeros. A chunk is a block of 16 rows.
 
-    The fault word is set where a float16 is no finite number.
+    The fault word is set where a float is no finite number.
     """
     type = block_types()[name]
     move, block_bytes, unit_bytes, block_columns = _all_planes(type), type.block_bytes, type.unit_bytes, type.columns
-    are_finite = _are_finite(type.float16_at)
+    are_finite = _are_finite(type.float32_at or type.float16_at, FLOAT32 if type.float32_at else FLOAT16)
 
     @kernel(variant=name)
     def repack_blocks(row, step, worker):

@@ -52,42 +52,42 @@ def _rows(name: str, indices: Codes) -> Numbers:
     return found
 
 
-def _odd(scale: NDArray[np.float32], codes: Codes, factor: float) -> NDArray[np.float32]:
-    """scale · (2 · code + 1) · factor, a power of two: exact."""
-    return scale * (2 * codes.astype(np.float32) + 1) * np.float32(factor)
+def _decoded(numbers: Numbers, scale: NDArray[np.float32], codes: Codes, factor: float) -> Decoded:
+    """Numbers times scale · (2 · code + 1) · factor, a power of two: exact."""
+    whole, scale = (2 * codes + 1).astype(np.int8), scale * np.float32(factor)
+    return Decoded(numbers, scale * whole.astype(np.float32), None, (whole, scale))
 
 
 def _iq2_xxs(blocks: Bytes) -> Decoded:
     pairs = words(blocks, 2, 16, np.uint32)
     signs = _signs_of_seven(_sevens(pairs[:, 1::2]))
     indices = blocks[:, 2:].reshape(len(blocks), 8, 8)[..., :4].reshape(len(blocks), -1)
-    return Decoded(_rows("IQ2_XXS", indices) * signs, _odd(halves(blocks, 0), pairs[:, 1::2] >> 28, 1 / 8))
+    return _decoded(_rows("IQ2_XXS", indices) * signs, halves(blocks, 0), pairs[:, 1::2] >> 28, 1 / 8)
 
 
 def _iq2_xs(blocks: Bytes) -> Decoded:
     codes = words(blocks, 2, 32, np.uint16)
     signs = _signs_of_seven((codes >> 9).astype(np.uint32))
-    return Decoded(
-        _rows("IQ2_XS", codes & np.uint16(511)) * signs, _odd(halves(blocks, 0), fields(blocks[:, 66:], 4, 1), 1 / 8)
-    )
+    numbers = _rows("IQ2_XS", codes & np.uint16(511)) * signs
+    return _decoded(numbers, halves(blocks, 0), fields(blocks[:, 66:], 4, 1), 1 / 8)
 
 
 def _iq2_s(blocks: Bytes) -> Decoded:
     indices = blocks[:, 2:34].astype(np.uint16) | fields(blocks[:, 66:74], 2, 1).astype(np.uint16) << 8
-    scales = _odd(halves(blocks, 0), fields(blocks[:, 74:], 4, 1), 1 / 8)
-    return Decoded(_rows("IQ2_S", indices) * _signs(blocks[:, 34:66]), scales)
+    numbers = _rows("IQ2_S", indices) * _signs(blocks[:, 34:66])
+    return _decoded(numbers, halves(blocks, 0), fields(blocks[:, 74:], 4, 1), 1 / 8)
 
 
 def _iq3_xxs(blocks: Bytes) -> Decoded:
     both = words(blocks, 66, 8, np.uint32)
     numbers = _rows("IQ3_XXS", blocks[:, 2:66]) * _signs_of_seven(_sevens(both))
-    return Decoded(numbers, _odd(halves(blocks, 0), both >> 28, 1 / 4))
+    return _decoded(numbers, halves(blocks, 0), both >> 28, 1 / 4)
 
 
 def _iq3_s(blocks: Bytes) -> Decoded:
     indices = blocks[:, 2:66].astype(np.uint16) | fields(blocks[:, 66:74], 1, 1).astype(np.uint16) << 8
-    scales = _odd(halves(blocks, 0), fields(blocks[:, 106:], 4, 1), 1)
-    return Decoded(_rows("IQ3_S", indices) * _signs(blocks[:, 74:106]), scales)
+    numbers = _rows("IQ3_S", indices) * _signs(blocks[:, 74:106])
+    return _decoded(numbers, halves(blocks, 0), fields(blocks[:, 106:], 4, 1), 1)
 
 
 def _shifted(name: str, indices: Codes, is_down: NDArray[np.bool_]) -> Numbers:
@@ -103,7 +103,7 @@ def _iq1_s(blocks: Bytes) -> Decoded:
     eighths = (high[..., None] >> np.arange(0, 12, 3, dtype=np.uint16)) & np.uint16(7)
     indices = blocks[:, 2:34].astype(np.uint16) | eighths.reshape(len(blocks), -1) << 8
     numbers = _shifted("IQ1_S", indices, high >= 0x8000)
-    return Decoded(numbers, _odd(halves(blocks, 0), high >> 12 & np.uint16(7), 1 / 8))
+    return _decoded(numbers, halves(blocks, 0), high >> 12 & np.uint16(7), 1 / 8)
 
 
 def _iq1_m(blocks: Bytes) -> Decoded:
@@ -114,7 +114,7 @@ def _iq1_m(blocks: Bytes) -> Decoded:
     scales = ((scale_words[..., None] >> np.arange(0, 12, 3, dtype=np.uint16)) & 7).reshape(len(blocks), -1)
     high = fields(blocks[:, 32:48], 4, 1)
     indices = blocks[:, :32].astype(np.uint16) | (high & np.uint8(7)).astype(np.uint16) << 8
-    return Decoded(_shifted("IQ1_S", indices, high >= 8), _odd(scale, scales, 1 / 8))
+    return _decoded(_shifted("IQ1_S", indices, high >= 8), scale, scales, 1 / 8)
 
 
 TYPES = (

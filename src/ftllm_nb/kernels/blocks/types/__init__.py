@@ -1,4 +1,4 @@
-"""Block types, one file each, with `TYPE`."""
+"""Block types: files with `TYPES`, those that share their code."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def block_types() -> dict[str, BlockType]:
     """All of them, by the names that GGUF gives them."""
     found: dict[str, BlockType] = {}
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-        type: BlockType = importlib.import_module(f"{__name__}.{module.name}").TYPE
-        found[type.name] = type
+        types: tuple[BlockType, ...] = importlib.import_module(f"{__name__}.{module.name}").TYPES
+        found |= {type.name: type for type in types}
     return found

@@ -29,4 +29,4 @@ class IQ4NL(BlockType):
         return floats16(b, unit, self.at(_FACTOR)), None
 
 
-TYPE = IQ4NL()
+TYPES = (IQ4NL(),)

@@ -58,4 +58,4 @@ def _side_by_side(b: ir.IRBuilder, numbers: list[Any]) -> Any:
     return found
 
 
-TYPE = IQ4XS()
+TYPES = (IQ4XS(),)

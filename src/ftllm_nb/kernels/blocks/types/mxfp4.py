@@ -22,7 +22,6 @@ class MXFP4(BlockType):
     name = "MXFP4"
     columns = 32
     planes = (Plane(1, 4, 4), Plane(0, 1, 1))
-    float16_at = ()
     largest = 24
     center = 12
 
@@ -39,4 +38,4 @@ class MXFP4(BlockType):
         return b.bitcast(b.select(is_small, small, normal), V_F32), None
 
 
-TYPE = MXFP4()
+TYPES = (MXFP4(),)

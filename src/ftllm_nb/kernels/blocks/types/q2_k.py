@@ -38,4 +38,4 @@ class Q2K(BlockType):
         return Scales(each, [], [two_words(b, minimums[pair // 2], 2 * (pair % 2)) for pair in range(8)])
 
 
-TYPE = Q2K()
+TYPES = (Q2K(),)

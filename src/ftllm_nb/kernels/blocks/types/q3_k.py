@@ -46,4 +46,4 @@ class Q3K(BlockType):
         return Scales(each, [two_words(b, scales[pair // 2], 2 * (pair % 2), True) for pair in range(8)], [])
 
 
-TYPE = Q3K()
+TYPES = (Q3K(),)

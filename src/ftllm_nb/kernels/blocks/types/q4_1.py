@@ -29,4 +29,4 @@ class Q41(BlockType):
         return floats16(b, unit, self.at(_FACTOR)), floats16(b, unit, self.at(_SECOND_FACTOR))
 
 
-TYPE = Q41()
+TYPES = (Q41(),)

@@ -43,4 +43,4 @@ class Q4K(BlockType):
         return Scales(each, [], [two_words(b, minimums[pair // 2], 2 * (pair % 2)) for pair in range(4)])
 
 
-TYPE = Q4K()
+TYPES = (Q4K(),)

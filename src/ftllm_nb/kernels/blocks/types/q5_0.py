@@ -30,4 +30,4 @@ class Q50(BlockType):
         return floats16(b, unit, self.at(_FACTOR)), None
 
 
-TYPE = Q50()
+TYPES = (Q50(),)

@@ -30,4 +30,4 @@ class Q51(BlockType):
         return floats16(b, unit, self.at(_FACTOR)), floats16(b, unit, self.at(_SECOND_FACTOR))
 
 
-TYPE = Q51()
+TYPES = (Q51(),)

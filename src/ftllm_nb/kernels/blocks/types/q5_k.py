@@ -47,4 +47,4 @@ class Q5K(BlockType):
         return Scales(each, [], [two_words(b, minimums[pair // 2], 2 * (pair % 2)) for pair in range(4)])
 
 
-TYPE = Q5K()
+TYPES = (Q5K(),)

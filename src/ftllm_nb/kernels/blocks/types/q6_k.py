@@ -39,4 +39,4 @@ class Q6K(BlockType):
         return Scales(each, [two_words(b, scales[pair // 2], 2 * (pair % 2), True) for pair in range(8)], [])
 
 
-TYPE = Q6K()
+TYPES = (Q6K(),)
