@@ -24,6 +24,8 @@ _HARMLESS = (
     "rope.scaling.finetuned", "rope.scaling.original_context_length", "tensor_data_layout", "vocab_size",
 )  # fmt: skip
 """Entries that change nothing whatever they are: some only matter beside others, and tensors tell their sizes."""
+_OTHER_PARTS = ("audio.", "mm.", "vision.")
+"""What entries on parts that see or hear begin with, in files that hold these, too."""
 
 
 class Metadata:
@@ -108,7 +110,7 @@ class Metadata:
         """What was not read and may change what is computed, by its whole key, in plain Python."""
         found = {}
         for name, value in self._entries.items():
-            if name in self._read or name in _HARMLESS:
+            if name in self._read or name in _HARMLESS or name.startswith(_OTHER_PARTS):
                 continue
             plain = value.tolist() if isinstance(value, np.ndarray) else value
             values = plain if isinstance(plain, list) else [plain]

@@ -14,7 +14,8 @@ class Gemma3(Gemma2):
     model_type = "gemma3_text"
 
     def config(self) -> dict[str, Any]:
-        """The scaling of rotations is of layers that see everything; the base of the others is 10000."""
+        """The scaling of rotations is of layers that see everything; the base of the others is 10000. Ollama's own
+        files call both bases otherwise."""
         metadata = self.metadata
         config = Architecture.config(self)
         config |= {
@@ -22,8 +23,13 @@ class Gemma3(Gemma2):
             "attn_logit_softcapping": metadata.real("attn_logit_softcapping", 0.0) or None,
             "final_logit_softcapping": metadata.real("final_logit_softcapping", 0.0) or None,
             "rope_parameters": {
-                FULL: {"rope_theta": config.pop("rope_theta"), **(config.pop("rope_scaling", None) or {})},
-                SLIDING: {"rope_theta": metadata.real("rope.freq_base_swa", 10000.0)},
+                FULL: {
+                    "rope_theta": metadata.real("rope.global.freq_base", config.pop("rope_theta")),
+                    **(config.pop("rope_scaling", None) or {}),
+                },
+                SLIDING: {
+                    "rope_theta": metadata.real("rope.freq_base_swa", metadata.real("rope.local.freq_base", 10000.0))
+                },
             },
         }
         window = metadata.whole("attention.sliding_window", 0, least=0)
