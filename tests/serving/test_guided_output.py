@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -96,6 +97,13 @@ WRONG = [
      "structured_outputs"),
     ({"response_format": {"type": "json_object", "json_schema": {"schema": SCHEMA}}}, "response_format",
      "write the type 'json_schema'"),
+    ({"response_format": {"type": "json_object", "schema": SCHEMA, "value": SCHEMA}}, "response_format",
+     "two schemas"),
+    ({"response_format": {"type": "json_schema", "schema": SCHEMA, "json_schema": {"schema": SCHEMA}}},
+     "response_format", "two schemas"),
+    ({"guided_json": {"minimum": math.nan}}, "guided_json", "the JSON schema holds NaN"),
+    ({"guided_json": {"enum": [math.inf]}}, "guided_json", "the JSON schema holds NaN"),
+    ({"guided_json": {"type": "integer", "minimum": 1e300}}, "guided_json", "no integer is near enough to 0"),
     ({"response_format": {"type": "text", "schema": SCHEMA}}, "response_format", "write the type 'json_schema'"),
     ({"guided_choice": ["a"], "guided_regex": "a"}, "guided_choice", "exclude each other"),
     ({"structured_outputs": {"choice": ["a"], "json_object": True}}, "structured_outputs", "exclude each other"),

@@ -77,9 +77,14 @@ class Grammars:
         """ApiError for a schema, or a grammar's text, beyond the limits, or with what is no text."""
         if depth_of(schema) > self._limits.schema_depth:
             raise ApiError(400, f"the {what} is nested deeper than {self._limits.schema_depth}.", param=param)
-        if len(json.dumps(schema)) > self._limits.schema_bytes:
+        try:
+            text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            message = f"the {what} holds NaN or a number without bounds, which JSON does not have."
+            raise ApiError(400, message, param=param, code="invalid_schema") from None
+        if len(text.encode("utf-8", "replace")) > self._limits.schema_bytes:
             raise ApiError(400, f"the {what} is larger than {self._limits.schema_bytes} bytes.", param=param)
-        if found := _LONE_SURROGATE.search(json.dumps(schema, ensure_ascii=False)):
+        if found := _LONE_SURROGATE.search(text):
             half = f"\\u{ord(found[0]):04x}"
             raise ApiError(
                 400, f"the {what} holds half of a character ({half}, a lone surrogate), which is no text.",
@@ -199,6 +204,11 @@ class GrammarConstraint:
         return whole
 
 
+_PLAIN = (
+    (re.compile("Expected f64"), "Expected a number"),
+    (re.compile(r"Failed to generate regex for (\w+) range:.*"), r"no \1 is near enough to 0 in its range"),
+)
+"""What the library says of its own insides, and in place of it."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _REGEX_ERROR = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+)\nerror: (.*)")
 _POSITION = re.compile(r"^(?:at )?(\d+)\(\d+\): ")
@@ -217,7 +227,9 @@ def reason_of(error: str, has_lines: bool) -> str:
         reason = f"{found[4].strip()}: {wrong}" if wrong else found[4].strip()
     else:
         reason = " ".join(_EXCERPT.sub("", _POSITION.sub("", error)).split()).rstrip(".") or "it is wrong"
-    return (where + reason.replace("Expected f64", "Expected a number"))[:300]
+    for internal, plain in _PLAIN:
+        reason = internal.sub(plain, reason)
+    return (where + reason)[:300]
 
 
 def allowed_ids(matcher: llguidance.LLMatcher, vocab_size: int) -> NDArray[np.intp]:

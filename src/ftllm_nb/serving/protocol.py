@@ -88,6 +88,8 @@ class ResponseFormat(BaseModel):
         given = [name for name in ("schema_", "value") if getattr(self, name)]
         if self.type != "json_schema" and self.json_schema is not None:
             raise ValueError(f"json_schema says nothing beside the type {self.type!r}: write the type 'json_schema'")
+        if len(given) > 1 or (given and self.json_schema is not None):
+            raise ValueError("it holds two schemas: leave one of them out")
         if self.type == "text" and given:
             raise ValueError("a schema says nothing beside the type 'text': write the type 'json_schema'")
         return self

@@ -148,6 +148,8 @@ class _Walk:
             elif key in REFERENCES:
                 made["$ref"] = self._reference(value, node, None)["$ref"]
             elif key == "multipleOf":
+                if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+                    raise self._error(f"{here} must be a number above 0")
                 if compiles({"type": "number", key: value}):
                     made[key] = value
                 else:
