@@ -10,14 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
+from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import unpack, unpack_zero_points
 from ftllm_nb.checkpoint.folder import FolderCheckpoint
 from ftllm_nb.checkpoint.safetensors import SafetensorsFile
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.loading import describe, open_executor
+from ftllm_nb.models import graph_class
 from ftllm_nb.quantization import run
 from ftllm_nb.quantization.formats.base import OutputTensor
 from ftllm_nb.quantization.shards import lay_out
 from tests.golden.small_models import SMALL_MODELS, tensor, to_stored_type, write_checkpoint
+from tests.memory_checkpoint import normal
 from tests.quantization import twins
 from tests.quantization.test_command import quantize
 
@@ -149,3 +157,43 @@ def test_no_more_than_some_rows_are_in_memory(tmp_path: Path, monkeypatch: pytes
     assert quantize(tmp_path / "model", "-o", tmp_path / "out", "--dtype", "int8").returncode == 0
     size = (tmp_path / "model" / "model.safetensors").stat().st_size
     assert max(sizes) <= 4096 and 0.9 * size < sum(sizes) < size
+
+
+@pytest.mark.parametrize("stored", [np.float32, np.float16])
+@pytest.mark.parametrize("format", ["packed", "compressed_tensors"])
+def test_matrices_that_lie_the_other_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, stored: type
+) -> None:
+    """GPT-2's: written the way that products read them, and the same logits as quantized while they load."""
+    config = {
+        "model_type": "gpt2", "n_embd": 128, "n_layer": 2, "n_head": 4, "n_positions": 32, "n_inner": 160,
+        "vocab_size": 40,
+    }  # fmt: skip
+    shapes = build_graph(graph_class(config), config).weight_shapes()
+    model, out = tmp_path / "model", tmp_path / "out"
+    model.mkdir()
+    weights = {name: normal(number, *shape).astype(stored) for number, (name, shape) in enumerate(shapes.items())}
+    save_file(weights, model / "model.safetensors")
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    monkeypatch.setattr(run, "BYTES_AT_ONCE", 5000)  # some rows at a time
+    done = quantize(model, "-o", out, "--dtype", "int4g32", "--method", "rtn", "--format", format)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "warning: matrices that the model stores as [in, out] are written as [out, in], which config.json's "
+        "stores_transposed says: other programs do not load that.\n"
+    )
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["stores_transposed"] is False
+    embedding = "auto" if format == "packed" else np.dtype(stored).name
+    expected, found = logits(model, WeightTypes("int4g32", embedding)), logits(out, WeightTypes())
+    assert np.isfinite(expected).all()
+    np.testing.assert_array_equal(found, expected)
+
+
+def logits(folder: Path, types: WeightTypes) -> np.ndarray:
+    with open_checkpoint(folder) as checkpoint:
+        executor = open_executor(describe(checkpoint), checkpoint, types, threads=1)
+        try:
+            ids = np.arange(12, dtype=np.int32)
+            return executor.run([SequenceStep(executor.cache.new_sequence(), ids, 12)]).copy()
+        finally:
+            executor.close()

@@ -64,7 +64,7 @@ class GPT2Model(LayerNormedDecoder):
 
     def check_config(self) -> None:
         """Feed-forwards are four times as wide, where the config does not say; there is no encoder to attend to. Where
-        matrices come from GGUF they lie the usual way, which stores_transposed says."""
+        matrices come from GGUF or `ftllm-nb quantize` they lie the usual way, which stores_transposed says."""
         self.stores_transposed = flag(self.config, "stores_transposed", True)
         self.config["max_position_embeddings"] = whole(self.config, "max_position_embeddings", POSITIONS)
         self.config["intermediate_size"] = whole(self.config, "n_inner", 4 * self.hidden_size)

@@ -38,6 +38,10 @@ COPIED = (
     "LICENSE*", "NOTICE*",
 )  # fmt: skip
 """Files of a model's folder that go into the new one as they are."""
+_TURNED = (
+    "matrices that the model stores as [in, out] are written as [out, in], which config.json's stores_transposed says: "
+    "other programs do not load that."
+)
 DISK_BLOCK = 4096
 """Bytes; what most file systems give out at once."""
 
@@ -73,10 +77,13 @@ class QuantizeJob:
         graph = describe(checkpoint, options.custom)
         self.unread_tensors = graph.unread_tensors
         self.tensors = plan_tensors(
-            checkpoint, graph, options.dtype, options.rules, self.format, symmetric=options.symmetric
-        )
+            checkpoint, graph, options.dtype, options.rules, self.format, symmetric=options.symmetric,
+            turns=options.custom is None,
+        )  # fmt: skip
         self.copies = _copied_files(checkpoint.path, options.custom)
         self._config = read_json_object(checkpoint.path / CONFIG)
+        if self._turns:
+            self._config["stores_transposed"] = False
 
     @property
     def stored_bytes(self) -> int:
@@ -100,8 +107,12 @@ class QuantizeJob:
                 f"{note} ({count} matri{'x' if count == 1 else 'ces'}): --dry_run shows what is taken instead."
                 for note, count in Counter(tensor.note for tensor in self.tensors if tensor.note).items()
             ),
-            *self.format.notes(self.tensors),
+            *([_TURNED] if self._turns else self.format.notes(self.tensors)),
         ]
+
+    @property
+    def _turns(self) -> bool:
+        return any(tensor.turned for tensor in self.tensors)
 
     def _is_idle(self, rule: Rule) -> bool:
         """Whether a rule asks for whole numbers where none can be."""

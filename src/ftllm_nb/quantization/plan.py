@@ -8,7 +8,8 @@ from dataclasses import replace
 from ftllm_nb.checkpoint import Checkpoint, TensorInfo
 from ftllm_nb.engine.weight_types import Rule, embedding_weights
 from ftllm_nb.errors import CheckpointError, UsageError
-from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.graph.ir import CheckedGraph, Value
+from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
 from ftllm_nb.quantized_type import QuantizedType
@@ -33,19 +34,24 @@ def plan_tensors(
     format: OutputFormat,
     *,
     symmetric: bool = True,
+    turns: bool = False,
 ) -> list[PlannedTensor]:
     """Every tensor of the checkpoint, in its order.
 
     Matrices that only products read are quantized, but for those from which the graph computes other weights. The one
     that makes logits and embeddings become what the form of folder says, or what a rule says of them; embeddings stay
     as they are in forms that other programs load. Where groups do not divide the columns, the largest smaller groups do
-    that divide them, or whole rows.
+    that divide them, or whole rows. With `turns`, matrices of products that the graph only transposes are written the
+    way that products read them.
     Raises `UsageError` where a type is none, or nothing is quantized.
     """
     quantized_type(dtype)
     computed_with = {value.tensor for value in graph.weights.values() if value.computed is not None}
     read = {value.tensor for value in graph.weights.values()}
-    products = _product_weights(graph)
+    matrices = _product_weights(graph)
+    turned = _turned(graph, matrices) if turns else set()
+    computed_with -= turned
+    products = {value.name for value in matrices} | turned
     linear = products - computed_with
     tables = {value.name for value in embedding_weights(graph)} - computed_with
     table_dtype = format.table_dtype(dtype)
@@ -56,8 +62,11 @@ def plan_tensors(
             if rule.pattern.search(info.name):
                 chosen = rule.dtype
         can_be = info.name in linear or (table_dtype != AUTO and info.name in tables)
+        if info.name in turned:
+            info = replace(info, shape=info.shape[::-1])
         passed_over = len(info.shape) == 2 and (info.name not in read or info.name in computed_with)
         tensor = _planned(info, chosen, info.name in products or passed_over, can_be, format, symmetric)
+        tensor = replace(tensor, turned=info.name in turned)
         if info.name in computed_with and len(info.shape) > 1:
             tensor = replace(tensor, note="the graph computes weights from it")
         planned.append(tensor)
@@ -88,14 +97,26 @@ def refuse_quantized(checkpoint: Checkpoint) -> None:
         )
 
 
-def _product_weights(graph: CheckedGraph) -> set[str]:
-    """The names of the matrices that products are made with, and nothing else reads."""
-    read_by: dict[str, set[bool]] = {}
+def _product_weights(graph: CheckedGraph) -> set[Value]:
+    """The matrices that products are made with, and nothing else reads."""
+    read_by: dict[Value, set[bool]] = {}
     for node in graph.nodes:
         for parameter, value in node.inputs.items():
             if value.kind == "weight":
-                read_by.setdefault(value.name, set()).add(parameter in node.products and value.type.rank == 2)
-    return {name for name, kinds in read_by.items() if kinds == {True}}
+                read_by.setdefault(value, set()).add(parameter in node.products and value.type.rank == 2)
+    return {value for value, kinds in read_by.items() if kinds == {True}}
+
+
+def _turned(graph: CheckedGraph, products: set[Value]) -> set[str]:
+    """The tensors that serve for nothing but products with them transposed."""
+    uses: dict[str, list[Value]] = {}
+    for value in graph.weights.values():
+        uses.setdefault(value.tensor, []).append(value)
+    return {
+        name
+        for name, (value, *others) in uses.items()
+        if not others and value in products and value.computed is not None and value.computed.steps == (Transposed(),)
+    }
 
 
 def _planned(

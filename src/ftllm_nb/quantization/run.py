@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,11 +85,15 @@ def _make_tensors(
         if progress is not None:
             progress("quantize", done, total)
         holds_numbers, is_precise = False, False
+        whole = _whole(job.checkpoint, tensor, folder) if tensor.turned else None
         for first, count, row_bytes in _runs(tensor):
             if buffer.size < count * row_bytes:
                 buffer = np.empty(count * row_bytes, np.uint8)
             stored = buffer[: count * row_bytes].reshape(count, row_bytes)
-            _read(job.checkpoint, tensor.name, first * row_bytes, stored, folder)
+            if whole is None:
+                _read(job.checkpoint, tensor.name, first * row_bytes, stored, folder)
+            else:
+                stored.view(whole.dtype)[...] = whole[:, first : first + count].T
             rows = _converted(tensor, stored, kernels.get(tensor), pool)
             if isinstance(rows, QuantizedRows) and not is_precise:
                 holds_numbers = holds_numbers or not is_zero(stored.view(_EXPONENTS[tensor.dtype][0]))
@@ -115,6 +120,14 @@ def _runs(tensor: PlannedTensor) -> Iterator[tuple[int, int, int]]:
     at_once = max(BYTES_AT_ONCE // row_bytes // ROWS_MULTIPLE, 1) * ROWS_MULTIPLE
     for first in range(0, rows, at_once):
         yield first, min(at_once, rows - first), row_bytes
+
+
+def _whole(checkpoint: Checkpoint, tensor: PlannedTensor, folder: PartialFolder) -> NDArray[Any]:
+    """A tensor as the model's file has it, its elements as whole numbers of their size."""
+    rows, columns = tensor.shape
+    elements = np.empty((columns, rows), f"u{tensor.nbytes // (rows * columns)}")
+    _read(checkpoint, tensor.name, 0, elements.view(np.uint8), folder)
+    return elements
 
 
 def _read(checkpoint: Checkpoint, name: str, start: int, target: NDArray[np.uint8], folder: PartialFolder) -> None:

@@ -40,6 +40,7 @@ class PlannedTensor:
     `dtype`: as in `TensorInfo`. `is_linear`: other programs may hold it in a Linear module, as a matrix of products or
     one of a part that is not computed here. `scheme`: how its numbers are quantized, None where it stays as it is.
     `note`: why it got another type than was asked for, "" where it did not.
+    `turned`: the model's file has its axes the other way: `shape` is that of what is written.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PlannedTensor:
     is_linear: bool
     scheme: WeightScheme | None
     note: str = ""
+    turned: bool = False
 
 
 @dataclass(frozen=True)
