@@ -98,11 +98,11 @@ class MarkupCalls:
         tag = self._tag(self.markup.value[1])
         number = len(self._lines)
         plain = re.match(r'"((?:[^"\\]|\\.)*)"', tag)
-        ending = re.escape(json.loads(plain[0])) if plain else ""
+        ending = re.escape(json.loads(plain[0])).replace("/", r"\/") if plain else ""
         rest = tag[plain.end() :].strip() if plain else tag
         # Where a token follows, what stands before it ends there; else the text ends with the first tag.
         lazy = "" if rest else "[lazy]"
-        self._lines.append(f"text{number}{lazy}: /(?s:.*){ending.replace('/', chr(92) + '/')}/")
+        self._lines.append(f"text{number}{lazy}: /(?s:.*){ending}/")
         return f"{self._value_begin()} text{number} {rest} BLANKS?"
 
     def _value_begin(self) -> str:
