@@ -83,5 +83,8 @@ def test_a_folder_that_does_not_fit(tmp_path: Path, chatml: Path, metadata: dict
         chosen(tmp_path / "m.gguf", metadata, given=chatml, embedding_rows=7)
     with pytest.raises(TokenizerError, match="nowhere is no folder"):
         chosen(tmp_path / "m.gguf", metadata, given=tmp_path / "nowhere")
+    for nothing in ("", 7):
+        with pytest.raises(TokenizerError, match=f"must be a folder's path, not {nothing!r}: leave it out"):
+            chosen(chatml, None, given=nothing)
     with pytest.raises(TokenizerError, match="has no tokenizer: looked for"):
         chosen(chatml, None, given=tmp_path)

@@ -34,7 +34,7 @@ MAX_BATCH = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb bench`."""
-    add_model_arguments(parser)
+    add_model_arguments(parser, reads_text=False)
     # "resolve": -p, which elsewhere is short for --path, counts tokens here, as in llama-bench.
     group = parser.add_argument_group("tests", conflict_handler="resolve")
     group.add_argument(

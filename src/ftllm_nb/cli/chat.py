@@ -13,7 +13,7 @@ import sys
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
-from ftllm_nb.cli.model_arguments import add_model_arguments, add_tokenizer_argument, chosen_path, load_model
+from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, load_model
 from ftllm_nb.cli.sampling_arguments import add_sampling_arguments, given_settings
 from ftllm_nb.cli.value_types import true_or_false
 from ftllm_nb.errors import UsageError
@@ -34,7 +34,6 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb chat`."""
     add_model_arguments(parser)
-    add_tokenizer_argument(parser)
     add_sampling_arguments(parser)
     group = parser.add_argument_group("conversation")
     group.add_argument(

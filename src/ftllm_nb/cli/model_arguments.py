@@ -28,8 +28,8 @@ weight_type = OneOf(weight_type_names)
 """An argparse type: the name of a type of weights, or auto."""
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that `load_model` reads, but for `add_tokenizer_argument`'s."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = True) -> None:
+    """Declare the flags that `load_model` reads. `reads_text`: whether the command has use for a tokenizer."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "positional_path", nargs="?", metavar="PATH", help="the same as --path, without writing the flag"
@@ -46,6 +46,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cache_argument(group)
     add_custom_argument(group)
+    if reads_text:
+        group.add_argument(
+            "--tokenizer",
+            metavar="FOLDER",
+            help="take the tokenizer, and the chat template if there is one, from this folder in Hugging Face form "
+            "(default: the model's own)",
+        )
     group.add_argument(
         "--dtype",
         default="auto",
@@ -101,16 +108,6 @@ def add_custom_argument(container: argparse._ActionsContainer) -> None:
         "--custom",
         metavar="FILE",
         help="describe the model by this file: Python with a ComputeGraph and __model__, or a graph's JSON",
-    )
-
-
-def add_tokenizer_argument(container: argparse._ActionsContainer) -> None:
-    """Declare `--tokenizer`, for commands that read or write text."""
-    container.add_argument(
-        "--tokenizer",
-        metavar="FOLDER",
-        help="take the tokenizer, and the chat template if there is one, from this folder in Hugging Face form "
-        "(default: the model's own)",
     )
 
 

@@ -14,13 +14,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from ftllm_nb.cli.model_arguments import (
-    add_model_arguments,
-    add_tokenizer_argument,
-    chosen_path,
-    engine_options,
-    weight_type,
-)
+from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options, weight_type
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.cli.picture_file import add_picture_flags, picture_form, write_picture
 from ftllm_nb.cli.value_types import AnyText, CommaSeparated
@@ -41,7 +35,6 @@ def weight_types(text: str) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb perplexity`."""
     add_model_arguments(parser)
-    add_tokenizer_argument(parser)
     group = parser.add_argument_group("text and comparison", conflict_handler="resolve")
     group.add_argument("--text", required=True, metavar="FILE", help="the text, UTF-8")
     # "resolve": elsewhere --dtype is one type, and the cache is float16.

@@ -12,12 +12,7 @@ import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from ftllm_nb.cli.model_arguments import (
-    add_model_arguments,
-    add_tokenizer_argument,
-    chosen_path,
-    engine_options,
-)
+from ftllm_nb.cli.model_arguments import add_model_arguments, chosen_path, engine_options
 from ftllm_nb.cli.number_types import byte_size, real_number, whole_number
 from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.cli.value_types import OneOf, secret
@@ -37,7 +32,6 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb server`."""
     add_model_arguments(parser)
-    add_tokenizer_argument(parser)
     add_server_arguments(parser, port=8080)
 
 

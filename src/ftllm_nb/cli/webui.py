@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from ftllm_nb.cli.model_arguments import add_model_arguments, add_tokenizer_argument
+from ftllm_nb.cli.model_arguments import add_model_arguments
 from ftllm_nb.cli.server import add_server_arguments, serve, server_options
 
 GROUP = "Talk"
@@ -22,7 +22,6 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb webui`."""
     add_model_arguments(parser)
-    add_tokenizer_argument(parser)
     group = parser.add_argument_group("page")
     group.add_argument("--title", default="ftllm-nb", metavar="TEXT", help="the page's title (default: ftllm-nb)")
     add_server_arguments(parser, port=1616)

@@ -115,7 +115,7 @@ def model(
         options,
         graph=graph,
         model_json=model_json or None,
-        tokenizer=tokenizer or None,
+        tokenizer=tokenizer,
         chat_template=chat_template or None,
         revision=revision,
         cache_dir=cache_dir,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 from ftllm_nb.errors import TokenizerError
+from ftllm_nb.tokenizer.added_tokens import shorten
 from ftllm_nb.tokenizer.chat_template import ChatTemplate, find_chat_templates
 from ftllm_nb.tokenizer.settings import read_json_object
 from ftllm_nb.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -66,7 +67,7 @@ def choose_tokenizer(
         )
 
     if given is not None:
-        folder = Path(given).expanduser()
+        folder = _named_folder(given)
         tokenizer = of_folder(folder)
         if embedding_rows is not None and tokenizer.vocab_size > embedding_rows:
             raise TokenizerError(
@@ -82,6 +83,12 @@ def choose_tokenizer(
         return tokenizer
     warn(f"{beside} holds other tokens than {path.name}, whose own tokenizer is used.")
     return own()
+
+
+def _named_folder(given: object) -> Path:
+    if not isinstance(given, (str, PathLike)) or not fspath(given):
+        raise TokenizerError(f"the tokenizer must be a folder's path, not {shorten(given)}: leave it out.")
+    return Path(given).expanduser()
 
 
 def _own_templates(
