@@ -78,7 +78,9 @@ class GgufCheckpoint(Checkpoint):
         kind = self.file.tensors[source.name].type
         if kind not in INTEGER_TYPES:
             return super().read_integers(name)
-        return stored_integers(kind, rows)
+        stored = stored_integers(kind, rows)
+        self.release(name)  # what was read is copies, and both in memory would be most of what loading needs
+        return stored
 
     def read_blocks(self, name: str) -> NDArray[np.uint8]:
         """See `Checkpoint.read_blocks`."""
