@@ -40,6 +40,7 @@ MORE: dict[str, dict[str, Any]] = {
     "llama4_text": {"moe_layers": [], "intermediate_size_mlp": 40},
     "gemma3n_text": {"num_kv_shared_layers": 0},
     "gpt2": {"rms_norm_eps": None},
+    "phi": {"rms_norm_eps": None, "head_dim": 8},
     "stablelm": {"rms_norm_eps": None, "head_dim": 8},
     "gpt_neox": {"rms_norm_eps": None, "layer_norm_eps": 1e-5, "head_dim": 8},
     "minicpm3": LATENT,

@@ -139,6 +139,11 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {"head_dim": None, "num_attention_heads": 2, "rotary_pct": 0.5, "rotary_emb_base": 500,
          "hidden_act": "gelu_new", "tie_word_embeddings": True},
     ],
+    "phi": [
+        {"head_dim": None, "hidden_size": 64},
+        {"head_dim": None, "partial_rotary_factor": 1.0, "num_key_value_heads": None, "qk_layernorm": True},
+        {"head_dim": None, "hidden_act": "gelu", "layer_norm_eps": 1e-3},
+    ],
     "gpt2": [
         {"head_dim": None},
         {"head_dim": None, "scale_attn_by_inverse_layer_idx": True, "activation_function": "gelu",
