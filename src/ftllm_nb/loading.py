@@ -120,12 +120,14 @@ def load(
     revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     max_context: int | None = None,
+    messages: bool = True,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> LoadedModel:
     """Load a model; the arguments are those of `ftllm_nb.llm.model`. Raises subclasses of `FtllmError`.
 
-    `max_context`: the longest sequence that will be asked for, where that is less than the model's.
+    `max_context`: the longest sequence that will be asked for, where that is less than the model's. `messages`: whether
+    the model will be given any, so that one without a chat template is worth a word.
     """
     prepared = prepare(
         path,
@@ -137,6 +139,7 @@ def load(
         revision=revision,
         cache_dir=cache_dir,
         max_context=max_context,
+        messages=messages,
         warn=warn,
     )
     return prepared.load(progress)
@@ -153,6 +156,7 @@ def prepare(
     revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     max_context: int | None = None,
+    messages: bool = True,
     warn: Warn | None = None,
 ) -> PreparedModel:
     """As `load`, up to the weights: whatever is wrong with a model, but for their values, is raised here."""
@@ -177,7 +181,7 @@ def prepare(
         ends = unreachable_ends(opened.eos_token_ids, checked.vocab_size)
         for sentence in (*checked.notes, *unread_warning(checked.unread_tensors), *kept, *ends):
             warn(sentence)
-        if not opened.has_chat_format:
+        if messages and not opened.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
         warn_of_types(weight_types, checked, warn)
         undo.pop_all()

@@ -276,6 +276,17 @@ def test_another_vocabulary_is_refused_before_anything_is_measured(
     assert "one tokenizer" in said and "auto" not in said
 
 
+def test_a_model_without_a_chat_template_is_measured_without_a_word(
+    capsys: pytest.CaptureFixture[str], text: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(DEMO, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": None}))
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    assert "| auto " in printed(capsys, "-p", str(folder), "--text", text, "--windows", "1", "--window", "16")
+
+
 def test_one_window_is_no_windows(capsys: pytest.CaptureFixture[str], text: str) -> None:
     out = printed(capsys, "--text", text, "--windows", "1", "--window", "16")
     assert out.startswith("15 tokens in 1 window of 16, stride 8\n")

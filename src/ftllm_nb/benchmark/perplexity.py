@@ -249,6 +249,7 @@ def opened(
         tokenizer=settings.tokenizer,
         revision=settings.revision if row.name == row.dtype else None,
         cache_dir=settings.cache_dir,
+        messages=False,
         progress=progress,
         warn=warn,
     )
