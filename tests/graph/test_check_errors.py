@@ -175,6 +175,25 @@ def test_rotation_before_expand_head() -> None:
     assert "input must have 4 axes, but it has 3: ExpandHead makes" in error_of(build)
 
 
+@pytest.mark.parametrize(
+    ("sin", "cos", "expected"),
+    [
+        ("cos", "sin", 'the same name, but got data["cos"] as "sin" and data["sin"] as "cos".'),
+        ("sin", "sin", 'the same name, but got data["sin"] as "sin" and data["sin"] as "cos".'),
+        ("sin.tilted", "cos.tilted", 'reads data["sin.tilted"] as "sin", but config.json describes no such rotation'),
+    ],
+)
+def test_tables_of_a_rotation_that_do_not_belong_together(sin: str, cos: str, expected: str) -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        data = self.data
+        self.ExpandHead(data["x"], HEAD_DIM)
+        self.LlamaRotatePosition2D(data["x"], data["positionIds"], data[sin], data[cos], HEAD_DIM)  # wrong
+
+    sentence = error_of(build)
+    assert sentence.startswith("LlamaRotatePosition2D (operator 2) ") and expected in sentence
+
+
 def test_rotation_of_larger_heads_than_the_tables() -> None:
     def build(self: ComputeGraph) -> None:
         begin(self)
@@ -183,7 +202,7 @@ def test_rotation_of_larger_heads_than_the_tables() -> None:
         self.LlamaRotatePosition2D(data["x"], data["positionIds"], data["sin"], data["cos"], 6)  # wrong
 
     sentence = error_of(build)
-    assert "input needs 6 angles a position" in sentence and 'half of config["head_dim"]' in sentence
+    assert "input needs 6 angles a position" in sentence and "LlamaRotatePosition2DPart" in sentence
 
 
 @pytest.mark.parametrize(

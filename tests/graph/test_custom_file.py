@@ -128,10 +128,16 @@ def test_no_model(file: Path) -> None:
     assert sentence(file, "") == "no __model__: end the file with __model__ = YourModel."
 
 
-@pytest.mark.parametrize("value", ["3", "None", "Model()"])
+@pytest.mark.parametrize("value", ["3", "None"])
 def test_model_that_is_no_class(file: Path, value: str) -> None:
     said = sentence(file, MODEL.replace("__model__ = Model", f"__model__ = {value}"))
     assert said.startswith("__model__ must be a class that derives from ComputeGraph, but it is ")
+
+
+def test_model_that_is_an_instance(file: Path) -> None:
+    assert sentence(file, MODEL.replace("__model__ = Model", "__model__ = Model()")) == (
+        "__model__ must be the class and no instance of it: write __model__ = Model."
+    )
 
 
 def test_model_of_another_class(file: Path) -> None:
@@ -166,11 +172,24 @@ def with_line(line: str) -> str:
         ('config["hiden_size"]', '8: config.json has no entry "hiden_size"; did you mean "hidden_size"?'),
         ("import json; json.loads('')", "8: Model.build() raised JSONDecodeError: Expecting value"),
         ("exit()", "8: Model.build() ended the program"),
+        ("x = self.data['x'] + 1", '8: data["x"] is a name, and no array to compute with here: call an operator'),
+        ("2 * self.data['x']", '8: data["x"] is a name'),
+        ("self.data['x'] @ self.weight['w']", '8: data["x"] is a name'),
+        ("self.weight['w'] - 1", '8: weight["w"] can be added to a number and multiplied by one'),
+        ("self.data['x'] = 1", "8: data[…] and weight[…] are names, not tables: nothing is assigned"),
+        ("self.data.hidden", '8: data[…] and weight[…] are names of tensors: write ["hidden"] for .hidden.'),
+        ("self.data['x'].shape", '8: data[…] and weight[…] are names: "x" has no .shape.'),
+        ("self.weight['w'].row(0, 4)", '8: data[…] and weight[…] are names: "w" has no .row; did you mean "rows"?'),
         ("self.Siluu()", '8: there is no operator "Siluu"; did you mean "Silu" or '),
     ],
 )
 def test_build_that_raises(file: Path, line: str, expected: str) -> None:
     assert sentence(file, with_line(line)).startswith(expected)
+
+
+def test_build_without_self(file: Path) -> None:
+    said = sentence(file, MODEL.replace("def build(self)", "def build()"))
+    assert said == "5: Model.build() must take nothing but self: def build(self)."
 
 
 def test_class_without_build(file: Path) -> None:
@@ -211,6 +230,7 @@ def test_a_config_that_is_replaced_by_something_else(file: Path, name: str) -> N
     [
         ('raise ValueError("oops")', 'its infer() raised ValueError in line 9 (raise ValueError("oops")): oops.'),
         ("return None", "infer() must return a TensorType for each of"),
+        ("return len(3)", "its infer() raised TypeError in line 9 (return len(3)): object of type 'int' has no len()."),
     ],
 )
 def test_an_operator_of_the_file_s_own_that_cannot_infer(file: Path, infer: str, reason: str) -> None:
@@ -219,6 +239,12 @@ def test_an_operator_of_the_file_s_own_that_cannot_infer(file: Path, infer: str,
         check_graph(build_graph(load(file, text), {"max_positions": 10}), {})
     where = f"{file}:16: Twice (operator 0)"
     assert str(raised.value).startswith(where) and reason in str(raised.value)
+
+
+def test_an_operator_of_the_file_s_own_with_other_parameters_than_its_infer(file: Path) -> None:
+    text = OWN_OPERATOR.replace("def infer(x)", "def infer(step, x)")
+    with pytest.raises(GraphError, match=r"missing 1 required positional argument: 'step'; write def infer\(x\)\.$"):
+        check_graph(build_graph(load(file, text), {"max_positions": 10}), {})
 
 
 OWN_OPERATOR = """\

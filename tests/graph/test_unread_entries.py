@@ -226,6 +226,15 @@ def test_numbers_that_the_file_holds(tmp_path: Path) -> None:
     assert checked(load_graph_class(file), config).notes == []
 
 
+@pytest.mark.parametrize(("operator", "said"), [("GeluNew", False), ("Silu", True)])
+def test_an_activation_that_an_operator_is(tmp_path: Path, operator: str, said: bool) -> None:
+    """GeluNew is what transformers calls gelu_pytorch_tanh, whatever the file reads of it."""
+    file = tmp_path / "model.py"
+    file.write_text((ROOT / "examples" / "qwen2.py").read_text().replace("self.Silu(", f"self.{operator}("))
+    noted = checked(load_graph_class(file), plain(hidden_activation="gelu_pytorch_tanh")).notes
+    assert [bool(noted), all("hidden_activation" in note for note in noted)] == [said, True]
+
+
 def test_a_graph_in_json_has_its_numbers(tmp_path: Path) -> None:
     config = plain(final_logit_softcapping=30.0)
     file = tmp_path / "model.json"

@@ -74,6 +74,14 @@ def unknown(input, output):  # type: ignore[no-untyped-def]
     output[:] = input.nothing
 
 
+def misspelt(input, output):  # type: ignore[no-untyped-def]
+    output[:] = np.tahn(input)  # type: ignore[attr-defined]
+
+
+def rebound(input, output):  # type: ignore[no-untyped-def]
+    output = input * 2  # noqa: F841
+
+
 def other(inputs, output):  # type: ignore[no-untyped-def]
     output[:] = inputs
 
@@ -84,6 +92,8 @@ def other(inputs, output):  # type: ignore[no-untyped-def]
         (wide, r"its wide\(\) raised ValueError in line \d+ \(output\[:\] = input\[:5\]\): could not broadcast"),
         (outside, r"its outside\(\) raised IndexError in line \d+ \(output\[at\] = input\[at\]\)"),
         (unknown, r"the kernel unknown does not compile: Unknown attribute 'nothing'"),
+        (misspelt, r"the kernel misspelt does not compile: module 'numpy' has no attribute 'tahn'"),
+        (rebound, r'rebound\(\) writes nothing into "output": fill the array'),
         (other, r'other\(\) takes "inputs", which is no parameter of Broken'),
     ],
 )

@@ -33,6 +33,11 @@ def build_graph(
         graph.build()
     except FtllmError:
         raise
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise user_error(error, f"{name}.build()", file, config) from error
+        line = graph_class.build.__code__.co_firstlineno  # it was not entered
+        raise graph_error(f"{name}.build() must take nothing but self: def build(self).", file, line) from error
     except (Exception, SystemExit) as error:
         raise user_error(error, f"{name}.build()", file, config) from error
     for what in ("config", "tokenizer_config", "generation_config"):

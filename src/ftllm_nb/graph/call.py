@@ -48,8 +48,19 @@ class Call:
         `function`: where the method is no attribute of the operator."""
         if isinstance(error, FtllmError) or not self.is_users_own:
             return None
-        reason = reason_of(error, method, function or getattr(self.operator, method, None), self.file)
+        reason = reason_of(
+            error, method, function or getattr(self.operator, method, None), self.file, self._taken_by(method)
+        )
         return self.error(f"cannot be computed: {reason.rstrip('.')}.")
+
+    def _taken_by(self, method: str) -> str:
+        """What a method of the operator is called with: `step, input, weight`."""
+        names = [
+            parameter.name
+            for parameter in self.operator.parameters
+            if parameter.is_read and not (method == "state" and parameter.kind is Kind.STATE)
+        ]
+        return ", ".join(["step", *names] if method == "reference" else names)
 
 
 def graph_error(message: str, file: str | None, line: int | None) -> GraphError:

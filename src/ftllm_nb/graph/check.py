@@ -24,12 +24,13 @@ from ftllm_nb.graph.inputs import (
     input_type,
     is_cache,
     is_input,
+    mixed_tables,
 )
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.layer_caches import LayerCaches
 from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
-from ftllm_nb.graph.rope import RopeSettings, table_settings
+from ftllm_nb.graph.rope import RopeSettings, UnknownTable, table_settings
 from ftllm_nb.graph.types import ShapeError, Symbol
 from ftllm_nb.graph.unread_entries import notes_on_unread, refuse_unread
 from ftllm_nb.graph.weight_values import TensorHeader, weight_value
@@ -112,6 +113,7 @@ class _Checker:
                     node.inputs[parameter.name] = value
             if parameter.is_written and not operator.changes_nothing:
                 _refuse_written_input(call, parameter, argument)
+        _refuse_mixed_tables(call)
         self.caches.add(node)
         self.caches.add_states(node, self._asked(node, "state", operator.state_shapes))
         types = self._asked(node, "infer", operator.infer_outputs)
@@ -199,7 +201,10 @@ class _Checker:
         if is_cache(name):
             raise call.error(f'takes data for "{parameter.name}", but "{name}" is a cache.')
         if is_input(name):
-            return self._input(name)
+            try:
+                return self._input(name)
+            except UnknownTable as error:
+                raise call.error(f'reads data["{name}"] as "{parameter.name}", but {error}') from None
         for later in self.graph.calls[call.index :]:
             if any(
                 written.is_written and later.arguments[written.name] == DataReference(name)
@@ -327,6 +332,15 @@ class _Checker:
                     f"{embedding.type} has fewer tokens."
                 )
         return vocab_size
+
+
+def _refuse_mixed_tables(call: Call) -> None:
+    """Raise `GraphError` for a rotation by cosines as sines, or by sines and cosines of two kinds of layer."""
+    given = [call.arguments.get(name) for name in ("sin", "cos")]
+    sin, cos = (each.name if isinstance(each, DataReference) else "" for each in given)
+    problem = mixed_tables(sin, cos)
+    if problem is not None:
+        raise call.error(problem)
 
 
 def _refuse_written_input(call: Call, parameter: Parameter, argument: Argument) -> None:

@@ -75,6 +75,9 @@ def _graph_class_of(module: ModuleType, path: Path) -> type[ComputeGraph]:
         example = candidates[-1] if candidates else "YourModel"
         raise graph_error(f"no __model__: end the file with __model__ = {example}.", file, None)
     found = module.__model__
+    if isinstance(found, ComputeGraph):
+        name = type(found).__name__
+        raise graph_error(f"__model__ must be the class and no instance of it: write __model__ = {name}.", file, None)
     if not inspect.isclass(found):
         raise graph_error(f"__model__ must be a class that derives from ComputeGraph, but it is {found!r}.", file, None)
     if not issubclass(found, ComputeGraph):

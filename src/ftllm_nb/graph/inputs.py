@@ -40,6 +40,15 @@ def rope_table(name: str) -> tuple[str, str] | None:
     return (function, table) if function in _TABLES and bool(dot) == bool(table) else None
 
 
+def mixed_tables(sin: str, cos: str) -> str | None:
+    """What is wrong with inputs of these names as sines and cosines; None where nothing is, or one is no table."""
+    sines, cosines = rope_table(sin), rope_table(cos)
+    if sines is None or cosines is None or (sines[0], cosines[0], sines[1]) == ("sin", "cos", cosines[1]):
+        return None
+    pair = f'data["{sin}"] as "sin" and data["{cos}"] as "cos"'
+    return f'takes a table of sines and the table of cosines of the same name, but got {pair}.'
+
+
 def is_cache(name: str) -> bool:
     """Whether this names what is kept of a sequence: a layer's keys or values, or an operator's state."""
     return name.startswith(CACHE_PREFIXES)

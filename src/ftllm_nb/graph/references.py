@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.nearest import did_you_mean
 from ftllm_nb.graph.source import caller_location
 from ftllm_nb.graph.weight_steps import Part, Plus, Reshaped, Rows, Times, Transposed, WeightStep
 
@@ -27,6 +28,22 @@ class Reference:
             )
         return type(self)(f"{self.name}{key}")
 
+    def __setitem__(self, key: object, value: object) -> None:
+        raise self._error(
+            "names, not tables: nothing is assigned to them; an operator writes the data that it is given as its "
+            'output, as self.Silu(data["x"], data["y"])'
+        )
+
+    if not TYPE_CHECKING:  # a checker of types knows the names that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(name)  # what copy and pickle ask for
+            if not self.name:
+                raise self._error(f'names of tensors: write ["{name}"] for .{name}')
+            methods = [each for each in dir(type(self)) if not each.startswith("_")]
+            raise self._error(f'names: "{self.name}" has no .{name}{did_you_mean(name, methods).rstrip(".")}')
+
     def __iter__(self) -> Iterator[str]:
         raise self._is_no_collection()
 
@@ -34,14 +51,26 @@ class Reference:
         raise self._is_no_collection()
 
     def _is_no_collection(self) -> GraphError:
-        return GraphError(
-            "data[…] and weight[…] are names, not collections: build() cannot ask which tensors exist.",
-            *caller_location(),
-        )
+        return self._error("names, not collections: build() cannot ask which tensors exist")
+
+    def _error(self, what_they_are: str) -> GraphError:
+        end = "" if what_they_are.endswith("?") else "."
+        return GraphError(f"data[…] and weight[…] are {what_they_are}{end}", *caller_location())
 
 
 class DataReference(Reference):
     """An input, an intermediate or the output `logits`."""
+
+    def _computed(self, *others: object) -> NoReturn:
+        raise GraphError(
+            f'data["{self.name}"] is a name, and no array to compute with here: call an operator, as '
+            'self.AddTo(data["x"], data["y"]), self.MulTo(data["x"], data["y"]) or '
+            'self.Mul(data["x"], 0.5, data["y"]).',
+            *caller_location(),
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _computed
+    __matmul__ = __rmatmul__ = __pow__ = __neg__ = _computed
 
 
 @dataclass(frozen=True)
@@ -78,6 +107,15 @@ class WeightReference(Reference):
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    def _refused(self, *others: object) -> NoReturn:
+        raise GraphError(
+            f'weight["{self.text}"] can be added to a number and multiplied by one, as 1 + weight["x"] or '
+            '0.5 * weight["x"], before the model runs; other than that, operators compute.',
+            *caller_location(),
+        )
+
+    __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __matmul__ = __rmatmul__ = __pow__ = __neg__ = _refused
 
     def rows(self, start: int, end: int) -> WeightReference:
         """The rows start … end − 1, as of one of several matrices that are stored as one."""

@@ -94,14 +94,19 @@ def rope_settings(config: Mapping[str, Any], positions: int) -> RopeSettings:
     return first
 
 
+class UnknownTable(GraphError):
+    """A table of rotations that the config does not describe; the text is the second half of a sentence."""
+
+
 def table_settings(config: Mapping[str, Any], positions: int, name: str) -> RopeSettings:
-    """The table of this name, which is a kind of layer, or "" for the one of all. Raises as `rope_settings`."""
+    """The table of this name, which is a kind of layer, or "" for the one of all. Raises as `rope_settings`, and
+    `UnknownTable`."""
     if not name:
         return rope_settings(config, positions)
     tables = named_rope_settings(config, positions)
     if name not in tables:
         known = f"it has tables for {join_quoted(tables)}" if "" not in tables else "it has one table for all layers"
-        raise GraphError(f'the graph reads data["sin.{name}"], but config.json describes no such rotation; {known}.')
+        raise UnknownTable(f"config.json describes no such rotation; {known}.")
     return tables[name]
 
 

@@ -21,6 +21,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 from ftllm_nb.graph.read_config import ReadConfig
 from ftllm_nb.graph.references import DataReference
+from ftllm_nb.ops.gelu import TANH_NAMES
 
 OWN_ARCHITECTURES = "ftllm_nb.models."
 """What the modules of this package's architectures begin with."""
@@ -252,7 +253,11 @@ def _is_spelled_out(value: Any, constants: set[int | float], operators: set[str]
     """Whether a call has this number, or its operator this name."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value in constants
-    return isinstance(value, str) and value.partition("_")[0].lower() in operators
+    if not isinstance(value, str):
+        return False
+    if value in TANH_NAMES and any(name.startswith("gelu") for name in operators):
+        return True  # GeluNew, or an operator of the file's own
+    return value.partition("_")[0].lower() in operators
 
 
 def _where(graph_class: type[ComputeGraph]) -> tuple[str | None, int | None]:

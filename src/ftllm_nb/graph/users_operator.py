@@ -109,13 +109,17 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def reason_of(error: Exception, method: str, function: Callable[..., Any] | None, file: str | None) -> str:
+def reason_of(
+    error: Exception, method: str, function: Callable[..., Any] | None, file: str | None, taken: str = ""
+) -> str:
     """What went wrong in a user's method, and where: `raised ValueError in line 12 (x / 0): …`. `file`: the one that
-    the sentence begins with."""
+    the sentence begins with; `taken`: the parameters that the method must have."""
     place = _place(error.__traceback__, function, file)
     if isinstance(error, ShapeError):
         return f"its {method}() is wrong{place}: {error}"
     said = str(error)
+    if isinstance(error, TypeError) and taken and not place:  # it was not entered
+        said += f"; write def {method}({taken})"
     if isinstance(error, ValueError) and "read-only" in said:
         said = "what it is given is read-only; change a copy of it, x = x.copy()"
     if isinstance(error, FloatingPointError):

@@ -81,13 +81,19 @@ class PerRowKernel(Kernel):
         super().__init__(function, variant=_variant(user, given))
         self.written_in = user
 
+    def _compile(self) -> int:
+        try:
+            return super()._compile()
+        except AttributeError as error:  # which Numba lets through for a module's function that does not exist
+            raise self.explained(error) from error
+
     def explained(self, error: Exception) -> GraphError:
         """See `Kernel.explained`: of the user's function alone, so that the line is one of its file."""
         from numba.core.errors import NumbaError
 
         try:
             numba.njit(**_OPTIONS)(self.user).compile(tuple(map(_type_of, self.given)))
-        except NumbaError as own:
+        except (NumbaError, AttributeError) as own:
             error = own
         return does_not_compile(self.user, error)
 

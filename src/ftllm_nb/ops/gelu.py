@@ -22,7 +22,7 @@ from ftllm_nb.quant.activations import Int8Form, SplitForm
 EXACT = CombiningKernels(gelu, gelu_quantize, partial(gelu_split_kernel, tanh=False))
 TANH = CombiningKernels(gelu_tanh, gelu_tanh_quantize, partial(gelu_split_kernel, tanh=True))
 _EXACT = ("gelu", "gelu_python")
-_TANH = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate")
+TANH_NAMES = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate")
 """The names that transformers has for the two forms."""
 
 
@@ -70,10 +70,10 @@ def is_tanh_form(config: Mapping[str, Any]) -> bool:
         if str(config.get("model_type", "")).startswith("gemma"):
             return True
         named = config.get("hidden_act") or "gelu"
-    known = (*_EXACT, *_TANH)
+    known = (*_EXACT, *TANH_NAMES)
     if named not in known:
         raise GraphError(
             f"the graph has a Gelu, but config.json's activation is {named!r}: assign one of {', '.join(known)} to "
             'config["hidden_act"] in build().'
         )
-    return named in _TANH
+    return named in TANH_NAMES

@@ -58,7 +58,8 @@ def require_rotation(
     if pairs > angles:
         raise ShapeError(
             f"input needs {pairs} angles a position, for its headDim {input.size(-1)}, but sin and cos "
-            f'have {angles}, half of config["head_dim"]',
+            f"have {angles}, for the {2 * angles} features that config.json's head_dim and partial_rotary_factor make; "
+            "LlamaRotatePosition2DPart rotates a part of each head",
             input.size(-1),
             2 * angles,
         )

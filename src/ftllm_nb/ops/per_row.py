@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import math
 from collections.abc import Callable
@@ -50,6 +51,8 @@ class PerRow:
         for name in operator.written():
             if name not in names:
                 raise self._error(f'takes no "{name}", which {operator.name} writes')
+            if not _uses(self.function, name):
+                raise self._error(f'writes nothing into "{name}": fill the array, as with {name}[:] = …')
         given: list[Argument] = []
         fields: list[int | float] = []
         counts = {lowering.count(tensor) for tensor in node.outputs.values()}
@@ -103,6 +106,15 @@ class PerRow:
     def _error(self, problem: str) -> GraphError:
         code = self.function.__code__
         return GraphError(f"{self.function.__name__}() {problem}.", code.co_filename, code.co_firstlineno)
+
+
+def _uses(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function does more with a parameter than to give its name to something else."""
+    for instruction in dis.get_instructions(function):
+        loads = instruction.opname.startswith("LOAD_") or "_LOAD_" in instruction.opname  # from 3.13 on two in one
+        if loads and name in (instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)):
+            return True
+    return False
 
 
 per_row = PerRow
