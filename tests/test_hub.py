@@ -160,6 +160,7 @@ def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "models" / "mine").mkdir(parents=True)
     assert is_model_name("Qwen/Qwen2.5-0.5B-Instruct") and is_model_name("models/other")
     assert is_model_name("Qwen/Qwen3-4B-GGUF:Q4_K_M") and is_model_name("models/mine:Q8_0")
+    assert is_model_name("models/mine:m.gguf") and not is_model_name("models/m.gguf")
     for path in ("models/mine", "./a/b", "/a/b", "a", "a/b/c", "~/a", "a/..", "../a", "", "a/", "-a/b", "a/b:"):
         assert not is_model_name(path)
 

@@ -58,7 +58,8 @@ class CachedModel:
 def is_model_name(path: str) -> bool:
     """Whether a path is rather the name of a model on the hub: OWNER/NAME, or OWNER/NAME:TYPE for one of its files in
     GGUF, and nothing lies there."""
-    return _NAME.fullmatch(path) is not None and not os.path.lexists(path)
+    is_file = ":" not in path and path.lower().endswith(GGUF)  # a path, as models/m.gguf, to where nothing lies
+    return _NAME.fullmatch(path) is not None and not is_file and not os.path.lexists(path)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:

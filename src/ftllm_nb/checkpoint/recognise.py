@@ -257,7 +257,8 @@ def _look_at(folder: Path) -> Look:
         raise CheckpointError(f"{folder} is a link to {os.readlink(folder)}, which is not there.")
     if mode is None:
         raise CheckpointError(
-            f"{folder}: no such folder; a model's folder, OWNER/NAME on the Hugging Face hub or demo is expected."
+            f"{folder}: no such folder or file; a model's folder, a GGUF file, OWNER/NAME on the Hugging Face hub or "
+            "demo is expected."
         )
     if not stat.S_ISDIR(mode):
         raise CheckpointError(_not_a_folder(folder))
