@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ftllm_nb.checkpoint.ggml import block_types
 from ftllm_nb.checkpoint.gguf import GgufFile, read_gguf
 from ftllm_nb.checkpoint.gguf.kinds import require_language_model
+from ftllm_nb.checkpoint.gguf.types import GGML_TYPES
 from ftllm_nb.errors import CheckpointError
 from tests.gguf_files import F32, Q4_0, Q8_0, Tensor, Typed, floats, gguf_bytes, text, value
 
@@ -71,6 +73,13 @@ def test_metadata_and_tensors_are_read(version: int, tmp_path: Path) -> None:
         file.bytes_of("a.weight")
     with pytest.raises(CheckpointError, match="holds no tensor named 'c'"):
         file.bytes_of("c")
+
+
+def test_types_have_the_sizes_of_their_blocks() -> None:
+    blocks = {type.name: (type.columns, type.nbytes) for type in block_types().values()}
+    sizes = {type.name: (type.block, type.block_bytes) for type in GGML_TYPES.values()}
+    assert set(blocks) <= set(sizes) and set(sizes) - set(blocks) <= {"I8", "I16", "I32", "I64"}
+    assert {name: sizes[name] for name in blocks} == blocks
 
 
 def test_an_alignment_of_its_own(tmp_path: Path) -> None:
