@@ -78,7 +78,8 @@ def test_metadata_and_tensors_are_read(version: int, tmp_path: Path) -> None:
 def test_types_have_the_sizes_of_their_blocks() -> None:
     blocks = {type.name: (type.columns, type.nbytes) for type in block_types().values()}
     sizes = {type.name: (type.block, type.block_bytes) for type in GGML_TYPES.values()}
-    assert set(blocks) <= set(sizes) and set(sizes) - set(blocks) <= {"I8", "I16", "I32", "I64"}
+    del blocks["Q8_K"]  # of activations, in no file
+    assert set(sizes) - set(blocks) == {"I8", "I16", "I32", "I64"}
     assert {name: sizes[name] for name in blocks} == blocks
 
 
