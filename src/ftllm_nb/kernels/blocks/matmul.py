@@ -39,14 +39,19 @@ def _slab_units(type: BlockType) -> int:
     return max(1, _SLAB_BYTES // (current_tier().dot_blocks * ScratchLayout(type).size))
 
 
+def _panel_blocks(type: BlockType) -> int:
+    """Blocks that a single token reads side by side: memory likes four, but a loop must not be too long."""
+    return PANEL_BLOCKS if type.chunk_parts <= 2 else 2
+
+
 def _multiply_by(type: BlockType) -> Any:
     """As `linear_by` takes it. A single token reads weights as they are packed; for several a slab of columns is
     unpacked for some blocks at a time."""
     tier = current_tier()
-    tokens, blocks, panel_blocks = tier.dot_tokens, tier.dot_blocks, PANEL_BLOCKS
+    tokens, blocks, panel_blocks = tier.dot_tokens, tier.dot_blocks, _panel_blocks(type)
     unpack = unpacker(type)
     panel, single, double, quadruple = (
-        packed_tile(type, *shape) for shape in ((1, PANEL_BLOCKS), (1, 1), (2, 1), (4, 1))
+        packed_tile(type, *shape) for shape in ((1, panel_blocks), (1, 1), (2, 1), (4, 1))
     )
     tall, pair, one, only = (
         unpacked_tile(type, *shape) for shape in ((tokens, blocks), (2, blocks), (1, blocks), (1, 1))

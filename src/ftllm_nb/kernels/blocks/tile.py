@@ -61,6 +61,8 @@ from ftllm_nb.kernels.simd import V_F32
 from ftllm_nb.kernels.sums import multiply_add, scaled_sums
 
 Cell = tuple[int, int]
+_FETCHED_BYTES = 4 * PREFETCH_BYTES
+"""How far ahead a tile fetches packed weights, of all its blocks together."""
 
 
 def packed_tile(type: BlockType, tokens: int, blocks: int) -> Any:
@@ -136,7 +138,7 @@ class _Tile:
         lines = -(-chunk_bytes // LINE_BYTES)
 
         def chunk(number: Any) -> None:
-            distance = b.add(self.times(number, chunk_bytes), b.add(skipped, _i64(PREFETCH_BYTES)))
+            distance = b.add(self.times(number, chunk_bytes), b.add(skipped, _i64(_FETCHED_BYTES // self.blocks)))
             ahead = [b.add(unit, distance) for unit in units]
             for part in range(type.chunk_parts):
                 own = [kept_apart(b, unit) for unit in units]
