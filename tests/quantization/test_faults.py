@@ -285,8 +285,8 @@ def test_a_matrix_too_small_for_its_scales_is_refused(tmp_path: Path, dtype: str
     [
         (("--dtype", "int5"), "--dtype: int4, int4g, int4g128"),
         (("--dtype", "bfloat16"), "int8g64 is expected, not 'bfloat16'"),
-        (("--method", "best"), "'best' is no method of quantization: use mse or rtn."),
-        (("--format", "gguf"), "'gguf' is no form of a folder: use compressed_tensors"),
+        (("--method", "best"), "--method: mse or rtn is expected, not 'best'"),
+        (("--format", "gguf"), "--format: compressed_tensors or packed is expected, not 'gguf'"),
         (("--max_shard_size", "large"), "a size such as 500M, 4GB or 2GiB is expected, not 'large'"),
         (("--custom", "no.py"), "no.py"),
         (("-o", "no/such/folder"), "no/such is no folder: make it first, or name another -o."),
