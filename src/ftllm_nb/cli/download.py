@@ -1,4 +1,4 @@
-"""Download a model from the Hugging Face hub into its cache, and print its folder, or its file in GGUF.
+"""Download a model from the Hugging Face hub into its cache, and print the folder (of a GGUF file, its path).
 
 Only the files that are needed are fetched. A connection that breaks is taken up again where it ended.
 """

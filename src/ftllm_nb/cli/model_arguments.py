@@ -38,8 +38,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = T
         "-p",
         "--path",
         metavar="PATH",
-        help="the model: a folder in Hugging Face form, a GGUF file, OWNER/NAME on the Hugging Face hub (for one of "
-        "its GGUF files OWNER/NAME:TYPE, as :Q4_K_M), or demo, the bundled model (default: demo)",
+        help="the model: a folder in Hugging Face form, OWNER/NAME on the Hugging Face hub, or demo, the bundled "
+        "model; or a GGUF file, on the hub OWNER/NAME:TYPE, as :Q4_K_M (default: demo)",
     )
     group.add_argument(
         "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
