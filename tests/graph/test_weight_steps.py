@@ -15,7 +15,7 @@ from ftllm_nb.graph.json_format import graph_class_from_json
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.graph.weight_values import computed_array, weight_value
-from ftllm_nb.quantized_type import QuantizedType
+from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType
 from tests.graph.small_graphs import CONFIG, HIDDEN, TENSORS, VOCAB, Header, begin, check, end, error_of
 
 WEIGHT = WeightReference("w")
@@ -46,7 +46,7 @@ def test_what_is_written_wrong_is_said_at_its_line(make: Any, expected: str) -> 
     assert __file__ in str(raised.value) and expected in str(raised.value)
 
 
-def value(reference: WeightReference, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+def value(reference: WeightReference, shape: tuple[int, ...], dtype: ElementType = "float32") -> Any:
     graph = ComputeGraph()
     graph.Exit()
     return weight_value(graph.calls[0], reference, Header(shape, dtype))
@@ -161,13 +161,15 @@ def test_errors_name_the_computation() -> None:
 
     assert "576 numbers cannot have the shape [7, -1]" in error_of(sizes)
 
-    def quantized(self: ComputeGraph) -> None:
-        begin(self)
-        self.Linear(self.data["x"], self.weight["q.weight"].transposed(), None, self.data["x"])  # wrong
 
-    packed = Header((24, 24), QuantizedType.parse("int4g32_float16"))
-    sentence = error_of(quantized, tensors={**TENSORS, "q.weight": packed})
-    assert 'the checkpoint holds "q.weight" quantized, and only floats can be computed with' in sentence
+@pytest.mark.parametrize("stored", [QuantizedType.parse("int4g32_float16"), BlockedType("Q4_K")], ids=str)
+def test_what_is_computed_from_a_quantized_matrix_is_float32(stored: ElementType) -> None:
+    """From the floats that its numbers stand for, and no number of it is rounded again."""
+    floats = np.random.default_rng(4).standard_normal((6, 4), np.float32)
+    for reference, expected in ((WEIGHT.transposed(), floats.T), (1 + WEIGHT, 1 + floats)):
+        found = value(reference, (6, 4), stored)
+        assert found.type == TensorType(expected.shape, "float32")
+        np.testing.assert_array_equal(computed_array(found, floats, stored), expected)
 
 
 @pytest.mark.parametrize(

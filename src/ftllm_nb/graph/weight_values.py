@@ -12,7 +12,7 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType, format_shape
-from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType, is_quantized
+from ftllm_nb.quantized_type import ElementType, is_quantized
 
 
 class TensorHeader(Protocol):
@@ -30,19 +30,15 @@ class TensorHeader(Protocol):
 def weight_value(call: Call, reference: WeightReference, header: TensorHeader) -> Value:
     """The value of a weight that the call reads. Raises `GraphError` for types and shapes that it cannot have.
 
-    What is computed has float32's precision while it is; then a matrix has its tensor's type again, all else float32.
+    What is computed has float32's precision while it is; then a matrix has its tensor's type again, all else
+    float32: also what is computed from a matrix that the checkpoint holds quantized.
     """
     name, dtype, shape = reference.name, header.dtype, tuple(header.shape)
-    if isinstance(dtype, BlockedType) and (reference.steps or len(shape) != 2):
+    if is_quantized(dtype) and (reference.steps or len(shape) != 2):
         dtype = "float32"
     if dtype not in FLOAT_TYPES and not is_quantized(dtype):
         raise call.error(
             f'reads weight "{name}", which the checkpoint stores as {dtype}; supported are {", ".join(FLOAT_TYPES)}.'
-        )
-    if reference.steps and isinstance(dtype, QuantizedType):
-        raise call.error(
-            f'reads weight "{reference.text}", but the checkpoint holds "{name}" quantized, and only floats can be '
-            "computed with: take the model that it was made from."
         )
     for step in reference.steps:
         try:
