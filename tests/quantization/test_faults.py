@@ -262,7 +262,7 @@ def test_the_model_itself_is_not_replaced(model: Path, tmp_path: Path) -> None:
         assert contents(copy) == before
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("flags", [("int8",), ("int4g32", "--method", "rtn"), ("int4g32", "--format", "packed")])
 def test_a_matrix_too_small_for_its_scales_is_refused(tmp_path: Path, dtype: str, flags: tuple[str, ...]) -> None:
     """Zeros are not; and a rule can leave such a matrix as it is."""
