@@ -261,6 +261,17 @@ def gpt_neox_tensors(name: str, values: Array, config: dict[str, Any]) -> Tensor
     yield name, values
 
 
+def phi_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    part_settings(writer, config)
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_eps(config["layer_norm_eps"])
+
+
 def minicpm_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_embedding_scale(float(config["scale_emb"]))
     writer.add_residual_scale(config["scale_depth"] / config["num_hidden_layers"] ** 0.5)
@@ -393,6 +404,7 @@ KINDS = {
     "starcoder2": Kind(A.STARCODER2),
     "stablelm": Kind(A.STABLELM, stablelm_settings, stablelm_tensors),
     "gpt2": Kind(A.GPT2, gpt2_settings, gpt2_tensors, common=False),
+    "phi": Kind(A.PHI2, phi_settings, common=False),
     "gpt_neox": Kind(A.GPTNEOX, gpt_neox_settings, gpt_neox_tensors, common=False),
     "minicpm": Kind(A.MINICPM, minicpm_settings, permuted, long_factors),
     "minicpm3": Kind(A.MINICPM3, minicpm3_settings, extra=long_factors, common=False),

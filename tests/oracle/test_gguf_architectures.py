@@ -42,6 +42,7 @@ UNTOLD = {
     "exaone4": {2},
     "gpt2": {1, 2},  # nor these
     "gpt_neox": {2},
+    "phi": {1, 2},  # nor these
     "cohere2": {2},  # biases are not converted
     "ministral3": {0, 1, 2},  # nor windows, and mscale_all_dim is always there
     "minicpm": {2},  # longrope without the original context

@@ -157,6 +157,22 @@ def test_q_k_and_v_of_each_head_lie_together_in_gpt_neox(tmp_path: Path) -> None
     np.testing.assert_array_equal(matrix[:, 0], expected)
 
 
+def test_q_k_and_v_of_older_phi_2_files_are_rows_of_one(tmp_path: Path) -> None:
+    arrays = {name: each for name, each in matrices().items() if ".attn_" not in name or "norm" in name}
+    merged = np.arange((HEADS + 2 * KV_HEADS) * HEAD_DIM, dtype=np.float32)
+    arrays["blk.0.attn_qkv.bias"] = merged
+    arrays["blk.0.attn_qkv"] = np.repeat(merged[:, None], HIDDEN, axis=1)
+    entries = metadata("phi2", attention__layer_norm_rms_epsilon=None, attention__layer_norm_epsilon=1e-5)
+    begin = 0
+    with opened(tmp_path, entries, as_tensors(arrays)) as checkpoint:
+        for part, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
+            expected = merged[begin : begin + heads * HEAD_DIM]
+            begin += len(expected)
+            np.testing.assert_array_equal(checkpoint.read(f"model.layers.0.self_attn.{part}_proj.bias"), expected)
+            matrix = checkpoint.read(f"model.layers.0.self_attn.{part}_proj.weight")
+            np.testing.assert_array_equal(matrix[:, -1], expected)
+
+
 def test_stablelms_norms_of_heads_are_rows_of_one(tmp_path: Path) -> None:
     arrays = {**matrices(), "blk.0.attn_q_norm": numbers(HEADS, HEAD_DIM)}
     entries = metadata("stablelm", attention__layer_norm_rms_epsilon=None, attention__layer_norm_epsilon=1e-5)
