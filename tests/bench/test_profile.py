@@ -11,7 +11,14 @@ import pytest
 
 from ftllm_nb.benchmark import run
 from ftllm_nb.benchmark.limits import MachineLimits
+from ftllm_nb.benchmark.profile import _name, _operator_share
+from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.cli.entry import main
+from ftllm_nb.graph.ir import Value
+from ftllm_nb.graph.lower import RowLabel
+from ftllm_nb.graph.types import TensorType
+from ftllm_nb.quant.base import WeightFormat, weight_format
+from ftllm_nb.quant.blocks import BlockFormat
 
 SMALL = ["bench", "-p", "20", "-n", "4", "-r", "1", "-t", "2"]
 
@@ -82,6 +89,26 @@ def test_units_and_limits_are_those_of_the_weights(
     share, of = linear["limit"].split("% ")
     assert of == limit
     assert float(share) == pytest.approx(100 * float(rate) / (100.0 if limit == "of fma" else 50.0), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("format", "shape", "name", "decode", "prefill"),
+    [
+        (weight_format("float16"), (3, 20, 64), "P 64 × 60 float16", "12.3 GB/s", "76.8 GFLOP/s"),  # 2 blocks a matrix
+        (BlockFormat("Q4_K"), (32, 256), "P 256 × 32 Q4_K", "4.6 GB/s", "163.8 GOP/s"),
+    ],
+    ids=["stack", "blocks"],
+)
+def test_stacks_of_matrices_and_ggmls_blocks_are_counted_as_they_are(
+    format: WeightFormat, shape: tuple[int, ...], name: str, decode: str, prefill: str
+) -> None:
+    limits = MachineLimits(threads=2, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=50.0)
+    label = RowLabel("P", (Value("w", TensorType(shape), "weight"),), 0, is_product=True)
+    format_of = lambda weight: format  # noqa: E731
+    assert _name(label, format_of) == name
+    for test, tokens, expected in ((SpeedTest(True, 1), 1, decode), (SpeedTest(False, 10), 10, prefill)):
+        share = _operator_share(name, [(label, 1e-6)], 1.0, test, tokens, format_of, limits)
+        assert share.rate == expected
 
 
 def test_profile_as_tables(known_limits: None, capsys: pytest.CaptureFixture[str]) -> None:

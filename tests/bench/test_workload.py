@@ -8,7 +8,7 @@ import pytest
 
 from ftllm_nb.benchmark.limits import MachineLimits
 from ftllm_nb.benchmark.speed_test import SpeedTest
-from ftllm_nb.benchmark.workload import LinearWeight, Work, compare_with_limits, size_of, work_of
+from ftllm_nb.benchmark.workload import LinearWeight, ModelSize, Work, compare_with_limits, size_of, work_of
 from ftllm_nb.checkpoint import RandomCheckpoint
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.graph.build import build_graph
@@ -87,3 +87,8 @@ def test_integer_products_are_compared_with_the_dot_product_peak() -> None:
     without = compare_with_limits(prompt, work, LIMITS, uses_dot=True)
     assert (without.share_of_limit, without.limit) == (None, "")
     assert compare_with_limits(decode, work, LIMITS, uses_dot=True).share_of_limit == 0.05
+
+
+@pytest.mark.parametrize(("dtype", "integers"), [("int4g32", True), ("Q4_K", True), ("bfloat16", False)])
+def test_what_products_multiply(dtype: str, integers: bool) -> None:
+    assert ModelSize(1, 1, dtype, ()).multiplies_integers is integers

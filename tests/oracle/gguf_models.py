@@ -242,15 +242,19 @@ def gpt2_tensors(name: str, values: Array, config: dict[str, Any]) -> Tensors:
     yield name, values.T if turned else values
 
 
-def gpt_neox_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
+def parallel_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_feed_forward_length(config["intermediate_size"])
     part_settings(writer, config)
     writer.add_head_count(config["num_attention_heads"])
-    writer.add_parallel_residual(config["use_parallel_residual"])
     writer.add_layer_norm_eps(config["layer_norm_eps"])
+
+
+def gpt_neox_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
+    parallel_settings(writer, config)
+    writer.add_parallel_residual(config["use_parallel_residual"])
 
 
 def gpt_neox_tensors(name: str, values: Array, config: dict[str, Any]) -> Tensors:
@@ -262,14 +266,8 @@ def gpt_neox_tensors(name: str, values: Array, config: dict[str, Any]) -> Tensor
 
 
 def phi_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    part_settings(writer, config)
-    writer.add_head_count(config["num_attention_heads"])
+    parallel_settings(writer, config)
     writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_eps(config["layer_norm_eps"])
 
 
 def minicpm_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import FormatOf
 from ftllm_nb.graph.lower import RowLabel
-from ftllm_nb.quant.integers import IntegerLayout
+from ftllm_nb.quant.activations import Int8Form
 
 if TYPE_CHECKING:
     from ftllm_nb.llm import Model
@@ -133,8 +134,9 @@ def _grouped(
 def _name(label: RowLabel, format_of: FormatOf) -> str:
     if not label.weights:
         return label.operator
-    rows = sum(weight.type.size(0) for weight in label.weights)
-    return f"{label.operator} {label.weights[0].type.size(1)} × {rows} {format_of(label.weights[0]).name}"
+    matrices = [weight.type.matrices for weight in label.weights]
+    rows = sum(count * rows for count, rows, _ in matrices)
+    return f"{label.operator} {matrices[0][-1]} × {rows} {format_of(label.weights[0]).name}"
 
 
 def _operator_share(
@@ -154,16 +156,19 @@ def _operator_share(
         return dataclasses.replace(share, rate=f"{rate:.1f} GFLOP/s", limit=of_limit)
     if not label.is_product:
         return share
-    sizes = [(weight.type.size(0), weight.type.size(1)) for weight in label.weights]
+    sizes = [weight.type.matrices for weight in label.weights]
     if test.is_decode and tokens == 1:
-        read = sum(format_of(weight).packed_bytes(*size) for weight, size in zip(label.weights, sizes, strict=True))
+        read = sum(
+            count * format_of(weight).packed_bytes(out, columns)
+            for weight, (count, out, columns) in zip(label.weights, sizes, strict=True)
+        )
         rate = read * len(rows) / seconds / 1e9
         limit = limits.read_gb_per_s
         return Share(name, len(rows), seconds, share.share, f"{rate:.1f} GB/s", f"{rate / limit:.1%} of read")
     multiplied = 1 if label.layer is None and not test.is_decode else tokens
-    rate = 2 * multiplied * sum(out * columns for out, columns in sizes) * len(rows) / seconds / 1e9
+    rate = 2 * multiplied * sum(math.prod(size) for size in sizes) * len(rows) / seconds / 1e9
     peak, what, unit = limits.fma_gflop_per_s, "fma", "GFLOP/s"
-    if isinstance(format_of(label.weights[0]), IntegerLayout):
+    if isinstance(format_of(label.weights[0]).activations, Int8Form):
         if limits.dot_gop_per_s is None:
             return dataclasses.replace(share, rate=f"{rate:.1f} GOP/s")
         peak, what, unit = limits.dot_gop_per_s, "dot", "GOP/s"

@@ -11,6 +11,7 @@ from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.engine.weight_types import WeightTypes, main_format
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.types import Symbol
+from ftllm_nb.quant.blocks import BlockFormat
 from ftllm_nb.quantized_type import QuantizedType
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class ModelSize:
 
     @property
     def multiplies_integers(self) -> bool:
-        """Whether the products are dot products of integers: in the formats int8, int4, …"""
-        return QuantizedType.named(self.dtype) is not None
+        """Whether the products are dot products of integers: in the formats int8, int4, … and in ggml's blocks."""
+        return QuantizedType.named(self.dtype) is not None or BlockFormat.has(self.dtype)
 
 
 def size_of(graph: CheckedGraph, weight_types: WeightTypes) -> ModelSize:

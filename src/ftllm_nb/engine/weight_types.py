@@ -71,10 +71,8 @@ class WeightTypes:
             chosen = self._chosen(weight, weight in embeddings)
             if weight not in floats:
                 return self._format(weight, chosen)
-            stored = weight.type.dtype
-            return FloatFormat(
-                chosen if chosen in FLOAT_TYPES else "float32" if isinstance(stored, BlockedType) else str(stored)
-            )
+            stored = weight.type.dtype if weight.type.dtype in FLOAT_TYPES else "float32"
+            return FloatFormat(chosen if chosen in FLOAT_TYPES else str(stored))
 
         return format_of
 
