@@ -1,11 +1,19 @@
 """Print how far each weight format moves a model's next-token distributions from those of float32 weights.
 
-Usage: python bench/fidelity.py [-p PATH] [--dtype TYPE,TYPE…] [--also PATH] [--count 20] [--answers] [-t THREADS]
-                                [--json]
+Usage: python bench/fidelity.py [-p PATH] [--dtype TYPE,TYPE…] [--also PATH] [--text FILE] [--windows 20] [--window 512]
+                                [--count 20] [--answers] [--engine NAME] [-t THREADS] [--json]
 
-As `ftllm-nb perplexity --base float32`, but over the demo model's held-out questions with their right answers, in the
-model's chat format: over every token, questions included, or with --answers over those of the answers alone, which are
-all that the model writes.
+A real model is judged over windows of a text, one after the other, that it was not calibrated with (bench/texts.py
+makes one; bench/off_grid.py makes models whose float weights a quantized file has not left on its grid):
+
+    python bench/fidelity.py -p off-grid --text test.txt --dtype int8g32,int4g32 --also folder-of-quantize
+
+Without --text it is the demo model's held-out questions with their right answers, in the model's chat format: over
+every token, questions included, or with --answers over those of the answers alone, which are all that it writes.
+
+`without embedding` counts the bits of all but the embedding and the matrix that makes logits. Errors are standard
+errors of the mean, from how windows, or questions, differ. `--engine reference` leaves activations float32, so that
+weights alone are judged.
 """
 
 from __future__ import annotations
@@ -13,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +30,17 @@ from one_sentence import one_sentence
 from ftllm_nb.benchmark.passages import Passage
 from ftllm_nb.benchmark.perplexity import (
     Material,
+    Result,
+    Row,
     Settings,
     base_contender,
     contenders,
     run_perplexity,
+    windows_of_text,
 )
-from ftllm_nb.benchmark.perplexity_report import as_json, as_table
+from ftllm_nb.benchmark.perplexity_report import as_json
 from ftllm_nb.cli.number_types import whole_number
-from ftllm_nb.engine_options import EngineOptions
+from ftllm_nb.engine_options import EngineOptions, engines
 from ftllm_nb.errors import UsageError
 from ftllm_nb.loading import LoadedModel, warn_on_stderr
 
@@ -44,27 +56,64 @@ def main() -> None:
     parser.add_argument("--also", action="append", default=[], help="another folder, in the type it has; repeatable")
     parser.add_argument("--embedding_dtype", default="auto", help="as for chat, of all but the base")
     parser.add_argument("--dtype_config", help="a file of exceptions, as for chat, of all but the base")
+    parser.add_argument("--kv_cache_dtype", default="float32", help="of all but the base (default: float32)")
+    parser.add_argument("--text", help="judge windows of this UTF-8 text instead of the demo model's questions")
+    parser.add_argument("--window", type=whole_number(2), default=512, help="tokens of a window (default: 512)")
+    parser.add_argument("--windows", type=whole_number(1), default=20, help="windows of the text (default: 20)")
+    parser.add_argument("--engine", default="compiled", choices=engines(), help="what runs all (default: compiled)")
     parser.add_argument("--count", type=whole_number(1), default=20, help="held-out questions a skill (default: 20)")
     parser.add_argument("--answers", action="store_true", help="judge the tokens of the answers alone")
     parser.add_argument("-t", "--threads", type=whole_number(1), help="threads (default: as for chat)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     settings = Settings(
-        contenders=contenders(arguments.path, arguments.dtype, arguments.also, "float32"),
+        contenders=contenders(arguments.path, arguments.dtype, arguments.also, arguments.kv_cache_dtype),
         base=base_contender(arguments.path, "float32"),
         options=EngineOptions(
             threads=arguments.threads,
             embedding_dtype=arguments.embedding_dtype,
             dtype_config=arguments.dtype_config,
+            engine=arguments.engine,
         ),
     )
+    if arguments.text is None:
+
+        def material(model: LoadedModel) -> Material:
+            return held_out_questions(model, arguments.count, arguments.answers)
+    else:
+        material = windows_of_text(arguments.text, arguments.window, arguments.window, arguments.windows)
+    print_rows = None if arguments.json else TablePrinter([row.name for row in settings.contenders])
     result = run_perplexity(
-        settings,
-        lambda model: held_out_questions(model, arguments.count, arguments.answers),
-        progress=lambda *_: None,
-        warn=warn_on_stderr,
+        settings, material, progress=lambda *_: None, warn=warn_on_stderr, so_far=print_rows or (lambda _: None)
     )
-    print(json.dumps(as_json(result), indent=2) if arguments.json else as_table(result))
+    if arguments.json:
+        print(json.dumps(as_json(result), indent=2))
+
+
+class TablePrinter:
+    """Prints each row of a table as soon as it is known."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.width = max(7, *map(len, names))
+
+    def __call__(self, result: Result) -> None:
+        """Print the newest row, the head before the first."""
+        if len(result.rows) == 1:
+            print(f"{result.over}; KL divergence from {result.base}, in nats\n")
+            print(f"| {'weights':{self.width}} |  bits | without embedding | perplexity |            mean KL | top-1 |")
+            print(f"|{'-' * (self.width + 2)}|------:|------------------:|-----------:|-------------------:|------:|")
+        print(self.line(result.rows[-1]), flush=True)
+
+    def line(self, row: Row) -> str:
+        """A row of the table."""
+        divergence, agreement = "base", ""
+        if row.fidelity is not None:
+            divergence = f"{row.fidelity.mean:.2g} ± {row.fidelity.standard_error:.1g}"
+            agreement = f"{row.fidelity.top_1_agreement:.3f}".lstrip("0")
+        return (
+            f"| {row.name:{self.width}} | {row.bits_a_weight:5.2f} | {row.layer_bits_a_weight:17.2f} "
+            f"| {row.score.perplexity:10.4g} | {divergence:>18} | {agreement:>5} |"
+        )
 
 
 def held_out_questions(model: LoadedModel, count: int, answers_alone: bool) -> Material:

@@ -117,6 +117,9 @@ def test_every_judged_token_counts_once(
     assert result.mean == pytest.approx(sum(each) / len(each))
     assert result.largest == pytest.approx(max(each))
     assert result.top_1_agreement == pytest.approx(sum(same) / len(same))
+    ends = np.cumsum([passage.num_judged for passage in PASSAGES])
+    sums = [sum(passage) - len(passage) * result.mean for passage in np.split(np.array(each), ends[:-1])]
+    assert result.standard_error == pytest.approx(math.sqrt(4 / 3 * sum(x * x for x in sums)) / len(each))
     assert score.perplexity == pytest.approx(expected) == alone.perplexity
     assert score.standard_error == pytest.approx(expected * np.std(surprise, ddof=1) / math.sqrt(len(each)))
     assert score.tokens_per_s > 0
@@ -124,5 +127,6 @@ def test_every_judged_token_counts_once(
 
 
 def test_percentile() -> None:
-    result = summary(np.arange(101.0), np.array([True, False]))
+    result = summary([np.arange(101.0)], np.array([True, False]))
+    assert result.standard_error == pytest.approx(np.arange(101.0).std(ddof=1) / math.sqrt(101))
     assert (result.percentile_99, result.largest, result.top_1_agreement) == (99, 100, 0.5)

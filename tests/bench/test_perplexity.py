@@ -17,6 +17,7 @@ import pytest
 import ftllm_nb
 from ftllm_nb import llm
 from ftllm_nb.benchmark import perplexity
+from ftllm_nb.benchmark.fidelity import standard_error
 from ftllm_nb.benchmark.picture import short_name
 from ftllm_nb.cli import main
 from ftllm_nb.cli import perplexity as perplexity_command
@@ -83,6 +84,7 @@ def test_numbers_are_those_of_prompts_one_by_one(capsys: pytest.CaptureFixture[s
             "percentile_99": np.percentile(divergences, 99),
             "largest": max(divergences),
             "top_1_agreement": np.mean(agreements),
+            "standard_error": standard_error(np.split(np.array(divergences), [23, 32])),
         },
         rel=1e-5,
     )

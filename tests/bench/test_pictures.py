@@ -57,8 +57,8 @@ def ticks(found: list[Text]) -> tuple[list[float], list[float]]:
 
 
 def row(name: str, megabytes: float, mean: float | None) -> Row:
-    fidelity = None if mean is None else Fidelity(9, mean, mean, mean, 1.0)
-    return Row(name, megabytes, 8.0, Score(9, 3.0, 0.1, 100.0), fidelity, None)
+    fidelity = None if mean is None else Fidelity(9, mean, mean, mean, 1.0, 0.0)
+    return Row(name, megabytes, 8.0, 7.0, Score(9, 3.0, 0.1, 100.0), fidelity, None)
 
 
 @pytest.mark.parametrize(

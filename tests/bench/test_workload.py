@@ -54,6 +54,8 @@ def test_the_size_holds_tied_embeddings_once() -> None:
     assert tied.weight_bytes == 4 * (vectors + matrices + 144 * 64)
     assert untied.weight_bytes == tied.weight_bytes + 4 * 144 * 64
     assert tied.linear_weights == untied.linear_weights
+    assert tied.layer_bits_a_weight == untied.layer_bits_a_weight == 32
+    assert tied.embedding_bytes == 4 * 144 * 64 and untied.embedding_parameters == 2 * 131 * 64
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ ROWS_AT_ONCE = 16
 @dataclass(frozen=True)
 class Fidelity:
     """Over `positions` next-token distributions: KL divergence from the base's, in nats, and the share of positions
-    at which both find the same token likeliest.
+    at which both find the same token likeliest. `standard_error`: of the mean, from how the passages differ, since
+    tokens of one passage go wrong together; of a single passage, from how its tokens do.
     """
 
     positions: int
@@ -38,6 +39,7 @@ class Fidelity:
     percentile_99: float
     largest: float
     top_1_agreement: float
+    standard_error: float
 
 
 @dataclass(frozen=True)
@@ -127,18 +129,21 @@ def compare(
     Both read side by side, so that no text's logits need be kept. Passages must fit both contexts.
     """
     reader, base_reader = Reader(other), Reader(base)
-    divergences, agreements = [], []
+    divergences: list[Doubles] = []
+    agreements = []
     for passage, done in _counted(passages, progress):
         at = 0
+        here: list[Doubles] = []
         for ours, theirs in zip(base_reader.logits(passage), reader.logits(passage), strict=True):
             for base_rows, rows in zip(_few(ours), _few(theirs), strict=True):
                 log_p, log_q = log_softmax(base_rows), log_softmax(rows)
-                divergences.append(divergence(log_p, log_q))
+                here.append(divergence(log_p, log_q))
                 agreements.append(base_rows.argmax(-1) == rows.argmax(-1))
                 reader.note(log_q, passage.token_ids[passage.first + at :][: len(rows)])
                 at += len(rows)
                 done(at)
-    return reader.score, summary(np.concatenate(divergences), np.concatenate(agreements))
+        divergences.append(np.concatenate(here))
+    return reader.score, summary(divergences, np.concatenate(agreements))
 
 
 def _counted(
@@ -173,12 +178,23 @@ def log_softmax(logits: Floats) -> Doubles:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
-def summary(divergences: Doubles, agreements: NDArray[np.bool_]) -> Fidelity:
-    """What is reported of one value a position."""
+def summary(passages: Sequence[Doubles], agreements: NDArray[np.bool_]) -> Fidelity:
+    """What is reported of one value a position: divergences by passage, and whether the likeliest tokens agree."""
+    divergences = np.concatenate(passages)
     return Fidelity(
         positions=len(divergences),
         mean=float(divergences.mean()),
         percentile_99=float(np.percentile(divergences, 99)),
         largest=float(divergences.max()),
         top_1_agreement=float(agreements.mean()),
+        standard_error=standard_error(passages if len(passages) > 1 else list(divergences.reshape(-1, 1))),
     )
+
+
+def standard_error(groups: Sequence[Doubles]) -> float:
+    """Of the mean of all values, where those of a group belong together; NaN of a single group."""
+    if len(groups) < 2:
+        return math.nan
+    values = np.concatenate(groups)
+    off = np.array([(group - values.mean()).sum() for group in groups])
+    return float(math.sqrt(len(groups) / (len(groups) - 1) * (off**2).sum()) / len(values))

@@ -89,13 +89,15 @@ class Material:
 class Row:
     """What was found of one contender. `fidelity` None: there is no base, or this is it.
 
-    `bits_a_weight` counts all that is in memory: scales, the embedding, norms. `decode_tokens_per_s`: after a prompt
-    of 16 tokens; None where the context holds no more.
+    `bits_a_weight` counts all that is in memory: scales, the embedding, norms; `layer_bits_a_weight` leaves the
+    embedding and the matrix of logits out. `decode_tokens_per_s`: after a prompt of 16 tokens; None where the context
+    holds no more.
     """
 
     name: str
     megabytes: float
     bits_a_weight: float
+    layer_bits_a_weight: float
     score: Score
     fidelity: Fidelity | None
     decode_tokens_per_s: float | None
@@ -291,7 +293,8 @@ def measure(
     return Row(
         name=row.name,
         megabytes=size.weight_bytes / 1e6,
-        bits_a_weight=8 * size.weight_bytes / size.parameters,
+        bits_a_weight=size.bits_a_weight,
+        layer_bits_a_weight=size.layer_bits_a_weight,
         score=score,
         fidelity=fidelity,
         decode_tokens_per_s=engine.call(decode_tokens_per_s),

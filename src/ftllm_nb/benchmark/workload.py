@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftllm_nb.benchmark.speed_test import SpeedTest
-from ftllm_nb.engine.weight_types import WeightTypes, main_format
+from ftllm_nb.engine.weight_types import WeightTypes, embedding_weights, main_format
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.quant.blocks import BlockFormat
@@ -45,12 +45,29 @@ class LinearWeight:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Parameters and bytes of all weights (tied ones once), and the matrices that products are made with."""
+    """Parameters and bytes of all weights (tied ones once), and the matrices that products are made with.
+
+    `embedding_parameters`, `embedding_bytes`: of those, the tables that tokens are looked up in and the matrix that
+    makes logits.
+    """
 
     parameters: int
     weight_bytes: int
     dtype: str
     linear_weights: tuple[LinearWeight, ...]
+    embedding_parameters: int = 0
+    embedding_bytes: int = 0
+
+    @property
+    def bits_a_weight(self) -> float:
+        """Bits of memory for each number, of all weights."""
+        return 8 * self.weight_bytes / self.parameters
+
+    @property
+    def layer_bits_a_weight(self) -> float:
+        """The same without tables and the matrix that makes logits; of a model of nothing else, 0."""
+        numbers = self.parameters - self.embedding_parameters
+        return 8 * (self.weight_bytes - self.embedding_bytes) / numbers if numbers else 0.0
 
     @property
     def multiplies_integers(self) -> bool:
@@ -74,11 +91,14 @@ def size_of(graph: CheckedGraph, weight_types: WeightTypes) -> ModelSize:
         return LinearWeight(count * rows, columns, weight_bytes(weight), for_logits, node.work.share)
 
     weights = set(graph.weights.values())  # tied embeddings are one value under two names
+    embeddings = embedding_weights(graph)
     return ModelSize(
         parameters=sum(map(_numbers, weights)),
         weight_bytes=sum(map(weight_bytes, weights)),
         dtype=main_format(packed, format_of),
         linear_weights=tuple(linear_weight(node, node.inputs[name]) for node in graph.nodes for name in node.products),
+        embedding_parameters=sum(map(_numbers, embeddings)),
+        embedding_bytes=sum(map(weight_bytes, embeddings)),
     )
 
 
