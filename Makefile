@@ -6,6 +6,7 @@ ORACLE_VENV ?= .venv-oracle
 LOWEST_VENV ?= .venv-lowest
 LOWEST_PYTHON ?= python3.10
 WHEEL_VENV ?= .venv-wheel
+PEERS_VENV ?= .venv-peers
 # Processes that run tests side by side: tests of one file stay together, since they share servers and models.
 TEST_WORKERS ?= 2
 # More arguments for the program that a target runs: make test ARGS="-k rotary", make bench ARGS="-t 2"
@@ -18,7 +19,7 @@ PYTEST_WORKERS = -n $(TEST_WORKERS) --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test webui-test clients vendor oracle real-models lowest wheel lint type bench tree clean
+.PHONY: help chat test webui-test clients vendor oracle real-models lowest wheel lint type bench peers tree clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -66,6 +67,9 @@ type: $(VENV)/.dev ## mypy --strict on src
 bench: $(VENV)/.package ## measure prefill and decode against the machine's limits
 	$(VENV)/bin/ftllm-nb bench $(ARGS)
 
+peers: $(PEERS_VENV)/.peers ## measure beside llama.cpp, built from source: make peers ARGS="--gguf model.gguf"
+	$(PEERS_VENV)/bin/python bench/compare.py $(ARGS)
+
 tree: ## print every file with its phrase; ARGS=src/ftllm_nb/engine for a part
 	@$(PYTHON) docs/tree.py $(ARGS)
 
@@ -107,6 +111,14 @@ $(ORACLE_VENV)/.oracle: pyproject.toml
 	$(ORACLE_VENV)/$(PIP) torch==2.13.0
 	$(ORACLE_VENV)/$(PIP) transformers
 	$(ORACLE_VENV)/$(PIP) --editable '.[oracle]'
+	@touch $@
+
+# From source, so that llama.cpp has the instructions of this CPU; it compiles for some ten minutes, in as many processes
+# as CMAKE_BUILD_PARALLEL_LEVEL says. bench/engines/llama.py knows of a compiler that gets AMX wrong.
+$(PEERS_VENV)/.peers: pyproject.toml
+	$(call create_environment,$(PYTHON),$(PEERS_VENV))
+	$(PEERS_VENV)/$(PIP) --no-binary llama-cpp-python llama-cpp-python==0.3.36 gguf
+	$(PEERS_VENV)/$(PIP) --editable .
 	@touch $@
 
 $(LOWEST_VENV)/.lowest: pyproject.toml

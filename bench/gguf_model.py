@@ -42,28 +42,51 @@ class Family:
 def write_gguf(config_file: str, dtype: str, path: Path) -> None:
     """Write the model of a config.json, in the GGUF type that answers to our `dtype`. Takes seconds to a minute."""
     config = json.loads(Path(config_file).read_text())
-    family = FAMILIES.get(config["model_type"])
-    if family is None:
-        raise SystemExit(f"{config_file}: {config['model_type']} is not written as GGUF, only {', '.join(FAMILIES)}.")
+    family = family_of(config, config_file)
     matrices, embedding = FORMATS[dtype]
     writer = gguf.GGUFWriter(path, family.name)
     write_settings(writer, config)
+    write_vocabulary(writer, [f"<{number}>" for number in range(config["vocab_size"])], ["< 0"])
     family.settings(writer, config)
-    names = gguf.get_tensor_name_map(family.arch, config["num_hidden_layers"])
+    names = TensorNames(family, config)
     with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
         for name in checkpoint.tensors:
             values = family.change(name, float_values(checkpoint, name), config)
             kind = gguf.GGMLQuantizationType.F32
             if values.ndim == 2:
                 kind = embedding if "embed_tokens" in name or "lm_head" in name else matrices
-            target = names.get_name(name, try_suffixes=(".weight", ".bias"))
-            if target is None:
-                raise SystemExit(f"GGUF has no name for the tensor {name}.")
-            writer.add_tensor(target, gguf.quants.quantize(values, kind), raw_dtype=kind)
+            writer.add_tensor(names.of(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
+    write_file(writer)
+
+
+def write_file(writer: gguf.GGUFWriter) -> None:
+    """Write all that was added."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def family_of(config: dict, config_file: str) -> Family:
+    """The family of a config.json's model."""
+    family = FAMILIES.get(config["model_type"])
+    if family is None:
+        raise SystemExit(f"{config_file}: {config['model_type']} is not written as GGUF, only {', '.join(FAMILIES)}.")
+    return family
+
+
+class TensorNames:
+    """What GGUF calls the tensors of a model."""
+
+    def __init__(self, family: Family, config: dict) -> None:
+        self._names = gguf.get_tensor_name_map(family.arch, config["num_hidden_layers"])
+
+    def of(self, name: str) -> str:
+        """By Hugging Face's name."""
+        target = self._names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if target is None:
+            raise SystemExit(f"GGUF has no name for the tensor {name}.")
+        return target
 
 
 def head_dim(config: dict) -> int:
@@ -72,7 +95,7 @@ def head_dim(config: dict) -> int:
 
 
 def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
-    """The sizes of the model, and a vocabulary of as many tokens."""
+    """The sizes of the model."""
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -83,11 +106,18 @@ def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_value_length(head_dim(config))
     writer.add_rope_freq_base(config["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+
+
+def write_vocabulary(writer: gguf.GGUFWriter, tokens: list[str], merges: list[str]) -> None:
+    """Tokens by id, of bytes as GPT-2 spells them, and merges; the first begins and ends a text, and those that begin
+    with "<|" are no text.
+    """
+    kinds = [gguf.TokenType.CONTROL if token.startswith("<|") else gguf.TokenType.NORMAL for token in tokens]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list([f"<{number}>" for number in range(config["vocab_size"])])
-    writer.add_token_types([gguf.TokenType.NORMAL] * config["vocab_size"])
-    writer.add_token_merges(["< 0"])
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(merges)
     writer.add_bos_token_id(0)
     writer.add_add_bos_token(True)
     writer.add_eos_token_id(0)

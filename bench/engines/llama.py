@@ -1,4 +1,4 @@
-"""llama.cpp by way of llama-cpp-python, as bench/compare.py asks it; the model is written as GGUF first.
+"""llama.cpp by way of llama-cpp-python, as bench/compare.py asks it; a random model is written as GGUF first.
 
 On a CPU with AMX it must be built by clang or by a GCC with a right amxtileintrin.h: that of Debian 12's GCC 12.2 tells
 the compiler that `ldtilecfg` reads 8 bytes of the 64, the rest is not stored in time, and the first product ends
@@ -16,23 +16,32 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 from gguf_model import write_gguf
+from subject import Subject, gguf_types
 
 DTYPES = {"int4g32": "Q4_0", "int8g32": "Q8_0", "bfloat16": "BF16"}
 CONTEXT = 8192
+BATCH = 512
+
+
+def type_of(subject: Subject) -> str:
+    """What the subject's weights are called here; "" for what cannot be run."""
+    return gguf_types(subject.gguf) if subject.gguf else DTYPES.get(subject.dtype, "")
 
 
 class Engine:
-    """A random model in memory, with one sequence."""
+    """A model in memory, with one sequence."""
 
-    def __init__(self, config_file: str, dtype: str, threads: int, folder: Path) -> None:
-        file = folder / f"{dtype}.gguf"
-        write_gguf(config_file, dtype, file)
+    def __init__(self, subject: Subject, threads: int, folder: Path) -> None:
+        file = Path(subject.gguf) if subject.gguf else folder / "model.gguf"
+        if not subject.gguf:
+            write_gguf(subject.config, subject.dtype, file)
         llama_cpp.llama_log_set(_quiet, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         self.model = llama_cpp.llama_model_load_from_file(bytes(file), llama_cpp.llama_model_default_params())
-        file.unlink()
+        if not self.model:
+            raise SystemExit(f"llama.cpp does not read {file}.")
         settings = llama_cpp.llama_context_default_params()
-        settings.n_ctx, settings.n_batch, settings.n_ubatch = CONTEXT, 512, 512
+        settings.n_ctx, settings.n_batch, settings.n_ubatch = CONTEXT, BATCH, BATCH
         settings.n_threads = settings.n_threads_batch = threads
         self.context = llama_cpp.llama_init_from_model(self.model, settings)
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
@@ -46,8 +55,8 @@ class Engine:
         """Append tokens: the seconds, and the last one's logits."""
         ids = (llama_cpp.llama_token * len(token_ids))(*token_ids)
         started = time.perf_counter()
-        for begin in range(0, len(token_ids), 512):
-            part = min(512, len(token_ids) - begin)
+        for begin in range(0, len(token_ids), BATCH):
+            part = min(BATCH, len(token_ids) - begin)
             place = ctypes.cast(ctypes.byref(ids, 4 * begin), ctypes.POINTER(llama_cpp.llama_token))
             batch = llama_cpp.llama_batch_get_one(place, part)
             status = llama_cpp.llama_decode(self.context, batch)
@@ -57,6 +66,21 @@ class Engine:
         seconds = time.perf_counter() - started
         logits = llama_cpp.llama_get_logits_ith(self.context, -1)
         return seconds, np.ctypeslib.as_array(logits, (self.vocab_size,)).copy()
+
+    def all_logits(self, token_ids: np.ndarray) -> np.ndarray:
+        """Append a few tokens: the logits of all of them [tokens, vocabulary]; the next step overwrites them."""
+        begin = llama_cpp.llama_memory_seq_pos_max(llama_cpp.llama_get_memory(self.context), 0) + 1
+        batch = llama_cpp.llama_batch_init(len(token_ids), 0, 1)
+        batch.n_tokens = len(token_ids)
+        for at, token_id in enumerate(token_ids.tolist()):
+            batch.token[at], batch.pos[at], batch.logits[at] = token_id, begin + at, 1
+            batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
+        status = llama_cpp.llama_decode(self.context, batch)
+        llama_cpp.llama_batch_free(batch)
+        if status != 0:
+            raise SystemExit(f"llama_decode of {len(token_ids)} tokens failed with status {status}.")
+        logits = llama_cpp.llama_get_logits(self.context)
+        return np.ctypeslib.as_array(logits, (len(token_ids), self.vocab_size))
 
 
 @llama_cpp.llama_log_callback

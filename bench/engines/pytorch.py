@@ -10,21 +10,26 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from subject import Subject
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 
-DTYPES = {"bfloat16": "bfloat16"}
+
+def type_of(subject: Subject) -> str:
+    """What the subject's weights are called here; "" for what cannot be run."""
+    return "bfloat16" if subject.dtype == "bfloat16" else ""
 
 
 class Engine:
     """A random model in memory, with one sequence."""
 
-    def __init__(self, config_file: str, dtype: str, threads: int, folder: Path) -> None:
+    def __init__(self, subject: Subject, threads: int, folder: Path) -> None:
         warnings.simplefilter("ignore", FutureWarning)  # older versions know the cache by its old name alone
         torch.set_num_threads(threads)
-        config = transformers.AutoConfig.for_model(**json.loads(Path(config_file).read_text()))
-        self.model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
-        with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
+        config = transformers.AutoConfig.for_model(**json.loads(Path(subject.config).read_text()))
+        self.model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+        self.vocab_size = config.vocab_size
+        with open_weights(Settings(random_config=subject.config, random=True)) as checkpoint:
             stored = {
                 name: torch.from_numpy(checkpoint.read(name).copy()).view(torch.bfloat16) for name in checkpoint.tensors
             }

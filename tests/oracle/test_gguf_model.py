@@ -12,6 +12,7 @@ import pytest
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.graph.rope import rope_settings
+from ftllm_nb.loading import DEFAULTS, prepare
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -57,6 +58,33 @@ def test_the_same_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, 160, (1, 100)))
     with torch.inference_mode():
         torch.testing.assert_close(read.eval()(ids).logits, given.eval()(ids).logits, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mix", ["Q4_0", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_XS"])
+def test_random_blocks_of_each_mix_keep_the_size_of_what_they_multiply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mix: str
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
+    from random_gguf import write_random_gguf
+
+    more = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64, "vocab_size": 400, "rope_scaling": None}
+    config = json.loads((BENCH / "configs" / "llama-3.2-1b.json").read_text()) | SIZES | more
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_random_gguf(str(tmp_path / "config.json"), mix, tmp_path / "model.gguf", 8)
+    tensors = gguf.GGUFReader(tmp_path / "model.gguf").tensors
+    matrices = [tensor for tensor in tensors if len(tensor.shape) == 2]
+    for tensor in matrices:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+        assert values.std() * values.shape[1] ** 0.5 == pytest.approx(1, abs=0.15), tensor.name
+        assert abs(values.mean()) < 0.15 * values.std(), tensor.name
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in matrices}
+    downs = "".join(kinds[f"blk.{layer}.ffn_down.weight"] + " " for layer in range(8))
+    expected = {"Q4_K_M": "Q6_K Q4_K Q4_K Q6_K Q4_K Q4_K Q6_K Q6_K ", "IQ4_XS": "Q5_K " + "IQ4_XS " * 7}
+    assert downs == expected.get(mix, downs)
+    assert kinds["token_embd.weight"] == ("Q8_0" if mix == "Q8_0" else "Q6_K")
+    prepared = prepare(tmp_path / "model.gguf", DEFAULTS)
+    with prepared.checkpoint:
+        assert len(prepared.tokenizer.apply_chat_template([{"role": "user", "content": "What is 17 + 25?"}])) > 3
 
 
 def test_llama_s_scaling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
