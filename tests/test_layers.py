@@ -27,6 +27,7 @@ LAYERS = (
     ("ops",),
     ("quant",),
     ("kernels",),
+    ("stores",),
     ("checkpoint", "hub", "tokenizer"),
     ("host_cores", "host_memory", "memory", "terminal_text", "user_folders"),
     ("byte_sizes", "control_groups", "quantized_type"),

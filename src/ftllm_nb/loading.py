@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike, fspath
+from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.json_format import graph_class_from_json
 from ftllm_nb.hub import fetch_model, is_model_name
 from ftllm_nb.models import graph_class
+from ftllm_nb.stores import stored_model
+from ftllm_nb.stores.defaults import use_defaults
+from ftllm_nb.stores.store import StoredModel
 from ftllm_nb.terminal_text import one_printable_line
 from ftllm_nb.tokenizer import Tokenizer, choose_tokenizer
 
@@ -164,7 +168,10 @@ def prepare(
     workers = options.check(warn)
     weight_types = chosen_weight_types(options)
     with ExitStack() as undo:
-        checkpoint = undo.enter_context(open_checkpoint(model_folder(path, revision, cache_dir, warn)))
+        folder, stored = located_model(path, revision, cache_dir, warn)
+        checkpoint = undo.enter_context(open_checkpoint(folder))
+        for sentence in use_defaults(checkpoint, stored) if stored is not None else ():
+            warn(sentence)
         checked = describe(checkpoint, graph, model_json, max_context)
         opened = choose_tokenizer(
             checkpoint.path,
@@ -210,7 +217,21 @@ def model_folder(
     cache_dir: str | PathLike[str] | None = None,
     warn: Warn | None = None,
 ) -> Path:
-    """The folder or GGUF file that `path` names; None and "demo" name the bundled model, OWNER/NAME one on the hub."""
+    """The folder or GGUF file that `path` names; see `located_model`."""
+    return located_model(path, revision, cache_dir, warn)[0]
+
+
+def located_model(
+    path: str | PathLike[str] | None,
+    revision: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    warn: Warn | None = None,
+) -> tuple[Path, StoredModel | None]:
+    """The folder or GGUF file that `path` names, and what the store of another tool says of it where it lies in one.
+
+    None and "demo" name the bundled model. What lies at a path goes first, then what the stores of other tools call
+    so, then OWNER/NAME on the hub; with a revision it is always the hub's.
+    """
     if path is None or path == DEMO:
         if revision is not None:
             raise UsageError("a revision is of a model on the hub, and the bundled model has none: leave it out.")
@@ -219,14 +240,19 @@ def model_folder(
             raise CheckpointError(
                 f"the bundled model is missing from {folder}: install ftllm-nb again, or name another model."
             )
-        return folder
+        return folder, None
     if not isinstance(path, (str, PathLike)) or not fspath(path):
         raise UsageError(f"the path of a model must be a folder's path or {DEMO!r}, not {path!r}.")
+    warn = warn or warn_on_stderr
+    if isinstance(path, str) and revision is None and not lexists(path):
+        stored = stored_model(path, warn)
+        if stored is not None:
+            return stored.path, stored
     if isinstance(path, str) and is_model_name(path):
-        return fetch_model(path, revision, cache_dir, warn or warn_on_stderr, refuse_foreign_folder)
+        return fetch_model(path, revision, cache_dir, warn, refuse_foreign_folder), None
     if revision is not None:
         raise UsageError(f"a revision is of a model on the hub, and {fspath(path)!r} is a folder: leave it out.")
-    return Path(fspath(path))
+    return Path(fspath(path)), None
 
 
 def describe(
