@@ -28,7 +28,7 @@ from ftllm_nb.kernels.step import (
     TILE_FIELDS,
 )
 from ftllm_nb.memory import aligned_bytes
-from tests.kernels.cache_blocks import POSITIONS, UNUSED, Layout
+from tests.kernels.cache_blocks import POSITIONS, UNUSED, Layout, hadamard_matrix
 from tests.kernels.kernel_runs import UNIT, Floats, Rows, run_all
 
 STEPS = 127 * 256 + 127
@@ -46,6 +46,7 @@ class Sequence:
         self.keys, self.values = (
             np.empty((layout.kv_heads, self.length, dim)) for dim in (layout.key_dim, layout.value_dim)
         )
+        self.stored_keys = np.zeros((layout.kv_heads, self.length, layout.key_columns))
         self.value_scales = np.zeros((layout.kv_heads, self.length))
         for part in layout.parts:
             for head, position in np.ndindex(layout.kv_heads, self.length):
@@ -53,17 +54,26 @@ class Sequence:
 
     def _draw(self, part: str, head: int, position: int, random: np.random.Generator) -> None:
         dim = self._layout.key_dim if part == "keys" else self._layout.value_dim
+        if self._layout.spreads(part):
+            dim = self._layout.key_columns
         if self._layout.dtype == "int8":
             self.set(part, head, position, random.integers(-127, 128, dim), random.uniform(0.001, 0.02))
         else:
             self.set(part, head, position, random.standard_normal(dim).astype(self._layout.dtype))
 
     def set(self, part: str, head: int, position: int, elements: NDArray[Any], scale: float = 1) -> None:
-        """Put a key or value of these elements, times the scale in an int8 cache, into the cache."""
+        """Put a key or value of these elements, times the scale in an int8 cache, into the cache; int8 keys as what
+        Hadamard's matrix has made of them."""
         block = self._blocks[self._order[position // POSITIONS]]
         self._layout.write(block, part, head, position % POSITIONS, elements, scale)
         kept = self.keys if part == "keys" else self.values
-        kept[head, position] = elements * np.float64(np.float32(scale))
+        floats = elements * np.float64(np.float32(scale))
+        if part == "keys":
+            self.stored_keys[head, position, : len(floats)] = floats
+        if self._layout.spreads(part):
+            matrix = hadamard_matrix(self._layout.key_columns)
+            floats = (matrix @ floats / matrix[0].sum())[: self._layout.key_dim]
+        kept[head, position] = floats
         if part == "values":
             self.value_scales[head, position] = scale
         elif self._layout.are_latent:
@@ -192,9 +202,12 @@ class Attention:
 
         With an int8 cache a query's features are rounded to steps of its largest one / 32639, and so are, in each
         block, weights times the scales of their values: each is off by half a step, and a weight may gain the share by
-        which its score is off.
+        which its score is off. Queries and keys are multiplied by Hadamard's matrix before, where sums of so many
+        features are off by a unit of their magnitudes for each step.
         """
         layout, token = self.layout, 0
+        matrix = hadamard_matrix(layout.key_columns)
+        run, matrix = matrix[0].sum() if layout.spreads("keys") else 1, matrix[:, : layout.key_dim]
         results = got.reshape(len(got), self.heads, layout.value_dim)
         queries = self.queries.reshape(len(got), self.heads, layout.key_dim).astype(np.float64)
         for sequence in self.sequences:
@@ -206,6 +219,11 @@ class Attention:
                     values = sequence.values[head // self.group, first:seen]
                     scores = keys @ queries[token, head] * self.scale
                     size = (np.abs(keys) @ np.abs(queries[token, head])).max() * self.scale
+                    query, stored = queries[token, head], sequence.stored_keys[head // self.group, first:seen]
+                    if run > 1:
+                        query = matrix @ query / run
+                        sums = np.abs(matrix) @ np.abs(queries[token, head]) / run
+                        size = (1 + np.log2(run)) * (np.abs(stored) @ sums).max() * self.scale
                     if self.softcap:
                         scores = self.softcap * np.tanh(scores / self.softcap)
                         size *= 1.5  # a division, the tanh within three units, and a product
@@ -216,8 +234,8 @@ class Attention:
                     units = 2 * ((layout.key_dim + 3) * size + 2 * size + 8 * (spans + 1)) + seen + spans + 4
                     bound = units * UNIT * np.abs(values).max()
                     if layout.dtype == "int8":
-                        half_step = np.abs(queries[token, head]).max() * self.scale / STEPS / 2
-                        bound += 2 * np.abs(keys).sum(axis=1).max() * half_step * np.abs(values).max()
+                        half_step = np.abs(query).max() * self.scale / STEPS / 2
+                        bound += 2 * np.abs(stored).sum(axis=1).max() * half_step * np.abs(values).max()
                         scales = sequence.value_scales[head // self.group, first:seen]
                         for at in range(first - first % POSITIONS, seen, POSITIONS):
                             block = slice(max(0, at - first), at - first + POSITIONS)

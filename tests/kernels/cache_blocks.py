@@ -47,6 +47,10 @@ class Layout:
     def _is_int8(self) -> bool:
         return self.dtype == "int8"
 
+    def spreads(self, part: str) -> bool:
+        """Whether what is stored is first multiplied by Hadamard's matrix."""
+        return self._is_int8 and part == "keys" and not self.are_latent
+
     @property
     def key_columns(self) -> int:
         """Elements of a key, with what pads it."""
@@ -115,8 +119,9 @@ class Layout:
         return divmod(position, 4)
 
     def read(self, block: NDArray[np.uint8], part: str, head: int, position: int) -> NDArray[Any]:
-        """The elements of one key or value."""
+        """The elements of one key or value, with what pads it where a matrix was multiplied by it."""
         rows, dim = self.rows(block, part, head), self.key_dim if part == "keys" else self.value_dim
+        dim = self.key_columns if self.spreads(part) else dim
         if self._is_int8:
             return (rows[self._place(part, position)].reshape(-1)[:dim].astype(int) - ZERO).astype(np.int8)
         if part == "keys":
@@ -139,3 +144,11 @@ class Layout:
             rows[position // 16, position % 16] = elements
         else:
             rows[position][np.divmod(np.arange(len(elements)), 16)] = elements
+
+
+def hadamard_matrix(size: int) -> NDArray[np.float64]:
+    """Hadamard's matrix: once for each run of as many as the largest power of two that divides the size."""
+    matrix, run = np.ones((1, 1)), size & -size
+    while len(matrix) < run:
+        matrix = np.kron(np.array([[1.0, 1.0], [1.0, -1.0]]), matrix)
+    return np.kron(np.eye(size // run), matrix)

@@ -131,7 +131,7 @@ def test_a_sink_of_attention_does_not_coarsen_the_other_weights() -> None:
     """Most weight may be that of a value near zero: what is left keeps its precision."""
     attention = Attention.drawn(Layout("int8", 1, 16, 16), 1, [(63, 1)])
     sequence = attention.sequences[0]
-    sequence.set("keys", 0, 0, np.full(16, 127), 1)
+    sequence.set("keys", 0, 0, np.eye(1, 16, dtype=int)[0] * 127, 16)  # Hadamard's matrix makes it of 127s
     sequence.set("values", 0, 0, np.ones(16, int), 1e-7)
     attention.queries[:] = 0.01
     attention.assert_right(attention.in_tiles(1))

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ftllm_nb.kernels.cache_rows import store_kernel
+from ftllm_nb.kernels.hadamard import hadamard
 from ftllm_nb.kernels.rotation import rotate_kernel
 from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_SLOTS
-from tests.kernels.cache_blocks import KINDS, POSITIONS, Layout
+from tests.kernels.cache_blocks import KINDS, POSITIONS, Layout, hadamard_matrix
 from tests.kernels.kernel_runs import UNIT, Floats, Rows, run
 
 LONGEST = 200
@@ -46,6 +47,11 @@ class Angles:
         kept = np.ones(before.shape[-1], bool)
         kept[left] = kept[right] = False
         np.testing.assert_array_equal(got[..., kept], before[..., kept])
+
+
+def padded(x: Floats, columns: int) -> Floats:
+    """A vector filled up with zeros."""
+    return np.concatenate([x, np.zeros(columns - len(x), np.float32)])
 
 
 def heads_of(rows: Rows, heads: int) -> Floats:
@@ -104,10 +110,19 @@ class Step:
                 if self.layout.dtype != "int8":
                     self.layout.write(expected[block], part, head, position, x.astype(self.layout.dtype))
                     continue
-                largest = np.abs(x).max().astype(np.float64)
+                exact, units = x.astype(np.float64), 2.02
+                if self.layout.spreads(part):
+                    columns = self.layout.key_columns
+                    matrix = hadamard_matrix(columns)[:, : len(x)]
+                    exact, units = matrix @ exact, 2.02 + 2 * np.log2(columns)
+                    assert np.abs(hadamard(padded(x, columns)) - exact).max() <= units * UNIT * np.abs(x).sum()
+                largest = np.abs(exact).max()
                 steps = self.layout.read(self.blocks[block], part, head, position)
-                assert (np.abs(steps - x * (127 / largest)) <= 0.5 + 127 * 2.02 * UNIT).all()
-                self.layout.write(expected[block], part, head, position, steps, np.float32(largest / 127))
+                loose = 127 * units * UNIT * (np.abs(x).sum() / largest if self.layout.spreads(part) else 1)
+                assert (np.abs(steps - exact * (127 / largest)) <= 0.5 + loose).all()
+                scale = self.layout.scale(self.blocks[block], part, head, position)
+                assert abs(scale - largest / 127) <= (loose / 127 + 2 * UNIT) * largest / 127
+                self.layout.write(expected[block], part, head, position, steps, scale)
 
 
 @pytest.mark.parametrize("dtype", KINDS)
@@ -154,7 +169,7 @@ def test_an_int8_key_that_is_no_number_has_a_scale_that_is_none(value: float) ->
     block = step.blocks[step.block_of[1]]
     assert not np.isfinite(layout.scale(block, "keys", 1, 4))
     for head, position in ((0, 3), (0, 4), (1, 3)):
-        assert layout.scale(block, "keys", head, position) == np.float32(1 / 127)
+        assert layout.scale(block, "keys", head, position) == np.float32(16 / 127), "the sum of 16 ones"
     assert (layout.scales(block, "values", 1)[3:5] == np.float32(1 / 127)).all()
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ftllm_nb.graph.ir import LayerCache, Value
 from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, value_bytes
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, key_columns, value_bytes
+from ftllm_nb.kernels.hadamard import hadamard, hadamard_size
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 from ftllm_nb.ops.lowering import CachePlaces
 from ftllm_nb.ops.reach import Reach
@@ -30,7 +31,7 @@ _ZERO = 128
 @dataclass(frozen=True)
 class CachePart:
     """A layer's keys, or its values: `offset`, where they lie in a block of `group`; `kind`, the cache's type's code;
-    `reach`, how far back they are read."""
+    `reach`, how far back they are read; `are_values`, whether keys are values as well, which are not stored."""
 
     is_keys: bool
     heads: int
@@ -39,15 +40,18 @@ class CachePart:
     offset: int
     group: int
     reach: Reach
+    are_values: bool = False
 
     def read(self, block: int) -> Floats:
         """The rows of the block at an address, float32 [BLOCK_POSITIONS, heads, dim]; of those that nobody has
         written, anything."""
-        rows: NDArray[Any] = self._elements(block).reshape(BLOCK_POSITIONS, self.heads, -1)[..., : self.dim]
+        rows: NDArray[Any] = self._elements(block).reshape(BLOCK_POSITIONS, self.heads, -1)
         if self.kind == INT8:
             scales = self._scales(block).reshape(BLOCK_POSITIONS, self.heads, 1)
             rows = (rows.astype(np.float32) - np.float32(_ZERO)) * scales
-        floats: Floats = rows.astype(np.float32)
+            if self._is_spread:
+                rows = hadamard(rows) / np.float32(hadamard_size(rows.shape[-1]))
+        floats: Floats = rows[..., : self.dim].astype(np.float32)
         return floats
 
     def write(self, block: int, first: int, rows: Floats) -> None:
@@ -56,14 +60,19 @@ class CachePart:
         place = np.divmod(np.arange(first, first + len(rows)), elements.shape[1])
         stored: NDArray[Any] = rows
         if self.kind == INT8:
-            numbers, self._scales(block)[place] = in_8_bits(rows)
+            numbers, self._scales(block)[place] = in_8_bits(spread_rows(rows) if self._is_spread else rows)
             stored = numbers.astype(np.int16) + _ZERO
         old = elements[place]
         padded = old.reshape(*rows.shape[:2], -1)
-        padded[..., : self.dim] = stored
         if self.kind == INT8 and self.is_keys:
-            padded[..., self.dim :] = _ZERO
+            padded[...] = _ZERO
+        padded[..., : stored.shape[-1]] = stored
         elements[place] = padded.reshape(old.shape)
+
+    @property
+    def _is_spread(self) -> bool:
+        """Whether rows were multiplied by Hadamard's matrix before they were rounded."""
+        return self.is_keys and not self.are_values
 
     def _elements(self, block: int) -> NDArray[Any]:
         """A view [a, b, heads, c, d]: a · b positions of c · d features, with what pads them."""
@@ -139,9 +148,17 @@ def cache_parts(layers: Mapping[int, LayerCache], places: Mapping[int, CachePlac
         for value, offset in zip(cache.stored, (place.keys, place.values), strict=False):
             heads, dim = value.type.size(1), value.type.size(2)
             found[value] = CachePart(
-                value is cache.key, heads, dim, place.kind, offset, place.group, cache.reach
+                value is cache.key, heads, dim, place.kind, offset, place.group, cache.reach, cache.value is None
             )
     return found
+
+
+def spread_rows(rows: Floats) -> Floats:
+    """Keys [n, heads, dim] times Hadamard's matrix, dim filled up to a multiple of 16: what their int8 are of."""
+    dim = rows.shape[-1]
+    filled = np.zeros((*rows.shape[:-1], key_columns(INT8, dim)), np.float32)
+    filled[..., :dim] = rows
+    return hadamard(filled)
 
 
 def in_8_bits(rows: Floats) -> tuple[NDArray[np.int8], Floats]:

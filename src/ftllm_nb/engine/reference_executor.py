@@ -20,7 +20,7 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.host_cache import in_8_bits
+from ftllm_nb.engine.host_cache import in_8_bits, spread_rows
 from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
 from ftllm_nb.engine.saved_states import States
 from ftllm_nb.engine.step_checks import check_steps
@@ -32,6 +32,7 @@ from ftllm_nb.errors import EngineError, StepStopped
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeTables
+from ftllm_nb.kernels.hadamard import hadamard, hadamard_size
 from ftllm_nb.ops.base import Kind, SequenceCache
 from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.base import WeightFormat
@@ -44,10 +45,12 @@ BLOCK_POSITIONS = 16
 
 
 class ReferenceCache:
-    """One sequence's keys or values in one layer: [length, heads, dim], rounded to the cache's type."""
+    """One sequence's keys or values in one layer: [length, heads, dim], rounded to the cache's type. `spreads`: whether
+    rows of int8 are multiplied by Hadamard's matrix before they are rounded, as keys are."""
 
-    def __init__(self, heads: int, dim: int, dtype: str) -> None:
+    def __init__(self, heads: int, dim: int, dtype: str, spreads: bool = False) -> None:
         self.dtype = dtype
+        self.spreads = spreads
         self.length = 0
         self.rows = np.empty((64, heads, dim), np.float32)
 
@@ -55,8 +58,11 @@ class ReferenceCache:
         """See `SequenceCache`."""
         with np.errstate(over="ignore", invalid="ignore"):  # what does not fit the type is an infinity
             if self.dtype == "int8":
-                numbers, scales = in_8_bits(rows)
-                return self.extend(numbers * scales[..., None])
+                numbers, scales = in_8_bits(spread_rows(rows) if self.spreads else rows)
+                rounded = numbers * scales[..., None]
+                if self.spreads:
+                    rounded = hadamard(rounded) / np.float32(hadamard_size(rounded.shape[-1]))
+                return self.extend(rounded[..., : rows.shape[-1]])
             return self.extend(rows.astype(self.dtype))
 
     def read(self) -> Floats:
@@ -141,8 +147,12 @@ class ReferenceExecutor:
         caches = self._caches.get(sequence)
         if caches is None:
             caches = self._caches[sequence] = {
-                value.name: ReferenceCache(value.type.size(1), value.type.size(2), self.kv_cache_dtype)
-                for value in _cached_values(self.graph)
+                value.name: ReferenceCache(
+                    value.type.size(1), value.type.size(2), self.kv_cache_dtype,
+                    spreads=value is layer.key and layer.value is not None,
+                )
+                for layer in self.graph.caches.values()
+                for value in layer.stored
             }
             for block in sequence.tables[0][: sequence.length // BLOCK_POSITIONS].tolist():
                 for name, cache in caches.items():

@@ -106,7 +106,7 @@ def attend_kernel(kind: int, are_latent: bool = False) -> Kernel:
     element, scales, is_wide = WEIGHT_BYTES[kind], scale_bytes(kind), kind == INT8
     score = wide_matmul(1) if is_wide else float_matmul(kind)
     combine = wide_matmul(0) if is_wide else float_matmul(kind)
-    gather, lay = gather_queries(kind), lay_values(kind)
+    gather, lay = gather_queries(kind, are_latent), lay_values(kind)
 
     @kernel(variant=f"{kind}_latent" if are_latent else f"{kind}")
     def attend(row, step, worker):

@@ -17,6 +17,7 @@ import numpy as np
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_columns, padded
 from ftllm_nb.kernels.emit import usable_in_kernels
 from ftllm_nb.kernels.exp import exp, tanh
+from ftllm_nb.kernels.hadamard import hadamard_in_place, hadamard_size
 from ftllm_nb.kernels.matmul_tile import INT8
 from ftllm_nb.kernels.memory import bits_float, load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
@@ -70,20 +71,25 @@ def query_bytes(kind: int, key_dim: int) -> int:
 
 
 @functools.cache
-def gather_queries(kind: int) -> Any:
+def gather_queries(kind: int, are_latent: bool) -> Any:
     """A function that makes rows of the queries of some tokens' heads `first_head` … + `group`, scaled, for the product
-    with keys of type `kind`: floats [tokens · group, dim], or wide rows; `floats` is memory for one row."""
+    with keys of type `kind`: floats [tokens · group, dim], or wide rows; `floats` is memory for one row. `are_latent`:
+    keys are values as well, and were stored as they are."""
     is_wide = kind == INT8
 
     @numba.njit
     def gather(query, stride, first_head, group, tokens, dim, scale, target, floats):
         factor = spread(scale)
+        if is_wide and not are_latent:
+            factor = spread(scale / np.float32(hadamard_size(padded(dim))))
         for token in range(tokens):
             for head in range(group):
                 source = query + token * stride + (first_head + head) * dim * 4
                 if is_wide:
                     for at in range(0, dim, 16):
                         store_vector(floats + 4 * at, load_vector_partial(source + 4 * at, dim - at) * factor)
+                    if not are_latent:
+                        hadamard_in_place(floats, padded(dim))
                     widen_row(floats, target, padded(dim))
                 else:
                     for at in range(0, dim, 16):

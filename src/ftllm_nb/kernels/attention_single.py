@@ -99,7 +99,7 @@ def attend_split_kernel(kind: int, group: int, are_latent: bool = False) -> Kern
     element, scales, is_wide = WEIGHT_BYTES[kind], scale_bytes(kind), kind == INT8
     score = wide_group_matmul(1, group) if is_wide else group_matmul(kind, group)
     combine = wide_group_matmul(0, group) if is_wide else group_matmul(kind, group)
-    gather, lay = gather_queries(kind), lay_values(kind)
+    gather, lay = gather_queries(kind, are_latent), lay_values(kind)
 
     @kernel(variant=f"{kind}_{group}_latent" if are_latent else f"{kind}_{group}")
     def attend_split(row, step, worker):

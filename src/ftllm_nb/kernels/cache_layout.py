@@ -6,7 +6,8 @@ their type reads as weights, so that scores and results are plain matrix product
 - floats (matmul_tile.py): keys `[positions/16][key dim][16]`, values `[value dim/16][positions][16]`;
 - int8 (wide_tile.py), as unsigned bytes with 128 for zero: for each 16 positions, keys `[key dim/4][16][4]` and their
   scales, float32 `[16]`; values `[value dim/16][positions/4][16][4]`, and behind all of them their scales, float32
-  `[positions]`. Dimensions are padded to a multiple of 16.
+  `[positions]`. Dimensions are padded to a multiple of 16. Keys, unless they are values as well, are first multiplied
+  by a Hadamard matrix (hadamard.py), and so is what they are multiplied by.
 """
 
 from __future__ import annotations

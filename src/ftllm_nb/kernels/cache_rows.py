@@ -9,6 +9,7 @@ import numpy as np
 
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, padded
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.hadamard import hadamard_in_place
 from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES, store_weight
 from ftllm_nb.kernels.memory import (
     bits_float,
@@ -31,6 +32,7 @@ from ftllm_nb.kernels.simd import (
     spread,
     spread_int,
     store_bytes,
+    store_vector,
     to_int,
 )
 from ftllm_nb.kernels.step import (
@@ -71,11 +73,17 @@ def _round_row(source, size, target, scale_place):
 
 
 @numba.njit
-def _store_key_bytes(source, dim, inside, spare, keys):
-    """A key into an int8 block, as its position `inside` the block; `spare`: memory for its bytes."""
+def _store_key_bytes(source, dim, is_value, inside, spare, keys):
+    """A key into an int8 block, as its position `inside` the block; `spare`: memory for its floats and its bytes.
+    `is_value`: whether it is a value as well, which hadamard.py does not change."""
     columns = padded(dim)
-    place = keys + inside // 16 * (16 * columns + 64)
-    _round_row(source, dim, spare, place + 16 * columns + inside % 16 * 4)
+    place, size = keys + inside // 16 * (16 * columns + 64), dim
+    if not is_value:
+        for at in range(0, dim, 16):
+            store_vector(spare + 4 * at, load_vector_partial(source + 4 * at, dim - at))
+        hadamard_in_place(spare, columns)
+        source, size, spare = spare, columns, spare + 4 * columns
+    _round_row(source, size, spare, place + 16 * columns + inside % 16 * 4)
     for at in range(0, columns, 4):
         store_i32(place + at * 16 + inside % 16 * 4, load_i32(spare + at))
 
@@ -139,7 +147,7 @@ def store_kernel(kind: int) -> Kernel:
                 for head in range(kv_heads):
                     source = key + head * key_dim * 4
                     if is_int8:
-                        _store_key_bytes(source, key_dim, inside, spare, keys)
+                        _store_key_bytes(source, key_dim, value_dim == 0, inside, spare, keys)
                         keys += BLOCK_POSITIONS * (padded(key_dim) + 4)
                     else:
                         _store_key(source, key_dim, inside, keys, kind, element)

@@ -1,0 +1,62 @@
+"""Hadamard's matrix times a vector: sums and differences that spread a few large features over all of them.
+
+Keys of trained models have features that are ten times as large as the others, the same in all positions. One scale
+for a key would leave its other features few steps. All features of the key times Hadamard's matrix are about as large
+as each other. The matrix is symmetric, and times itself it is its size times the unit matrix: (Hq) · (Hk) is the size
+times q · k. The size is a power of two, so that what it multiplies keeps its digits.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from ftllm_nb.kernels.emit import I32, LANES, emitted, usable_in_kernels
+from ftllm_nb.kernels.simd import V_F32, float32x16, load_vector, store_vector
+
+
+@usable_in_kernels
+def hadamard_size(size: int) -> int:
+    """Rows of the matrix for vectors of `size` numbers, a multiple of 16: the largest power of two that divides them.
+    Each run of as many numbers is multiplied by it."""
+    return size & -size
+
+
+def hadamard(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The definition: the last axis, a multiple of 16, times the matrix; sums in the order of the kernels."""
+    run = hadamard_size(rows.shape[-1])
+    found, step = rows, 1
+    while step < run:
+        pairs = found.reshape(*rows.shape[:-1], -1, 2, step)
+        first, second = pairs[..., 0, :], pairs[..., 1, :]
+        found = np.stack([first + second, first - second], -2).reshape(rows.shape)
+        step *= 2
+    return found
+
+
+@emitted(float32x16, float32x16)
+def _lanes(builder, value):
+    """The steps of 1, 2, 4 and 8 numbers."""
+    undefined = ir.Constant(V_F32, ir.Undefined)
+    for step in (1, 2, 4, 8):
+        others = ir.Constant(ir.VectorType(I32, LANES), [lane ^ step for lane in range(LANES)])
+        signs = ir.Constant(V_F32, [-1.0 if lane & step else 1.0 for lane in range(LANES)])
+        value = builder.fadd(builder.shuffle_vector(value, undefined, others), builder.fmul(value, signs))
+    return value
+
+
+@numba.njit
+def hadamard_in_place(floats, size):
+    """Multiply the vector of `size` float32 at an address, a multiple of 16."""
+    for at in range(0, 4 * size, 64):
+        store_vector(floats + at, _lanes(load_vector(floats + at)))
+    run, step = hadamard_size(size), 16
+    while step < run:
+        for begin in range(0, size, 2 * step):
+            for at in range(floats + 4 * begin, floats + 4 * (begin + step), 64):
+                first, second = load_vector(at), load_vector(at + 4 * step)
+                store_vector(at, first + second)
+                store_vector(at + 4 * step, first - second)
+        step *= 2
