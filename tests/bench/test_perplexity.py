@@ -95,14 +95,14 @@ def test_table_and_picture(capsys: pytest.CaptureFixture[str], text: str, tmp_pa
     other = tmp_path / "rounded <4 bits>"
     assert main(["quantize", "demo", "-o", str(other), "--dtype", "int4g32"]) == 0
     capsys.readouterr()
-    flags = ["--text", text, "--dtype", "int8,int8g128", "--also", str(other), "--base", "float32"]
+    flags = ["--text", text, "--dtype", "int8,int4g32", "--also", str(other), "--base", "float32"]
     table = printed(capsys, *flags, "--svg", str(picture)).splitlines()
     assert table[0].endswith("KL divergence from float32, in nats")
     names = [line.split("|")[1].strip() for line in table[2:]]
-    assert names == ["weights", "-" * (len(str(other)) + 2), "float32", "int8", "int8g128", str(other)]
+    assert names == ["weights", "-" * (len(str(other)) + 2), "float32", "int8", "int4g32", str(other)]
     assert len({len(line) for line in table[2:]}) == 1, "columns are as wide in every row"
     labels = [element.text for element in ElementTree.parse(picture).iter() if element.tag.endswith("text")]
-    assert {"int8", "int8g128", short_name(str(other))} <= set(labels)
+    assert {"int8", "int4g32", short_name(str(other))} <= set(labels)
 
 
 @pytest.mark.parametrize("ends_by", [KeyboardInterrupt, EngineError])
@@ -144,7 +144,7 @@ def test_a_cache_of_fewer_bits_is_measured_too(capsys: pytest.CaptureFixture[str
 
 
 def test_exceptions_are_not_the_base_s(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    flags = ["--text", text, "--dtype", "float32", "--base", "float32", "--embedding_dtype", "int4", "--json"]
+    flags = ["--text", text, "--dtype", "float32", "--base", "float32", "--embedding_dtype", "int4g32", "--json"]
     base, row = json.loads(printed(capsys, *flags))["rows"]
     assert base["bits_a_weight"] == 32 and row["bits_a_weight"] < 31
     assert row["fidelity"]["mean"] > 1e-3

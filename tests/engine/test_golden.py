@@ -19,17 +19,34 @@ from tests.golden.golden_logits import golden_logits
 from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
 
 TOLERANCE = 1e-4
-CASES = sorted(golden_logits())
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
+def is_quick(engine: str, model: str) -> bool:
+    """Attention is compiled for each number of queries to a key: for 1 to 3 in quick tests."""
+    config = SMALL_MODELS[model]
+    return engine != "compiled" or config["num_attention_heads"] // config["num_key_value_heads"] < 4
+
+
+RUNS = [
+    pytest.param(
+        (engine, case),
+        marks=[] if is_quick(engine, case[0]) else [pytest.mark.slow],
+        id=f"{engine}-{'.'.join(case)}",
+    )
+    for engine in ENGINES
+    for case in sorted(golden_logits())
+]
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def run(request: pytest.FixtureRequest) -> tuple[str, tuple[str, str]]:
+    """The engine, and the model with its stored type."""
     return request.param
 
 
-@pytest.fixture(scope="module", params=CASES, ids=".".join)
-def case(request: pytest.FixtureRequest) -> tuple[str, str]:
-    return request.param
+@pytest.fixture(scope="module")
+def case(run: tuple[str, tuple[str, str]]) -> tuple[str, str]:
+    return run[1]
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +61,9 @@ def token_ids(case: tuple[str, str], expected: NDArray[np.float32]) -> NDArray[n
 
 @pytest.fixture(scope="module")
 def executor(
-    engine: str, case: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+    run: tuple[str, tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Executor]:
-    model, stored_type = case
+    engine, (model, stored_type) = run
     folder = tmp_path_factory.mktemp("checkpoint") / model
     write_checkpoint(folder, model, SMALL_MODELS[model], stored_type)
     with open_executor(engine, folder) as executor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,15 +29,14 @@ DECODED = 6
 WORKERS = (1, 2, pytest.param(4, marks=pytest.mark.slow), 7)
 
 
-# Products know nothing of the cache, and attention nothing of the weights.
-TOLD_APART = [("float32", "float32"), ("float16", "float16"), ("bfloat16", "int8")]
+# Products know nothing of the cache, and attention nothing of the weights: not every pair is told.
 TYPES = [
-    pytest.param(types, marks=[] if types in TOLD_APART else [pytest.mark.slow], id="-".join(types))
-    for types in itertools.product(("float32", "float16", "bfloat16"), ("float32", "float16", "int8"))
-]
+    ("float32", "float32"), ("float16", "float16"), ("bfloat16", "int8"),
+    *(pytest.param(types, marks=pytest.mark.slow) for types in (("int8g128", "float16"), ("int4g32", "int8"))),
+]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=TYPES)
+@pytest.fixture(scope="module", params=TYPES, ids="-".join)
 def types(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Of the weights and of the cache."""
     return request.param
@@ -46,25 +44,23 @@ def types(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def folder(types: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "same_answer", CONFIG, types[0])
-
-
-@pytest.fixture(scope="module")
-def kv_cache_dtype(types: tuple[str, str]) -> str:
-    return types[1]
+    stored = "bfloat16" if types[0].startswith("int") else types[0]
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "same_answer", CONFIG, stored)
 
 
 @pytest.fixture(scope="module", params=WORKERS)
-def executor(folder: Path, kv_cache_dtype: str, request: pytest.FixtureRequest) -> Iterator[Executor]:
+def executor(folder: Path, types: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[Executor]:
     """More workers than this machine has cores are wanted here: `open_executor` does not cap them."""
-    with open_executor("compiled", folder, kv_cache_dtype=kv_cache_dtype, threads=request.param) as executor:
+    dtype, kept = types
+    with open_executor("compiled", folder, dtype=dtype, kv_cache_dtype=kept, threads=request.param) as executor:
         yield executor
 
 
 @pytest.fixture(scope="module")
-def expected(folder: Path, kv_cache_dtype: str) -> NDArray[np.float32]:
+def expected(folder: Path, types: tuple[str, str]) -> NDArray[np.float32]:
     """Logits [1 + DECODED, vocab]: the prompt as large steps on one worker, then token by token."""
-    with open_executor("compiled", folder, kv_cache_dtype=kv_cache_dtype, threads=1) as executor:
+    dtype, kept = types
+    with open_executor("compiled", folder, dtype=dtype, kv_cache_dtype=kept, threads=1) as executor:
         return prefill_then_decode(executor, len(TOKENS))
 
 

@@ -96,7 +96,7 @@ def test_rows_whose_sums_would_pass_int32_are_refused() -> None:
     checkpoint = checkpoint_of(config)
     with pytest.raises(CheckpointError, match="rows of 132160 numbers, of which int8 can add 132104: it needs a type"):
         CompiledExecutor(described(checkpoint), checkpoint, weight_types=WeightTypes("int8"))
-    CompiledExecutor(described(checkpoint), checkpoint, weight_types=WeightTypes("int8g128")).close()
+    CompiledExecutor(described(checkpoint), checkpoint, weight_types=WeightTypes("int4g32")).close()
 
 
 def test_two_models_in_one_process() -> None:

@@ -46,20 +46,16 @@ def assert_right(process: subprocess.Popen[str]) -> None:
     assert output == "right\n", errors
 
 
-def start_four_cold(cache: Path) -> None:
-    """Four processes at once on an empty cache, then one more on what they left."""
+@pytest.mark.slow
+def test_four_cold_processes_leave_a_right_cache(tmp_path: Path) -> None:
+    """On an empty cache at once, then one more on what they left."""
+    cache = tmp_path / "cache"
     for process in [start(cache) for _ in range(4)]:
         assert_right(process)
     names = [path.name for path in cache.rglob("*.kernel")]
     assert len(names) == 5, names
     assert not [path for path in cache.rglob(".*") if path.is_file()], "no temporary file is left"
     assert_right(start(cache))
-
-
-@pytest.mark.slow
-def test_cold_processes_leave_a_right_cache_every_time(tmp_path: Path) -> None:
-    for number in range(3):
-        start_four_cold(tmp_path / str(number) / "cache")
 
 
 PRODUCTS = """

@@ -13,11 +13,9 @@ from ftllm_nb.quant.integers import IntegerFormat
 from tests.kernels.integer_runs import looked_up, packed_product, quantized
 from tests.kernels.kernel_runs import run
 
-# Each is a kernel of its own, which takes ten seconds to compile; sizes of groups differ in little else.
-LESS_TELLING = ("int8g32", "int8g64", "int4g64", "int4g128", "int4g256")
-FORMATS = [
-    "int8", "int8g128", "int4", "int4g32", *(pytest.param(name, marks=pytest.mark.slow) for name in LESS_TELLING)
-]  # fmt: skip
+# Each is a kernel of its own, which takes ten seconds to compile; groups of other sizes are between these.
+LESS_TELLING = ("int4", "int4g128", "int4g256", "int8g32", "int8g128")
+FORMATS = ["int8", "int4g32", *(pytest.param(name, marks=pytest.mark.slow) for name in LESS_TELLING)]
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 COLUMNS = [1, 5, 31, 32, 33, 64, 96, 129, 256, 300]
 TOKENS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 22, 24, 25, 31, 33, 97, 260]
@@ -78,9 +76,7 @@ def test_products_are_those_of_the_integers(name: str, tokens: int, rows: int, c
     assert np.max(np.abs(got - expected)) < 1e-6 * (columns + 8)
 
 
-@pytest.mark.parametrize(
-    "name", ["int8", "int8g128", "int4", "int4g32", pytest.param("int4g256", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", FORMATS)
 def test_long_rows_and_many_tokens_give_the_bits_of_one_token(name: str) -> None:
     random = np.random.default_rng(5)
     x, weight = (random.standard_normal((count, 2210), np.float32) for count in (150, 81))

@@ -119,16 +119,15 @@ BIASES = {
 
 
 def grid() -> Iterator[tuple[str, dict[str, Any], str]]:
-    """(name, config, stored type) of every configuration; stored types take turns."""
+    """(name, config, stored type): every pair of choices of an architecture meets; stored types take turns."""
     number = 0
     for architecture, base in (("qwen2", SMALL_MODELS["qwen2_gqa"]), ("llama", SMALL_MODELS["llama_mha"])):
-        choices = itertools.product(
-            HEADS.items(), HEAD_SIZES.items(), EMBEDDINGS.items(), BIASES[architecture], ROPES.items()
-        )
-        for (heads, counts), (head_size, head_dim), (embedding, tied), biases, (
-            rope,
-            rope_entries,
-        ) in choices:
+        for (i, (heads, counts)), (j, (rope, rope_entries)) in itertools.product(
+            enumerate(HEADS.items()), enumerate(ROPES.items())
+        ):
+            head_size, head_dim = list(HEAD_SIZES.items())[(i + j) % 2]
+            embedding, tied = list(EMBEDDINGS.items())[(i + j // 2) % 2]
+            biases = BIASES[architecture][(i + 2 * j) % len(BIASES[architecture])]
             config = {
                 **base,
                 "hidden_size": counts[0] * 14,

@@ -6,13 +6,14 @@ kernels in `make` alone, so that names are known before anything is compiled.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from types import ModuleType
 
 
-def families() -> Iterator[ModuleType]:
-    """All families."""
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-        yield importlib.import_module(f"{__name__}.{module.name}")
+@functools.cache
+def families() -> tuple[ModuleType, ...]:
+    """All families; asked for each matrix, several times, which need not look through the folder each time."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(importlib.import_module(f"{__name__}.{name}") for name in names)
