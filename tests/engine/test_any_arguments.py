@@ -42,6 +42,8 @@ def arguments(parameter: Parameter) -> st.SearchStrategy[Any]:
         return st.tuples(st.just("number"), orders | st.lists(st.integers(-2, 4), max_size=4).map(tuple))
     if kind is Kind.INT:
         return st.tuples(st.just("number"), st.integers(-2, 4))
+    if kind is Kind.WEIGHTS:
+        return st.lists(WEIGHTS, max_size=2).map(lambda names: ("weights", names)) | st.just(("number", None))
     found = st.nothing()
     if kind in (Kind.INPUT, Kind.INPLACE, Kind.INPUT_OR_WEIGHT):
         found |= st.tuples(st.just("data"), DATA)
@@ -65,6 +67,9 @@ def test_no_argument_breaks_an_engine(name: str, data: st.DataObject) -> None:
         self.Silu(self.data["heads"], self.data["more heads"])
         self.SplitLastTokenStates(self.data["x"], self.data["seqLens"], self.data["last"])
         found = {key: tables[where][what] if where in tables else what for key, (where, what) in given.items()}
+        for key, (where, what) in given.items():
+            if where == "weights":
+                found[key] = [self.weight[each] for each in what]
         getattr(self, name)(**found)
         self.AddTo(self.data["x"], self.data["y"])
         self.SplitLastTokenStates(self.data["x"], self.data["seqLens"], self.data["x"])

@@ -97,6 +97,8 @@ def arguments_of(parameter: Parameter) -> st.SearchStrategy[object]:
         return floats | names.map(ConfigReference)
     if parameter.kind is Kind.WEIGHT:
         return weights
+    if parameter.kind is Kind.WEIGHTS:
+        return st.lists(weights, min_size=1, max_size=3)
     if parameter.kind is Kind.OPTIONAL_WEIGHT:
         return weights | st.none()
     return data | weights if parameter.kind is Kind.INPUT_OR_WEIGHT else data

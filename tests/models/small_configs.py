@@ -31,6 +31,7 @@ LLAMAS = ["llama", "qwen2"]
 """The architectures that differ in nothing but biases and windows."""
 GEMMA = {"query_pre_attn_scalar": 4, "sliding_window": 20}
 LATENT = {"q_lora_rank": 10, "kv_lora_rank": 12, "qk_nope_head_dim": 4, "qk_rope_head_dim": 6, "v_head_dim": 8}
+EXPERTS = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 20}
 MORE: dict[str, dict[str, Any]] = {
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,
@@ -44,5 +45,7 @@ MORE: dict[str, dict[str, Any]] = {
     "stablelm": {"rms_norm_eps": None, "head_dim": 8},
     "gpt_neox": {"rms_norm_eps": None, "layer_norm_eps": 1e-5, "head_dim": 8},
     "minicpm3": LATENT,
+    "qwen3_moe": EXPERTS,
+    "mixtral": EXPERTS,
 }
 """What an architecture asks for besides CONFIG."""

@@ -25,6 +25,8 @@ LATENT: dict[str, Any] = {
     "q_lora_rank": 20, "kv_lora_rank": 24, "qk_nope_head_dim": 8, "qk_rope_head_dim": 12, "v_head_dim": 10,
     "num_key_value_heads": 4, "head_dim": None,
 }  # fmt: skip
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+"""Of many that mix them."""
 
 ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
     "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],
@@ -37,6 +39,16 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {},
         {"attention_bias": True, "tie_word_embeddings": True, "head_dim": 24},
         {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1, "rope_parameters": YARN},
+    ],
+    "qwen3_moe": [
+        EXPERTS,
+        EXPERTS | {"norm_topk_prob": True, "mlp_only_layers": [1], "decoder_sparse_step": 2, "num_experts_per_tok": 1},
+        EXPERTS | {"num_experts": 3, "num_experts_per_tok": 3, "moe_intermediate_size": 20, "head_dim": 24},
+    ],
+    "mixtral": [
+        {"num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": None},
+        {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 12},
+        {"num_local_experts": 7, "num_experts_per_tok": 7, "intermediate_size": 36},
     ],
     "mistral": [{"sliding_window": None}, {"sliding_window": 12}, {"sliding_window": 2, "head_dim": 20}],
     "gemma": [{}, {"head_dim": 24}, {"num_key_value_heads": 1}],

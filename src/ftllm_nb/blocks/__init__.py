@@ -5,8 +5,10 @@ from ftllm_nb.blocks.edge_decoder import EdgeDecoder
 from ftllm_nb.blocks.latent_attention import LatentAttentionDecoder
 from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
+from ftllm_nb.blocks.mixture import MixtureDecoder
 from ftllm_nb.blocks.names import Names
 from ftllm_nb.blocks.qwen_decoder import QwenDecoder
+from ftllm_nb.blocks.qwen_mixture import QwenMixtureDecoder
 from ftllm_nb.blocks.sparse_decoder import SparseDecoder, listed
 from ftllm_nb.blocks.streams import StreamsDecoder
 from ftllm_nb.blocks.text_part import TextPart
@@ -15,7 +17,7 @@ from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
 from ftllm_nb.blocks.windows import given_window, sliding_windows
 
 __all__ = [
-    "Decoder", "EdgeDecoder", "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder", "Names",
-    "QwenDecoder", "SparseDecoder", "StreamsDecoder", "TextPart", "WholeHeadsDecoder", "given_window", "listed",
-    "sliding_windows", "turning_layers",
+    "Decoder", "EdgeDecoder", "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder",
+    "MixtureDecoder", "Names", "QwenDecoder", "QwenMixtureDecoder", "SparseDecoder", "StreamsDecoder",
+    "TextPart", "WholeHeadsDecoder", "given_window", "listed", "sliding_windows", "turning_layers",
 ]  # fmt: skip

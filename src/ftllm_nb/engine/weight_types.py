@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,7 @@ from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
 from ftllm_nb.graph.types import FLOAT_TYPES
+from ftllm_nb.ops.base import Parameter
 from ftllm_nb.quant import quantized_types, weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
 from ftllm_nb.quant.blocks import BlockFormat
@@ -60,17 +61,14 @@ class WeightTypes:
     def formats(self, graph: CheckedGraph) -> FormatOf:
         """The format of each matrix of a graph."""
         embeddings = embedding_weights(graph)
-        floats = {
-            value
-            for node in graph.nodes
-            for name, value in node.inputs.items()
-            if node.operator.parameter(name).stays_float
-        }
+        floats = weights_where(graph, lambda parameter: parameter.stays_float) | router_weights(graph)
+        by_expert = weights_where(graph, lambda parameter: parameter.by_expert)
 
         def format_of(weight: Value) -> WeightFormat:
             chosen = self._chosen(weight, weight in embeddings)
             if weight not in floats:
-                return self._format(weight, chosen)
+                format = self._format(weight, chosen)
+                return format.for_rows() if weight in by_expert else format
             stored = weight.type.dtype if weight.type.dtype in FLOAT_TYPES else "float32"
             return FloatFormat(chosen if chosen in FLOAT_TYPES else str(stored))
 
@@ -156,6 +154,34 @@ def embedding_weights(graph: CheckedGraph) -> set[Value]:
         if (node.operator.parameter(name).embeds and value.type.rank > 1)
         or (name in node.products and graph.logits in node.outputs.values())
     }
+
+
+def weights_where(graph: CheckedGraph, says: Callable[[Parameter], bool]) -> set[Value]:
+    """The weights of whose parameter something is said."""
+    return {
+        value
+        for node in graph.nodes
+        for name, value in node.inputs.items()
+        if value.kind == "weight" and says(node.operator.parameter(name))
+    }
+
+
+def router_weights(graph: CheckedGraph) -> set[Value]:
+    """The matrices of whose products it is chosen by which other weights a token is multiplied: a rounded one would
+    choose others."""
+    found: set[Value] = set()
+    waiting = [
+        value for node in graph.nodes for name, value in node.inputs.items() if node.operator.parameter(name).chooses
+    ]
+    while waiting:
+        maker = waiting.pop().producer
+        if maker is None:
+            continue
+        if maker.products:
+            found.update(maker.inputs[name] for name in maker.products)
+        else:
+            waiting += maker.inputs.values()
+    return found
 
 
 def embedding_type(dtype: str) -> str:

@@ -112,6 +112,8 @@ def _convert(call: Call, parameter: Parameter, argument: object) -> Argument:
         raise call.error(
             f'takes {_article(kind)} for "{name}", but got {_describe(argument)}{_hint(argument, "data")}.'
         )
+    if kind is Kind.WEIGHTS:
+        return _convert_weights(call, parameter, argument)
     if kind in _WEIGHT_KINDS and not isinstance(argument, WeightReference):
         raise call.error(
             f'takes a weight for "{name}", but got {_describe(argument)}{_hint(argument, "weight")}.'
@@ -124,6 +126,21 @@ def _convert(call: Call, parameter: Parameter, argument: object) -> Argument:
         which = "data" if isinstance(argument, DataReference) else "weight"
         raise call.error(f'got {which} without a name for "{name}": write {which}["…"].')
     return argument
+
+
+def _convert_weights(call: Call, parameter: Parameter, argument: object) -> tuple[WeightReference, ...]:
+    given = argument if isinstance(argument, (list, tuple)) else [argument]
+    found: list[WeightReference] = []
+    for each in given:
+        if not isinstance(each, WeightReference) or not each.name:
+            raise call.error(
+                f'takes a {parameter.kind.value} for "{parameter.name}", but got {_describe(each)}'
+                f"{_hint(each, 'weight')}."
+            )
+        found.append(each)
+    if not given:
+        raise call.error(f'takes a {parameter.kind.value} for "{parameter.name}", but the list is empty.')
+    return tuple(found)
 
 
 def _convert_number(call: Call, parameter: Parameter, argument: object) -> Argument:

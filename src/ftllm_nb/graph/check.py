@@ -107,6 +107,8 @@ class _Checker:
             argument = call.arguments[parameter.name]
             if parameter.is_number:
                 node.attributes[parameter.name] = self._number(call, parameter, argument)
+            elif parameter.kind is Kind.WEIGHTS:
+                node.inputs.update(self._weights(call, parameter, argument))
             elif parameter.kind not in (Kind.OUTPUT, Kind.CACHE, Kind.STATE):
                 value = self._value(call, parameter, argument)
                 if value is not None:
@@ -139,10 +141,11 @@ class _Checker:
     def _asked(self, node: Node, method: str, ask: Callable[[dict[str, Any]], Answer]) -> Answer:
         """What a method of the operator answers to the types of what it reads."""
         arguments: dict[str, Any] = {
-            parameter.name: node.inputs[parameter.name].type if parameter.name in node.inputs else None
+            parameter.name: None
             for parameter in node.operator.parameters
-            if parameter.is_read
+            if parameter.is_read and not parameter.is_many
         }
+        arguments.update({name: value.type for name, value in node.inputs.items()})
         try:
             return ask({**arguments, **node.attributes})
         except ShapeError as error:
@@ -167,7 +170,7 @@ class _Checker:
         """A constant's value; those that JSON graphs take from the config are looked up."""
         if not isinstance(argument, ConfigReference):
             assert isinstance(argument, (int, float, tuple))
-            return argument
+            return argument  # type: ignore[return-value]  # a tuple of weights is no number's argument
         number = self.config.get(argument.name)
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise call.error(
@@ -258,6 +261,16 @@ class _Checker:
             # A table of positions: the context ends where it does.
             self.max_positions = min(self.max_positions, value.type.size(0))
         return value
+
+    def _weights(self, call: Call, parameter: Parameter, argument: Argument) -> dict[str, Value]:
+        """The values of a list of weights, by the names that a node has for them."""
+        found = {}
+        for number, reference in enumerate(argument if isinstance(argument, tuple) else ()):
+            assert isinstance(reference, WeightReference)
+            value = self._weight(call, parameter, reference)
+            assert value is not None
+            found[f"{parameter.name}{number}"] = value
+        return found
 
     def _check_embedding(self, call: Call, parameter: Parameter, value: Value) -> None:
         """The axes of an embedding against the config's entries that name them."""
@@ -356,7 +369,7 @@ def _describe(node: Node) -> str:
     parts = [
         f'{name} is {"" if value.kind == "weight" else "data "}"{value.name}" {value.type}'
         for name, value in node.inputs.items()
-        if not is_cache(value.name)
+        if not is_cache(value.name) and (name.endswith("0") or node.operator.parameter(name).kind is not Kind.WEIGHTS)
     ]
     return ", ".join(parts)
 

@@ -112,7 +112,7 @@ class Node:
         missing = {
             parameter.name: None
             for parameter in self.operator.parameters
-            if parameter.is_read and not parameter.many and parameter.name not in inputs
+            if parameter.is_read and not parameter.is_many and parameter.name not in inputs
         }
         arguments = {**missing, **inputs, **self.attributes}
         try:

@@ -5,7 +5,8 @@
 
 A node is `data`, `weight`, `constant.float` or `constant.int` with a `value`, or `config.float` or
 `config.int`: a number looked up in the config by `name`. A weight that is computed from a tensor has `steps`, each a
-list (weight_steps.py), and a `constant.int` may have a list as its `value`; fastllm has neither.
+list (weight_steps.py), a `constant.int` may have a list as its `value`, and a node `weights` has a list of weights;
+fastllm has none of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ftllm_nb.graph.weight_steps import WeightStep, step_from_json
 from ftllm_nb.ops.base import Kind, Operator, Parameter
 
 _CONFIGS = ("config", "tokenizer_config", "generation_config")
-_NODE_TYPES = ("data", "weight", "constant.float", "constant.int", "config.float", "config.int")
+_NODE_TYPES = ("data", "weight", "constant.float", "constant.int", "config.float", "config.int", "weights")
 
 
 def to_json(graph: ComputeGraph) -> str:
@@ -86,6 +87,8 @@ def _node(parameter: Parameter, argument: Argument) -> dict[str, Any]:
         return {"name": argument.name, "type": "weight", **steps}
     if isinstance(argument, ConfigReference):
         return {"name": argument.name, "type": f"config.{number}"}
+    if parameter.kind is Kind.WEIGHTS and isinstance(argument, tuple):
+        return {"name": "", "type": "weights", "weights": [_node(parameter, each) for each in argument]}
     if argument is None:
         return {"name": "", "type": "weight"}
     return {"name": "", "type": f"constant.{number}", "value": argument}
@@ -132,6 +135,11 @@ def _argument(node: Any) -> object:
         if "value" not in node:
             raise ValueError(f'is a {kind} without a "value".')
         return node["value"]
+    if kind == "weights":
+        listed = node.get("weights")
+        if not isinstance(listed, list):
+            raise ValueError('is of type "weights" and must have "weights", a list.')
+        return [_argument(each) for each in listed]
     name = node.get("name")
     if not isinstance(name, str):
         raise ValueError('must have a "name" that is a string.')

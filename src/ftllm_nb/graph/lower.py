@@ -131,6 +131,7 @@ class _Lowering:
         self.config = graph.config
         self.format_of = format_of
         self.caches = caches
+        self.most_tokens = max_tokens
         self.spans = plan_storage(graph, max_tokens)
         self.memory: list[NDArray[np.uint8]] = []
         self.slabs = Slabs()
@@ -141,6 +142,7 @@ class _Lowering:
         self.labels: list[RowLabel] = []
         self.node: Node | None = None
         self.packed: dict[tuple[Value, ...], PackedWeight] = {}
+        self.temporaries: dict[tuple[str, int], int] = {}
         self.loaded_vectors: dict[tuple[Value | int | float, ...], int] = {}
         self.program = Program([], [], [], {}, [], [], Needs(), {}, self.memory, self.arena, self.peaks)
 
@@ -232,6 +234,13 @@ class _Lowering:
                         'it multiplies="NAME", the parameter whose rows it multiplies.'
                     )
             chosen = self.format_of(tensors[0])
+            for tensor in tensors:
+                if self.format_of(tensor) != chosen:
+                    raise self._error(
+                        f'packs weights "{tensors[0].name}" and "{tensor.name}" together, which need one type, but '
+                        f"would become {chosen.name} and {self.format_of(tensor).name}: a rule of --dtype_config must "
+                        "be for both."
+                    )
             columns = tensors[0].type.size(-1)
             shapes = [tensor.type.matrices for tensor in tensors]
             sizes = [count * chosen.packed_bytes(rows, columns) for count, rows, _ in shapes]
@@ -313,6 +322,12 @@ class _Lowering:
         word = np.zeros(1, np.int64)
         self.program.failures.append((word, error))
         return int(word.ctypes.data)
+
+    def temporary(self, name: str, size: int) -> int:
+        """Memory that operators share."""
+        if (name, size) not in self.temporaries:
+            self.temporaries[name, size] = int(self._allocate(size, f"experts' {name}").ctypes.data)
+        return self.temporaries[name, size]
 
     def need_scratch(self, size: int) -> None:
         """Remember the largest demand."""

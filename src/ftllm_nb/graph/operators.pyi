@@ -142,6 +142,17 @@ class Operators:
         """alpha · input0 · input1ᵀ on the last two axes: as MatMul, with input1 [1, tokens, .., k, m] or [batch, k, m]."""
     def MatchMagnitude(self, input: DataReference, like: DataReference, eps: float, output: DataReference) -> None:
         """input · sqrt(mean(like²)) / sqrt(max(mean(input²), eps)) over each token's features; `output` may be `input`."""
+    def MergeMOE(self, input: DataReference, index: DataReference, score: DataReference, gate: WeightReference | Sequence[WeightReference], up: WeightReference | Sequence[WeightReference] | None, down: WeightReference | Sequence[WeightReference], output: DataReference, gateType: int = 0, gateBias: WeightReference | Sequence[WeightReference] | None = None, upBias: WeightReference | Sequence[WeightReference] | None = None, downBias: WeightReference | Sequence[WeightReference] | None = None, limit: float = 7.0, alpha: float = 1.702) -> None:
+        """output = Σ over a token's experts, by ascending number, of score · down(gated(gate(input), up(input))).
+
+        input [1, tokens, features]; index and score [1, tokens, picks], as SelectExpert writes them, or another router: an
+        index that is no expert's number means the nearest. gate and up [experts, inner features, features], or a list with
+        a matrix for each expert; up None: gate's rows are those of both, gate's first. down [experts, features, inner
+        features], or a list. gateBias, upBias, downBias: lists of vectors, or none. gateType: 0 Swiglu, 1 Geglu, 2
+        SwigluGptOss (gate and up are neighbours in `gate`), 3 Geglu in the tanh form, 4 Relu2 without an up, 5 Swiglu with
+        a gate of at most `limit` and an up between −limit and limit. In fastllm, weights are one list of all, and biases
+        are not read on the CPU.
+        """
     def Mul(self, input: DataReference | WeightReference, v: float, output: DataReference) -> None:
         """input · v, a constant; the input may be a weight."""
     def MulTo(self, input0: DataReference, input1: DataReference | WeightReference) -> None:
@@ -193,6 +204,17 @@ class Operators:
         """input · (1 + beta · ln(1 + floor((position + offset) / length))), in place.
 
         Ministral 3 has an offset of 0 and Llama 4 of 1; `length` is the context from which on attention would get flatter.
+        """
+    def SelectExpert(self, logits: DataReference, index: DataReference, score: DataReference, topk: int = 1, needNorm: int = 0, routeScale: float = 1.0, gateBias: WeightReference | None = None, expertScale: WeightReference | None = None, groups: int = 1, topGroups: int = 1, groupTop: int = 1, epsilon: float = 0.0, least: float = 0.0) -> None:
+        """The `topk` experts of the largest `logits` + `gateBias`, best first, the lower number of equal ones.
+
+        logits [1, tokens, experts], as SoftMax or Sigmoid have made them; index and score [1, tokens, topk]: the experts'
+        numbers, from 0, and the weights of what they compute: their logits, without the bias, which only chooses, times
+        routeScale. needNorm 1 divides by max(Σ + epsilon, least) over the picked ones; 2 takes their softmax: then logits
+        are raw. expertScale [experts] multiplies an expert's weight. With `groups` the experts fall into so many equal
+        runs, of which only the topGroups best may be chosen from, by the sum of the groupTop largest in each. The matrix
+        that logits are products of keeps its floats, whatever --dtype says. fastllm has logits, index, score, topk,
+        needNorm, routeScale and gateBias.
         """
     def Sigmoid(self, input: DataReference, output: DataReference) -> None:
         """1 / (1 + e^−input); `output` may be `input`."""

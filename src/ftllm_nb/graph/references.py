@@ -147,5 +147,5 @@ class ConfigReference:
     name: str
 
 
-Argument = Reference | ConfigReference | int | float | tuple[int, ...] | None
+Argument = Reference | ConfigReference | int | float | tuple[int, ...] | tuple[WeightReference, ...] | None
 """What a call may hold; None is an optional weight that was left out."""

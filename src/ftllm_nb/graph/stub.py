@@ -21,6 +21,7 @@ _TYPES = {
     Kind.STATE: "DataReference",
     Kind.WEIGHT: "WeightReference",
     Kind.OPTIONAL_WEIGHT: "WeightReference | None",
+    Kind.WEIGHTS: "WeightReference | Sequence[WeightReference]",
     Kind.INPUT_OR_WEIGHT: "DataReference | WeightReference",
     Kind.FLOAT: "float",
     Kind.INT: "int",

@@ -11,6 +11,7 @@ import numba
 from ftllm_nb.kernels.activation_rows import RECORD_BYTES
 from ftllm_nb.kernels.amx_matmul import amx_linear_by, amx_scratch_bytes
 from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.experts import expert_linear_by
 from ftllm_nb.kernels.integer_tile import integer_tile, lay_apart
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.tiers import current_tier
@@ -27,15 +28,36 @@ _FEW_ROWS = 24
 @functools.cache
 def integer_linear_kernel(bits: int, group: int, with_zeros: int, scale_kind: int) -> Kernel:
     """out = x · wᵀ + bias on packed integer weights and quantized activations; see integer_tile.py."""
-    tier = current_tier()
     constants = (bits, group, with_zeros, scale_kind)
-    variant = f"int{bits}_{group}_{with_zeros}_{scale_kind}"
+    if current_tier().multiplies_matrices:
+        return amx_linear_by(_few_tokens_by(*constants), *constants, _variant(*constants))
+    return linear_by(_multiply_by(*constants), _variant(*constants))
+
+
+@functools.cache
+def integer_expert_kernel(bits: int, group: int, with_zeros: int, scale_kind: int) -> Kernel:
+    """The same of each slot and its expert's weights; see experts.py. Without AMX: an expert has few tokens."""
+    constants = (bits, group, with_zeros, scale_kind)
+    return expert_linear_by(_multiply_by(*constants), _variant(*constants))
+
+
+def _variant(bits: int, group: int, with_zeros: int, scale_kind: int) -> str:
+    return f"int{bits}_{group}_{with_zeros}_{scale_kind}"
+
+
+def _few_tokens_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
+    """As `few_tokens_by` makes it."""
+    tier = current_tier()
+    tile, fetching_tile = _tiles(bits, group, with_zeros, scale_kind)
+    return few_tokens_by(tile, fetching_tile, tier.dot_tokens, tier.most_dot_tokens, tier.dot_blocks)
+
+
+def _multiply_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
+    """As `linear_by` takes it."""
+    tier = current_tier()
     tokens, blocks = tier.dot_tokens, tier.dot_blocks
-    tile, fetching_tile = _tiles(*constants)
-    few = few_tokens_by(tile, fetching_tile, tokens, tier.most_dot_tokens, blocks)
-    if tier.multiplies_matrices:
-        return amx_linear_by(few, *constants, variant)
-    many = _many_tokens_by(*constants)
+    few = _few_tokens_by(bits, group, with_zeros, scale_kind)
+    many = _many_tokens_by(bits, group, with_zeros, scale_kind)
 
     @numba.njit
     def multiply(
@@ -49,7 +71,7 @@ def integer_linear_kernel(bits: int, group: int, with_zeros: int, scale_kind: in
         few(w + whole * block_stride, block_stride, num_blocks - whole, x, x_stride, done, start + 64 * whole,
             start_stride, out + 64 * whole, out_stride, columns)  # fmt: skip
 
-    return linear_by(multiply, variant)
+    return multiply
 
 
 def linear_scratch_bytes(bits: int, group: int, columns: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.experts import expert_linear_by
 from ftllm_nb.kernels.matmul_tile import matmul_tile
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.kernels.tiling import PANEL_BLOCKS, grouped, head_linear_by, linear_by, tiled, without_scratch
@@ -43,6 +44,12 @@ def group_matmul(kind: int, rows: int) -> Any:
 def linear_kernel(kind: int) -> Kernel:
     """out = x · wᵀ + bias on packed float weights of type `kind`."""
     return linear_by(without_scratch(float_matmul(kind)), f"float{kind}")
+
+
+@functools.cache
+def expert_linear_kernel(kind: int) -> Kernel:
+    """The same of each slot and its expert's weights; see experts.py."""
+    return expert_linear_by(without_scratch(float_matmul(kind)), f"float{kind}")
 
 
 @functools.cache

@@ -39,7 +39,7 @@ def _below(value, count, other):
 
 
 @numba.njit(error_model="numpy")
-def _soften(source, target, size):
+def soften(source, target, size):
     """target = e^(source − max) / Σ e^(source − max)"""
     low = spread(-np.inf)
     largest = low
@@ -67,7 +67,7 @@ def softmax(row, step, worker):
         token, offset = chunk // runs, 4 * size * (chunk % runs)
         source = argument(row, SOFTMAX_INPUT) + token * argument(row, SOFTMAX_INPUT_STRIDE)
         target = argument(row, SOFTMAX_OUTPUT) + token * argument(row, SOFTMAX_OUTPUT_STRIDE)
-        _soften(source + offset, target + offset, size)
+        soften(source + offset, target + offset, size)
         chunk = take_chunk(worker, num_chunks)
 
 

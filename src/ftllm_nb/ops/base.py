@@ -41,6 +41,8 @@ class Kind(Enum):
     """A tensor of the checkpoint."""
     OPTIONAL_WEIGHT = "weight, or a name that the checkpoint lacks"
     """A tensor of the checkpoint, or nothing."""
+    WEIGHTS = "weight, or a list of weights"
+    """One tensor of the checkpoint, or several: a tuple of them, which a node has as NAME0, NAME1 and so on."""
     INPUT_OR_WEIGHT = "data or weight"
     """Either."""
     CACHE = "cache"
@@ -77,6 +79,9 @@ class Parameter:
     `by_position`: of `sin` and `cos`, only the rows of the step's positions are read.
     `forms`: those of quant/activations.py in which the operator can write this output, if a node asks for one.
     `many`: any number of them, `name0`, `name1` and so on, of operators that only fusion makes.
+    `by_expert`: of such a matrix's products, a row's matrix is one of several and known only while a step runs.
+    `chooses`: by what is read here it is chosen which weights a token is multiplied by, so that matrices which make it
+    keep their floats.
     """
 
     name: str
@@ -87,6 +92,8 @@ class Parameter:
     sizes: tuple[str, ...] = ()
     multiplies: str | None = None
     stays_float: bool = False
+    by_expert: bool = False
+    chooses: bool = False
     embeds: bool = False
     may_be_embedding: bool = False
     may_be_none: bool = False
@@ -100,6 +107,11 @@ class Parameter:
     def has_default(self) -> bool:
         """Whether a call may leave it out; `default` is what it means then."""
         return self.default is not None or self.may_be_left_out
+
+    @property
+    def is_many(self) -> bool:
+        """Whether a node has any number of them."""
+        return self.many or self.kind is Kind.WEIGHTS
 
     @property
     def is_read(self) -> bool:
@@ -200,7 +212,17 @@ class Operator:
     def parameter(cls, name: str) -> Parameter:
         """The parameter of that name; "weight2" is one of a parameter "weight" that is `many`."""
         base = name.rstrip("0123456789")
-        return next(each for each in cls.parameters if each.name == (base if each.many else name))
+        return next(each for each in cls.parameters if each.name == (base if each.is_many else name))
+
+    @classmethod
+    def joined(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with NAME0, NAME1 … of each list of weights as the tuple NAME."""
+        joined = dict(arguments)
+        for parameter in cls.parameters:
+            if parameter.kind is Kind.WEIGHTS and parameter.name not in joined:
+                names = [f"{parameter.name}{number}" for number in range(len(arguments))]
+                joined[parameter.name] = tuple(joined.pop(name) for name in names if name in joined)
+        return joined
 
     @classmethod
     def work(cls, types: Mapping[str, Any]) -> Work:
@@ -234,7 +256,7 @@ class Operator:
     @classmethod
     def infer_outputs(cls, arguments: dict[str, Any]) -> dict[str, TensorType]:
         """The types of what it writes, by parameter; raises `ShapeError`."""
-        types = _as_tuple(cls.infer(**arguments))
+        types = _as_tuple(cls.infer(**cls.joined(arguments)))
         names = cls.written()
         if len(types) != len(names) or not all(isinstance(each, TensorType) for each in types):
             raise ShapeError(f"infer() must return a TensorType for each of {', '.join(names)}, and returned {types}")
@@ -243,7 +265,7 @@ class Operator:
     @classmethod
     def compute(cls, step: StepContext, arguments: dict[str, Any]) -> dict[str, Array]:
         """What the reference computes, by parameter, as float32."""
-        results, names = _as_tuple(cls.reference(step, **arguments)), cls.written()
+        results, names = _as_tuple(cls.reference(step, **cls.joined(arguments))), cls.written()
         if len(results) != len(names):
             wanted = f"an array for each of {', '.join(names)}" if names else "nothing"
             raise ShapeError(f"it must return {wanted}, but it returned {len(results) or 'nothing'}")

@@ -126,6 +126,14 @@ class Lowering(Protocol):
     def failure_word(self, error: Callable[[int], Exception]) -> int:
         """Address of an int64 that a kernel sets where it fails; then the step ends with the error for that number."""
 
+    @property
+    def most_tokens(self) -> int:
+        """Of a step."""
+
+    def temporary(self, name: str, size: int) -> int:
+        """Address of `size` bytes for what rows of one operator leave to its later ones; operators that ask for as much
+        under the same name share them."""
+
     def need_scratch(self, size: int) -> None:
         """Ask for that many bytes of private memory for each worker."""
 

@@ -61,6 +61,14 @@ class WeightFormat(ABC):
         """Multiplies activations by packed weights."""
 
     @abstractmethod
+    def expert_linear_kernel(self) -> Kernel:
+        """The same, of each slot and its expert's weights: kernels/experts.py."""
+
+    def for_rows(self) -> WeightFormat:
+        """The same numbers in a form whose products read activations row by row, as experts' do."""
+        return self
+
+    @abstractmethod
     def linear_scratch_bytes(self, columns: int) -> int:
         """Private memory that a worker needs for that."""
 

@@ -14,7 +14,7 @@ from ftllm_nb.checkpoint.ggml.places import TABLES, as_places
 from ftllm_nb.kernels.activation_rows import SUMS_GROUP
 from ftllm_nb.kernels.blocks.block_type import PART_COLUMNS, BlockType
 from ftllm_nb.kernels.blocks.lookup import block_embedding_kernel
-from ftllm_nb.kernels.blocks.matmul import block_linear_kernel, block_scratch_bytes
+from ftllm_nb.kernels.blocks.matmul import block_expert_kernel, block_linear_kernel, block_scratch_bytes
 from ftllm_nb.kernels.blocks.repack import repack_blocks_kernel
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel
@@ -66,6 +66,9 @@ class BlockFormat(WeightFormat):
 
     def linear_kernel(self) -> Kernel:
         return block_linear_kernel(self.name)
+
+    def expert_linear_kernel(self) -> Kernel:
+        return block_expert_kernel(self.name)
 
     def linear_scratch_bytes(self, columns: int) -> int:
         return block_scratch_bytes(self.name)

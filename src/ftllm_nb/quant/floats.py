@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32, float32_as_bfloat16
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.embedding import embedding_kernel
-from ftllm_nb.kernels.matmul import head_linear_kernel, linear_kernel
+from ftllm_nb.kernels.matmul import expert_linear_kernel, head_linear_kernel, linear_kernel
 from ftllm_nb.kernels.matmul_tile import BFLOAT16, FLOAT16, FLOAT32, WEIGHT_BYTES
 from ftllm_nb.kernels.pack import pack_kernel
 from ftllm_nb.quant.activations import SplitForm
@@ -46,6 +46,9 @@ class FloatFormat(WeightFormat):
 
     def linear_kernel(self) -> Kernel:
         return linear_kernel(self._kind)
+
+    def expert_linear_kernel(self) -> Kernel:
+        return expert_linear_kernel(self._kind)
 
     def head_linear_kernel(self) -> Kernel:
         """Multiplies each head's activations by packed weights of its own."""

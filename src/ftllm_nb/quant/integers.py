@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.embedding import integer_embedding_kernel
-from ftllm_nb.kernels.integer_matmul import integer_linear_kernel, linear_scratch_bytes
+from ftllm_nb.kernels.integer_matmul import integer_expert_kernel, integer_linear_kernel, linear_scratch_bytes
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.pack_integers import pack_integers_kernel
 from ftllm_nb.kernels.sums import MIDDLE
@@ -75,6 +75,9 @@ class IntegerLayout(WeightFormat):
 
     def linear_kernel(self) -> Kernel:
         return integer_linear_kernel(*self._constants)
+
+    def expert_linear_kernel(self) -> Kernel:
+        return integer_expert_kernel(*self._constants)
 
     def linear_scratch_bytes(self, columns: int) -> int:
         return linear_scratch_bytes(self.type.bits, self.type.group, self.padded_columns(columns))

@@ -22,6 +22,9 @@ class PairFormat(FloatFormat):
     def rounding_activations(self) -> PairFormat:
         return PairFormat(self.name, _ROUNDED)
 
+    def for_rows(self) -> FloatFormat:
+        return FloatFormat(self.name)
+
     def padded_columns(self, columns: int) -> int:
         return self.activations.columns(columns)
 

@@ -13,6 +13,7 @@ from ftllm_nb.kernels.blocks.scratch import ScratchLayout, unpacker
 from ftllm_nb.kernels.blocks.tile import packed_tile, unpacked_tile
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.experts import expert_linear_by
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.kernels.tiling import PANEL_BLOCKS, linear_by
 
@@ -27,6 +28,12 @@ _FEW_ROWS = 8
 def block_linear_kernel(name: str) -> Kernel:
     """out = x · wᵀ + bias on packed weights of a block type and quantized activations."""
     return linear_by(_multiply_by(block_types()[name]), name)
+
+
+@functools.cache
+def block_expert_kernel(name: str) -> Kernel:
+    """The same of each slot and its expert's weights; see experts.py."""
+    return expert_linear_by(_multiply_by(block_types()[name]), name)
 
 
 def block_scratch_bytes(name: str) -> int:
