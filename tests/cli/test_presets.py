@@ -82,7 +82,7 @@ def test_a_mistake_is_one_sentence_that_names_the_file(file: Path, content: str 
 def test_what_one_command_does_not_take_is_not_its_default(file: Path) -> None:
     """Only types of whole numbers are for `quantize`."""
     file.write_text("dtype = 'float16'\n")
-    assert parse("chat", file).dtype == "float16" and parse("quantize", file).dtype == "int4g128"
+    assert parse("chat", file).dtype == "float16" and parse("quantize", file).dtype is None
     assert parse("quantize", file, FTLLM_NB_DTYPE="int8").dtype == parse("chat", file, FTLLM_NB_DTYPE="int8").dtype
 
 

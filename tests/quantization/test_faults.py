@@ -284,14 +284,14 @@ def test_a_matrix_too_small_for_its_scales_is_refused(tmp_path: Path, dtype: str
     "arguments, says",
     [
         (("--dtype", "int5"), "--dtype: int4, int4g, int4g128"),
-        (("--dtype", "bfloat16"), "int8g64 is expected, not 'bfloat16'"),
+        (("--dtype", "bfloat16"), "q6_k or q8_0 is expected, not 'bfloat16'"),
         (("--method", "best"), "--method: mse or rtn is expected, not 'best'"),
-        (("--format", "gguf"), "--format: compressed_tensors or packed is expected, not 'gguf'"),
+        (("--format", "onnx"), "--format: compressed_tensors, gguf or packed is expected, not 'onnx'"),
         (("--max_shard_size", "large"), "a size such as 500M, 4GB or 2GiB is expected, not 'large'"),
         (("--custom", "no.py"), "no.py"),
         (("-o", "no/such/folder"), "no/such is no folder: make it first, or name another -o."),
         (("-o", "/proc/out"), "/proc"),
-        (("-o", ""), "-o '' is no name for a new folder."),
+        (("-o", ""), "-o '' is no name for a new folder or file."),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(model: Path, tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -307,4 +307,5 @@ def test_a_quantized_model_and_a_folder_without_a_model(model: Path, whole: dict
         f"{quantized} is quantized already (compressed-tensors): name the float model that it was made from."
     )
     assert quantize(tmp_path, "-o", tmp_path / "out").returncode == 2
-    assert quantize(model).stderr == "error: -o is missing: name the folder to make, or ask for --dry_run.\n"
+    missing = "-o is missing: name the folder or the .gguf file to make, or ask for --dry_run."
+    assert quantize(model).stderr == f"error: {missing}\n"

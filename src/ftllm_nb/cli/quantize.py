@@ -1,9 +1,10 @@
-"""Write a copy of a model with weights of 8 or 4 bits, which ftllm-nb, transformers and vLLM load.
+"""Write a copy of a model with weights of 8 or 4 bits: a folder that ftllm-nb, transformers and vLLM load, or a GGUF
+file, which llama.cpp, Ollama and LM Studio load, too.
 
-The matrices of the model's Linear layers are quantized; embeddings, the matrix that makes logits and vectors stay as
-they are (with --format packed, only vectors do). The folder appears when it is whole. Where Ctrl-C, a kill or a disk
-that cannot be read stops the work, OUT.partial stays beside it, with which --resume goes on; after any other error
-nothing stays.
+The matrices of the model's Linear layers are quantized; in folders, embeddings, the matrix that makes logits and
+vectors stay as they are (with --format packed and in GGUF files, only vectors do). OUT appears when it is whole. Where
+Ctrl-C, a kill or a disk that cannot be read stops the work, OUT.partial stays beside it, with which --resume goes on;
+after any other error nothing stays.
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ from ftllm_nb.terminal_text import one_printable_line
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ftllm_nb.quantization.gguf.job import GgufJob
     from ftllm_nb.quantization.job import QuantizeJob
 
 GROUP = "Models"
 ALIASES = ("export",)
+DEFAULT_FORMAT = "compressed_tensors"
 EXAMPLES = (
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-int4 --dtype int4g128",
+    "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-Q4_K_M.gguf --dtype q4_k_m",
     "ftllm-nb quantize demo --dtype int8 --dry_run",
 )
 
 
 def quantized_type_names() -> list[str]:
-    """The types of quantized weights."""
-    from ftllm_nb.quant import quantized_types  # only here: --help does not wait for it
+    """The types of quantized weights, those of folders first."""
+    from ftllm_nb.quantization.formats import output_format, output_formats  # only here: --help does not wait for it
 
-    return list(quantized_types())
+    return list(dict.fromkeys(dtype for name in output_formats() for dtype in output_format(name).dtypes()))
 
 
 def method_names() -> list[str]:
@@ -51,7 +55,7 @@ def method_names() -> list[str]:
 
 
 def format_names() -> list[str]:
-    """The forms of a quantized folder."""
+    """The forms of a quantized model."""
     from ftllm_nb.quantization.formats import output_formats  # only here, as above
 
     return output_formats()
@@ -72,14 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cache_argument(parser)
     add_custom_argument(parser)
-    parser.add_argument("-o", "--output", metavar="OUT", help="the folder to make")
+    parser.add_argument("-o", "--output", metavar="OUT", help="the folder to make, or the .gguf file")
     parser.add_argument(
         "--dtype",
-        default="int4g128",
         type=OneOf(quantized_type_names),
         metavar="TYPE",
         help="int8 or int4 (one scale a row), or with a scale for each group int8g32, int8g64, int8g128, int4g32, "
-        "int4g64, int4g128 (also int4g) or int4g256 (default: int4g128)",
+        "int4g64, int4g128 (also int4g) or int4g256 (default: int4g128); in GGUF files q4_0, q4_1, q5_0, q5_1, q8_0, "
+        "q4_k, q5_k, q6_k, iq4_nl, mxfp4, f16, bf16, f32, auto for as stored, or mixtures of K types, q4_k_s, q4_k_m, "
+        "q5_k_s or q5_k_m (default there: q4_k_m)",
     )
     parser.add_argument(
         "--dtype_config",
@@ -99,18 +104,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        default="compressed_tensors",
         type=OneOf(format_names),
         metavar="NAME",
-        help="what the folder holds: compressed_tensors, which other programs load, too, or packed, which only "
-        "ftllm-nb loads, and at once (default: compressed_tensors)",
+        help="compressed_tensors, a folder that other programs load, too, packed, a folder that only ftllm-nb loads, "
+        "and at once, or gguf, a file of llama.cpp (default: gguf where OUT ends in .gguf, else compressed_tensors)",
     )
     parser.add_argument(
         "--max_shard_size",
         type=byte_size,
         default="5GB",
         metavar="SIZE",
-        help="size of the largest file of weights, as 500MB or 5GB (default: 5GB)",
+        help="size of the largest file of weights in a folder, as 500MB or 5GB (default: 5GB)",
     )
     parser.add_argument(
         "--dry_run", action="store_true", help="print what each tensor would become, and write nothing"
@@ -127,54 +131,60 @@ def run(args: argparse.Namespace) -> int:
     from ftllm_nb.checkpoint import open_checkpoint
     from ftllm_nb.engine.weight_types import read_rules
     from ftllm_nb.loading import model_folder, unread_warning
-    from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
-    from ftllm_nb.quantization.table import plan_table
+    from ftllm_nb.quantization.formats import output_format
+    from ftllm_nb.quantization.job import QuantizeOptions
 
     if args.output is None and not args.dry_run:
-        raise UsageError("-o is missing: name the folder to make, or ask for --dry_run.")
-    rules = () if args.dtype_config is None else read_rules(args.dtype_config)
+        raise UsageError("-o is missing: name the folder or the .gguf file to make, or ask for --dry_run.")
+    is_file = args.output is not None and args.output.lower().endswith(".gguf")
+    format = args.format or ("gguf" if is_file else DEFAULT_FORMAT)
+    output = output_format(format)
+    if args.dtype is not None and args.dtype not in output.dtypes():
+        others = [name for name in format_names() if args.dtype in output_format(name).dtypes()]
+        raise UsageError(
+            f"--dtype {args.dtype} is of --format {' or '.join(others)}, and {format} has {', '.join(output.dtypes())}."
+        )
+    rules = () if args.dtype_config is None else read_rules(args.dtype_config, output.rule_dtypes())
     options = QuantizeOptions(
-        args.dtype, args.method, not args.asymmetric, rules, args.format, args.max_shard_size, args.custom
-    )
+        args.dtype or output.default_dtype, args.method, not args.asymmetric, rules, format, args.max_shard_size,
+        args.custom,
+    )  # fmt: skip
     options.check()
     with open_checkpoint(model_folder(chosen_path(args), args.revision, args.cache_dir)) as checkpoint:
-        job = QuantizeJob(checkpoint, options)
+        job = output.job(checkpoint, options)
         for sentence in (*unread_warning(job.unread_tensors), *job.notes()):
             print(f"warning: {one_printable_line(sentence)}", file=sys.stderr)
         if args.dry_run:
             if args.output is not None:
                 warn_of_place(job, args)
-            print(plan_table(job.tensors, job.format))
+            print(job.table())
         else:
             write(job, args)
     return 0
 
 
-def warn_of_place(job: QuantizeJob, args: argparse.Namespace) -> None:
-    """Say on stderr why the folder could not be made there."""
-    from ftllm_nb.quantization.place import check_place
-
+def warn_of_place(job: QuantizeJob | GgufJob, args: argparse.Namespace) -> None:
+    """Say on stderr why OUT could not be made there."""
     try:
-        check_place(absolute(args.output), job.checkpoint.path, args.force)
+        job.check_place(absolute(args.output), args.force)
     except UsageError as error:
         print(f"warning: {one_printable_line(str(error))}", file=sys.stderr)
 
 
-def write(job: QuantizeJob, args: argparse.Namespace) -> None:
-    """Make the folder, and say what it is."""
+def write(job: QuantizeJob | GgufJob, args: argparse.Namespace) -> None:
+    """Make OUT, and say what it is."""
     import time
 
     from ftllm_nb.cli.progress_bar import RateBar
     from ftllm_nb.host_cores import default_threads, worker_count
     from ftllm_nb.quantization.partial import partial_path
-    from ftllm_nb.quantization.run import quantize
 
     out = absolute(args.output)
     started = time.monotonic()
     try:
         with RateBar("quantize") as bar:
             threads = worker_count(args.threads or default_threads(), bar.warn)
-            quantize(job, out, threads, resume=args.resume, replace=args.force, progress=bar.update)
+            job.write(out, threads, resume=args.resume, replace=args.force, progress=bar.update)
     except KeyboardInterrupt:
         if partial_path(out).is_dir():
             print(f"stopped: {partial_path(out)} keeps what was done, for --resume.", file=sys.stderr)
@@ -184,11 +194,11 @@ def write(job: QuantizeJob, args: argparse.Namespace) -> None:
 
 
 def absolute(output: str) -> Path:
-    """The folder to make, as an absolute path."""
+    """What is to be made, as an absolute path."""
     import os
     from pathlib import Path
 
     out = Path(os.path.abspath(os.path.expanduser(output)))
     if not output or not out.name:
-        raise UsageError(f"-o {output!r} is no name for a new folder.")
+        raise UsageError(f"-o {output!r} is no name for a new folder or file.")
     return out

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -206,10 +206,11 @@ def main_format(matrices: Iterable[Value], format_of: FormatOf) -> str:
     return numbers.most_common(1)[0][0] if numbers else "float32"
 
 
-def read_rules(path: str | PathLike[str]) -> tuple[Rule, ...]:
+def read_rules(path: str | PathLike[str], known: Sequence[str] | None = None) -> tuple[Rule, ...]:
     """The rules of a --dtype_config file: a JSON list of {"key": regular expression, "dtype": format}.
 
-    Raises `UsageError` where the file is not that.
+    `known`: what a type may be beside auto; the types of --dtype while a model loads where nothing is given. Raises
+    `UsageError` where the file is not that.
     """
     try:
         rules = json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -221,13 +222,15 @@ def read_rules(path: str | PathLike[str]) -> tuple[Rule, ...]:
         raise UsageError(f"the dtype_config {path} is no JSON: {error}.") from None
     if not isinstance(rules, list):
         raise UsageError(f'the dtype_config {path} must be a list of {{"key": …, "dtype": …}}, not {_kind(rules)}.')
-    return tuple(_read_rule(rule, f"rule {number} of the dtype_config {path}") for number, rule in enumerate(rules, 1))
+    types = ["auto", *(weight_formats() if known is None else known)]
+    return tuple(
+        _read_rule(rule, f"rule {number} of the dtype_config {path}", types) for number, rule in enumerate(rules, 1)
+    )
 
 
-def _read_rule(rule: Any, where: str) -> Rule:
+def _read_rule(rule: Any, where: str, known: Sequence[str]) -> Rule:
     if not isinstance(rule, dict) or not all(isinstance(rule.get(name), str) for name in ("key", "dtype")):
         raise UsageError(f'{where} must be {{"key": a regular expression, "dtype": a weight type}}.')
-    known = ["auto", *weight_formats()]
     if rule["dtype"] not in known:
         raise UsageError(f'{where} asks for "{rule["dtype"]}", which is no weight type: use {", ".join(known)}.')
     try:

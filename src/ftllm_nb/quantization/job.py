@@ -6,10 +6,9 @@ import fnmatch
 import hashlib
 import json
 import math
-import os
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -25,12 +24,15 @@ from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats import output_format
-from ftllm_nb.quantization.formats.base import PlannedTensor
-from ftllm_nb.quantization.methods import method_module
-from ftllm_nb.quantization.plan import plan_tensors, quantized_type, refuse_quantized
+from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+from ftllm_nb.quantization.identity import stored_files
+from ftllm_nb.quantization.partial import DISK_BLOCK
+from ftllm_nb.quantization.plan import plan_tensors, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
+from ftllm_nb.quantization.table import plan_table
 
+Progress = Callable[[str, int, int], None]
 CONFIG = "config.json"
 COPIED = (
     "tokenizer*", "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
@@ -42,8 +44,6 @@ _TURNED = (
     "matrices that the model stores as [in, out] are written as [out, in], which config.json's stores_transposed says: "
     "other programs do not load that."
 )
-DISK_BLOCK = 4096
-"""Bytes; what most file systems give out at once."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ class QuantizeOptions:
 
     def check(self) -> None:
         """Raise `UsageError` for a name that is none."""
-        quantized_type(self.dtype)
-        method_module(self.method)
-        output_format(self.format)
+        output_format(self.format).check(self)
 
 
 class QuantizeJob:
@@ -73,7 +71,7 @@ class QuantizeJob:
         refuse_quantized(checkpoint)
         self.checkpoint = checkpoint
         self.options = options
-        self.format = output_format(options.format)
+        self.format = _folder_format(options.format)
         graph = describe(checkpoint, options.custom)
         self.unread_tensors = graph.unread_tensors
         self.tensors = plan_tensors(
@@ -136,6 +134,22 @@ class QuantizeJob:
         sizes += [len(text) for text in (*self.texts({}).values(), self.layout.index or "")]
         return sum(-(-size // DISK_BLOCK) * DISK_BLOCK for size in sizes)
 
+    def table(self) -> str:
+        """What the folder will be, a line a tensor."""
+        return plan_table(self.tensors, self.format)
+
+    def check_place(self, out: Path, replace: bool) -> None:
+        """Raise `UsageError` where it cannot be made there."""
+        from ftllm_nb.quantization.place import check_place
+
+        check_place(out, self.checkpoint.path, replace)
+
+    def write(self, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None) -> None:
+        """Make the folder; see quantization/run.py."""
+        from ftllm_nb.quantization.run import quantize
+
+        quantize(self, out, threads, resume=resume, replace=replace, progress=progress)
+
     def kernels(self) -> dict[PlannedTensor, Kernel]:
         """The kernel that quantizes each tensor."""
         return {
@@ -147,15 +161,16 @@ class QuantizeJob:
     def identity(self) -> str:
         """A hash of all that the result depends on: a run that goes on with another's work must have the same."""
         tensors = [(tensor.name, tensor.shape, tensor.dtype, str(tensor.scheme)) for tensor in self.tensors]
-        weights = [
-            (name, entry.st_size, entry.st_mtime_ns)
-            for name in list_folder(self.checkpoint.path)
-            if name.endswith(".safetensors")
-            for entry in [os.stat(self.checkpoint.path / name)]
-        ]
+        weights = stored_files(self.checkpoint.path)
         shards = [(shard.name, shard.size) for shard in self.layout.shards]
         facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts({}))
         return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _folder_format(name: str) -> OutputFormat:
+    found = output_format(name)
+    assert isinstance(found, OutputFormat), "other forms have jobs of their own"
+    return found
 
 
 def _copied_files(model: Path, custom: str | PathLike[str] | None) -> dict[str, Path]:

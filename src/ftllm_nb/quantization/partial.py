@@ -1,4 +1,5 @@
 """The folder that a run writes beside OUT: nothing in it loads before it is whole, and a later run can go on with it.
+Where OUT is a file, it is made in such a folder, too.
 
 While a run writes, OUT.partial holds the files with tensors, without the configuration that would make them a model,
 and a journal: a line that says what is being made, then one for each tensor that is done, with checksums of what was
@@ -34,6 +35,8 @@ except ImportError:  # no such locks on this system: two runs into one folder ar
 SUFFIX, REPLACED = ".partial", ".replaced"
 """What the folder is called beside OUT while it is written; what a replaced OUT is called for a moment."""
 JOURNAL = "quantize.journal"
+DISK_BLOCK = 4096
+"""Bytes; what most file systems give out at once."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _CHECKED_AT_ONCE = 16 << 20
 
@@ -205,13 +208,19 @@ class PartialFolder:
                 shutil.copyfile(source, self.path / name)
 
     def complete(self, texts: Mapping[str, str], replace: bool) -> None:
-        """Write the configuration, the index last, and rename the folder to OUT, which `replace` allows to exist."""
+        """Write the configuration, the index last, and rename the folder, or its file, to OUT, which `replace` allows
+        to
+        exist."""
         with writing(self.path):
             index = {} if self._layout.index is None else {INDEX_FILE: self._layout.index}
             for name, text in {**texts, **index}.items():
                 (self.path / name).write_text(text, encoding="utf-8")
             for shard in self._layout.shards:
                 os.fsync(self._files[shard.name].fileno())
+            if self._layout.is_file:
+                (self.path / self._layout.shards[0].name).replace(self.out)
+                shutil.rmtree(self.path)
+                return
             replaced = replaced_path(self.out)
             if replace and self.out.exists():
                 self.out.rename(replaced)

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 from ftllm_nb.checkpoint.files import list_folder, reason
+from ftllm_nb.checkpoint.gguf.locate import SUFFIX as GGUF_SUFFIX
+from ftllm_nb.checkpoint.gguf.locate import has_magic
 from ftllm_nb.errors import OutputError, UsageError
 from ftllm_nb.quantization.job import CONFIG, COPIED
 from ftllm_nb.quantization.partial import replaced_path
@@ -44,6 +46,23 @@ def check_place(out: Path, model: Path, replace: bool) -> None:
                 f'{out} holds "{name}", which is no part of a model and would be lost with --force: move it away, or '
                 "name another -o."
             )
+
+
+def check_file_place(out: Path, model: Path, replace: bool) -> None:
+    """Raise `UsageError` where the file `out`, an absolute path, cannot be made, or would replace what it must not."""
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is no folder: make it first, or name another -o.")
+    if out.suffix.lower() != GGUF_SUFFIX:
+        raise UsageError(f"-o {out.name} is no name of a GGUF file: it must end in {GGUF_SUFFIX}.")
+    if not os.path.lexists(out):
+        return
+    if not out.is_file() or out.is_symlink():
+        raise UsageError(f"{out} exists, and is no file: name another -o.")
+    if not replace:
+        raise UsageError(f"{out} exists: name another -o, or let --force replace it.")
+    own = model.resolve() in (out.resolve(), out.resolve().parent)
+    if own or not has_magic(out, out.stat().st_mode):
+        raise UsageError(f"{out} is a part of the model that is to be quantized, or no GGUF file: name another -o.")
 
 
 def check_room(partial: Path, needed: int) -> None:

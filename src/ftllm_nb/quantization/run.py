@@ -16,12 +16,10 @@ from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.quantize_rows import scratch_bytes
 from ftllm_nb.quant.integers import has_room, is_zero
 from ftllm_nb.quantization.formats.base import PlannedTensor
-from ftllm_nb.quantization.job import QuantizeJob
+from ftllm_nb.quantization.job import Progress, QuantizeJob
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_place, check_room
 from ftllm_nb.quantization.rows import QuantizedRows, quantize_rows
-
-Progress = Callable[[str, int, int], None]
 
 BYTES_AT_ONCE = 16 << 20
 """Stored bytes of the rows that are in memory."""
@@ -29,7 +27,8 @@ ROWS_MULTIPLE = 16
 """Rows that are made at once are a multiple of this, but at a tensor's end: words and blocks are whole."""
 _EXPONENTS = {"float32": ("<u4", 0x7F800000), "float16": ("<u2", 0x7C00), "bfloat16": ("<u2", 0x7F80)}
 """The bits that are all set where a float is no finite number."""
-_LEFT_ALONE = 'leave it as it is by a rule of --dtype_config, "dtype": "auto"'
+LEFT_ALONE = 'leave it as it is by a rule of --dtype_config, "dtype": "auto"'
+"""What a user may do about a tensor."""
 
 
 class KeptError(CheckpointError):
@@ -51,12 +50,25 @@ def quantize(
     prepare(kernels.values(), progress)
     scratch = max(scratch_bytes(tensor.shape[1], tensor.scheme.group) for tensor in kernels if tensor.scheme)
     pool = ThreadPool(threads, scratch)
+
+    def make() -> dict[str, str]:
+        folder.copy(job.copies)
+        _make_tensors(job, folder, kernels, pool, progress)
+        return job.texts(folder.sums)
+
+    try:
+        written(folder, make, resume=resume, replace=replace)
+    finally:
+        pool.close()
+
+
+def written(folder: PartialFolder, make: Callable[[], Mapping[str, str]], *, resume: bool, replace: bool) -> None:
+    """Complete a folder with what `make` writes into it and the texts that it returns; what stays where that fails is
+    as `quantize` says."""
     try:
         folder.open(resume)
         try:
-            folder.copy(job.copies)
-            _make_tensors(job, folder, kernels, pool, progress)
-            folder.complete(job.texts(folder.sums), replace)
+            folder.complete(make(), replace)
         except (KeyboardInterrupt, KeptError):
             if not folder.done:
                 folder.discard()
@@ -66,7 +78,6 @@ def quantize(
             raise
     finally:
         folder.close()
-        pool.close()
 
 
 def _make_tensors(
@@ -91,7 +102,7 @@ def _make_tensors(
                 buffer = np.empty(count * row_bytes, np.uint8)
             stored = buffer[: count * row_bytes].reshape(count, row_bytes)
             if whole is None:
-                _read(job.checkpoint, tensor.name, first * row_bytes, stored, folder)
+                read_stored(job.checkpoint, tensor.name, first * row_bytes, stored, folder)
             else:
                 stored.view(whole.dtype)[...] = whole[:, first : first + count].T
             rows = _converted(tensor, stored, kernels.get(tensor), pool)
@@ -106,7 +117,7 @@ def _make_tensors(
         if tensor.scheme is not None and holds_numbers and not is_precise:
             raise CheckpointError(
                 f'the tensor "{tensor.name}" holds numbers too small for {tensor.scheme.name}, whose scales are '
-                f"float16: {_LEFT_ALONE}."
+                f"float16: {LEFT_ALONE}."
             )
         folder.finish(tensor.name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
 
@@ -126,11 +137,14 @@ def _whole(checkpoint: Checkpoint, tensor: PlannedTensor, folder: PartialFolder)
     """A tensor as the model's file has it, its elements as whole numbers of their size."""
     rows, columns = tensor.shape
     elements = np.empty((columns, rows), f"u{tensor.nbytes // (rows * columns)}")
-    _read(checkpoint, tensor.name, 0, elements.view(np.uint8), folder)
+    read_stored(checkpoint, tensor.name, 0, elements.view(np.uint8), folder)
     return elements
 
 
-def _read(checkpoint: Checkpoint, name: str, start: int, target: NDArray[np.uint8], folder: PartialFolder) -> None:
+def read_stored(
+    checkpoint: Checkpoint, name: str, start: int, target: NDArray[np.uint8], folder: PartialFolder
+) -> None:
+    """Bytes of a tensor from `start` on. Raises `CheckpointError` where they cannot be read; what is done is kept."""
     try:
         checkpoint.read_into(name, start, target)
     except CheckpointError as error:
@@ -149,7 +163,7 @@ def _converted(
             return quantize_rows(kernel, floats, tensor.scheme, pool)
         except ValueError as error:
             raise CheckpointError(
-                f'the tensor "{tensor.name}" {error}: its file is damaged, or {_LEFT_ALONE}.'
+                f'the tensor "{tensor.name}" {error}: its file is damaged, or {LEFT_ALONE}.'
             ) from None
     kind, exponent = _EXPONENTS.get(tensor.dtype, ("", 0))
     if kind and bool(((stored.view(kind) & exponent) == exponent).any()):

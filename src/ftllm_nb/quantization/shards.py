@@ -29,10 +29,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class Layout:
-    """All files with tensors; `index`: what model.safetensors.index.json is to hold, None for a single file."""
+    """All files with tensors; `index`: what model.safetensors.index.json is to hold, None for a single file.
+
+    `is_file`: the one file is all that is made, and no folder.
+    """
 
     shards: tuple[Shard, ...]
     index: str | None
+    is_file: bool = False
 
 
 def lay_out(groups: Sequence[Sequence[OutputTensor]], largest: int) -> Layout:

@@ -5,27 +5,51 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
 
 
+class Line(NamedTuple):
+    """A tensor: its name, shape, types before and after, sizes in bytes before and after, and a note on it."""
+
+    name: str
+    shape: tuple[int, ...]
+    before: str
+    after: str
+    stored: int
+    made: int
+    note: str
+
+
 def plan_table(tensors: Iterable[PlannedTensor], format: OutputFormat) -> str:
+    """The table of a folder's tensors."""
+    return lines_as_table(
+        Line(
+            tensor.name, tensor.shape, tensor.dtype, type_name(tensor), tensor.nbytes,
+            sum(output.nbytes for output in format.outputs(tensor)), tensor.note,
+        )
+        for tensor in tensors
+    )  # fmt: skip
+
+
+def lines_as_table(lines: Iterable[Line]) -> str:
     """Tensor, shape, type before and after, size after, bits a weight; the total last. Aligned markdown.
 
     Layers are in the order of their numbers.
     """
     rows = [("tensor", "shape", "from", "to", "MB", "bits a weight", "")]
     weights = stored = made = 0
-    for tensor in sorted(tensors, key=lambda tensor: _natural(tensor.name)):
-        count, size = math.prod(tensor.shape), sum(output.nbytes for output in format.outputs(tensor))
-        weights, stored, made = weights + count, stored + tensor.nbytes, made + size
-        shape = " × ".join(map(str, tensor.shape))
-        rows.append((tensor.name, shape, tensor.dtype, type_name(tensor), *_sizes(size, count), tensor.note))
+    for line in sorted(lines, key=lambda line: _natural(line.name)):
+        count = math.prod(line.shape)
+        weights, stored, made = weights + count, stored + line.stored, made + line.made
+        shape = " × ".join(map(str, line.shape))
+        rows.append((line.name, shape, line.before, line.after, *_sizes(line.made, count), line.note))
     rows.append(("total", f"{weights:,}", f"{stored / 1e6:,.1f} MB", "", *_sizes(made, weights), ""))
     columns = 7 if any(row[-1] for row in rows) else 6
     widths = [max(len(row[column]) for row in rows) for column in range(columns)]
     right = {4, 5}
-    lines = [
+    texts = [
         "| " + " | ".join(
             text.rjust(width) if column in right else text.ljust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=False))
@@ -35,7 +59,7 @@ def plan_table(tensors: Iterable[PlannedTensor], format: OutputFormat) -> str:
     rule = "|" + "|".join(
         "-" * (width + 1) + (":" if column in right else "-") for column, width in enumerate(widths)
     ) + "|"  # fmt: skip
-    return "\n".join([lines[0], rule, *lines[1:]])
+    return "\n".join([texts[0], rule, *texts[1:]])
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -112,6 +112,16 @@ class Tokenizer:
         self._known = KnownBeginning()
 
     @property
+    def backend(self) -> Backend:
+        """The reader of the tokenizer's file."""
+        return self._backend
+
+    @property
+    def templates(self) -> dict[str, ChatTemplate]:
+        """The chat templates by name, "default" for an unnamed one; {} where there are none."""
+        return dict(self._templates)
+
+    @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
         return self._backend.vocab_size

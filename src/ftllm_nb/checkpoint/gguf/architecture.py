@@ -15,10 +15,9 @@ from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.checkpoint.gguf.file import GgufFile
 from ftllm_nb.checkpoint.gguf.metadata import Metadata, shortest
 from ftllm_nb.checkpoint.gguf.sources import Source, neighbours_to_halves
+from ftllm_nb.checkpoint.gguf.way_out import FULL, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS, SLIDING, WayOut
 from ftllm_nb.errors import CheckpointError
 
-FULL, SLIDING = "full_attention", "sliding_attention"
-"""Kinds of layers, by the names of config.json's layer_types."""
 NAMES = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -52,14 +51,11 @@ LAYER_EMBEDDINGS = {
     "blk.*.post_norm": "model.layers.*.post_per_layer_input_norm",
 }
 """The same of embeddings that each layer has for itself."""
-ROPE_FACTORS, LONG_FACTORS, SHORT_FACTORS = (
-    f"rope_{name}.weight" for name in ("freqs", "factors_long", "factors_short")
-)
 _OF_THE_CONFIG = re.compile(r"rope_(freqs|factors_long|factors_short)\.weight|blk\.\d+\.attn_rot_embd\..*")
 """Tensors that are no weights: what rotations are divided by, and tables of rotations in old files."""
 
 
-class Architecture:
+class Architecture(WayOut):
     """A file's model, as a config.json and named tensors of Hugging Face's form.
 
     `model_type`: the config's; `names`: what tensors are called; `turns_neighbours`: the rows of q and k lie so that

@@ -31,8 +31,8 @@ _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 class GgufCheckpoint(Checkpoint):
     """A language model in GGUF; made by `open_gguf`.
 
-    `tokenizer_metadata` is all of the file's metadata. Entries of it that may change what is computed, and that nothing
-    read, are in `config` under their own names.
+    `tokenizer_metadata` is all of the file's metadata; `sources`: what each tensor is made of. Entries of it that may
+    change what is computed, and that nothing read, are in `config` under their own names.
     """
 
     def __init__(self, file: GgufFile) -> None:
@@ -45,8 +45,8 @@ class GgufCheckpoint(Checkpoint):
         self.generation_config = generation_entries(file.metadata)
         self.tokenizer_config = {}
         self.tokenizer_metadata = file.metadata
-        self._sources = found.sources()
-        self.tensors = {name: self._info(name, source) for name, source in self._sources.items()}
+        self.sources = found.sources()
+        self.tensors = {name: self._info(name, source) for name, source in self.sources.items()}
 
     def _info(self, name: str, source: Source) -> TensorInfo:
         tensor = self.file.tensors[source.name]
@@ -88,8 +88,8 @@ class GgufCheckpoint(Checkpoint):
 
     def release(self, name: str) -> None:
         """Give back the pages of what the tensor is made of."""
-        if name in self._sources:
-            self.file.release(self._sources[name].name)
+        if name in self.sources:
+            self.file.release(self.sources[name].name)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -97,7 +97,7 @@ class GgufCheckpoint(Checkpoint):
 
     def _rows(self, name: str) -> tuple[Source, NDArray[np.uint8]]:
         """What a tensor is made of, and its rows' bytes [rows, bytes of a row]."""
-        source = self._sources.get(name)
+        source = self.sources.get(name)
         if source is None:
             raise CheckpointError(f"{self.path} holds no tensor named {shown(name)}.")
         tensor = self.file.tensors[source.name]

@@ -33,3 +33,15 @@ def generation_entries(metadata: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
     return {**found, **told, **({"do_sample": True} if told else {})}
+
+
+def sampling_metadata(generation_config: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a file's metadata that tell how a generation_config.json chooses tokens."""
+    if generation_config.get("do_sample") is False:
+        return {}
+    given = {name: generation_config.get(entry) for name, entry in _SAMPLING.items()}
+    return {
+        f"general.sampling.{name}": int(value) if name == "top_k" else float(value)
+        for name, value in given.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }

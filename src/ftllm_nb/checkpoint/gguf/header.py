@@ -29,7 +29,7 @@ LARGEST_SIZE = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
 ALIGNMENT = "general.alignment"
 
-_NUMBERS = {
+NUMBERS = {
     0: "<u1",
     1: "<i1",
     2: "<u2",
@@ -43,7 +43,8 @@ _NUMBERS = {
     12: "<f8",
 }
 """Types of values that are numbers or booleans, as NumPy names them."""
-_STRING, _ARRAY = 8, 9
+STRING, ARRAY = 8, 9
+"""The other types of values."""
 _SMALLEST_ENTRY = 8 + 4 + 1
 """Bytes: the length of an empty key, a type, a value of one byte."""
 _SMALLEST_TENSOR = 8 + 4 + 8 + 4 + 8
@@ -154,31 +155,31 @@ class _Cursor:
 
     def value(self, key: str, kind: int) -> Any:
         """A value of the metadata: a Python number, string or boolean, an array of numbers, or a list of strings."""
-        if kind in _NUMBERS:
-            array_type = np.dtype(_NUMBERS[kind])
+        if kind in NUMBERS:
+            array_type = np.dtype(NUMBERS[kind])
             start = self.take(array_type.itemsize, f"the value of {key}")
             return np.frombuffer(self._content[start : start + array_type.itemsize], array_type)[0].item()
-        if kind == _STRING:
+        if kind == STRING:
             return self.text(f"the value of {key}")
-        if kind != _ARRAY:
+        if kind != ARRAY:
             raise CheckpointError(
                 f"{self.path}: the value of {shown(key)} is of the unknown type {kind}: the file is damaged, or newer "
                 "than this program."
             )
         kind, count = self.number("<I"), self.number("<Q")
-        if kind == _ARRAY:
+        if kind == ARRAY:
             raise CheckpointError(
                 f"{self.path}: the value of {shown(key)} is an array of arrays, which no model's metadata is: the "
                 "file is damaged."
             )
-        if kind == _STRING:
+        if kind == STRING:
             return self._texts(key, count)
-        if kind not in _NUMBERS:
+        if kind not in NUMBERS:
             raise CheckpointError(
                 f"{self.path}: the value of {shown(key)} is an array of the unknown type {kind}: the file is damaged, "
                 "or newer than this program."
             )
-        array_type = np.dtype(_NUMBERS[kind])
+        array_type = np.dtype(NUMBERS[kind])
         nbytes = count * array_type.itemsize
         start = self.take(nbytes, f"the {count:,} numbers of {key}")
         return np.frombuffer(self._content[start : start + nbytes], array_type)

@@ -25,7 +25,7 @@ def gguf_at(path: Path) -> Path | None:
     if mode is None:
         return None
     if not stat.S_ISDIR(mode):
-        return path if path.suffix.lower() == SUFFIX or _has_magic(path, mode) else None
+        return path if path.suffix.lower() == SUFFIX or has_magic(path, mode) else None
     names = list_folder(path)
     if any(name.endswith(_OTHER_WEIGHTS) for name in names):
         return None
@@ -45,7 +45,8 @@ def _is_beside(name: str) -> bool:
     return any(word in words for word in _BESIDE_MODELS)
 
 
-def _has_magic(path: Path, mode: int) -> bool:
+def has_magic(path: Path, mode: int) -> bool:
+    """Whether what lies there, of this mode, is a file that begins as GGUF files do."""
     if not stat.S_ISREG(mode):
         return False
     try:

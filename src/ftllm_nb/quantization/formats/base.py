@@ -1,4 +1,4 @@
-"""What a form of folder is: which tensors stand for a tensor of the model, and what lies in them."""
+"""What a form of output is, and of folders which tensors stand for a tensor of the model, and what lies in them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
+from ftllm_nb.errors import UsageError
+from ftllm_nb.quant import quantized_types
+from ftllm_nb.quantization.methods import method_module
 from ftllm_nb.quantization.rows import QuantizedRows
+
+if TYPE_CHECKING:
+    from ftllm_nb.quantization.gguf.job import GgufJob
+    from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
 
 ITEM_BYTES = {"I64": 8, "F64": 8, "I32": 4, "F32": 4, "BF16": 2, "F16": 2, "I8": 1, "U8": 1}
 """Bytes of an element, by the name that safetensors gives its type; types that are copied only are not here."""
@@ -62,8 +70,45 @@ class Piece:
     content: NDArray[Any]
 
 
-class OutputFormat(ABC):
-    """How quantized models lie on disk."""
+class Output(ABC):
+    """What `--format` names. `default_dtype`: what `--dtype` is where nobody says."""
+
+    default_dtype: str = "int4g128"
+
+    @abstractmethod
+    def dtypes(self) -> list[str]:
+        """What `--dtype` may be."""
+
+    def rule_dtypes(self) -> list[str] | None:
+        """What rules of `--dtype_config` may name; None for the types of `--dtype` while a model loads."""
+        return None
+
+    @abstractmethod
+    def check(self, options: QuantizeOptions) -> None:
+        """Raise `UsageError` for options that are none, or not for this form."""
+
+    @abstractmethod
+    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob | GgufJob:
+        """What is to be made of a model. Raises `FtllmError`s for what cannot be done; reads no weight."""
+
+
+class OutputFormat(Output):
+    """How quantized models lie in folders."""
+
+    def dtypes(self) -> list[str]:
+        return list(quantized_types())
+
+    def check(self, options: QuantizeOptions) -> None:
+        if options.dtype not in quantized_types():
+            raise UsageError(
+                f"{options.dtype!r} is no type of quantized weights in folders: use {', '.join(quantized_types())}."
+            )
+        method_module(options.method)
+
+    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob:
+        from ftllm_nb.quantization.job import QuantizeJob  # which knows the forms of folders
+
+        return QuantizeJob(checkpoint, options)
 
     @abstractmethod
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:

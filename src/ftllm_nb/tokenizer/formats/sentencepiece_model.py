@@ -26,6 +26,8 @@ _NO_RULES = b"\x1a\x06\x12\x00\x18\x00\x20\x00"
 
 _CONTROL, _USER_DEFINED = 3, 4
 """Values of ModelProto.SentencePiece.type."""
+_BYTE_PAIRS = 2
+"""A value of ModelProto.trainer_spec.model_type."""
 
 
 def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
@@ -136,8 +138,8 @@ class OwnSegmentation:
 class SentencePieceBackend:
     """A sentencepiece.SentencePieceProcessor behind the Backend interface.
 
-    `pieces` are (text, type) by id. `finds_symbols`: whether the user-defined ones among them are found by the library,
-    as parts of the text around them, or cut the text as other added tokens do.
+    `pieces` are (text, type) by id, `kinds` those types. `finds_symbols`: whether the user-defined ones among them are
+    found by the library, as parts of the text around them, or cut the text as other added tokens do.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class SentencePieceBackend:
         self._rules = rules
         self._spellings: dict[frozenset[int], re.Pattern[str]] = {}
         self._pieces = [text for text, _ in pieces]
+        self.kinds = [kind for _, kind in pieces]
         self._id_of = {text: token_id for token_id, (text, _) in enumerate(pieces)}
         self.cuts_at_added_tokens = False  # symbols of the vocabulary are found in the same pass as its pieces
         self.unknown_id = library.unk_id() if library.unk_id() >= 0 else None
@@ -203,6 +206,18 @@ class SentencePieceBackend:
         """See Backend."""
         others = [span for span in self._matcher.find(text) if span.token_id not in control]
         return self._encode_parts(text, _without_overlaps(spans, others), control - {self.unknown_id})
+
+    @property
+    def scores(self) -> list[float]:
+        """Of the pieces, by id."""
+        return [self._library.GetScore(at) for at in range(len(self._pieces))]
+
+    @property
+    def merges_pairs(self) -> bool:
+        """Whether pieces are made by merging pairs, and not chosen by likelihood."""
+        trainer = (value for number, value in _fields(self._library.serialized_model_proto()) if number == 2)
+        entries = (entry for each in trainer if isinstance(each, bytes) for entry in _fields(each))
+        return any(number == 3 and value == _BYTE_PAIRS for number, value in entries)
 
     def surrounding_tokens(self) -> tuple[list[int], list[int]]:
         """See Backend."""

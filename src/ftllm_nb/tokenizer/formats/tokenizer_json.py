@@ -92,6 +92,21 @@ class TokenizerJsonBackend:
         # Not the number of tokens: a vocabulary may leave ids out.
         return max(self._library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """The tokenizer as parsed tokenizer.json, as it is used here."""
+        found: dict[str, Any] = json.loads(self._library.to_str())
+        return found
+
+    def cut(self, text: str) -> list[str]:
+        """The words of a text before they become tokens, spelled as the vocabulary spells them."""
+        with _library_at_work(self._failure):
+            if self._library.normalizer is not None:
+                text = self._library.normalizer.normalize_str(text)
+            if self._library.pre_tokenizer is None:
+                return [text]
+            return [word for word, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
+
     def token_to_id(self, token: str) -> int | None:
         """See Backend."""
         token_id: int | None = self._library.token_to_id(token)

@@ -10,7 +10,7 @@ from ftllm_nb.tokenizer.backend import Backend
 from ftllm_nb.tokenizer.formats.tokenizer_json import TokenizerJsonBackend, to_library
 from ftllm_nb.tokenizer.gguf.vocabulary import GgufVocabulary
 
-_MERGES = "tokenizer.ggml.merges"
+MERGES = "tokenizer.ggml.merges"
 
 
 def byte_pair_model(vocabulary: GgufVocabulary, **options: Any) -> Any:
@@ -18,12 +18,12 @@ def byte_pair_model(vocabulary: GgufVocabulary, **options: Any) -> Any:
     from tokenizers import Tokenizer, models
 
     metadata = vocabulary.metadata
-    merges = metadata.texts(_MERGES)
+    merges = metadata.texts(MERGES)
     if merges is None:
-        raise metadata.error(_MERGES, "is missing, and the vocabulary makes tokens by merges")
+        raise metadata.error(MERGES, "is missing, and the vocabulary makes tokens by merges")
     if set(map(methodcaller("count", " "), merges)) - {1}:
         at = next(at for at, merge in enumerate(merges) if merge.count(" ") != 1)
-        raise metadata.error(_MERGES, f"must list two tokens with a space between, and {at} is {shorten(merges[at])}")
+        raise metadata.error(MERGES, f"must list two tokens with a space between, and {at} is {shorten(merges[at])}")
     parts = " ".join(merges).split(" ")  # one call for all: there are hundreds of thousands
     pairs = list(zip(parts[::2], parts[1::2], strict=bool(merges)))
     try:
@@ -33,7 +33,7 @@ def byte_pair_model(vocabulary: GgufVocabulary, **options: Any) -> Any:
             missing = [token for token in (left, right, left + right) if token not in vocabulary.ids]
             if missing:
                 joined = f"joins {shorten(left)} and {shorten(right)} as {at}"
-                raise metadata.error(_MERGES, f"{joined}, and {shorten(missing[0])} is no token") from error
+                raise metadata.error(MERGES, f"{joined}, and {shorten(missing[0])} is no token") from error
         raise
 
 
@@ -55,3 +55,11 @@ def backend_of(library: Any, vocabulary: GgufVocabulary, adds_bos: bool) -> Back
             "tokenizer.ggml.tokens", f"spells {' and '.join(map(shorten, before + after))} as the ends of a text"
         ) from error
     return TokenizerJsonBackend(library, vocabulary.where, named, added_are_text=True)
+
+
+def merges_of(state: dict[str, Any]) -> list[str] | None:
+    """The merges of a parsed tokenizer.json as GGUF has them, "left right"; None where it merges no pairs so."""
+    model = state["model"]
+    if model["type"] != "BPE" or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+        return None
+    return [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ftllm_nb.tokenizer.backend import Backend
 from ftllm_nb.tokenizer.formats.sentencepiece_model import OwnSegmentation, SentencePieceBackend
+from ftllm_nb.tokenizer.formats.tokenizer_json import TokenizerJsonBackend
+from ftllm_nb.tokenizer.gguf.byte_pairs import merges_of
+from ftllm_nb.tokenizer.gguf.outgoing import OutgoingVocabulary
 from ftllm_nb.tokenizer.gguf.token_kinds import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED
 from ftllm_nb.tokenizer.gguf.vocabulary import GgufVocabulary
 from ftllm_nb.tokenizer.settings import NAMED_TOKENS, TokenizerSettings
@@ -121,3 +125,45 @@ def _varint(value: int) -> bytes:
         written.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*written, value])
+
+
+def piece_entries(vocabulary: OutgoingVocabulary, model_type: int) -> dict[str, Any] | None:
+    """What the metadata has of a vocabulary of SentencePiece of this model type, or of a tokenizer.json that was made
+    of
+    one; None for others."""
+    backend, kinds = vocabulary.backend, vocabulary.kinds.copy()
+    if isinstance(backend, SentencePieceBackend):
+        if backend.merges_pairs != (model_type == BYTE_PAIRS):
+            return None
+        own = np.array(backend.kinds, np.int32)
+        plain = kinds[: len(own)] == NORMAL
+        kinds[: len(own)][plain] = own[plain]
+        scores = np.zeros(vocabulary.rows, np.float32)
+        scores[: len(own)] = backend.scores
+    elif isinstance(backend, TokenizerJsonBackend) and model_type == BYTE_PAIRS:
+        merges = merges_of(backend.state)
+        if merges is None or not backend.state["model"]["byte_fallback"]:
+            return None
+        scores = _scores_of_merges(vocabulary.tokens, merges)
+    else:
+        return None
+    spelled = set(_BYTES)
+    kinds[[token in spelled for token in vocabulary.tokens]] = BYTE
+    if backend.unknown_id is not None:
+        kinds[backend.unknown_id] = UNKNOWN
+    first = backend.id_to_token(next(iter(backend.encode("a", add_special_tokens=False)), -1)) or ""
+    return {
+        "tokenizer.ggml.pre": "default",
+        _SCORES: scores,
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.add_space_prefix": first.startswith("▁"),
+    }
+
+
+def _scores_of_merges(tokens: list[str], merges: list[str]) -> np.ndarray:
+    """Scores with which the best pair is that of the first merge: a token's is minus the place of the first merge that
+    makes it, others come last."""
+    places: dict[str, int] = {}
+    for merge in merges:
+        places.setdefault(merge.replace(" ", "", 1), len(places))
+    return np.array([-places.get(token, len(places)) for token in tokens], np.float32)

@@ -6,10 +6,14 @@ own tokenizer.json, which `tokenizers` runs as it runs them there.
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ftllm_nb.errors import TokenizerError
 from ftllm_nb.tokenizer.added_tokens import shorten
+from ftllm_nb.tokenizer.gguf.probes import PROBES
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _SPACES = r"\s+(?!\S)|\s+"
@@ -202,3 +206,32 @@ def pre_tokenizer_of(name: str | None, architecture: str, where: str) -> PreToke
             f"{', '.join(sorted(PRE_TOKENIZERS))}."
         )
     return PRE_TOKENIZERS[name]
+
+
+def name_of(
+    cut: Callable[[str], list[str]], cutter: Callable[[PreTokenizer], Any], nfc: bool, whole_words: bool, where: str
+) -> str:
+    """The name of the way that cuts texts as `cut` does, which is tried. `cutter`: what runs a way in `tokenizers`.
+
+    Ways that differ in composing text, or in taking whole words, are second best: what they make of texts is compared
+    later. `TokenizerError` where no way cuts alike.
+    """
+    expected = [cut(text) for text in PROBES]
+    found = []
+    for names, way in _FAMILIES:
+        runs = cutter(way)
+        if all(
+            [word for word, _ in runs.pre_tokenize_str(_composed(text, nfc))] == words
+            for text, words in zip(PROBES, expected, strict=True)
+        ):
+            found.append(((way.nfc != nfc) + (way.whole_words != whole_words), names.split()[0]))
+    if not found:
+        raise TokenizerError(
+            f"the tokenizer of {where} cuts text into words in a way for which GGUF has no name that is known here "
+            f"({', '.join(sorted(PRE_TOKENIZERS))}), so that no GGUF file can hold it."
+        )
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _composed(text: str, nfc: bool) -> str:
+    return unicodedata.normalize("NFC", text) if nfc else text

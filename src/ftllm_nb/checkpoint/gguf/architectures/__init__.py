@@ -33,6 +33,19 @@ def architecture(file: GgufFile, name: str) -> Architecture:
     metadata = Metadata(file.path, file.metadata, name)
     module = re.sub(r"\W", "_", name)
     if module in supported_architectures():
-        found: type[Architecture] = importlib.import_module(f"{__name__}.{module}").ARCHITECTURE
-        return found(file, metadata)
+        return _architecture_class(module)(file, metadata)
     return UnknownArchitecture(file, metadata, name)
+
+
+def writing_architectures() -> dict[str, tuple[str, type[Architecture]]]:
+    """Those that files can be written of: model_type → general.architecture, and what writing asks for."""
+    found = {}
+    for module in supported_architectures():
+        known = _architecture_class(module)
+        found.update(dict.fromkeys(known.writes, (known.file_architecture or module, known)))
+    return found
+
+
+def _architecture_class(module: str) -> type[Architecture]:
+    found: type[Architecture] = importlib.import_module(f"{__name__}.{module}").ARCHITECTURE
+    return found

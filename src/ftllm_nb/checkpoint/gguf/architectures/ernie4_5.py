@@ -9,6 +9,7 @@ class Ernie45(Architecture):
     """llama.cpp's `ernie4_5`."""
 
     model_type = "ernie4_5"
+    writes = ("ernie4_5",)
 
 
 ARCHITECTURE = Ernie45

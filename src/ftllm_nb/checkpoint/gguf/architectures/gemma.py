@@ -9,6 +9,7 @@ class Gemma(Architecture):
     """llama.cpp's `gemma`."""
 
     model_type = "gemma"
+    writes = ("gemma",)
     norm_plus = -1.0
 
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 from statistics import NormalDist
 from typing import Any, ClassVar
 
-from ftllm_nb.checkpoint.gguf.architecture import (
-    AROUND_BRANCHES,
-    FULL,
-    LAYER_EMBEDDINGS,
-    NAMES,
-    SLIDING,
-    Architecture,
-)
+from ftllm_nb.checkpoint.gguf.architecture import AROUND_BRANCHES, LAYER_EMBEDDINGS, NAMES, Architecture
 from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.checkpoint.gguf.way_out import FULL, SLIDING
 
 
 class Gemma3n(Architecture):

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ftllm_nb.checkpoint.gguf.architecture import (
-    AROUND_BRANCHES,
-    FULL,
-    LAYER_EMBEDDINGS,
-    NAMES,
-    ROPE_FACTORS,
-    SLIDING,
-    Architecture,
-    part_of,
-)
+from ftllm_nb.checkpoint.gguf.architecture import AROUND_BRANCHES, LAYER_EMBEDDINGS, NAMES, Architecture, part_of
+from ftllm_nb.checkpoint.gguf.way_out import FULL, ROPE_FACTORS, SLIDING
 from ftllm_nb.errors import CheckpointError
 
 _STANDS_STILL = 1e20

@@ -11,6 +11,7 @@ class Glm4(Architecture):
     """llama.cpp's `glm4`."""
 
     model_type = "glm4"
+    writes = ("glm4",)
     names: ClassVar = {
         **NAMES,
         "blk.*.post_attention_norm": "model.layers.*.post_self_attn_layernorm",

@@ -11,6 +11,8 @@ class Gpt2(Architecture):
     """llama.cpp's `gpt2`."""
 
     model_type = "gpt2"
+    writes = ("gpt2",)
+    turns = False
     eps_entry = "layer_norm_epsilon"
     eps_key = "attention.layer_norm_epsilon"
     names: ClassVar = {

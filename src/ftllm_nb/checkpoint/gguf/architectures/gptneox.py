@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
 from ftllm_nb.checkpoint.gguf.sources import Source, parts_to_heads
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 
 class GptNeoX(Architecture):
     """llama.cpp's `gptneox`."""
 
     model_type = "gpt_neox"
+    writes = ("gpt_neox",)
     eps_entry = "layer_norm_eps"
     eps_key = "attention.layer_norm_epsilon"
     names: ClassVar = {
@@ -40,6 +42,12 @@ class GptNeoX(Architecture):
         shape = self.file.tensors[name].shape
         self.require_multiple(name, shape[0], 3 * self.heads)
         return {target: Source(name, shape, parts_to_heads(shape[0], self.heads))}
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With how branches stand."""
+        parallel = model.config.get("use_parallel_residual", True)
+        return {**super().entries(model), "use_parallel_residual": bool(parallel)}
 
 
 ARCHITECTURE = GptNeoX

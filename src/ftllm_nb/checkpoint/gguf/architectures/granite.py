@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 from ftllm_nb.errors import CheckpointError
 
 
@@ -12,6 +13,7 @@ class Granite(Architecture):
     """llama.cpp's `granite`."""
 
     model_type = "granite"
+    writes = ("granite",)
     turns_neighbours = True
 
     def config(self) -> dict[str, Any]:
@@ -29,6 +31,17 @@ class Granite(Architecture):
             "residual_multiplier": metadata.real("residual_scale", 0.0) or 1.0,
             "logits_scaling": metadata.real("logit_scale", 0.0) or 1.0,
         }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the four multipliers."""
+        names = {
+            "attention.scale": "attention_multiplier",
+            "embedding_scale": "embedding_multiplier",
+            "residual_scale": "residual_multiplier",
+            "logit_scale": "logits_scaling",
+        }
+        return {**super().entries(model), **{key: float(model.config.get(name, 1.0)) for key, name in names.items()}}
 
 
 ARCHITECTURE = Granite

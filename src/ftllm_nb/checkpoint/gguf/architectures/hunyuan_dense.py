@@ -11,6 +11,8 @@ class HunYuan(Architecture):
     """llama.cpp's `hunyuan-dense`."""
 
     model_type = "hunyuan_v1_dense"
+    writes = ("hunyuan_v1_dense",)
+    file_architecture = "hunyuan-dense"
     names: ClassVar = {
         **NAMES,
         "blk.*.attn_q_norm": "model.layers.*.self_attn.query_layernorm",

@@ -9,6 +9,7 @@ class Llama(Architecture):
     """llama.cpp's `llama`."""
 
     model_type = "llama"
+    writes = ("llama", "mistral")
     turns_neighbours = True
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 
 class MiniCPM(Architecture):
     """llama.cpp's `minicpm`."""
 
     model_type = "minicpm"
+    writes = ("minicpm",)
     turns_neighbours = True
 
     def config(self) -> dict[str, Any]:
@@ -24,6 +26,18 @@ class MiniCPM(Architecture):
             "scale_emb": metadata.real("embedding_scale", 0.0) or 12.0,
             "scale_depth": round(depth, 6),
             "dim_model_base": round(width, 3),
+        }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """The three factors, as what they do."""
+        config = model.config
+        layers, hidden = int(config["num_hidden_layers"]), int(config["hidden_size"])
+        return {
+            **super().entries(model),
+            "embedding_scale": float(config.get("scale_emb", 1)),
+            "residual_scale": config.get("scale_depth", 1.0) / layers**0.5,
+            "logit_scale": hidden / config.get("dim_model_base", hidden),
         }
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ftllm_nb.checkpoint.gguf.architecture import AROUND_BRANCHES, FULL, NAMES, SLIDING, Architecture
+from ftllm_nb.checkpoint.gguf.architecture import AROUND_BRANCHES, NAMES, Architecture
+from ftllm_nb.checkpoint.gguf.way_out import FULL, SLIDING, OutgoingModel
 
 
 class Olmo2(Architecture):
     """llama.cpp's `olmo2`."""
 
     model_type = "olmo2"
+    writes = ("olmo2", "olmo3")
     names: ClassVar = {**NAMES, **AROUND_BRANCHES}
 
     def config(self) -> dict[str, Any]:
@@ -25,6 +27,14 @@ class Olmo2(Architecture):
             SLIDING: {"rope_theta": self.metadata.real("rope.freq_base_swa", base)},
         }
         return {**config, "model_type": "olmo3", **self.windows(4, window)}
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the windows that OLMo 3 has."""
+        found = {**super().entries(model), **cls.window_entries(model)}
+        if SLIDING in model.bases:
+            found["rope.freq_base_swa"] = float(model.bases[SLIDING])
+        return found
 
 
 ARCHITECTURE = Olmo2

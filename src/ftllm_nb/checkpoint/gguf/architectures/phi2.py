@@ -12,6 +12,7 @@ class Phi2(Architecture):
     """llama.cpp's `phi2`."""
 
     model_type = "phi"
+    writes = ("phi",)
     eps_entry = "layer_norm_eps"
     eps_key = "attention.layer_norm_epsilon"
     names: ClassVar = NAMES | {

@@ -9,6 +9,7 @@ class Qwen2(Architecture):
     """llama.cpp's `qwen2`."""
 
     model_type = "qwen2"
+    writes = ("qwen2",)
 
 
 ARCHITECTURE = Qwen2

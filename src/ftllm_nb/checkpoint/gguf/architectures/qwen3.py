@@ -9,6 +9,7 @@ class Qwen3(Architecture):
     """llama.cpp's `qwen3`."""
 
     model_type = "qwen3"
+    writes = ("qwen3",)
 
 
 ARCHITECTURE = Qwen3

@@ -11,6 +11,7 @@ class SeedOss(Architecture):
     """llama.cpp's `seed_oss`."""
 
     model_type = "seed_oss"
+    writes = ("seed_oss",)
     names: ClassVar = {**NAMES, "blk.*.post_attention_norm": "model.layers.*.post_attention_layernorm"}
 
 

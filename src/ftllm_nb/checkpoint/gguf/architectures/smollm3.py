@@ -11,6 +11,7 @@ class SmolLM3(Architecture):
     """llama.cpp's `smollm3`."""
 
     model_type = "smollm3"
+    writes = ("smollm3",)
     turns_neighbours = True
 
     def config(self) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
 from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 
 class StableLm(Architecture):
     """llama.cpp's `stablelm`."""
 
     model_type = "stablelm"
+    writes = ("stablelm",)
     eps_entry = "layer_norm_eps"
     eps_key = "attention.layer_norm_epsilon"
 
@@ -37,6 +40,25 @@ class StableLm(Architecture):
             f"{stem}_layernorm.norms.{head}.weight": Source(name, (size,), slice(head, head + 1))
             for head in range(heads)
         }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With how branches stand."""
+        parallel = model.config.get("use_parallel_residual", False)
+        return {**super().entries(model), "use_parallel_residual": bool(parallel)}
+
+    @classmethod
+    def file_shapes(cls, model: OutgoingModel) -> dict[str, tuple[int, ...]]:
+        """Norms of heads are one matrix there."""
+        found: dict[str, tuple[int, ...]] = {}
+        for name, shape in model.shapes.items():
+            norm = re.fullmatch(r"model\.layers\.(\d+)\.self_attn\.(q|k)_layernorm\.norms\.\d+\.weight", name)
+            if norm is None:
+                found[cls.file_name(name)] = shape
+            else:
+                heads = {"q": model.heads, "k": model.kv_heads}[norm[2]]
+                found[f"blk.{norm[1]}.attn_{norm[2]}_norm.weight"] = (heads, *shape)
+        return found
 
 
 ARCHITECTURE = StableLm

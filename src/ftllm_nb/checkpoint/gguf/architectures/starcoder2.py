@@ -11,6 +11,7 @@ class Starcoder2(Architecture):
     """llama.cpp's `starcoder2`."""
 
     model_type = "starcoder2"
+    writes = ("starcoder2",)
     eps_entry = "norm_epsilon"
     eps_key = "attention.layer_norm_epsilon"
     names: ClassVar = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ftllm_nb.tokenizer.backend import Backend
 from ftllm_nb.tokenizer.gguf.byte_pairs import backend_of, byte_pair_model
+from ftllm_nb.tokenizer.gguf.outgoing import OutgoingVocabulary
 from ftllm_nb.tokenizer.gguf.vocabulary import GgufVocabulary
 
 DEFAULT_ROLES: dict[str, int] = {}
@@ -20,3 +23,8 @@ def open_backend(vocabulary: GgufVocabulary) -> Backend:
     library.normalizer = normalizers.Replace(" ", "▁")
     library.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return backend_of(library, vocabulary, adds_bos=True)
+
+
+def entries(vocabulary: OutgoingVocabulary) -> dict[str, Any] | None:
+    """None: no file of Gemma 4 is written, and other vocabularies of this form are SentencePiece's."""
+    return None

@@ -1,0 +1,28 @@
+"""ggml's types as they are written: a file for each family, with `TYPES`, a tuple of `WrittenType` (base.py).
+
+`--dtype` names a type in lower case. A family's docstring says what its methods do: `rtn` rounds to the obvious scales,
+`mse` searches those of least weighted squared error (search.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftllm_nb.quantization.block_types.base import WrittenType
+
+_SHARED = {"base", "search"}
+
+
+@functools.cache
+def written_types() -> dict[str, WrittenType]:
+    """The types by the names that `--dtype` gives them ("q4_k")."""
+    found: dict[str, WrittenType] = {}
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
+        if module.name not in _SHARED:
+            for type in importlib.import_module(f"{__name__}.{module.name}").TYPES:
+                found[type.name.lower()] = type
+    return found

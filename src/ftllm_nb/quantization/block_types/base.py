@@ -1,0 +1,107 @@
+"""What a type is that is written, and the arithmetic that families share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.kernels.compile import Kernel
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Encode = Callable[[Floats, Floats | None], Bytes]
+"""From weights [blocks, columns], and how much each counts, None for alike, to bytes [blocks, bytes of a block]."""
+_LEAST_SCALE = np.float16(2**-19)
+"""Scales below it are off by more than a hundredth: float16 has few steps there."""
+_MOST = np.float32(1e9)
+"""Larger weights, which no scale of float16 is for, would make sums of a search infinite."""
+_TOO_LARGE = "holds numbers that are too large for scales of float16"
+
+
+@dataclass(frozen=True)
+class WrittenType:
+    """A type by ggml's name: `columns` neighbouring numbers of a row are a block of `nbytes`.
+
+    `file_type`: the number that llama.cpp gives a file of mostly this type; `ways`: how each method encodes it;
+    `kernels`: what those run; `scale_at`: where a block has its float16 scale, None where it has none; `narrower`: the
+    type of rows that the block does not divide, "" for none.
+    """
+
+    name: str
+    columns: int
+    nbytes: int
+    file_type: int
+    ways: Mapping[str, Encode]
+    kernels: Mapping[str, Sequence[Kernel]]
+    scale_at: int | None = None
+    narrower: str = ""
+
+    def row_bytes(self, columns: int) -> int:
+        """Bytes of a row."""
+        return columns // self.columns * self.nbytes
+
+    def encode(self, rows: Floats, method: str, importance: Floats | None = None) -> Bytes:
+        """The bytes [rows, bytes of a row] of float32 rows that blocks divide; `importance`: of each column.
+
+        Raises `ValueError`, "holds …", where a number is not finite, or a scale is too large for float16.
+        """
+        if not np.isfinite(rows).all():
+            raise ValueError("holds numbers that are not finite")
+        if self.scale_at is not None and np.abs(rows).max(initial=0) > _MOST:
+            raise ValueError(_TOO_LARGE)
+        blocks = np.ascontiguousarray(rows, np.float32).reshape(-1, self.columns)
+        if importance is not None:
+            importance = np.tile(importance.astype(np.float32), (len(rows), 1)).reshape(blocks.shape)
+        return self.ways[method](blocks, importance).reshape(len(rows), -1)
+
+    def has_room(self, encoded: Bytes) -> bool:
+        """Whether the largest scale of encoded rows is precise, as far as float16 is."""
+        if self.scale_at is None:
+            return True
+        scales = encoded.reshape(-1, self.nbytes)[:, self.scale_at : self.scale_at + 2]
+        return bool((np.ascontiguousarray(scales).view(np.uint16) & 0x7FFF).max() >= _LEAST_SCALE.view(np.uint16))
+
+
+def as_half(scales: NDArray[Any]) -> tuple[Floats, Bytes]:
+    """Numbers [blocks, 1] rounded to float16: as float32, and their bytes [blocks, 2]."""
+    with np.errstate(over="ignore"):
+        halves = np.ascontiguousarray(scales, np.float32).astype("<f2")
+    if not np.isfinite(halves).all():
+        raise ValueError(_TOO_LARGE)
+    return halves.astype(np.float32), halves.view(np.uint8)
+
+
+def inverse(scales: Floats) -> Floats:
+    """1 / scale, 0 where the scale is."""
+    with np.errstate(divide="ignore", over="ignore"):
+        found = np.where(scales == 0, np.float32(0), np.float32(1) / scales)
+    return np.where(np.isfinite(found), found, np.float32(0)).astype(np.float32)
+
+
+def packed(numbers: Bytes, bits: int, run: int) -> Bytes:
+    """Numbers [blocks, n] below 2 ** bits, several to a byte: the lowest bits of each `run` bytes hold the first
+    numbers."""
+    parts = numbers.reshape(len(numbers), -1, 8 // bits, run)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
+    found: Bytes = np.bitwise_or.reduce(parts << shifts, axis=2)
+    return found.reshape(len(numbers), -1)
+
+
+def signed_largest(groups: Floats) -> Floats:
+    """The number of the largest magnitude of each group [..., size]: [..., 1], with its sign."""
+    at = np.abs(groups).argmax(axis=-1, keepdims=True)
+    return np.take_along_axis(groups, at, axis=-1)
+
+
+def found_by(kernel: Kernel, groups: Floats, importance: Floats | None, *settings: Any, results: int = 1) -> list[Any]:
+    """What a search of search.py finds for groups [..., size]: float32 [..., 1], so many times."""
+    size = groups.shape[-1]
+    count = groups.size // size
+    made = [np.empty((*groups.shape[:-1], 1), np.float32) for _ in range(results)]
+    weight = 0 if importance is None else importance.ctypes.data
+    kernel(groups.ctypes.data, weight, count, size, *settings, *(each.ctypes.data for each in made))
+    return made

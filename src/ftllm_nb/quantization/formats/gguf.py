@@ -1,0 +1,43 @@
+"""A GGUF file, which llama.cpp and all that is built on it load as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.errors import UsageError
+from ftllm_nb.quantization.formats.base import Output
+from ftllm_nb.quantization.gguf.recipes import dtype_names, require_dtype
+
+if TYPE_CHECKING:
+    from ftllm_nb.quantization.gguf.job import GgufJob
+    from ftllm_nb.quantization.job import QuantizeOptions
+
+
+class Gguf(Output):
+    """One file with weights in ggml's types, the tokenizer and the chat template."""
+
+    default_dtype = "q4_k_m"
+
+    def dtypes(self) -> list[str]:
+        return dtype_names()
+
+    def rule_dtypes(self) -> list[str]:
+        return dtype_names()
+
+    def check(self, options: QuantizeOptions) -> None:
+        require_dtype(options.dtype)
+        if not options.symmetric:
+            raise UsageError("--asymmetric is not for GGUF files, whose types say it: q4_1, q5_1 and the K types are.")
+        if options.custom is not None:
+            raise UsageError(
+                "--custom is not for GGUF files: those who read them know architectures by name, and no file beside."
+            )
+
+    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> GgufJob:
+        from ftllm_nb.quantization.gguf.job import GgufJob  # which takes time to import
+
+        return GgufJob(checkpoint, options.dtype, options.method, options.rules)
+
+
+FORMAT = Gguf()

@@ -1,0 +1,139 @@
+"""Making a GGUF file: tensor by tensor, some rows at a time on all threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
+from ftllm_nb.errors import CheckpointError
+from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.quantization.block_types import written_types
+from ftllm_nb.quantization.gguf.job import GgufJob, Part, PlannedFileTensor
+from ftllm_nb.quantization.job import Progress
+from ftllm_nb.quantization.partial import PartialFolder
+from ftllm_nb.quantization.place import check_file_place, check_room
+from ftllm_nb.quantization.run import LEFT_ALONE, read_stored, written
+
+Floats = NDArray[np.float32]
+_WEIGHTS_AT_ONCE = 1 << 18
+"""Of a thread."""
+_ROWS_MULTIPLE = 8
+"""Checksums are of words of so many bytes (checkpoint/checksum.py)."""
+_FLOATS = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
+
+
+def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None) -> None:
+    """Make the file `out`; see `quantize` of quantization/run.py."""
+    check_file_place(out, job.checkpoint.path, replace)
+    folder = PartialFolder(out, job.layout, job.identity())
+    check_room(folder.path, job.needed_bytes)
+    types = written_types()
+    prepare([kernel for tensor in job.tensors for kernel in types[tensor.dtype].kernels[job.method]], progress)
+
+    def make_tensors() -> dict[str, str]:
+        for name, values in job.contents.items():
+            folder.write(name, 0, values)
+        with ThreadPoolExecutor(threads, "ftllm-nb quantizer") as workers:
+            try:
+                _make_tensors(job, folder, workers, threads, progress)
+            except BaseException:
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
+        return {}
+
+    written(folder, make_tensors, resume=resume, replace=replace)
+
+
+def _make_tensors(
+    job: GgufJob, folder: PartialFolder, workers: ThreadPoolExecutor, threads: int, progress: Progress | None
+) -> None:
+    done, total = 0, sum(tensor.weights for tensor in job.tensors)
+    for tensor in job.tensors:
+        if tensor.name in folder.done:
+            done += tensor.weights
+            continue
+        if progress is not None:
+            progress("quantize", 2 * done, 2 * total)
+        type = written_types()[tensor.dtype]
+        holds_numbers, is_precise, offset = False, False, 0
+
+        def encode(rows: Floats) -> tuple[NDArray[np.uint8], bool]:
+            return type.encode(rows, job.method), bool(rows.any())  # noqa: B023  (used within this turn)
+
+        for pieces in _batches(_pieces(job.checkpoint, tensor, folder), threads):
+            try:
+                made = list(workers.map(encode, pieces))
+            except ValueError as error:
+                raise CheckpointError(
+                    f'the tensor "{tensor.parts[0].weight.tensor}" {error}: its file is damaged, or {LEFT_ALONE}.'
+                ) from None
+            for encoded, holds in made:
+                holds_numbers = holds_numbers or holds
+                is_precise = is_precise or type.has_room(encoded)
+                folder.write(tensor.name, offset, encoded)
+                offset += encoded.nbytes
+            done += sum(piece.size for piece in pieces)
+            if progress is not None:
+                progress("quantize", 2 * done, 2 * total)
+        if holds_numbers and not is_precise:
+            raise CheckpointError(
+                f'the tensor "{tensor.parts[0].weight.tensor}" holds numbers too small for {tensor.dtype}, whose '
+                f"scales are float16: {LEFT_ALONE}."
+            )
+        folder.finish(tensor.name, {tensor.name: tensor.nbytes})
+
+
+def _batches(pieces: Iterator[Floats], count: int) -> Iterator[list[Floats]]:
+    """Several pieces at a time, so that few are in memory."""
+    batch: list[Floats] = []
+    for piece in pieces:
+        batch.append(piece)
+        if len(batch) == 2 * count:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _pieces(checkpoint: Checkpoint, tensor: PlannedFileTensor, folder: PartialFolder) -> Iterator[Floats]:
+    """The rows of a tensor of the file, in order, float32 [rows, columns]; a vector is one row."""
+    columns = tensor.shape[-1]
+    at_once = max(_ROWS_MULTIPLE, _WEIGHTS_AT_ONCE // columns // _ROWS_MULTIPLE * _ROWS_MULTIPLE)
+    for part in sorted(tensor.parts, key=_first_row):
+        rows = _matrix(checkpoint, part, columns, folder)
+        for first in range(0, len(rows), at_once):
+            yield _as_float32(rows[first : first + at_once]) - np.float32(part.source.plus)
+        checkpoint.release(part.weight.tensor)
+
+
+def _first_row(part: Part) -> int:
+    rows = part.source.rows
+    return rows.start if isinstance(rows, slice) else 0
+
+
+def _matrix(checkpoint: Checkpoint, part: Part, columns: int, folder: PartialFolder) -> NDArray[Any]:
+    """A tensor of the model as the file has its rows, in the type in which the model has it."""
+    info = checkpoint.tensors[part.weight.tensor]
+    if info.dtype in _FLOATS:
+        stored = np.empty(info.shape, _FLOATS[str(info.dtype)])
+        read_stored(checkpoint, info.name, 0, stored.reshape(-1).view(np.uint8), folder)
+    else:
+        stored = checkpoint.read(info.name)
+    rows = stored.T if part.weight.turned else stored
+    order = part.source.rows
+    if isinstance(order, np.ndarray):
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        rows = rows[back]
+    return np.ascontiguousarray(rows).reshape(-1, columns)
+
+
+def _as_float32(rows: NDArray[Any]) -> Floats:
+    return bfloat16_as_float32(rows) if rows.dtype == np.uint16 else rows.astype(np.float32)
