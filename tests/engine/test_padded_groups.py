@@ -20,6 +20,14 @@ def graph(*shapes: tuple[int, int]) -> Any:
     return SimpleNamespace(packed=packed, nodes=[], logits=None)
 
 
+def test_a_sentence_where_blocks_do_not_divide_columns() -> None:
+    sentences = WeightTypes("q4_k").padded_groups(graph((64, 576), (64, 512), (64, 90), (64, 1536)))
+    assert sentences == [
+        "blocks of q4_k do not divide 576 columns: those matrices are q5_0.",
+        "blocks of q4_k do not divide 90 columns: those matrices are int8g32.",
+    ]
+
+
 @pytest.mark.parametrize(
     "dtype, shapes, best",
     [

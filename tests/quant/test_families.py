@@ -15,7 +15,7 @@ from ftllm_nb.quantized_type import QuantizedType
 
 NAMES = [
     "bfloat16", "float16", "float32", "int4", "int4g", "int4g128", "int4g256", "int4g32", "int4g64", "int8", "int8g128",
-    "int8g32", "int8g64",
+    "int8g32", "int8g64", "iq4_nl", "iq4_xs", "q4_1", "q4_k", "q5_0", "q5_1", "q5_k", "q6_k",
 ]  # fmt: skip
 
 

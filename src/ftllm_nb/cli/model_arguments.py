@@ -61,7 +61,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = T
         metavar="TYPE",
         help="type of the weights in memory: auto, float32, float16, bfloat16, int8 or int4 (one scale a row), or "
         "with a scale for each group int8g32, int8g64, int8g128, int4g32, int4g64, int4g128 (also int4g) or int4g256 "
-        "(default: auto, the type that the folder holds)",
+        "(default: auto, the type that the folder holds); or one of ggml's block types: iq4_nl, iq4_xs, q4_1, q4_k, "
+        "q5_0, q5_1, q5_k or q6_k, whose scales are searched while the model loads",
     )
     group.add_argument(
         "--embedding_dtype",
@@ -69,7 +70,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = T
         type=weight_type,
         metavar="TYPE",
         help="type of the embedding and of the matrix that makes logits "
-        "(default: auto, as --dtype, but int8g128 where that has 4 bits)",
+        "(default: auto, as --dtype, but int8g128 where that has 4 bits, or is a block type)",
     )
     group.add_argument(
         "--dtype_config",

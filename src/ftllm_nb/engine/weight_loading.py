@@ -22,7 +22,7 @@ from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.kernels.transpose import TRANSPOSE, transpose_kernel
-from ftllm_nb.quant.blocks import BlockFormat
+from ftllm_nb.quant.blocks import BlockFormat, RoundedBlocks, blocks_of
 from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
 from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType, is_quantized
 
@@ -33,11 +33,9 @@ _FLOAT = "float32 (--dtype, --embedding_dtype or a rule of --dtype_config)"
 
 def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
     """The kernels that `load_weights` will run."""
-    packed = [
-        part.format.pack_kernel(_source_type(part))
-        for part in program.weights
-        if not checkpoint.is_packed(part.weight.name)
-    ]
+    parts = [part for part in program.weights if not checkpoint.is_packed(part.weight.name)]
+    packed = [part.format.pack_kernel(_source_type(part)) for part in parts]
+    packed += [part.format.quantizer(_source_type(part)) for part in parts if isinstance(part.format, RoundedBlocks)]
     transposed = {
         _FLOAT_BYTES[str(part.weight.type.dtype)]
         for part in program.weights
@@ -91,7 +89,9 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
     name, dtype = part.weight.name, _source_type(part)
     arrays: list[NDArray[Any]]
     numbers: list[int]
-    if isinstance(part.format, BlockFormat):
+    if isinstance(part.format, RoundedBlocks):
+        arrays, numbers = [_in_blocks(part, checkpoint, pool)], []
+    elif isinstance(part.format, BlockFormat):
         arrays, numbers = [part.format.source(np.ascontiguousarray(checkpoint.read_blocks(name)))], []
     else:
         arrays, numbers = _sources(checkpoint, name, dtype, pool)
@@ -119,16 +119,36 @@ def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
         packed = np.ctypeslib.as_array(memory).reshape(-1, block_bytes)
         bits = arrays[0].view(f"u{arrays[0].itemsize}")
         if not part.format.has_room(packed, shape[1]) and not is_zero(bits):
-            raise CheckpointError(
-                f'the tensor "{name}" holds numbers too small for {part.format.name}, whose scales are float16: it '
-                f"needs {_FLOAT}."
-            )
+            raise _too_small(part)
+
+
+def _too_small(part: WeightPart) -> CheckpointError:
+    return CheckpointError(
+        f'the tensor "{part.weight.name}" holds numbers too small for {part.format.name}, whose scales are float16: it '
+        f"needs {_FLOAT}."
+    )
+
+
+def _in_blocks(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> NDArray[np.uint8]:
+    """A matrix of floats, or several of one shape, rounded to the blocks of its format."""
+    name, source = part.weight.name, _source_type(part)
+    assert isinstance(part.format, RoundedBlocks)
+    floats = _contiguous(checkpoint.read(name), pool)
+    rows = floats.reshape(-1, floats.shape[-1])
+    try:
+        blocks = blocks_of(part.format.stored_name, rows, source, threads=pool.num_workers)
+    except ValueError as error:
+        raise CheckpointError(f'the tensor "{name}" {error}: its file is damaged, or it needs {_FLOAT}.') from None
+    if not part.format.has_room(blocks) and not is_zero(rows.view(f"u{rows.itemsize}")):
+        raise _too_small(part)
+    return blocks
 
 
 def _source_type(part: WeightPart) -> ElementType:
     """The type that a matrix is packed from: blocks that are not kept come as the float32 that they stand for."""
     dtype = part.weight.type.dtype
-    return "float32" if isinstance(dtype, BlockedType) and not isinstance(part.format, BlockFormat) else dtype
+    is_kept = isinstance(part.format, BlockFormat) and not isinstance(part.format, RoundedBlocks)
+    return "float32" if isinstance(dtype, BlockedType) and not is_kept else dtype
 
 
 def _fault(part: WeightPart, code: int) -> str:

@@ -17,9 +17,9 @@ from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Value
 from ftllm_nb.graph.types import FLOAT_TYPES
 from ftllm_nb.ops.base import Parameter
-from ftllm_nb.quant import quantized_types, weight_formats
+from ftllm_nb.quant import quantized_types, weight_formats, weight_types
 from ftllm_nb.quant.base import WeightFormat, weight_format
-from ftllm_nb.quant.blocks import BlockFormat
+from ftllm_nb.quant.blocks import BlockFormat, RoundedBlocks
 from ftllm_nb.quant.floats import FloatFormat
 from ftllm_nb.quant.integers import IntegerFormat
 from ftllm_nb.quant.stored import StoredFormat
@@ -95,6 +95,8 @@ class WeightTypes:
                 return BlockFormat(stored.name)
             stored = BlockFormat.float_type(stored.name)
         format = weight_format(stored if chosen == "auto" else chosen)
+        if isinstance(format, RoundedBlocks):
+            format = weight_format(format.fitting(weight.type.size(-1)))
         return format.rounding_activations() if self.atype == "bfloat16" else format
 
     def kept_quantized(self, weights: Iterable[Value]) -> list[str]:
@@ -108,14 +110,15 @@ class WeightTypes:
         ]
 
     def padded_groups(self, graph: CheckedGraph) -> list[str]:
-        """A sentence for each format whose groups do not divide columns, and are filled up to more than finer ones."""
+        """A sentence for each format whose groups do not divide columns, and are filled up to more than finer ones, or
+        give way to another format."""
         format_of = self.formats(graph)
         shapes: dict[QuantizedType, list[tuple[int, int, int]]] = {}
         for weight in graph.packed:
             format = format_of(weight)
             if isinstance(format, IntegerFormat) and format.type.group and weight.type.size(-1) % format.type.group:
                 shapes.setdefault(format.type, []).append(weight.type.matrices)
-        sentences = []
+        sentences = self._other_blocks(graph)
         for type, matrices in shapes.items():
             sizes = {
                 other.name: sum(
@@ -134,6 +137,22 @@ class WeightTypes:
                     f"and rounds less ({flag})."
                 )
         return sentences
+
+    def _other_blocks(self, graph: CheckedGraph) -> list[str]:
+        """A sentence for each block type that does not divide columns."""
+        embeddings, columns_of = embedding_weights(graph), dict[tuple[str, str], set[int]]()
+        for weight in graph.packed:
+            chosen, columns = self._chosen(weight, weight in embeddings), weight.type.size(-1)
+            if chosen == "auto" or isinstance(weight.type.dtype, QuantizedType):
+                continue
+            format = weight_format(chosen)
+            if isinstance(format, RoundedBlocks) and format.fitting(columns) != chosen:
+                columns_of.setdefault((chosen, format.fitting(columns)), set()).add(columns)
+        return [
+            f"blocks of {chosen} do not divide {' and '.join(map(str, sorted(columns)))} columns: those matrices are "
+            f"{other}."
+            for (chosen, other), columns in columns_of.items()
+        ]
 
     def unused_rules(self, names: Iterable[str]) -> list[str]:
         """The rules that match none of the names, as the user wrote them."""
@@ -186,8 +205,10 @@ def router_weights(graph: CheckedGraph) -> set[Value]:
 
 def embedding_type(dtype: str) -> str:
     """The type of embeddings where other matrices have this one, and nothing else is said of them."""
-    chosen = quantized_types().get(dtype)
-    return EMBEDDING_DEFAULT if chosen is not None and chosen.bits == 4 else dtype
+    chosen = weight_types().get(dtype)
+    if isinstance(chosen, QuantizedType):
+        return EMBEDDING_DEFAULT if chosen.bits == 4 else dtype
+    return EMBEDDING_DEFAULT if isinstance(chosen, BlockedType) else dtype
 
 
 def stored_types(weights: Iterable[Value]) -> list[str]:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
 
 from ftllm_nb.kernels.blocks.block_type import QUAD, BlockType
 from ftllm_nb.kernels.blocks.parts import WORD_BYTES
 from ftllm_nb.kernels.blocks.scratch import ScratchLayout, unpacker
+from ftllm_nb.kernels.blocks.stack import room
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.dot import has_pairs
@@ -25,18 +24,8 @@ from ftllm_nb.kernels.embedding import (
     EMBEDDING_WEIGHT,
     row_number,
 )
-from ftllm_nb.kernels.emit import I8, I64, emitted
 from ftllm_nb.kernels.memory import load_byte, load_f32, load_i16, store_f32
 from ftllm_nb.kernels.step import STEP_TOKENS, argument, field, take_chunk
-
-
-def _room(size: int) -> Any:
-    """A function that gives the address of so many bytes on the stack, the same at every call in a function."""
-
-    def room(b):
-        return b.ptrtoint(cgutils.alloca_once(b, ir.ArrayType(I8, size)), I64)
-
-    return emitted(types.int64)(room)
 
 
 def _row_of(type: BlockType) -> Any:
@@ -76,11 +65,11 @@ def block_embedding_kernel(name: str) -> Kernel:
     """out[t] = the matrix's row that the t-th id names. A chunk is a token."""
     type = block_types()[name]
     unit_columns, unit_bytes = type.columns, type.unit_bytes
-    room, unpack, write = _room(ScratchLayout(type).size), unpacker(type), _row_of(type)
+    memory, unpack, write = room(ScratchLayout(type).size), unpacker(type), _row_of(type)
 
     @kernel(variant=name)
     def block_embedding(row, step, worker):
-        ids, scratch = field(step, argument(row, EMBEDDING_IDS)), room()
+        ids, scratch = field(step, argument(row, EMBEDDING_IDS)), memory()
         units = argument(row, EMBEDDING_FEATURES) // unit_columns
         num_tokens = field(step, STEP_TOKENS)
         token = take_chunk(worker, num_tokens)
