@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftllm_nb.engine.reference_executor import ReferenceCache
+from ftllm_nb.engine.reference_walk import ReferenceCache
 from tests.ops.operator_runs import compute, normal, seeds, sizes
 
 

@@ -118,7 +118,7 @@ def test_feedback_is_its_definition(grid: Grid) -> None:
     found = []
     for first in (0, 64):
         here = np.ascontiguousarray(factor[first : first + 64, first : first + 64])
-        found.append(fitter.feed_back(rows, first, here, order, scales, codes))
+        found.append(fitter.feed_back(rows, first, here, order, fitter.lines(scales), codes))
         rows[:, first + 64 :] -= found[-1] @ factor[first : first + 64, first + 64 :]
     assert (codes != expected).mean() < 0.003, "but where float32 decides otherwise at a middle"
     np.testing.assert_allclose(np.sort(rows), np.sort(fitter.values(codes, scales)), atol=1e-5)

@@ -20,65 +20,29 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.host_cache import in_8_bits, spread_rows
 from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
+from ftllm_nb.engine.reference_walk import (
+    ReferenceCache,
+    cached_values,
+    evaluate_node,
+    graph_inputs,
+    rope_tables,
+)
 from ftllm_nb.engine.saved_states import States
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
-from ftllm_nb.engine.step_states import keep_states, new_states
+from ftllm_nb.engine.step_states import new_states
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
-from ftllm_nb.errors import EngineError, StepStopped
-from ftllm_nb.graph.inputs import rope_table
-from ftllm_nb.graph.ir import CheckedGraph, Node, Value
-from ftllm_nb.graph.rope import RopeTables
-from ftllm_nb.kernels.hadamard import hadamard, hadamard_size
-from ftllm_nb.ops.base import Kind, SequenceCache
+from ftllm_nb.errors import StepStopped
+from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.base import WeightFormat
 
 Floats = NDArray[np.float32]
 
-_MARKER = np.empty(0, np.float32)
 BLOCK_POSITIONS = 16
 """Positions of a block: others than the compiled executor's, which tests that nobody counts on them."""
-
-
-class ReferenceCache:
-    """One sequence's keys or values in one layer: [length, heads, dim], rounded to the cache's type. `spreads`: whether
-    rows of int8 are multiplied by Hadamard's matrix before they are rounded, as keys are."""
-
-    def __init__(self, heads: int, dim: int, dtype: str, spreads: bool = False) -> None:
-        self.dtype = dtype
-        self.spreads = spreads
-        self.length = 0
-        self.rows = np.empty((64, heads, dim), np.float32)
-
-    def append(self, rows: Floats) -> Floats:
-        """See `SequenceCache`."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit the type is an infinity
-            if self.dtype == "int8":
-                numbers, scales = in_8_bits(spread_rows(rows) if self.spreads else rows)
-                rounded = numbers * scales[..., None]
-                if self.spreads:
-                    rounded = hadamard(rounded) / np.float32(hadamard_size(rounded.shape[-1]))
-                return self.extend(rounded[..., : rows.shape[-1]])
-            return self.extend(rows.astype(self.dtype))
-
-    def read(self) -> Floats:
-        """See `SequenceCache`."""
-        return self.rows[: self.length]
-
-    def extend(self, rows: NDArray[np.floating[Any]]) -> Floats:
-        """Append rows that have the cache's precision already; all rows."""
-        length = self.length + len(rows)
-        if length > len(self.rows):
-            larger = np.empty((2 * length, *self.rows.shape[1:]), np.float32)
-            larger[: self.length] = self.rows[: self.length]
-            self.rows = larger
-        self.rows[self.length : length] = rows
-        self.length = length
-        return self.read()
 
 
 class ReferenceExecutor:
@@ -111,7 +75,7 @@ class ReferenceExecutor:
         self._block_rows: dict[int, dict[str, Floats]] = {}
         self._caches: WeakKeyDictionary[CachedSequence, dict[str, ReferenceCache]] = WeakKeyDictionary()
         self.cache = KVCache([Reach()], BLOCK_POSITIONS, BlockPool(lambda: [next(numbers)]), graph.state_shapes)
-        widths = (value.type.size(1) * value.type.size(2) for value in _cached_values(graph))
+        widths = (value.type.size(1) * value.type.size(2) for value in cached_values(graph))
         self.block_bytes = BLOCK_POSITIONS * 4 * sum(widths)
         self._weights: dict[Value, Floats] = {}
         format_of, packed = weight_types.formats(graph), set(graph.packed)
@@ -121,7 +85,7 @@ class ReferenceExecutor:
             checkpoint.release(name)
             if progress is not None:
                 progress("load", done + 1, len(graph.weights))
-        self._tables = _rope_tables(graph)
+        self._tables = rope_tables(graph)
 
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
@@ -189,18 +153,14 @@ class ReferenceExecutor:
     ) -> Floats:
         """Walk the nodes in order; a value is dropped after its last reader."""
         context = step_context(steps, self.graph.config)
-        values: dict[Value, Any] = {**self._weights, **self._inputs(steps)}
+        token_ids = [step.token_ids for step in steps]
+        positions = [step.sequence.length + np.arange(len(step.token_ids)) for step in steps]
+        values: dict[Value, Any] = {**self._weights, **graph_inputs(self.graph, self._tables, token_ids, positions)}
         readers = Counter(value for node in self.graph.nodes for value in node.inputs.values())
         for node in self.graph.nodes:
             if self._stop.is_set():
                 raise StepStopped
-            arguments = {
-                name: self._argument(node, name, node.operator.parameter(name).kind, caches, states, values)
-                for name in node.inputs
-            }
-            results = node.evaluate(context, arguments)
-            keep_states(node, arguments, states)
-            values.update((value, results[name]) for name, value in node.outputs.items())
+            evaluate_node(node, context, values, caches, states)
             for value in node.inputs.values():
                 readers[value] -= 1
                 if value.kind == "data" and not readers[value] and value is not self.graph.logits:
@@ -208,60 +168,7 @@ class ReferenceExecutor:
         logits: Floats = values[self.graph.logits][0]
         return logits
 
-    def _argument(
-        self,
-        node: Node,
-        name: str,
-        kind: Kind,
-        caches: list[dict[str, ReferenceCache]],
-        states: list[States],
-        values: dict[Value, Any],
-    ) -> Any:
-        value = node.inputs[name]
-        if kind is Kind.STATE:
-            return [each[value.name] for each in states]
-        if kind is not Kind.CACHE:
-            return values[value]
-        of_sequences: list[SequenceCache] = [each[value.name] for each in caches]
-        return of_sequences
-
-    def _inputs(self, steps: list[SequenceStep]) -> dict[Value, Any]:
-        """The graph's inputs that are no caches, as arrays."""
-        positions = [step.sequence.length + np.arange(len(step.token_ids)) for step in steps]
-        arrays: dict[str, NDArray[Any]] = {
-            "inputIds": np.concatenate([step.token_ids for step in steps]).astype(np.int32)[None],
-            "positionIds": np.concatenate(positions).astype(np.int32)[None],
-            "seqLens": np.array([len(step.token_ids) for step in steps], np.int32),
-            "attentionMask": _MARKER,
-            "atype": _MARKER,
-        }
-        for name, table in self._tables.items():
-            table.fill(1 + max(int(each[-1]) for each in positions))
-            suffix = f".{name}" if name else ""
-            arrays[f"sin{suffix}"], arrays[f"cos{suffix}"] = table.sin, table.cos
-        return {value: arrays[name] for name, value in self.graph.inputs.items() if name in arrays}
-
 
 def _rounded(weight: Floats, format: WeightFormat) -> Floats:
     """A matrix, or a stack of them, as the format holds it."""
     return format.rounded(weight.reshape(-1, weight.shape[-1])).reshape(weight.shape)
-
-
-def _rope_tables(graph: CheckedGraph) -> dict[str, RopeTables]:
-    try:
-        tables = {name: RopeTables(settings, graph.max_positions) for name, settings in graph.rope.items()}
-    except MemoryError:
-        raise EngineError(
-            f"no memory for sin and cos of {graph.max_positions} positions; lower max_position_embeddings in "
-            "config.json."
-        ) from None
-    for node in graph.nodes:
-        for name, value in node.inputs.items():
-            table = rope_table(value.name) if value.kind == "input" else None
-            if table is not None and not node.operator.parameter(name).by_position:  # who knows which rows are read
-                tables[table[1]].fill(graph.max_positions)
-    return tables
-
-
-def _cached_values(graph: CheckedGraph) -> list[Value]:
-    return [value for layer in graph.caches.values() for value in layer.stored]

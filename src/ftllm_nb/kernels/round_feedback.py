@@ -13,35 +13,37 @@ import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.grid_levels import level_of, nearest_code
-from ftllm_nb.kernels.memory import load_byte, load_f16, load_f32, load_i32, store_byte, store_f32
+from ftllm_nb.kernels.memory import load_f32, load_i32, store_byte, store_f32
 from ftllm_nb.kernels.row_fields import row_fields
 from ftllm_nb.kernels.simd import load_vector, spread, store_vector
 from ftllm_nb.kernels.step import argument, scalar, take_chunk
 
 FEEDBACK = row_fields(
     "floats", "stride", "rows", "first", "size", "order", "factor", "errors", "group", "groups", "low", "high", "table",
-    "count", "scales", "zeros", "codes", "columns",
+    "count", "scales", "offsets", "codes", "columns",
 )  # fmt: skip
 """Arguments of the rows: the address of float32 rows, columns in the order of rounding, `stride` bytes from row to
 row; the first of the `size` columns, a multiple of 16, to be rounded; addresses of int32 [columns], which column of
 the matrix each is, of float32 U [size, size], 0 below the diagonal, and of float32 [rows, size] that the errors go to;
-columns of a group, and how many there are; levels, scales and zero points as for kernels/fit_scales.py; the address of
-uint8 [rows, columns], the levels' places, in the order of the matrix."""
+columns of a group, and how many there are; levels as for kernels/fit_scales.py; addresses of float32 [rows, groups],
+the scales and what is added to level · scale (0: nothing is); that of uint8 [rows, columns], the levels' places, in the
+order of the matrix."""
 ROWS_AT_ONCE = 16
 
 
 @functools.cache
-def feedback_kernel(with_zeros: bool) -> Kernel:
+def feedback_kernel() -> Kernel:
     """A chunk is some rows."""
 
-    @kernel(variant=f"{int(with_zeros)}")
+    @kernel()
     def round_feedback(row, step, worker):
         rows, size = argument(row, FEEDBACK.rows), argument(row, FEEDBACK.size)
         group, groups = argument(row, FEEDBACK.group), argument(row, FEEDBACK.groups)
         first, order = argument(row, FEEDBACK.first), argument(row, FEEDBACK.order)
         factor, columns = argument(row, FEEDBACK.factor), argument(row, FEEDBACK.columns)
-        lowest, highest = scalar(row, FEEDBACK.low), scalar(row, FEEDBACK.high)
+        low, high = scalar(row, FEEDBACK.low), scalar(row, FEEDBACK.high)
         table, count = argument(row, FEEDBACK.table), argument(row, FEEDBACK.count)
+        scales, offsets = argument(row, FEEDBACK.scales), argument(row, FEEDBACK.offsets)
         num_chunks = (rows + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
@@ -51,16 +53,15 @@ def feedback_kernel(with_zeros: bool) -> Kernel:
                 for at in range(size):
                     column = load_i32(order + 4 * (first + at))
                     place = number * groups + column // group
-                    scale, weight = load_f16(argument(row, FEEDBACK.scales) + 2 * place), load_f32(floats + 4 * at)
-                    low, high = lowest, highest
-                    if with_zeros:
-                        shift = lowest + np.float32(load_byte(argument(row, FEEDBACK.zeros) + place))
-                        low, high = lowest - shift, highest - shift
+                    scale, weight = load_f32(scales + 4 * place), load_f32(floats + 4 * at)
+                    offset = np.float32(0.0)
+                    if offsets != 0:
+                        offset = load_f32(offsets + 4 * place)
                     inverse = np.float32(1.0) / scale if scale != 0 else np.float32(0.0)
-                    code = nearest_code(weight * inverse, low, high, table, count)
+                    code = nearest_code((weight - offset) * inverse, low, high, table, count)
                     store_byte(argument(row, FEEDBACK.codes) + number * columns + column, code)
                     line = factor + 4 * at * size
-                    error = (weight - level_of(code, low, table) * scale) / load_f32(line + 4 * at)
+                    error = (weight - (level_of(code, low, table) * scale + offset)) / load_f32(line + 4 * at)
                     store_f32(errors + 4 * at, error)
                     taken = spread(error)
                     for beside in range(at // 16 * 64, 4 * size, 64):

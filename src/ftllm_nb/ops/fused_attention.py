@@ -245,7 +245,7 @@ def attend(
     count, heads = queries.shape[:2]
     kv_heads = keys.shape[1]
     keys, values = (np.repeat(cached, heads // kv_heads, axis=1) for cached in (keys, values))
-    scores = np.einsum("qhd,khd->hqk", queries, keys) * np.float32(scale)
+    scores = np.matmul(queries.transpose(1, 0, 2), keys.transpose(1, 2, 0)) * np.float32(scale)
     if softcap:
         scores = np.float32(softcap) * np.tanh(scores / np.float32(softcap))
     scores = np.where(visible, scores, np.float32(-np.inf))
@@ -254,4 +254,4 @@ def attend(
     largest = np.maximum(largest, sink)
     weights = np.exp(scores - largest)
     weights /= weights.sum(axis=-1, keepdims=True) + np.exp(sink - largest)
-    return np.asarray(np.einsum("hqk,khd->qhd", weights, values).reshape(count, -1))
+    return np.asarray(np.matmul(weights, values.transpose(1, 0, 2)).transpose(1, 0, 2).reshape(count, -1))

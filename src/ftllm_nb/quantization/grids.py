@@ -60,7 +60,7 @@ class Grid:
 
     def kernels(self) -> list[Kernel]:
         """Those that `Fitter` runs."""
-        return [fit_kernel(self.zero_points), feedback_kernel(self.zero_points)]
+        return [fit_kernel(self.zero_points), feedback_kernel()]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,14 @@ class Scales:
 
     scales: NDArray[np.float16]
     zeros: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What levels stand for: level · step + offset, float32 [rows, groups] each; `offsets` None: without."""
+
+    steps: Floats
+    offsets: Floats | None
 
 
 @dataclass(frozen=True)
@@ -116,12 +124,21 @@ class Fitter:
             places = np.clip(np.rint(quotients) + zeros, 0, len(self.grid.levels) - 1)
         return places.astype(np.uint8).reshape(weights.shape)
 
+    def lines(self, scales: Scales) -> Lines:
+        """What levels stand for with these scales."""
+        steps = scales.scales.astype(np.float32)
+        if scales.zeros is None:
+            return Lines(steps, None)
+        return Lines(steps, -steps * (scales.zeros.astype(np.float32) + np.float32(self.grid.levels[0])))
+
     def values(self, codes: NDArray[np.uint8], scales: Scales) -> Floats:
         """The float32 weights that levels' places stand for."""
-        levels = np.array(self.grid.levels, np.float32)[codes].reshape(*scales.scales.shape, -1)
-        if scales.zeros is not None:
-            levels -= (scales.zeros.astype(np.float32) + np.float32(self.grid.levels[0]))[..., None]
-        return (levels * scales.scales.astype(np.float32)[..., None]).reshape(codes.shape)
+        lines = self.lines(scales)
+        levels = np.array(self.grid.levels, np.float32)[codes].reshape(*lines.steps.shape, -1)
+        values = levels * lines.steps[..., None]
+        if lines.offsets is not None:
+            values += lines.offsets[..., None]
+        return values.reshape(codes.shape)
 
     def feed_back(
         self,
@@ -129,23 +146,23 @@ class Fitter:
         first: int,
         factor: Floats,
         order: NDArray[np.int32],
-        scales: Scales,
+        lines: Lines,
         codes: NDArray[np.uint8],
     ) -> Floats:
         """Round some columns of `floats`, whose columns are in this order of the matrix's, from `first` on, as
         kernels/round_feedback.py does it; the errors, [rows, size].
 
-        `factor`: U, [size, size]. `codes`, in the order of the matrix, get those of the columns, `floats` what they
-        became.
+        `factor`: U, [size, size]. `lines`: what levels stand for. `codes`, in the order of the matrix, get those of the
+        columns, `floats` what they became.
         """
         rows, columns = floats.shape
         errors = np.empty((rows, len(factor)), np.float32)
         self._run(
-            feedback_kernel(self.grid.zero_points),
+            feedback_kernel(),
             FEEDBACK.values(
                 floats=_address(floats), stride=floats.strides[0], rows=rows, first=first, size=len(factor),
                 order=_address(order), factor=_address(factor), errors=_address(errors), columns=columns,
-                groups=scales.scales.shape[1], scales=_address(scales.scales), zeros=_address(scales.zeros),
+                groups=lines.steps.shape[1], scales=_address(lines.steps), offsets=_address(lines.offsets),
                 codes=_address(codes), **self._levels(columns),
             ),
         )  # fmt: skip
