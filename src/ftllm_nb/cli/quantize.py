@@ -19,7 +19,7 @@ from ftllm_nb.cli.model_arguments import (
     add_threads_argument,
     chosen_path,
 )
-from ftllm_nb.cli.number_types import byte_size
+from ftllm_nb.cli.number_types import byte_size, whole_number
 from ftllm_nb.cli.value_types import OneOf
 from ftllm_nb.errors import UsageError
 from ftllm_nb.terminal_text import one_printable_line
@@ -36,6 +36,7 @@ DEFAULT_FORMAT = "compressed_tensors"
 EXAMPLES = (
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-int4 --dtype int4g128",
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-Q4_K_M.gguf --dtype q4_k_m",
+    "ftllm-nb quantize my-model -o my-int4 --dtype int4g32 --method gptq --calibration text.txt",
     "ftllm-nb quantize demo --dtype int8 --dry_run",
 )
 
@@ -97,7 +98,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mse",
         type=OneOf(method_names),
         metavar="NAME",
-        help="how scales are chosen: rtn, round to nearest, or mse, least mean squared error (default: mse)",
+        help="how numbers are chosen: rtn, round to nearest; mse, least mean squared error; or, by what a text makes "
+        "of the model's inputs, imatrix, least error of outputs, or gptq, which makes errors good, too (default: mse)",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="with imatrix and gptq: a UTF-8 text as those that the model is for, or builtin, conversations and code "
+        "(default: builtin)",
+    )
+    parser.add_argument(
+        "--calibration_tokens",
+        type=whole_number(1),
+        metavar="N",
+        help="how many of its tokens are read, about (default: 32768)",
     )
     parser.add_argument(
         "--asymmetric", action="store_true", help="a zero point beside each scale: nearer to the weights, a bit larger"
@@ -147,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
     rules = () if args.dtype_config is None else read_rules(args.dtype_config, output.rule_dtypes())
     options = QuantizeOptions(
         args.dtype or output.default_dtype, args.method, not args.asymmetric, rules, format, args.max_shard_size,
-        args.custom,
+        args.custom, args.calibration, args.calibration_tokens,
     )  # fmt: skip
     options.check()
     with open_checkpoint(model_folder(chosen_path(args), args.revision, args.cache_dir)) as checkpoint:

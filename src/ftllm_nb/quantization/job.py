@@ -14,6 +14,9 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ftllm_nb import __version__
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
@@ -23,14 +26,24 @@ from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import quantized_types
+from ftllm_nb.quantization.calibration.text import (
+    BUILTIN,
+    DEFAULT_TOKENS,
+    calibration_text,
+    calibration_windows,
+)
+from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+from ftllm_nb.quantization.grids import Grid
 from ftllm_nb.quantization.identity import stored_files
+from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import plan_tensors, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 from ftllm_nb.quantization.table import plan_table
+from ftllm_nb.tokenizer import choose_tokenizer
 
 Progress = Callable[[str, int, int], None]
 CONFIG = "config.json"
@@ -48,7 +61,10 @@ _TURNED = (
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """What `ftllm-nb quantize` is asked for. `rules`: exceptions from `dtype`; `custom`: a file to copy beside."""
+    """What `ftllm-nb quantize` is asked for. `rules`: exceptions from `dtype`; `custom`: a file to copy beside.
+    `calibration`: the file of a text, or "builtin", which None means, too, where the method needs one;
+    `calibration_tokens`: about how many of its tokens are read.
+    """
 
     dtype: str
     method: str
@@ -57,10 +73,15 @@ class QuantizeOptions:
     format: str = "compressed_tensors"
     largest_shard: int = 5_000_000_000
     custom: str | PathLike[str] | None = None
+    calibration: str | None = None
+    calibration_tokens: int | None = None
 
     def check(self) -> None:
-        """Raise `UsageError` for a name that is none."""
+        """Raise `UsageError` for a name that is none, and for a text that the method would not look at."""
         output_format(self.format).check(self)
+        if not is_calibrated(self.method) and (self.calibration, self.calibration_tokens) != (None, None):
+            able = " or ".join(name for name in methods() if is_calibrated(name))
+            raise UsageError(f"{self.method} looks at no calibration text: leave that out, or choose --method {able}.")
 
 
 class QuantizeJob:
@@ -72,7 +93,7 @@ class QuantizeJob:
         self.checkpoint = checkpoint
         self.options = options
         self.format = _folder_format(options.format)
-        graph = describe(checkpoint, options.custom)
+        self.graph = graph = describe(checkpoint, options.custom)
         self.unread_tensors = graph.unread_tensors
         self.tensors = plan_tensors(
             checkpoint, graph, options.dtype, options.rules, self.format, symmetric=options.symmetric,
@@ -82,6 +103,8 @@ class QuantizeJob:
         self._config = read_json_object(checkpoint.path / CONFIG)
         if self._turns:
             self._config["stores_transposed"] = False
+        self.calibrated = self._calibrated()
+        self.windows, self._doubts = self._read_windows() if self.calibrated else ([], [])
 
     @property
     def stored_bytes(self) -> int:
@@ -106,7 +129,28 @@ class QuantizeJob:
                 for note, count in Counter(tensor.note for tensor in self.tensors if tensor.note).items()
             ),
             *([_TURNED] if self._turns else self.format.notes(self.tensors)),
+            *self._doubts,
         ]
+
+    def _calibrated(self) -> list[PlannedTensor]:
+        """The tensors that the method quantizes by what a text makes of their inputs."""
+        if not is_calibrated(self.options.method):
+            return []
+        quantized = {tensor.name for tensor in self.tensors if tensor.scheme is not None}
+        multiplied_ones = multiplied(self.graph, quantized)
+        return [tensor for tensor in self.tensors if tensor.name in multiplied_ones]
+
+    def _read_windows(self) -> tuple[list[NDArray[np.int32]], list[str]]:
+        source, graph = self.options.calibration or BUILTIN, self.graph
+        doubts: list[str] = []
+        tokenizer = choose_tokenizer(
+            self.checkpoint.path, graph.tokenizer_config, graph.config, graph.generation_config,
+            metadata=self.checkpoint.tokenizer_metadata, embedding_rows=graph.vocab_size, warn=doubts.append,
+        )  # fmt: skip
+        tokens = self.options.calibration_tokens or DEFAULT_TOKENS
+        text = calibration_text(source)
+        windows, more = calibration_windows(text, tokenizer, tokens, graph.max_positions, source)
+        return windows, [*doubts, *more]
 
     @property
     def _turns(self) -> bool:
@@ -151,19 +195,26 @@ class QuantizeJob:
         quantize(self, out, threads, resume=resume, replace=replace, progress=progress)
 
     def kernels(self) -> dict[PlannedTensor, Kernel]:
-        """The kernel that quantizes each tensor."""
+        """The kernel that quantizes each tensor that is not calibrated."""
+        method = UNCALIBRATED if is_calibrated(self.options.method) else self.options.method
         return {
-            tensor: rows_kernel(self.options.method, tensor.dtype, tensor.scheme)
+            tensor: rows_kernel(method, tensor.dtype, tensor.scheme)
             for tensor in self.tensors
-            if tensor.scheme is not None
+            if tensor.scheme is not None and tensor not in self.calibrated
         }
+
+    def fitting_kernels(self) -> list[Kernel]:
+        """Those that calibrated tensors need."""
+        types = {tensor.scheme.type for tensor in self.calibrated if tensor.scheme is not None}
+        return [kernel for type in types for kernel in Grid.of(type).kernels()]
 
     def identity(self) -> str:
         """A hash of all that the result depends on: a run that goes on with another's work must have the same."""
         tensors = [(tensor.name, tensor.shape, tensor.dtype, str(tensor.scheme)) for tensor in self.tensors]
         weights = stored_files(self.checkpoint.path)
         shards = [(shard.name, shard.size) for shard in self.layout.shards]
-        facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts({}))
+        text = [window.tobytes() for window in self.windows]
+        facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts({}), text)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

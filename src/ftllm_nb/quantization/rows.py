@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
 from ftllm_nb.engine.threads import ThreadPool
-from ftllm_nb.errors import StepStopped
+from ftllm_nb.errors import CheckpointError, StepStopped
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.quantize_rows import number_bytes, padded_columns
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.quant.floats import SOURCE_KINDS
 from ftllm_nb.quantization.methods import method_module
+
+LEFT_ALONE = 'leave it as it is by a rule of --dtype_config, "dtype": "auto"'
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,15 @@ def quantize_rows(kernel: Kernel, source: NDArray[Any], scheme: WeightScheme, po
     if fault[0]:
         raise ValueError(f"holds numbers that are not finite, or too large for {scheme.name}")
     return QuantizedRows(numbers, scales, zero_points)
+
+
+def not_quantizable(name: str, error: ValueError) -> CheckpointError:
+    """The sentence on a tensor of which a `ValueError` says what it holds."""
+    return CheckpointError(f'the tensor "{name}" {error}: its file is damaged, or {LEFT_ALONE}.')
+
+
+def too_small(name: str, scheme: WeightScheme) -> CheckpointError:
+    """The sentence on a tensor whose scales float16 cannot tell from 0."""
+    return CheckpointError(
+        f'the tensor "{name}" holds numbers too small for {scheme.name}, whose scales are float16: {LEFT_ALONE}.'
+    )

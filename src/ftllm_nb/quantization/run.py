@@ -15,11 +15,12 @@ from ftllm_nb.errors import CheckpointError
 from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.quantize_rows import scratch_bytes
 from ftllm_nb.quant.integers import has_room, is_zero
+from ftllm_nb.quantization.calibrated import make_calibrated
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.job import Progress, QuantizeJob
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_place, check_room
-from ftllm_nb.quantization.rows import QuantizedRows, quantize_rows
+from ftllm_nb.quantization.rows import QuantizedRows, not_quantizable, quantize_rows, too_small
 
 BYTES_AT_ONCE = 16 << 20
 """Stored bytes of the rows that are in memory."""
@@ -27,8 +28,6 @@ ROWS_MULTIPLE = 16
 """Rows that are made at once are a multiple of this, but at a tensor's end: words and blocks are whole."""
 _EXPONENTS = {"float32": ("<u4", 0x7F800000), "float16": ("<u2", 0x7C00), "bfloat16": ("<u2", 0x7F80)}
 """The bits that are all set where a float is no finite number."""
-LEFT_ALONE = 'leave it as it is by a rule of --dtype_config, "dtype": "auto"'
-"""What a user may do about a tensor."""
 
 
 class KeptError(CheckpointError):
@@ -47,13 +46,15 @@ def quantize(
     folder = PartialFolder(out, job.layout, job.identity())
     check_room(folder.path, job.needed_bytes)
     kernels = job.kernels()
-    prepare(kernels.values(), progress)
-    scratch = max(scratch_bytes(tensor.shape[1], tensor.scheme.group) for tensor in kernels if tensor.scheme)
+    prepare([*kernels.values(), *job.fitting_kernels()], progress)
+    sizes = (scratch_bytes(tensor.shape[1], tensor.scheme.group) for tensor in kernels if tensor.scheme)
+    scratch = max(sizes, default=64)
     pool = ThreadPool(threads, scratch)
 
     def make() -> dict[str, str]:
         folder.copy(job.copies)
         _make_tensors(job, folder, kernels, pool, progress)
+        make_calibrated(job, folder, pool, progress)
         return job.texts(folder.sums)
 
     try:
@@ -87,9 +88,10 @@ def _make_tensors(
     pool: ThreadPool,
     progress: Progress | None,
 ) -> None:
-    done, total = 0, job.stored_bytes
+    tensors = [tensor for tensor in job.tensors if tensor not in job.calibrated]
+    done, total = 0, sum(tensor.nbytes for tensor in tensors)
     buffer = np.empty(0, np.uint8)
-    for tensor in job.tensors:
+    for tensor in tensors:
         if tensor.name in folder.done:
             done += tensor.nbytes
             continue
@@ -115,10 +117,7 @@ def _make_tensors(
             if progress is not None:
                 progress("quantize", done, total)
         if tensor.scheme is not None and holds_numbers and not is_precise:
-            raise CheckpointError(
-                f'the tensor "{tensor.name}" holds numbers too small for {tensor.scheme.name}, whose scales are '
-                f"float16: {LEFT_ALONE}."
-            )
+            raise too_small(tensor.name, tensor.scheme)
         folder.finish(tensor.name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
 
 
@@ -162,9 +161,7 @@ def _converted(
         try:
             return quantize_rows(kernel, floats, tensor.scheme, pool)
         except ValueError as error:
-            raise CheckpointError(
-                f'the tensor "{tensor.name}" {error}: its file is damaged, or {LEFT_ALONE}.'
-            ) from None
+            raise not_quantizable(tensor.name, error) from None
     kind, exponent = _EXPONENTS.get(tensor.dtype, ("", 0))
     if kind and bool(((stored.view(kind) & exponent) == exponent).any()):
         raise CheckpointError(f'the tensor "{tensor.name}" holds numbers that are not finite: its file is damaged.')

@@ -19,7 +19,8 @@ from ftllm_nb.quantization.gguf.job import GgufJob, Part, PlannedFileTensor
 from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_file_place, check_room
-from ftllm_nb.quantization.run import LEFT_ALONE, read_stored, written
+from ftllm_nb.quantization.rows import LEFT_ALONE
+from ftllm_nb.quantization.run import read_stored, written
 
 Floats = NDArray[np.float32]
 _WEIGHTS_AT_ONCE = 1 << 18

@@ -1,7 +1,10 @@
 """Methods of quantization, one file each: how the scale and the zero point of a group of weights are chosen.
 
-A file's name is the method's name, as `--method` takes it. Its docstring's first line says what it does; it defines
-`rows_kernel(source_kind, bits, group, symmetric, words)`, a kernel that quantizes rows (kernels/quantize_rows.py).
+A file's name is the method's name, as `--method` takes it. Its docstring's first line says what it does. It defines
+`rows_kernel(source_kind, bits, group, symmetric, words)`, a kernel that quantizes rows (kernels/quantize_rows.py), or,
+where it looks at what a calibration text makes of the inputs, CALIBRATED = True, NEEDS_PRODUCTS, whether it wants their
+products (calibration/moments.py), and `quantize_matrix(weights, moments, fitter)`: the levels' places, uint8 [rows,
+columns], and the scales of a matrix, float32 [rows, columns], by what its type's fitter (grids.py) offers.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from typing import Any
 from ftllm_nb.errors import UsageError
 
 DEFAULT = "mse"
+UNCALIBRATED = "mse"
+"""The method for matrices of which no calibration says what they are multiplied by."""
 
 
 def methods() -> list[str]:
@@ -25,3 +30,8 @@ def method_module(name: str) -> Any:
     if name not in methods():
         raise UsageError(f"{name!r} is no method of quantization: use {' or '.join(methods())}.")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def is_calibrated(name: str) -> bool:
+    """Whether the method needs a calibration text."""
+    return bool(getattr(method_module(name), "CALIBRATED", False))

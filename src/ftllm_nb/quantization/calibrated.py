@@ -1,0 +1,81 @@
+"""Making the tensors whose method looks at a calibration text: a layer's matrices at a time, each whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme, pack
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.engine.weight_loading import read_float32
+from ftllm_nb.quant.integers import has_room
+from ftllm_nb.quantization.calibration.moments import Moments
+from ftllm_nb.quantization.calibration.walk import capture
+from ftllm_nb.quantization.formats.base import PlannedTensor
+from ftllm_nb.quantization.grids import Fitter, Grid
+from ftllm_nb.quantization.job import QuantizeJob
+from ftllm_nb.quantization.methods import method_module
+from ftllm_nb.quantization.partial import PartialFolder
+from ftllm_nb.quantization.rows import QuantizedRows, not_quantizable, too_small
+
+COLUMNS_MULTIPLE = 32
+"""Of what is fitted: columns are filled up to it where a scale is a whole row's."""
+
+
+def make_calibrated(
+    job: QuantizeJob, folder: PartialFolder, pool: ThreadPool, progress: Callable[[str, int, int], None] | None
+) -> None:
+    """Write the tensors of `job.calibrated` that are not done yet.
+
+    What a layer is multiplied by is what the float model makes of the text: so a run can go on with another's work.
+    """
+    wanted = {tensor.name: tensor for tensor in job.calibrated if tensor.name not in folder.done}
+    if not wanted:
+        return
+    method = method_module(job.options.method)
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress("calibrate", done, total)
+
+    layers = capture(
+        job.graph, job.checkpoint, job.windows, set(wanted), products=method.NEEDS_PRODUCTS, progress=report
+    )
+    for captured in layers:
+        for name, moments in captured.items():
+            tensor = wanted[name]
+            rows = _quantized(job, tensor, moments, pool)
+            for piece in job.format.pieces(tensor, 0, rows):
+                folder.write(piece.tensor.name, piece.offset, piece.content)
+            folder.finish(name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
+
+
+def _quantized(job: QuantizeJob, tensor: PlannedTensor, moments: Moments, pool: ThreadPool) -> QuantizedRows:
+    scheme = tensor.scheme
+    assert scheme is not None
+    weights = read_float32(job.checkpoint, tensor.name)
+    weights = np.ascontiguousarray(weights.T if tensor.turned else weights)
+    job.checkpoint.release(tensor.name)
+    columns = weights.shape[1]
+    padded = -(-columns // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE
+    fitter = Fitter(Grid.of(scheme.type), pool)
+    method = method_module(job.options.method)
+    try:
+        codes, scales = method.quantize_matrix(
+            np.pad(weights, ((0, 0), (0, padded - columns))), moments.padded(padded), fitter
+        )
+    except ValueError as error:
+        raise not_quantizable(tensor.name, error) from None
+    if weights.any() and not has_room(np.abs(scales.scales)):
+        raise too_small(tensor.name, scheme)
+    return QuantizedRows(_laid(codes[:, :columns], scheme), scales.scales, scales.zeros)
+
+
+def _laid(codes: NDArray[np.uint8], scheme: WeightScheme) -> NDArray[np.uint8]:
+    """Levels' places as the scheme's layout has the numbers."""
+    signed = (codes - np.uint8(scheme.type.half)).view(np.int8)
+    if scheme.layout == PACK_QUANTIZED:
+        return pack(signed, scheme.bits).view(np.uint8)
+    return np.ascontiguousarray(signed).view(np.uint8)

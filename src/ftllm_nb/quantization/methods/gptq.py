@@ -1,0 +1,79 @@
+"""Errors of outputs made good: columns are rounded one after the other, and later ones take up what earlier ones lost.
+
+Scales are those of `imatrix`. The columns whose inputs are largest come first, since those after them have less to make
+good with; a column keeps the scale of its group. See kernels/round_feedback.py for the step from column to column.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.quantization.calibration.moments import Moments
+from ftllm_nb.quantization.grids import Fitter, Floats, Lines, Scales
+
+CALIBRATED = True
+NEEDS_PRODUCTS = True
+AT_ONCE = 128
+"""Columns between two products with all that follow."""
+DAMPING = 0.1
+"""How much of its own square is added to each input, as if it had noise of its own: of few inputs, many go together by
+chance. More is taken where that is not enough."""
+_SMALLEST_BLOCK = 64
+
+
+def quantize_matrix(weights: Floats, moments: Moments, fitter: Fitter) -> tuple[NDArray[np.uint8], Scales]:
+    """See methods/__init__.py."""
+    importance = moments.mean_squares
+    scales = fitter.scales(weights, importance)
+    return rounded(weights, moments, fitter, fitter.lines(scales)), scales
+
+
+def rounded(weights: Floats, moments: Moments, fitter: Fitter, lines: Lines) -> NDArray[np.uint8]:
+    """The places of the levels, uint8 [rows, columns], that these weights get."""
+    order = np.argsort(-moments.mean_squares, kind="stable").astype(np.int32)
+    assert moments.products is not None
+    factor = inverse_factor(moments.products[np.ix_(order, order)])
+    floats, codes = np.ascontiguousarray(weights[:, order]), np.zeros(weights.shape, np.uint8)
+    for first in range(0, len(order), AT_ONCE):
+        here = slice(first, first + AT_ONCE)
+        errors = fitter.feed_back(floats, first, np.ascontiguousarray(factor[here, here]), order, lines, codes)
+        floats[:, first + AT_ONCE :] -= errors @ factor[here, first + AT_ONCE :]
+    return codes
+
+
+def inverse_factor(products: Floats, damping: float = DAMPING) -> Floats:
+    """U, upper triangular, with Uᵀ · U the inverse of these second moments, which are changed.
+
+    Each is divided by the sizes of its two inputs, so that one number damps all. Inputs that are always 0 count as if
+    they went with no other.
+    """
+    sizes = np.sqrt(np.diagonal(products))
+    sizes = np.where(sizes > 0, sizes, np.float32(1))
+    products /= sizes[:, None]
+    products /= sizes
+    diagonal = np.arange(len(products))
+    while True:
+        products[diagonal, diagonal] = np.float32(1 + damping)
+        try:
+            # From last to first: then the factor of the inverse is the inverse of this one.
+            lower = np.linalg.cholesky(products[::-1, ::-1])
+            break
+        except np.linalg.LinAlgError:
+            damping *= 10
+    factor = np.ascontiguousarray(inverse_triangle(lower)[::-1, ::-1])
+    factor /= sizes
+    return factor
+
+
+def inverse_triangle(lower: Floats) -> Floats:
+    """The inverse of a lower triangle, itself one."""
+    size = len(lower)
+    if size <= _SMALLEST_BLOCK:
+        return np.tril(np.linalg.inv(lower)).astype(np.float32)
+    half = size // 2
+    made = np.zeros_like(lower)
+    made[:half, :half] = inverse_triangle(lower[:half, :half])
+    made[half:, half:] = inverse_triangle(lower[half:, half:])
+    made[half:, :half] = -made[half:, half:] @ (lower[half:, :half] @ made[:half, :half])
+    return made
