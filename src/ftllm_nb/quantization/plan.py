@@ -81,13 +81,7 @@ def plan_tensors(
 
 
 def refuse_quantized(checkpoint: Checkpoint) -> None:
-    """Raise `CheckpointError` for a model that is quantized already, since rounding twice loses more than once, and for
-    a GGUF file."""
-    if any(info.stored for info in checkpoint.tensors.values()):
-        raise CheckpointError(
-            f"{checkpoint.path} is a GGUF file, of which no copy is made: chat, server and other commands read it as it"
-            " is, and --dtype quantizes its floats while they load."
-        )
+    """Raise `CheckpointError` for a model that is quantized already, since rounding twice loses more than once."""
     method = checkpoint.config.get("quantization_config")
     if method is not None:
         kind = method.get("quant_method") if isinstance(method, dict) else None

@@ -209,3 +209,57 @@ def test_mixtures_give_more_bits_where_llama_cpp_does() -> None:
     assert matrix_type("q4_k_s", "blk.2.ffn_down.weight", 24, False) == "q5_k"
     assert matrix_type("q4_k_s", "blk.3.ffn_down.weight", 24, False) == "q4_k"
     assert matrix_type("q4_0", "output.weight", 24, True) == "q6_k" and matrix_type("f16", "x", 24, True) == "f16"
+
+
+def test_a_gguf_file_again(made: Path, tmp_path: Path) -> None:
+    """As it is, byte for byte but for what says so; and in another type, which is said."""
+    again, other = tmp_path / "again.gguf", tmp_path / "other.gguf"
+    (tmp_path / "tokenizer.json").write_text("{}")  # of whatever lies in the same folder
+    assert quantize(made, "-o", again, "--dtype", "auto").stderr == ""
+    first, second = read_gguf(made), read_gguf(again)
+    assert {name: each.type for name, each in first.tensors.items()} == {
+        name: each.type for name, each in second.tensors.items()
+    }
+    for name in first.tensors:
+        np.testing.assert_array_equal(first.bytes_of(name), second.bytes_of(name), name)
+    for key in first.metadata.keys() | second.metadata.keys():
+        if key != "general.file_type":
+            assert np.array_equal(first.metadata[key], second.metadata[key]), key
+    done = quantize(made, "-o", other, "--dtype", "q8_0", "--method", "rtn")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "warning: matrices of q4_k, q6_k are rounded once more, which loses more than rounding floats.\n"
+    )
+    with open_checkpoint(made) as before, open_checkpoint(other) as after:
+        name = "model.layers.1.self_attn.q_proj.weight"
+        np.testing.assert_allclose(after.read(name), before.read(name), rtol=0, atol=0.004)
+
+
+@pytest.mark.parametrize(("dtype", "type"), [("int4g32", "Q4_0"), ("int8g32", "Q8_0")])
+def test_a_quantized_folder_as_it_is(tmp_path: Path, dtype: str, type: str) -> None:
+    folder, out = tmp_path / "folder", tmp_path / "x.gguf"
+    assert quantize(DEMO, "-o", folder, "--dtype", dtype).returncode == 0
+    refused = quantize(folder, "-o", out, "--dtype", "q4_0")
+    assert refused.returncode == 2 and "is quantized already (compressed-tensors)" in refused.stderr
+    assert quantize(folder, "-o", out, "--dtype", "auto").returncode == 0
+    assert read_gguf(out).tensors["blk.0.ffn_up.weight"].type == type
+    with open_checkpoint(folder) as before, open_checkpoint(out) as after:
+        for name in before.tensors:
+            expected = before.read(name)
+            if expected.dtype == np.uint16:
+                expected = bfloat16_as_float32(expected)
+            got = after.read(name)
+            np.testing.assert_array_equal(bfloat16_as_float32(got) if got.dtype == np.uint16 else got, expected, name)
+
+
+def test_quantized_folders_that_gguf_has_no_type_for(tmp_path: Path) -> None:
+    assert quantize(DEMO, "-o", tmp_path / "folder", "--dtype", "int4g128").returncode == 0
+    refused = quantize(tmp_path / "folder", "-o", tmp_path / "x.gguf", "--dtype", "auto")
+    assert refused.returncode == 2 and "GGUF has no type for int4g128_float16, that of model.layers." in refused.stderr
+
+
+def test_a_name_does_not_make_it_a_phi_3(folder: Path, tmp_path: Path) -> None:
+    """Readers take it that tokens of a Phi-3 swallow the spaces after them."""
+    target = changed(folder, "Phi3-mini")
+    assert quantize(target, "-o", tmp_path / "x.gguf", "--dtype", "q8_0", "--method", "rtn").returncode == 0
+    assert read_gguf(tmp_path / "x.gguf").metadata["general.name"] == "Phi 3-mini"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from ftllm_nb.checkpoint.gguf.checkpoint import GgufCheckpoint
 from ftllm_nb.checkpoint.gguf.draft import DraftFile
 from ftllm_nb.checkpoint.gguf.generation import sampling_metadata
 from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.checkpoint.gguf.types import GGML_TYPES
 from ftllm_nb.engine.weight_types import Rule
-from ftllm_nb.errors import UsageError
+from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.loading import describe
 from ftllm_nb.quantization.block_types import written_types
@@ -27,17 +29,25 @@ from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, req
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.partial import DISK_BLOCK
+from ftllm_nb.quantization.plan import refuse_quantized
 from ftllm_nb.quantization.shards import Layout, Shard
 from ftllm_nb.quantization.table import Line, lines_as_table
-from ftllm_nb.tokenizer import choose_tokenizer
+from ftllm_nb.quantized_type import is_quantized
+from ftllm_nb.tokenizer import load_tokenizer
+from ftllm_nb.tokenizer.gguf import load_gguf_tokenizer
 from ftllm_nb.tokenizer.gguf.write import tokenizer_entries
 from ftllm_nb.tokenizer.tokenizer import Tokenizer
 
 METHODS = ("mse", "rtn")
 FILE = "model.gguf"
 """What the file is called while it is written."""
+_PHI3 = re.compile("phi-?3", re.IGNORECASE)
 _LOGITS, _TOKENS = "output.weight", "token_embd.weight"
-_STORED = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+_BLOCKS = {type.name.lower(): type for type in GGML_TYPES.values()}
+_FLOATS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+_STORED_INTEGERS = {"int4g32_float16": "q4_0", "int8g32_float16": "q8_0"}
+_STORED = {**_FLOATS, **_STORED_INTEGERS}
+"""Types of folders that are types of files, too."""
 _QUANTIZATION_VERSION = 2
 """Of all types that there are."""
 
@@ -54,7 +64,8 @@ class Part:
 class PlannedFileTensor:
     """A tensor of the file: `dtype` a name of `written_types`; `stored`: the type of its first part in the model.
 
-    `note`: why it got another type than was asked for, "" where it did not.
+    `is_kept`: its bytes are those of a file that the model is. `note`: why it got another type than was asked for, ""
+    where it did not.
     """
 
     name: str
@@ -62,6 +73,7 @@ class PlannedFileTensor:
     dtype: str
     parts: tuple[Part, ...]
     stored: str
+    is_kept: bool = False
     note: str = ""
 
     @property
@@ -72,7 +84,7 @@ class PlannedFileTensor:
     @property
     def nbytes(self) -> int:
         """Its size in the file."""
-        return self.weights // self.shape[-1] * written_types()[self.dtype].row_bytes(self.shape[-1])
+        return self.weights // _BLOCKS[self.dtype].block * _BLOCKS[self.dtype].block_bytes
 
 
 class GgufJob:
@@ -83,6 +95,8 @@ class GgufJob:
         if method not in METHODS:
             raise UsageError(f"--method {method} is not for the types of GGUF files: use {' or '.join(METHODS)}.")
         self.checkpoint, self.dtype, self.method, self.rules = checkpoint, dtype, method, rules
+        if dtype != AUTO and checkpoint.tokenizer_metadata is None:
+            refuse_quantized(checkpoint)
         graph = describe(checkpoint)
         self.unread_tensors = graph.unread_tensors
         self._model = outgoing(checkpoint.path, graph)
@@ -101,11 +115,9 @@ class GgufJob:
 
     def _metadata(self, graph: CheckedGraph, tokenizer: Tokenizer) -> dict[str, Any]:
         model = self._model
-        name = self.checkpoint.path.resolve().name
-        if any(token.rstrip for token in tokenizer.backend.added_tokens.values()) and "phi-3" not in name.lower():
-            name = f"Phi-3 {name}"  # by which readers know that tokens swallow spaces
         own = model.architecture.entries(model.model)
-        found: dict[str, Any] = {"general.architecture": model.name, "general.type": "model", "general.name": name}
+        found: dict[str, Any] = {"general.architecture": model.name, "general.type": "model"}
+        found["general.name"] = self._name(tokenizer)
         if self.dtype != AUTO:
             found["general.file_type"] = file_type(self.dtype)
         return {
@@ -114,8 +126,23 @@ class GgufJob:
             **sampling_metadata(self.checkpoint.generation_config),
             **{f"{model.name}.{key}": value for key, value in own.items()},
             f"{model.name}.vocab_size": graph.vocab_size,
-            **tokenizer_entries(tokenizer, graph.vocab_size, str(self.checkpoint.path)),
+            **self._tokenizer_entries(tokenizer, graph.vocab_size),
         }
+
+    def _name(self, tokenizer: Tokenizer) -> str:
+        """What the file calls the model. Readers take it that tokens of a Phi-3 swallow spaces, and no others do."""
+        given = (self.checkpoint.tokenizer_metadata or {}).get("general.name")
+        name = given if isinstance(given, str) else self.checkpoint.path.resolve().name.removesuffix(".gguf")
+        swallow = any(token.rstrip for token in tokenizer.backend.added_tokens.values())
+        if swallow and not _PHI3.search(name):
+            return f"Phi-3 {name}"
+        return name if swallow else _PHI3.sub("Phi 3", name)
+
+    def _tokenizer_entries(self, tokenizer: Tokenizer, rows: int) -> dict[str, Any]:
+        metadata = self.checkpoint.tokenizer_metadata
+        if metadata is None:
+            return tokenizer_entries(tokenizer, rows, str(self.checkpoint.path))
+        return {key: value for key, value in metadata.items() if key.startswith("tokenizer.")}
 
     def _types(self, graph: CheckedGraph) -> dict[str, tuple[str, str]]:
         """The type of each tensor of the file, and a note on it."""
@@ -130,15 +157,22 @@ class GgufJob:
                 if rule.pattern.search(weight):
                     chosen = rule.dtype
             if chosen == AUTO:
-                chosen = self._stored_type(weight)
-            require_dtype(chosen)
+                found[file_name] = (self._stored_type(weight), "")
+                continue
             found[file_name] = _fitting(matrix_type(chosen, "", 0, False), model.model.shapes[name][-1])
         return found
 
     def _stored_type(self, weight: str) -> str:
+        """The type in which the model has a matrix."""
         info = self.checkpoint.tensors[weight]
-        found = _STORED.get(str(info.dtype), info.stored.lower())
-        return found if found in written_types() else "f32"
+        found = info.stored.lower() or _STORED.get(str(info.dtype), "")
+        if not found:
+            raise CheckpointError(
+                f"{self.checkpoint.path} is quantized already, and GGUF has no type for {info.dtype}, that of "
+                f"{weight}: of quantized folders, {' and '.join(_STORED_INTEGERS)} can be written as they are, "
+                "with --dtype auto."
+            )
+        return found
 
     def _require_agreement(self, graph: CheckedGraph, read: GgufCheckpoint) -> None:
         names = {self._model.sources[name].tensor: name for name in self._model.sources}
@@ -158,9 +192,11 @@ class GgufJob:
         for name, each in self.draft.tensors.items():
             if name in self._contents:
                 continue
-            stored = str(self.checkpoint.tensors[parts[name][0].weight.tensor].dtype)
+            info = self.checkpoint.tensors[parts[name][0].weight.tensor]
             dtype, note = types[name]
-            planned.append(PlannedFileTensor(name, each.shape, dtype, tuple(parts[name]), stored, note))
+            is_kept = is_quantized(info.dtype) and dtype in (info.stored.lower(), _STORED.get(str(info.dtype)))
+            stored = info.stored.lower() or str(info.dtype)
+            planned.append(PlannedFileTensor(name, each.shape, dtype, tuple(parts[name]), stored, is_kept, note))
         return planned
 
     @property
@@ -184,7 +220,13 @@ class GgufJob:
                 for note, count in Counter(tensor.note for tensor in self.tensors if tensor.note).items()
             ),
             *self._token_notes,
+            *self._rounded_twice(),
         ]
+
+    def _rounded_twice(self) -> list[str]:
+        again = (tensor.stored for tensor in self.tensors if not tensor.is_kept)
+        kinds = ", ".join(each for each in sorted(set(again)) if each not in (*_FLOATS, *_FLOATS.values()))
+        return [f"matrices of {kinds} are rounded once more, which loses more than rounding floats."] if kinds else []
 
     @property
     def layout(self) -> Layout:
@@ -243,8 +285,8 @@ def _fitting(dtype: str, columns: int) -> tuple[str, str]:
 
 
 def _tokenizer_of(checkpoint: Checkpoint, graph: CheckedGraph) -> Tokenizer:
-    return choose_tokenizer(
-        checkpoint.path, graph.tokenizer_config if checkpoint.tokenizer_metadata is None else {}, graph.config,
-        checkpoint.generation_config, metadata=checkpoint.tokenizer_metadata, embedding_rows=graph.vocab_size,
-        warn=lambda sentence: None,
-    )  # fmt: skip
+    """The model's own: not that of a folder in which a GGUF file lies."""
+    path, configs = checkpoint.path, (graph.config, checkpoint.generation_config)
+    if checkpoint.tokenizer_metadata is None:
+        return load_tokenizer(path, graph.tokenizer_config, *configs)
+    return load_gguf_tokenizer(checkpoint.tokenizer_metadata, str(path), *configs, embedding_rows=graph.vocab_size)

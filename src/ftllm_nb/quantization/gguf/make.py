@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
+from ftllm_nb.checkpoint.compressed_tensors.packing import unpack
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.quantization.block_types import written_types
+from ftllm_nb.quantization.block_types.base import packed
 from ftllm_nb.quantization.gguf.job import GgufJob, Part, PlannedFileTensor
 from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_file_place, check_room
 from ftllm_nb.quantization.rows import LEFT_ALONE
 from ftllm_nb.quantization.run import read_stored, written
+from ftllm_nb.quantized_type import QuantizedType
 
 Floats = NDArray[np.float32]
 _WEIGHTS_AT_ONCE = 1 << 18
@@ -35,8 +38,8 @@ def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, 
     check_file_place(out, job.checkpoint.path, replace)
     folder = PartialFolder(out, job.layout, job.identity())
     check_room(folder.path, job.needed_bytes)
-    types = written_types()
-    prepare([kernel for tensor in job.tensors for kernel in types[tensor.dtype].kernels[job.method]], progress)
+    made = {tensor.dtype for tensor in job.tensors if not tensor.is_kept}
+    prepare([kernel for dtype in sorted(made) for kernel in written_types()[dtype].kernels[job.method]], progress)
 
     def make_tensors() -> dict[str, str]:
         for name, values in job.contents.items():
@@ -62,6 +65,10 @@ def _make_tensors(
             continue
         if progress is not None:
             progress("quantize", 2 * done, 2 * total)
+        if tensor.is_kept:
+            _keep(job.checkpoint, tensor, folder)
+            done += tensor.weights
+            continue
         type = written_types()[tensor.dtype]
         holds_numbers, is_precise, offset = False, False, 0
 
@@ -89,6 +96,39 @@ def _make_tensors(
                 f"scales are float16: {LEFT_ALONE}."
             )
         folder.finish(tensor.name, {tensor.name: tensor.nbytes})
+
+
+def _keep(checkpoint: Checkpoint, tensor: PlannedFileTensor, folder: PartialFolder) -> None:
+    """Write a tensor as the model's file has its bytes."""
+    offset = 0
+    for part in sorted(tensor.parts, key=_first_row):
+        rows = _in_order(stored_blocks(checkpoint, part.weight.tensor), part)
+        at_once = max(1, _WEIGHTS_AT_ONCE // rows.shape[1] // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
+        for first in range(0, len(rows), at_once):
+            content = np.ascontiguousarray(rows[first : first + at_once])
+            folder.write(tensor.name, offset, content)
+            offset += content.nbytes
+        checkpoint.release(part.weight.tensor)
+    folder.finish(tensor.name, {tensor.name: tensor.nbytes})
+
+
+def stored_blocks(checkpoint: Checkpoint, name: str) -> NDArray[np.uint8]:
+    """The bytes of a quantized matrix, uint8 [rows, bytes of a row]: those of a GGUF file, or numbers of 4 or 8 bits
+    with
+    a float16 scale for 32 columns as Q4_0 or Q8_0."""
+    info = checkpoint.tensors[name]
+    if info.stored:
+        return checkpoint.read_blocks(name)
+    assert isinstance(info.dtype, QuantizedType)
+    stored, (rows, columns) = checkpoint.read_integers(name), info.shape
+    numbers = stored.numbers
+    if numbers.dtype == np.int32:
+        numbers = unpack(numbers, info.dtype.bits, columns)
+    blocks = np.ascontiguousarray(numbers, np.int8).reshape(-1, 32).view(np.uint8)
+    if info.dtype.bits == 4:
+        blocks = packed((blocks + np.uint8(8)) & np.uint8(15), 4, 16)
+    scales = np.ascontiguousarray(stored.scales, "<f2").reshape(-1, 1).view(np.uint8)
+    return np.concatenate([scales, blocks], axis=-1).reshape(rows, -1)
 
 
 def _batches(pieces: Iterator[Floats], count: int) -> Iterator[list[Floats]]:
@@ -122,18 +162,23 @@ def _first_row(part: Part) -> int:
 def _matrix(checkpoint: Checkpoint, part: Part, columns: int, folder: PartialFolder) -> NDArray[Any]:
     """A tensor of the model as the file has its rows, in the type in which the model has it."""
     info = checkpoint.tensors[part.weight.tensor]
-    if info.dtype in _FLOATS:
+    if info.dtype in _FLOATS and not info.stored:
         stored = np.empty(info.shape, _FLOATS[str(info.dtype)])
         read_stored(checkpoint, info.name, 0, stored.reshape(-1).view(np.uint8), folder)
     else:
         stored = checkpoint.read(info.name)
-    rows = stored.T if part.weight.turned else stored
-    order = part.source.rows
-    if isinstance(order, np.ndarray):
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        rows = rows[back]
+    rows = _in_order(stored.T if part.weight.turned else stored, part)
     return np.ascontiguousarray(rows).reshape(-1, columns)
+
+
+def _in_order(rows: NDArray[Any], part: Part) -> NDArray[Any]:
+    """The rows of a tensor of the model as the file has them."""
+    order = part.source.rows
+    if not isinstance(order, np.ndarray):
+        return rows
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return rows[back]
 
 
 def _as_float32(rows: NDArray[Any]) -> Floats:
