@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## run the tests
 	$(VENV)/bin/python -m pytest -m "$(QUICK)" $(PYTEST_WORKERS) $(ARGS)
 
 webui-test: $(VENV)/.browser ## try the chat page in headless Chromium; screenshots in webui-screenshots/
-	$(VENV)/bin/python -m pytest -m browser $(ARGS) tests/serving/page
+	$(VENV)/bin/python -m pytest -m browser $(PYTEST_WORKERS) $(ARGS) tests/serving/page
 
 clients: $(VENV)/.dev ## try real clients of OpenAI's API, each in an environment of its own in .venv-clients/
 	$(VENV)/bin/python -m pytest -m clients $(ARGS) tests/clients

@@ -48,7 +48,10 @@ def checkpoint() -> MemoryCheckpoint:
     return MemoryCheckpoint(CONFIG, arrays)
 
 
-@pytest.fixture(scope="module", params=["float16", "float32", "int8"])
+# Attention takes half a minute to compile for each.
+@pytest.fixture(
+    scope="module", params=["float16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("float32", "int8"))]
+)
 def kind(request: pytest.FixtureRequest) -> str:
     """Of the cache."""
     return request.param

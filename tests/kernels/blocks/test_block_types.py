@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,11 +18,21 @@ from ftllm_nb.quant.blocks import BlockFormat
 from tests.kernels.integer_runs import looked_up, packed_product, quantized
 from tests.kernels.kernel_runs import run
 
-QUICK = ("Q4_K", "Q5_0")
-"""One with super-blocks and minimums, one without: each type's kernels take seconds to compile."""
-each_type = pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in block_types()]
-)
+QUICK = "Q4_K"
+"""With super-blocks and minimums: each type's kernels take twenty seconds to compile."""
+SAME_PRODUCTS = {"IQ1_M": "IQ1_S", "IQ2_XS": "IQ2_XXS", "IQ2_S": "IQ2_XXS"}
+"""Types whose blocks, once they are packed, another's kernel of products would read as well: the table is the same."""
+
+
+def types(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Runs a test with each type."""
+    return pytest.mark.parametrize(
+        "name", [name if name == QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    )
+
+
+each_type = types(block_types())
+each_product = types(name for name in block_types() if name not in SAME_PRODUCTS)
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 TOKENS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 13, 33, 97]
 
@@ -71,6 +83,11 @@ def size_of(name: str, units: int) -> int:
     return units * max(256, block_types()[name].columns)
 
 
+@pytest.mark.parametrize(("one", "other"), SAME_PRODUCTS.items())
+def test_types_of_the_same_products(one: str, other: str) -> None:
+    assert TABLES[one] == TABLES[other] and type(block_types()[one]) is type(block_types()[other])
+
+
 @each_type
 def test_no_bit_is_added_to_a_block(name: str) -> None:
     type = block_types()[name]
@@ -81,7 +98,7 @@ def test_no_bit_is_added_to_a_block(name: str) -> None:
     assert type.unit_bytes == 16 * type.block_bytes
 
 
-@each_type
+@each_product
 @settings(max_examples=12, deadline=None)
 @given(rows=st.sampled_from(ROWS), tokens=st.sampled_from(TOKENS), units=st.sampled_from([1, 2, 3, 7]),
        seed=st.integers(0, 9))  # fmt: skip
@@ -98,7 +115,7 @@ def test_products_are_those_of_the_numbers(name: str, rows: int, tokens: int, un
     assert (np.abs(got - (values @ weight.T + bias)) <= 1e-6 * (bound + 1)).all()
 
 
-@each_type
+@each_product
 def test_a_token_gives_the_same_bits_in_any_company(name: str) -> None:
     columns, random = size_of(name, 9), np.random.default_rng(3)
     x, bias = random.standard_normal((110, columns), np.float32), random.standard_normal(83).astype(np.float32)
@@ -109,7 +126,7 @@ def test_a_token_gives_the_same_bits_in_any_company(name: str) -> None:
         np.testing.assert_array_equal(few, together[-count:])
 
 
-@each_type
+@each_product
 @pytest.mark.parametrize("tokens", [1, 9])
 def test_sums_at_the_ends_of_the_ranges_are_exact(name: str, tokens: int) -> None:
     """All bits of a block alike, and all activations as large as can be, of either sign: no sum in between may wrap."""
