@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
+from ftllm_nb.engine.converted_loading import Sources, conversion, pack_converted
 from ftllm_nb.engine.packed_loading import read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
@@ -20,10 +21,12 @@ from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
+from ftllm_nb.kernels.repack_interleaved import BITS, repack_interleaved_kernel
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.kernels.transpose import TRANSPOSE, transpose_kernel
 from ftllm_nb.quant.blocks import BlockFormat, RoundedBlocks, blocks_of
 from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
+from ftllm_nb.quant.stored import StoredFormat
 from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType, is_quantized
 
 Progress = Callable[[str, int, int], None]
@@ -34,7 +37,7 @@ _FLOAT = "float32 (--dtype, --embedding_dtype or a rule of --dtype_config)"
 def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
     """The kernels that `load_weights` will run."""
     parts = [part for part in program.weights if not checkpoint.is_packed(part.weight.name)]
-    packed = [part.format.pack_kernel(_source_type(part)) for part in parts]
+    packed = [_pack_kernel(part, checkpoint) for part in parts]
     packed += [part.format.quantizer(_source_type(part)) for part in parts if isinstance(part.format, RoundedBlocks)]
     transposed = {
         _FLOAT_BYTES[str(part.weight.type.dtype)]
@@ -86,40 +89,61 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
 
 
 def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
-    name, dtype = part.weight.name, _source_type(part)
-    arrays: list[NDArray[Any]]
-    numbers: list[int]
-    if isinstance(part.format, RoundedBlocks):
-        arrays, numbers = [_in_blocks(part, checkpoint, pool)], []
-    elif isinstance(part.format, BlockFormat):
-        arrays, numbers = [part.format.source(np.ascontiguousarray(checkpoint.read_blocks(name)))], []
-    else:
-        arrays, numbers = _sources(checkpoint, name, dtype, pool)
-    source, *others = (array.ctypes.data for array in arrays)
+    name = part.weight.name
     count, *shape = part.weight.type.matrices
     if isinstance(part.format, IntegerLayout) and shape[1] > part.format.most_columns:
         raise CheckpointError(
             f'the tensor "{name}" has rows of {shape[1]} numbers, of which {part.format.name} can add '
             f"{part.format.most_columns}: it needs a type with groups, as int8g128, or a rule of --dtype_config."
         )
+    kernel = _pack_kernel(part, checkpoint).address
+    convert = None if _is_interleaved(part, checkpoint) else conversion(part, checkpoint.tensors[name].stored)
+    if convert is not None:
+        fault = pack_converted(part, kernel, checkpoint.read_blocks(name), convert, pool)
+    else:
+        fault = _pack_whole(part, kernel, _sources(part, checkpoint, pool), pool)
+    if fault:
+        raise CheckpointError(f'the tensor "{name}" holds {_fault(part, fault)}.')
+    if isinstance(part.format, IntegerFormat):
+        block_bytes = part.format.block_bytes(shape[1])
+        memory = (ctypes.c_uint8 * (count * part.format.packed_bytes(*shape))).from_address(part.address)
+        packed = np.ctypeslib.as_array(memory).reshape(-1, block_bytes)
+        if not part.format.has_room(packed, shape[1]) and not _holds_zeros(checkpoint, name):
+            raise _too_small(part)
+
+
+def _pack_whole(part: WeightPart, kernel: int, sources: Sources, pool: ThreadPool) -> int:
+    """Pack a matrix, or a stack of them, from arrays that hold all of it; the kernel's fault word."""
+    arrays, numbers = sources
+    source, *others = (array.ctypes.data for array in arrays)
+    count, *shape = part.weight.type.matrices
     fault = np.zeros(1, np.int64)
     rows = np.zeros((count, ROW_FIELDS), np.int64)
     packed_bytes, source_bytes = part.format.packed_bytes(*shape), arrays[0].nbytes // count
     for number, row in enumerate(rows):
         places = (source + number * source_bytes, part.address + number * packed_bytes)
         fields = (*places, *shape, fault.ctypes.data, *others, *numbers)
-        row[: 1 + len(fields)] = (part.format.pack_kernel(dtype).address, *fields)
+        row[: 1 + len(fields)] = (kernel, *fields)
     if not pool.run(rows, np.zeros(STEP_FIELDS, np.int64)):
         raise StepStopped
-    if fault[0]:
-        raise CheckpointError(f'the tensor "{name}" holds {_fault(part, int(fault[0]))}.')
-    if isinstance(part.format, IntegerFormat):
-        block_bytes = part.format.block_bytes(shape[1])
-        memory = (ctypes.c_uint8 * (count * packed_bytes)).from_address(part.address)
-        packed = np.ctypeslib.as_array(memory).reshape(-1, block_bytes)
-        bits = arrays[0].view(f"u{arrays[0].itemsize}")
-        if not part.format.has_room(packed, shape[1]) and not is_zero(bits):
-            raise _too_small(part)
+    return int(fault[0])
+
+
+def _is_interleaved(part: WeightPart, checkpoint: Checkpoint) -> bool:
+    """Whether a matrix is packed from rows of integers between their scales, as ggml stores them."""
+    return isinstance(part.format, StoredFormat) and checkpoint.tensors[part.weight.name].stored in BITS
+
+
+def _pack_kernel(part: WeightPart, checkpoint: Checkpoint) -> Kernel:
+    if _is_interleaved(part, checkpoint):
+        return repack_interleaved_kernel(checkpoint.tensors[part.weight.name].stored)
+    return part.format.pack_kernel(_source_type(part))
+
+
+def _holds_zeros(checkpoint: Checkpoint, name: str) -> bool:
+    """Whether all numbers of a tensor are 0."""
+    stored = checkpoint.read(name)
+    return is_zero(stored.view(f"u{stored.itemsize}"))
 
 
 def _too_small(part: WeightPart) -> CheckpointError:
@@ -162,10 +186,13 @@ def _fault(part: WeightPart, code: int) -> str:
     return f"{what}: its file is damaged, so download it again"
 
 
-def _sources(
-    checkpoint: Checkpoint, name: str, dtype: ElementType, pool: ThreadPool
-) -> tuple[list[NDArray[Any]], list[int]]:
-    """What the kernel that packs a matrix reads: arrays, and numbers that follow their addresses in its row."""
+def _sources(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> Sources:
+    """What the kernel that packs a matrix reads."""
+    name, dtype = part.weight.name, _source_type(part)
+    if isinstance(part.format, RoundedBlocks):
+        return [_in_blocks(part, checkpoint, pool)], []
+    if isinstance(part.format, BlockFormat) or _is_interleaved(part, checkpoint):
+        return [np.ascontiguousarray(checkpoint.read_blocks(name))], []
     if not isinstance(dtype, QuantizedType):
         return [_contiguous(checkpoint.read(name), pool)], []
     stored = checkpoint.read_integers(name)

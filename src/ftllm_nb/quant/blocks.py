@@ -46,9 +46,14 @@ class BlockFormat(WeightFormat):
         """The narrowest type of floats that holds all numbers of a block type, of those that have no kernels."""
         return "bfloat16" if name == "NVFP4" else "float32"
 
+    @property
+    def converts(self) -> bool:
+        """Whether `pack_kernel` reads other blocks than those that are stored."""
+        return self.name in TABLES
+
     def source(self, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What `pack_kernel` reads, of a matrix as it is stored, uint8 [rows, bytes of a row]."""
-        return as_places(self.name, raw) if self.name in TABLES else raw
+        """What `pack_kernel` reads, of rows as they are stored, uint8 [rows, bytes of a row]."""
+        return as_places(self.name, raw) if self.converts else raw
 
     @property
     def type(self) -> BlockType:
