@@ -69,7 +69,7 @@ def _quantized(job: QuantizeJob, tensor: PlannedTensor, moments: Moments, pool: 
     except ValueError as error:
         raise not_quantizable(tensor.name, error) from None
     if weights.any() and not has_room(np.abs(scales.scales)):
-        raise too_small(tensor.name, scheme)
+        raise too_small(tensor.name, scheme.name)
     return QuantizedRows(_laid(codes[:, :columns], scheme), scales.scales, scales.zeros)
 
 

@@ -14,9 +14,6 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ftllm_nb import __version__
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
@@ -26,12 +23,7 @@ from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import quantized_types
-from ftllm_nb.quantization.calibration.text import (
-    BUILTIN,
-    DEFAULT_TOKENS,
-    calibration_text,
-    calibration_windows,
-)
+from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
@@ -43,7 +35,6 @@ from ftllm_nb.quantization.plan import plan_tensors, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 from ftllm_nb.quantization.table import plan_table
-from ftllm_nb.tokenizer import choose_tokenizer
 
 Progress = Callable[[str, int, int], None]
 CONFIG = "config.json"
@@ -104,7 +95,11 @@ class QuantizeJob:
         if self._turns:
             self._config["stores_transposed"] = False
         self.calibrated = self._calibrated()
-        self.windows, self._doubts = self._read_windows() if self.calibrated else ([], [])
+        self.windows, self._doubts = (
+            read_windows(checkpoint, graph, options.calibration, options.calibration_tokens)
+            if self.calibrated
+            else ([], [])
+        )
 
     @property
     def stored_bytes(self) -> int:
@@ -139,18 +134,6 @@ class QuantizeJob:
         quantized = {tensor.name for tensor in self.tensors if tensor.scheme is not None}
         multiplied_ones = multiplied(self.graph, quantized)
         return [tensor for tensor in self.tensors if tensor.name in multiplied_ones]
-
-    def _read_windows(self) -> tuple[list[NDArray[np.int32]], list[str]]:
-        source, graph = self.options.calibration or BUILTIN, self.graph
-        doubts: list[str] = []
-        tokenizer = choose_tokenizer(
-            self.checkpoint.path, graph.tokenizer_config, graph.config, graph.generation_config,
-            metadata=self.checkpoint.tokenizer_metadata, embedding_rows=graph.vocab_size, warn=doubts.append,
-        )  # fmt: skip
-        tokens = self.options.calibration_tokens or DEFAULT_TOKENS
-        text = calibration_text(source)
-        windows, more = calibration_windows(text, tokenizer, tokens, graph.max_positions, source)
-        return windows, [*doubts, *more]
 
     @property
     def _turns(self) -> bool:

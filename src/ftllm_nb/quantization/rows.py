@@ -68,8 +68,8 @@ def not_quantizable(name: str, error: ValueError) -> CheckpointError:
     return CheckpointError(f'the tensor "{name}" {error}: its file is damaged, or {LEFT_ALONE}.')
 
 
-def too_small(name: str, scheme: WeightScheme) -> CheckpointError:
+def too_small(name: str, dtype: str) -> CheckpointError:
     """The sentence on a tensor whose scales float16 cannot tell from 0."""
     return CheckpointError(
-        f'the tensor "{name}" holds numbers too small for {scheme.name}, whose scales are float16: {LEFT_ALONE}.'
+        f'the tensor "{name}" holds numbers too small for {dtype}, whose scales are float16: {LEFT_ALONE}.'
     )

@@ -117,7 +117,7 @@ def _make_tensors(
             if progress is not None:
                 progress("quantize", done, total)
         if tensor.scheme is not None and holds_numbers and not is_precise:
-            raise too_small(tensor.name, tensor.scheme)
+            raise too_small(tensor.name, tensor.scheme.name)
         folder.finish(tensor.name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
 
 

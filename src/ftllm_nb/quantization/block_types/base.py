@@ -15,6 +15,8 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Encode = Callable[[Floats, Floats | None], Bytes]
 """From weights [blocks, columns], and how much each counts, None for alike, to bytes [blocks, bytes of a block]."""
+WithPlaces = Callable[[Bytes, Bytes], Bytes]
+"""From bytes [blocks, bytes of a block] and places of levels [blocks, columns] to bytes."""
 _LEAST_SCALE = np.float16(2**-19)
 """Scales below it are off by more than a hundredth: float16 has few steps there."""
 _MOST = np.float32(1e9)
@@ -25,6 +27,10 @@ _TOO_LARGE = "holds numbers that are too large for scales of float16"
 @dataclass(frozen=True)
 class WrittenType:
     """A type by ggml's name: `columns` neighbouring numbers of a row are a block of `nbytes`.
+
+    `levels`: rising, what numbers can be in units of a scale, to which a minimum is added; `group`: columns that have
+    one of each; `with_places`: the bytes of a block with other numbers, levels by their places. A type without these
+    can be rounded to by its `ways` alone.
 
     `file_type`: the number that llama.cpp gives a file of mostly this type; `ways`: how each method encodes it;
     `kernels`: what those run; `scale_at`: where a block has its float16 scale, None where it has none; `narrower`: the
@@ -39,6 +45,9 @@ class WrittenType:
     kernels: Mapping[str, Sequence[Kernel]]
     scale_at: int | None = None
     narrower: str = ""
+    levels: tuple[float, ...] = ()
+    group: int = 0
+    with_places: WithPlaces | None = None
 
     def row_bytes(self, columns: int) -> int:
         """Bytes of a row."""

@@ -55,15 +55,19 @@ def _spanned(bits: int, groups: Floats, scales: Floats, low: Floats) -> Bytes:
     scales = shared[..., None] * whole.astype(np.float32)
     low = shared_low[..., None] * whole_low.astype(np.float32)
     steps = np.rint((groups + low) * inverse(scales))
-    numbers = np.clip(steps, 0, (1 << bits) - 1).astype(np.uint8).reshape(count, COLUMNS)
+    places = np.clip(steps, 0, (1 << bits) - 1).astype(np.uint8).reshape(count, COLUMNS)
     s, m, four = whole[..., 0], whole_low[..., 0], np.uint8(4)
     sixths = [
         s[:, :4] | s[:, 4:] >> four << np.uint8(6),
         m[:, :4] | m[:, 4:] >> four << np.uint8(6),
         (s[:, 4:] & np.uint8(15)) | (m[:, 4:] & np.uint8(15)) << four,
     ]
-    fifth = [packed(numbers >> four, 1, 32)] if bits == 5 else []
-    return np.concatenate([first, second, *sixths, *fifth, packed(numbers & np.uint8(15), 4, 32)], axis=-1)
+    return _span_places(bits, np.concatenate([first, second, *sixths], axis=-1), places)
+
+
+def _span_places(bits: int, blocks: Bytes, places: Bytes) -> Bytes:
+    fifth = [packed(places >> np.uint8(4), 1, 32)] if bits == 5 else []
+    return np.concatenate([blocks[:, :16], *fifth, packed(places & np.uint8(15), 4, 32)], axis=-1)
 
 
 def _as_multiples(scales: Floats) -> tuple[tuple[Floats, Bytes], Bytes]:
@@ -88,22 +92,29 @@ def _signed(groups: Floats, scales: Floats) -> Bytes:
     shared, stored = as_half(signed_largest(scales[..., 0]) / np.float32(-128))
     whole = np.clip(np.rint(scales * inverse(shared)[..., None]), -128, 127).astype(np.int8)
     steps = np.rint(groups * inverse(shared[..., None] * whole.astype(np.float32)))
-    numbers = (np.clip(steps, -32, 31) + np.float32(32)).astype(np.uint8).reshape(len(groups), COLUMNS)
-    low, high = packed(numbers & np.uint8(15), 4, 64), packed(numbers >> np.uint8(4), 2, 32)
-    return np.concatenate([low, high, whole[..., 0].view(np.uint8), stored], axis=-1)
+    places = (np.clip(steps, -32, 31) + np.float32(32)).astype(np.uint8).reshape(len(groups), COLUMNS)
+    return _signed_places(np.concatenate([whole[..., 0].view(np.uint8), stored], axis=-1), places)
+
+
+def _signed_places(blocks: Bytes, places: Bytes) -> Bytes:
+    low, high = packed(places & np.uint8(15), 4, 64), packed(places >> np.uint8(4), 2, 32)
+    return np.concatenate([low, high, blocks[:, -18:]], axis=-1)
 
 
 TYPES = (
     WrittenType(
         "Q4_K", COLUMNS, 144, 14, {"rtn": partial(_nearest_span, 4), "mse": partial(_searched_span, 4)},
         {"rtn": (), "mse": (search_spans,)}, scale_at=0, narrower="Q5_0",
+        levels=tuple(map(float, range(16))), group=32, with_places=partial(_span_places, 4),
     ),
     WrittenType(
         "Q5_K", COLUMNS, 176, 16, {"rtn": partial(_nearest_span, 5), "mse": partial(_searched_span, 5)},
         {"rtn": (), "mse": (search_spans,)}, scale_at=0, narrower="Q5_1",
+        levels=tuple(map(float, range(32))), group=32, with_places=partial(_span_places, 5),
     ),
     WrittenType(
         "Q6_K", COLUMNS, 210, 18, {"rtn": _nearest_signed, "mse": _searched_signed},
         {"rtn": (), "mse": (search_scales,)}, scale_at=208, narrower="Q8_0",
+        levels=tuple(map(float, range(-32, 32))), group=16, with_places=_signed_places,
     ),
 )  # fmt: skip

@@ -95,19 +95,29 @@ def _as_bytes(blocks: Floats, scales: Floats, factor: Floats) -> Bytes:
     return np.concatenate([as_half(scales)[1], numbers.view(np.uint8)], axis=-1)
 
 
-def _type(name: str, nbytes: int, file_type: int, nearest: object, searched: object, kernel: object) -> WrittenType:
+def _with_places(bits: int, head: int, blocks: Bytes, places: Bytes) -> Bytes:
+    """`head`: bytes of what comes before the numbers."""
+    laid = _laid(places, bits) if bits < 8 else places - np.uint8(127)
+    return np.concatenate([blocks[:, :head], laid], axis=-1)
+
+
+def _type(
+    name: str, nbytes: int, file_type: int, nearest: object, searched: object, bits: int, lowest: int, kernel: object
+) -> WrittenType:
+    levels = range(lowest, -lowest + 1) if bits == 8 else range(lowest, lowest + (1 << bits))
     return WrittenType(
         name, COLUMNS, nbytes, file_type, {"rtn": nearest, "mse": searched}, {"rtn": (), "mse": (kernel,)},  # type: ignore[dict-item]
-        scale_at=0, narrower="F16",
+        scale_at=0, narrower="F16", levels=tuple(map(float, levels)), group=COLUMNS,
+        with_places=partial(_with_places, bits, 2 if lowest else 4),
     )  # fmt: skip
 
 
 _signed = functools.partial(_type, kernel=search_scales)
 _span = functools.partial(_type, kernel=search_spans)
 TYPES = (
-    _signed("Q4_0", 18, 2, partial(_nearest_signed, 4), partial(_searched_signed, 4)),
-    _span("Q4_1", 20, 3, partial(_nearest_span, 4), partial(_searched_span, 4)),
-    _signed("Q5_0", 22, 8, partial(_nearest_signed, 5), partial(_searched_signed, 5)),
-    _span("Q5_1", 24, 9, partial(_nearest_span, 5), partial(_searched_span, 5)),
-    _signed("Q8_0", 34, 7, _nearest_bytes, _searched_bytes),
+    _signed("Q4_0", 18, 2, partial(_nearest_signed, 4), partial(_searched_signed, 4), 4, -8),
+    _span("Q4_1", 20, 3, partial(_nearest_span, 4), partial(_searched_span, 4), 4, 0),
+    _signed("Q5_0", 22, 8, partial(_nearest_signed, 5), partial(_searched_signed, 5), 5, -16),
+    _span("Q5_1", 24, 9, partial(_nearest_span, 5), partial(_searched_span, 5), 5, 0),
+    _signed("Q8_0", 34, 7, _nearest_bytes, _searched_bytes, 8, -127),
 )

@@ -49,6 +49,10 @@ def _iq4(blocks: Floats, scales: Floats) -> Bytes:
     return np.concatenate([stored, packed(places, 4, 16)], axis=-1)
 
 
+def _iq4_places(blocks: Bytes, places: Bytes) -> Bytes:
+    return np.concatenate([blocks[:, :2], packed(places, 4, 16)], axis=-1)
+
+
 def _nearest_iq4(blocks: Floats, importance: Floats | None) -> Bytes:
     return _iq4(blocks, signed_largest(blocks) / _IQ4[0])
 
@@ -99,6 +103,7 @@ TYPES = (
     WrittenType(
         "IQ4_NL", COLUMNS, 18, 25, {"rtn": _nearest_iq4, "mse": _searched_iq4},
         {"rtn": (nearest_entries,), "mse": (search_table_scales, nearest_entries)}, scale_at=0, narrower="F16",
+        levels=tuple(map(float, IQ4)), group=COLUMNS, with_places=_iq4_places,
     ),
     WrittenType(
         "MXFP4", COLUMNS, 17, 38, {"rtn": _nearest_fp4, "mse": _searched_fp4},

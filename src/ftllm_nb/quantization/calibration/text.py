@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ftllm_nb
+from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.errors import UsageError
-from ftllm_nb.tokenizer import Tokenizer
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.tokenizer import Tokenizer, choose_tokenizer
 
 BUILTIN = "builtin"
 """What stands for the text of the package in place of a file: see `builtin_text`."""
@@ -26,6 +28,22 @@ MOST_TOKENS_A_CHARACTER = 1.5
 SHORTEST_DOCSTRING = 200
 
 Tokens = NDArray[np.int32]
+
+
+def read_windows(
+    checkpoint: Checkpoint, graph: CheckedGraph, source: str | None, tokens: int | None
+) -> tuple[list[Tokens], list[str]]:
+    """What a model is calibrated with, and sentences on what is doubtful about it. `source`: a file or "builtin", which
+    None means, too; `tokens`: about how many."""
+    doubts: list[str] = []
+    tokenizer = choose_tokenizer(
+        checkpoint.path, graph.tokenizer_config, graph.config, graph.generation_config,
+        metadata=checkpoint.tokenizer_metadata, embedding_rows=graph.vocab_size, warn=doubts.append,
+    )  # fmt: skip
+    source = source or BUILTIN
+    text = calibration_text(source)
+    windows, more = calibration_windows(text, tokenizer, tokens or DEFAULT_TOKENS, graph.max_positions, source)
+    return windows, [*doubts, *more]
 
 
 def calibration_text(source: str) -> str:

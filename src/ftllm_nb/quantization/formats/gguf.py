@@ -37,7 +37,9 @@ class Gguf(Output):
     def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> GgufJob:
         from ftllm_nb.quantization.gguf.job import GgufJob  # which takes time to import
 
-        return GgufJob(checkpoint, options.dtype, options.method, options.rules)
+        return GgufJob(
+            checkpoint, options.dtype, options.method, options.rules, options.calibration, options.calibration_tokens
+        )
 
 
 FORMAT = Gguf()

@@ -23,11 +23,14 @@ from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.loading import describe
 from ftllm_nb.quantization.block_types import written_types
+from ftllm_nb.quantization.calibration.text import read_windows
+from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.gguf.agreement import require_same_graph, require_same_tokens
 from ftllm_nb.quantization.gguf.model import WeightSource, outgoing
 from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, require_dtype
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.job import Progress
+from ftllm_nb.quantization.methods import is_calibrated, methods
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import refuse_quantized
 from ftllm_nb.quantization.shards import Layout, Shard
@@ -90,14 +93,23 @@ class PlannedFileTensor:
 class GgufJob:
     """A model and the file that is to be made of it. Raises `FtllmError`s for what cannot be done; reads no weight."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: str, method: str, rules: Sequence[Rule] = ()) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dtype: str,
+        method: str,
+        rules: Sequence[Rule] = (),
+        calibration: str | None = None,
+        calibration_tokens: int | None = None,
+    ) -> None:
         require_dtype(dtype)
-        if method not in METHODS:
-            raise UsageError(f"--method {method} is not for the types of GGUF files: use {' or '.join(METHODS)}.")
+        if method not in METHODS and not is_calibrated(method):
+            able = [*METHODS, *(name for name in methods() if is_calibrated(name))]
+            raise UsageError(f"--method {method} is not for the types of GGUF files: use {' or '.join(able)}.")
         self.checkpoint, self.dtype, self.method, self.rules = checkpoint, dtype, method, rules
         if dtype != AUTO and checkpoint.tokenizer_metadata is None:
             refuse_quantized(checkpoint)
-        graph = describe(checkpoint)
+        self.graph = graph = describe(checkpoint)
         self.unread_tensors = graph.unread_tensors
         self._model = outgoing(checkpoint.path, graph)
         tokenizer = _tokenizer_of(checkpoint, graph)
@@ -112,6 +124,16 @@ class GgufJob:
         self._require_agreement(graph, read)
         self._token_notes = require_same_tokens(checkpoint.path, tokenizer, _tokenizer_of(read, graph))
         self.tensors = self._planned(read, types)
+        self.calibrated = self._calibrated() if is_calibrated(method) else []
+        self.windows, self._doubts = (
+            read_windows(checkpoint, graph, calibration, calibration_tokens) if self.calibrated else ([], [])
+        )
+
+    def _calibrated(self) -> list[PlannedFileTensor]:
+        """The tensors that are rounded by what a text makes of the inputs of all that they are made of."""
+        quantized = [tensor for tensor in self.tensors if not tensor.is_kept and tensor.dtype not in _FLOATS.values()]
+        names = multiplied(self.graph, {part.weight.tensor for tensor in quantized for part in tensor.parts})
+        return [tensor for tensor in quantized if all(part.weight.tensor in names for part in tensor.parts)]
 
     def _metadata(self, graph: CheckedGraph, tokenizer: Tokenizer) -> dict[str, Any]:
         model = self._model
@@ -221,6 +243,7 @@ class GgufJob:
             ),
             *self._token_notes,
             *self._rounded_twice(),
+            *self._doubts,
         ]
 
     def _rounded_twice(self) -> list[str]:
@@ -241,7 +264,8 @@ class GgufJob:
 
     def identity(self) -> str:
         """A hash of all that the result depends on, as of `QuantizeJob`."""
-        facts = (__version__, self.method, self.draft.header, stored_files(self.checkpoint.path))
+        text = [window.tobytes() for window in self.windows]
+        facts = (__version__, self.method, self.draft.header, stored_files(self.checkpoint.path), text)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def table(self) -> str:

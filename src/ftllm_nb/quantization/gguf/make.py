@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.checkpoint.compressed_tensors.packing import unpack
-from ftllm_nb.errors import CheckpointError
 from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.round_feedback import feedback_kernel
 from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.block_types.base import packed
+from ftllm_nb.quantization.gguf.calibrated import Encoder, calibrated_tensors
 from ftllm_nb.quantization.gguf.job import GgufJob, Part, PlannedFileTensor
 from ftllm_nb.quantization.job import Progress
+from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_file_place, check_room
-from ftllm_nb.quantization.rows import LEFT_ALONE
+from ftllm_nb.quantization.rows import not_quantizable, too_small
 from ftllm_nb.quantization.run import read_stored, written
 from ftllm_nb.quantized_type import QuantizedType
 
@@ -38,15 +40,20 @@ def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, 
     check_file_place(out, job.checkpoint.path, replace)
     folder = PartialFolder(out, job.layout, job.identity())
     check_room(folder.path, job.needed_bytes)
+    method = UNCALIBRATED if is_calibrated(job.method) else job.method
     made = {tensor.dtype for tensor in job.tensors if not tensor.is_kept}
-    prepare([kernel for dtype in sorted(made) for kernel in written_types()[dtype].kernels[job.method]], progress)
+    kernels = [kernel for dtype in sorted(made) for kernel in written_types()[dtype].kernels[method]]
+    if job.calibrated:
+        kernels.append(feedback_kernel())
+    prepare(kernels, progress)
 
     def make_tensors() -> dict[str, str]:
         for name, values in job.contents.items():
             folder.write(name, 0, values)
         with ThreadPoolExecutor(threads, "ftllm-nb quantizer") as workers:
             try:
-                _make_tensors(job, folder, workers, threads, progress)
+                _make_tensors(job, folder, method, workers, threads, progress)
+                _make_calibrated(job, folder, workers, threads, progress)
             except BaseException:
                 workers.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -56,10 +63,16 @@ def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, 
 
 
 def _make_tensors(
-    job: GgufJob, folder: PartialFolder, workers: ThreadPoolExecutor, threads: int, progress: Progress | None
+    job: GgufJob,
+    folder: PartialFolder,
+    method: str,
+    workers: ThreadPoolExecutor,
+    threads: int,
+    progress: Progress | None,
 ) -> None:
-    done, total = 0, sum(tensor.weights for tensor in job.tensors)
-    for tensor in job.tensors:
+    tensors = [tensor for tensor in job.tensors if tensor not in job.calibrated]
+    done, total = 0, sum(tensor.weights for tensor in tensors)
+    for tensor in tensors:
         if tensor.name in folder.done:
             done += tensor.weights
             continue
@@ -73,15 +86,13 @@ def _make_tensors(
         holds_numbers, is_precise, offset = False, False, 0
 
         def encode(rows: Floats) -> tuple[NDArray[np.uint8], bool]:
-            return type.encode(rows, job.method), bool(rows.any())  # noqa: B023  (used within this turn)
+            return type.encode(rows, method), bool(rows.any())  # noqa: B023  (used within this turn)
 
         for pieces in _batches(_pieces(job.checkpoint, tensor, folder), threads):
             try:
                 made = list(workers.map(encode, pieces))
             except ValueError as error:
-                raise CheckpointError(
-                    f'the tensor "{tensor.parts[0].weight.tensor}" {error}: its file is damaged, or {LEFT_ALONE}.'
-                ) from None
+                raise not_quantizable(tensor.parts[0].weight.tensor, error) from None
             for encoded, holds in made:
                 holds_numbers = holds_numbers or holds
                 is_precise = is_precise or type.has_room(encoded)
@@ -91,10 +102,7 @@ def _make_tensors(
             if progress is not None:
                 progress("quantize", 2 * done, 2 * total)
         if holds_numbers and not is_precise:
-            raise CheckpointError(
-                f'the tensor "{tensor.parts[0].weight.tensor}" holds numbers too small for {tensor.dtype}, whose '
-                f"scales are float16: {LEFT_ALONE}."
-            )
+            raise too_small(tensor.parts[0].weight.tensor, tensor.dtype)
         folder.finish(tensor.name, {tensor.name: tensor.nbytes})
 
 
@@ -129,6 +137,34 @@ def stored_blocks(checkpoint: Checkpoint, name: str) -> NDArray[np.uint8]:
         blocks = packed((blocks + np.uint8(8)) & np.uint8(15), 4, 16)
     scales = np.ascontiguousarray(stored.scales, "<f2").reshape(-1, 1).view(np.uint8)
     return np.concatenate([scales, blocks], axis=-1).reshape(rows, -1)
+
+
+def _make_calibrated(
+    job: GgufJob, folder: PartialFolder, workers: ThreadPoolExecutor, threads: int, progress: Progress | None
+) -> None:
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress("calibrate", done, total)
+
+    encoder = Encoder(job.method, threads, workers)
+    try:
+        for tensor, moments in calibrated_tensors(job, folder.done, report):
+            type, offset = written_types()[tensor.dtype], 0
+            for part in sorted(tensor.parts, key=_first_row):
+                name = part.weight.tensor
+                rows = _as_float32(_matrix(job.checkpoint, part, tensor.shape[-1], folder))
+                try:
+                    encoded = encoder.encode(type, rows, moments[name])
+                except ValueError as error:
+                    raise not_quantizable(name, error) from None
+                if rows.any() and not type.has_room(encoded):
+                    raise too_small(name, tensor.dtype)
+                folder.write(tensor.name, offset, encoded)
+                offset += encoded.nbytes
+                job.checkpoint.release(name)
+            folder.finish(tensor.name, {tensor.name: tensor.nbytes})
+    finally:
+        encoder.close()
 
 
 def _batches(pieces: Iterator[Floats], count: int) -> Iterator[list[Floats]]:
