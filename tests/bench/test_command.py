@@ -95,6 +95,8 @@ def test_p_still_names_the_model_elsewhere() -> None:
         ("--config /no/such.json --random", 'there is no file "/no/such.json"'),
         ("-p /no/such/folder", "/no/such/folder"),
         ("--random /no/such/folder", "/no/such/folder: no such folder"),
+        ("--layers 2", "--layers measures a part of a model, whose weights must be random: add --random."),
+        (f"--random --config {CONFIGS}/qwen3-0.6b.json --layers 29", "--layers 29 is more than the model's 28 layers"),
         ("--dtype int3 --random --config c.json", "int3"),
     ],
 )
@@ -118,6 +120,16 @@ def test_a_test_beyond_the_context_is_refused_before_anything_is_measured(
     assert main(["bench", "--config", str(config), "--random", "--engine", "reference", "-p", "0"]) == 2
     assert "tg64 needs a context of 80 tokens, 16 of them a prompt, but the model's holds 64" in capsys.readouterr().err
     assert fixed_limits == []
+
+
+def test_only_some_layers_of_a_config_are_measured() -> None:
+    config = {"num_hidden_layers": 3, "layer_types": ["a", "b", "c"], "eos_token_id": [1, 2]}
+    cut = {"num_hidden_layers": 2, "layer_types": ["a", "b"], "eos_token_id": [1, 2]}
+    assert benchmark_run.with_layers(config, 2) == cut
+    assert benchmark_run.with_layers({"text_config": config}, 2) == {"text_config": cut}
+    settings = benchmark_run.Settings(random=True, random_config=f"{CONFIGS}/qwen3-0.6b.json", layers=2)
+    with benchmark_run.open_weights(settings) as checkpoint:
+        assert max(int(name.split(".")[2]) for name in checkpoint.tensors if ".layers." in name) == 1
 
 
 def test_random_weights_of_a_config_are_measured(

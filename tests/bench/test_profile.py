@@ -111,6 +111,17 @@ def test_stacks_of_matrices_and_ggmls_blocks_are_counted_as_they_are(
         assert share.rate == expected
 
 
+def test_of_a_mixture_only_what_a_token_is_multiplied_by_is_counted() -> None:
+    limits = MachineLimits(threads=2, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=50.0)
+    experts = tuple(Value(f"w.{number}", TensorType((32, 64)), "weight") for number in range(8))
+    label = RowLabel("P", experts, 0, is_product=True, share=0.25)
+    format_of = lambda weight: weight_format("float16")  # noqa: E731
+    assert _name(label, format_of) == "P 64 × 64 float16"
+    for test, tokens, expected in ((SpeedTest(True, 1), 1, "8.2 GB/s"), (SpeedTest(False, 10), 10, "81.9 GFLOP/s")):
+        share = _operator_share("P", [(label, 1e-6)], 1.0, test, tokens, format_of, limits)
+        assert share.rate == expected
+
+
 def test_profile_as_tables(known_limits: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--profile"]) == 0
     printed = capsys.readouterr().out

@@ -46,12 +46,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Profile:
-    """A step of a test: seconds of the whole, by operator and by layer."""
+    """A step of a test: seconds of the whole, by operator and by layer; of a mixture the experts that its last layer
+    read, and how many there are."""
 
     test: str
     seconds: float
     by_operator: list[Share]
     by_layer: list[Share]
+    experts: tuple[int, int] | None = None
 
 
 def profile_test(
@@ -91,7 +93,8 @@ def profile_test(
             measured, lambda label: OUTSIDE if label.layer is None else f"layer {label.layer}"
         ).items()
     ]
-    return Profile(test.name, whole, sorted(operators, key=lambda share: -share.seconds), layers)
+    by_time = sorted(operators, key=lambda share: -share.seconds)
+    return Profile(test.name, whole, by_time, layers, executor.experts_read())
 
 
 def profile_model(model: Model, depth: int) -> Profile:
@@ -136,6 +139,8 @@ def _name(label: RowLabel, format_of: FormatOf) -> str:
         return label.operator
     matrices = [weight.type.matrices for weight in label.weights]
     rows = sum(count * rows for count, rows, _ in matrices)
+    if label.share < 1:
+        rows = round(rows * label.share)
     return f"{label.operator} {matrices[0][-1]} × {rows} {format_of(label.weights[0]).name}"
 
 
@@ -162,11 +167,11 @@ def _operator_share(
             count * format_of(weight).packed_bytes(out, columns)
             for weight, (count, out, columns) in zip(label.weights, sizes, strict=True)
         )
-        rate = read * len(rows) / seconds / 1e9
+        rate = read * label.share * len(rows) / seconds / 1e9
         limit = limits.read_gb_per_s
         return Share(name, len(rows), seconds, share.share, f"{rate:.1f} GB/s", f"{rate / limit:.1%} of read")
     multiplied = 1 if label.layer is None and not test.is_decode else tokens
-    rate = 2 * multiplied * sum(math.prod(size) for size in sizes) * len(rows) / seconds / 1e9
+    rate = 2 * multiplied * label.share * sum(math.prod(size) for size in sizes) * len(rows) / seconds / 1e9
     peak, what, unit = limits.fma_gflop_per_s, "fma", "GFLOP/s"
     if isinstance(format_of(label.weights[0]).activations, Int8Form):
         if limits.dot_gop_per_s is None:
@@ -190,6 +195,8 @@ def as_tables(profiles: Sequence[Profile]) -> str:
                 for share in shares
             ]
             lines.append("")
+        if profile.experts is not None:
+            lines += ["experts read in the last layer: {} of {}".format(*profile.experts), ""]
     return "\n".join(lines)
 
 

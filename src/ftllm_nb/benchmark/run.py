@@ -43,7 +43,8 @@ class Settings:
     """What to measure.
 
     `path`: the model, None for the bundled one; `revision` and `cache_dir`: of one on the hub. `random`: its weights
-    are random, and only its config.json is read, or the file `random_config`, if that is not None.
+    are random, and only its config.json is read, or the file `random_config`, if that is not None; `layers`: of such a
+    model only so many.
     """
 
     path: str | None = None
@@ -51,6 +52,7 @@ class Settings:
     cache_dir: str | None = None
     random_config: str | None = None
     random: bool = False
+    layers: int | None = None
     custom: str | None = None
     options: EngineOptions = DEFAULTS
     prompt_tokens: list[int] | tuple[int, ...] = (512,)
@@ -135,6 +137,8 @@ def open_weights(settings: Settings) -> Checkpoint:
     if not settings.random:
         return open_checkpoint(model_folder(settings.path, settings.revision, settings.cache_dir))
     config = _random_config(settings)
+    if settings.layers is not None:
+        config = with_layers(config, settings.layers)
     graph = build_graph(described_by(config, settings.custom, None), config)
     shapes = graph.weight_shapes()
     if not shapes:
@@ -158,6 +162,18 @@ def _random_config(settings: Settings) -> dict[str, Any]:
             return checkpoint.config
     require_config_folder(folder)
     return read_json_object(folder / "config.json")
+
+
+def with_layers(config: dict[str, Any], count: int) -> dict[str, Any]:
+    """The configuration with only the first `count` layers; entries that list one for each are cut. Raises
+    `UsageError` where it has fewer."""
+    if isinstance(config.get("text_config"), dict):
+        return {**config, "text_config": with_layers(config["text_config"], count)}
+    layers = config.get("num_hidden_layers")
+    if not isinstance(layers, int) or layers < count:
+        raise UsageError(f"--layers {count} is more than the model's {layers} layers (num_hidden_layers).")
+    cut = {name: each[:count] for name, each in config.items() if isinstance(each, list) and len(each) == layers}
+    return {**config, **cut, "num_hidden_layers": count}
 
 
 def stored_dtype(dtype: str, config: dict[str, Any]) -> str:

@@ -82,6 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--config", metavar="FILE", help="with --random: the config.json of the model to measure")
     group.add_argument(
+        "--layers",
+        type=whole_number(1),
+        metavar="N",
+        help="with --random: of the model only the first N layers, of one that is too large for the memory",
+    )
+    group.add_argument(
         "--profile",
         action="store_true",
         help="print how long each operator and each layer takes, and its share of the machine's limit",
@@ -120,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the path of --config is empty: name the config.json of a model.")
     if args.config is not None and not args.random:
         raise UsageError("--config describes a model without weights: add --random to measure it.")
+    if args.layers is not None and not args.random:
+        raise UsageError("--layers measures a part of a model, whose weights must be random: add --random.")
     path = model_path(args)
     if args.config is not None and path is not None:
         raise UsageError(f"both --config {args.config} and the model {path} were named: name one.")
@@ -140,6 +148,7 @@ def run(args: argparse.Namespace) -> int:
         cache_dir=args.cache_dir,
         random_config=args.config,
         random=args.random,
+        layers=args.layers,
         custom=args.custom,
         options=EngineOptions(**engine_options(args)),
         prompt_tokens=prompt_tokens,

@@ -38,6 +38,7 @@ from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.experts import experts_in
 from ftllm_nb.kernels.peaks import RUN
 from ftllm_nb.ops.base import StepContext
 from ftllm_nb.ops.lowering import features
@@ -140,6 +141,13 @@ class CompiledExecutor:
             return self._noted
         finally:
             self._noted = None
+
+    def experts_read(self) -> tuple[int, int] | None:
+        """Of the last step's last layer with a mixture: experts that it read, and how many there are."""
+        if not self._program.routings:
+            return None
+        units, experts = self._program.routings[-1]
+        return experts_in(units), experts
 
     def _walk(self, number: int, rows: NDArray[np.int64], plan: StepPlan) -> bool:
         if self._noted is None:

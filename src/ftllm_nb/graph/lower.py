@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class VectorPart:
 class RowLabel:
     """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all).
 
-    `is_product`: whether rows are multiplied by the matrices, not looked up in them. `attended`: see `Work`.
+    `is_product`: whether rows are multiplied by the matrices, not looked up in them. `attended`, `share`: see `Work`.
     """
 
     operator: str
@@ -60,6 +60,7 @@ class RowLabel:
     layer: int | None
     is_product: bool = False
     attended: int = 0
+    share: float = 1.0
 
 
 @dataclass
@@ -91,6 +92,8 @@ class Program:
     memory: list[NDArray[np.uint8]]
     arena: NDArray[np.uint8]
     peaks: NDArray[np.float32]
+    routings: list[tuple[int, int]] = field(default_factory=list)
+    """Addresses of the units of kernels/experts.py, and how many experts there are, in the order of the rows."""
     failures: list[tuple[NDArray[np.int64], Callable[[int], Exception]]] = field(default_factory=list)
     """Words that kernels set where they fail, and the errors."""
 
@@ -141,6 +144,7 @@ class _Lowering:
         self.rows: list[list[int]] = []
         self.labels: list[RowLabel] = []
         self.node: Node | None = None
+        self.label: RowLabel | None = None
         self.packed: dict[tuple[Value, ...], PackedWeight] = {}
         self.temporaries: dict[tuple[str, int], int] = {}
         self.loaded_vectors: dict[tuple[Value | int | float, ...], int] = {}
@@ -149,7 +153,7 @@ class _Lowering:
     def run(self) -> Program:
         """Lower node by node."""
         for node in self.graph.nodes:
-            self.node = node
+            self.node, self.label = node, _label(node)
             if node.is_on_host:
                 self._end_table()
                 self.program.segments.append(node)
@@ -178,8 +182,16 @@ class _Lowering:
 
     def add(self, kernel: Kernel, *arguments: int | float) -> None:
         """Append a row; the kernel's address is filled in when it is compiled."""
+        assert self.label is not None
+        self._add(self.label, kernel, *arguments)
+
+    def part(self, name: str, weights: Sequence[Value] = ()) -> None:
+        """Label the rows that follow."""
         assert self.node is not None
-        self._add(_label(self.node), kernel, *arguments)
+        whole = _label(self.node)
+        self.label = replace(
+            whole, operator=f"{whole.operator} {name}", weights=tuple(weights), is_product=bool(weights)
+        )
 
     def _add(self, label: RowLabel, kernel: Kernel, *arguments: int | float) -> None:
         if len(arguments) >= ROW_FIELDS:
@@ -329,6 +341,10 @@ class _Lowering:
             self.temporaries[name, size] = int(self._allocate(size, f"experts' {name}").ctypes.data)
         return self.temporaries[name, size]
 
+    def routes(self, units: int, experts: int) -> None:
+        """Remember it for profiles."""
+        self.program.routings.append((units, experts))
+
     def need_scratch(self, size: int) -> None:
         """Remember the largest demand."""
         self.program.needs.scratch_bytes = max(size, self.program.needs.scratch_bytes)
@@ -371,4 +387,5 @@ def _label(node: Node) -> RowLabel:
     numbers = (re.search(r"(?<![A-Za-z0-9])\d+", name) for name in names)
     layer = next((int(number[0]) for number in numbers if number is not None), None)
     made = "".join(f" to {form.name}" for form in node.forms.values())
-    return RowLabel(node.operator.name + made, node.packed, layer, bool(node.products), node.work.attended)
+    return RowLabel(node.operator.name + made, node.packed, layer, bool(node.products), node.work.attended,
+                    node.work.share)

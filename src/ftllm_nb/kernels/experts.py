@@ -9,6 +9,7 @@ token's experts in the order of their numbers, so that who else is in the step m
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numba
@@ -46,6 +47,13 @@ def most_units(slots: int, experts: int) -> int:
 def route_scratch_bytes(experts: int) -> int:
     """Private memory that the worker of `route` needs."""
     return 8 * experts
+
+
+def experts_in(units: int) -> int:
+    """How many experts the units name that `route` wrote at an address."""
+    words = (ctypes.c_int64 * (UNITS_HEAD // 8)).from_address(units)
+    listed = (ctypes.c_int64 * (words[0] * UNIT_BYTES // 8)).from_address(units + UNITS_HEAD)
+    return len(set(listed[:: UNIT_BYTES // 8]))
 
 
 @numba.njit

@@ -93,6 +93,9 @@ class Lowering(Protocol):
     def add(self, kernel: Kernel, *arguments: int | float) -> None:
         """Append a row: addresses and sizes as int, scalars as float."""
 
+    def part(self, name: str, weights: Sequence[Tensor] = ()) -> None:
+        """What the operator's rows from here on are called in a profile, and the matrices of it that they read."""
+
     def place(self, tensor: Tensor) -> Place:
         """Where an activation lies."""
 
@@ -133,6 +136,9 @@ class Lowering(Protocol):
     def temporary(self, name: str, size: int) -> int:
         """Address of `size` bytes for what rows of one operator leave to its later ones; operators that ask for as much
         under the same name share them."""
+
+    def routes(self, units: int, experts: int) -> None:
+        """Say where kernels/experts.py writes which of so many experts a step reads."""
 
     def need_scratch(self, size: int) -> None:
         """Ask for that many bytes of private memory for each worker."""

@@ -215,16 +215,22 @@ class _Lowered:
     def run(self) -> None:
         """All rows."""
         lists, gate = self.lists, _GATES[self.attributes["gateType"]]
+        self.lowering.part("routing")
         self.sort()
         first = self.lowering.weight(_by_expert(lists["gate"], lists["up"]))
         form = first.format.activations
         row_bytes = 4 * self.features if form is None else form.row_bytes(self.features)
         gathered = self.rows("gathered", row_bytes)
+        self.lowering.part("gather")
         self.gather(gathered, row_bytes)
         biases = _by_expert(lists["gateBias"], lists["upBias"])
+        self.lowering.part("up", _by_expert(lists["gate"], lists["up"]))
         product = self.multiply(first, gathered, biases, "first", self.source)
+        self.lowering.part("gate")
         gated, second = self.rows_gated(gate, product, first)
+        self.lowering.part("down", lists["down"])
         result = self.multiply(second, gated, lists["downBias"], "second", None)
+        self.lowering.part("sum")
         self.combine(result)
 
     def rows(self, name: str, size: int) -> Place:
@@ -235,6 +241,7 @@ class _Lowered:
     def sort(self) -> None:
         index, score = self.lowering.place(self.index), self.lowering.place(self.score)
         self.lowering.need_scratch(route_scratch_bytes(self.experts))
+        self.lowering.routes(self.units, self.experts)
         self.lowering.add(
             route,
             *ROUTE.values(
