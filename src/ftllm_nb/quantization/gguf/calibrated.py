@@ -32,9 +32,15 @@ def calibrated_tensors(
     job: GgufJob, done: set[str], progress: Callable[[int, int], None]
 ) -> Iterator[tuple[PlannedFileTensor, dict[str, Moments]]]:
     """The tensors of `job.calibrated` that are not done, and what the model's tensors that they are made of are
-    multiplied by."""
+    multiplied by, as the text makes it, or as a file says."""
     waiting = {tensor.name: tensor for tensor in job.calibrated if tensor.name not in done}
     if not waiting:
+        return
+    if job.importance:
+        for name, tensor in waiting.items():
+            moments = Moments(tensor.shape[-1], False, 1)
+            moments.squares = job.importance[name].astype(np.float64)
+            yield tensor, {part.weight.tensor: moments for part in tensor.parts}
         return
     names = {part.weight.tensor for tensor in waiting.values() for part in tensor.parts}
     products, found = method_module(job.method).NEEDS_PRODUCTS, dict[str, Moments]()

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ftllm_nb import __version__
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.gguf.checkpoint import GgufCheckpoint
@@ -26,11 +29,12 @@ from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.gguf.agreement import require_same_graph, require_same_tokens
+from ftllm_nb.quantization.gguf.imatrix_file import ENDINGS, Importance, read_imatrix, require_of_model
 from ftllm_nb.quantization.gguf.model import WeightSource, outgoing
 from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, require_dtype
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.job import Progress
-from ftllm_nb.quantization.methods import is_calibrated, methods
+from ftllm_nb.quantization.methods import is_calibrated, method_module, methods
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import refuse_quantized
 from ftllm_nb.quantization.shards import Layout, Shard
@@ -125,9 +129,25 @@ class GgufJob:
         self._token_notes = require_same_tokens(checkpoint.path, tokenizer, _tokenizer_of(read, graph))
         self.tensors = self._planned(read, types)
         self.calibrated = self._calibrated() if is_calibrated(method) else []
-        self.windows, self._doubts = (
-            read_windows(checkpoint, graph, calibration, calibration_tokens) if self.calibrated else ([], [])
-        )
+        self.importance: Importance = {}
+        self.windows: list[NDArray[np.int32]] = []
+        self._doubts: list[str] = []
+        if self.calibrated and calibration is not None and calibration.lower().endswith(ENDINGS):
+            self._read_importance(calibration, calibration_tokens)
+        elif self.calibrated:
+            self.windows, self._doubts = read_windows(checkpoint, graph, calibration, calibration_tokens)
+
+    def _read_importance(self, path: str, tokens: int | None) -> None:
+        """Take what a file says of inputs; tensors of which it says nothing are not calibrated."""
+        if method_module(self.method).NEEDS_PRODUCTS:
+            raise UsageError(
+                f"--method {self.method} needs a text: {path} says how large inputs are, not how they go together."
+            )
+        if tokens is not None:
+            raise UsageError(f"--calibration_tokens is of a text, and {path} is an importance matrix: leave it out.")
+        self.importance = read_imatrix(Path(path))
+        require_of_model(path, self.importance, {tensor.name: tensor.shape[-1] for tensor in self.calibrated})
+        self.calibrated = [tensor for tensor in self.calibrated if tensor.name in self.importance]
 
     def _calibrated(self) -> list[PlannedFileTensor]:
         """The tensors that are rounded by what a text makes of the inputs of all that they are made of."""
@@ -264,7 +284,7 @@ class GgufJob:
 
     def identity(self) -> str:
         """A hash of all that the result depends on, as of `QuantizeJob`."""
-        text = [window.tobytes() for window in self.windows]
+        text = [each.tobytes() for each in (*self.windows, *self.importance.values())]
         facts = (__version__, self.method, self.draft.header, stored_files(self.checkpoint.path), text)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

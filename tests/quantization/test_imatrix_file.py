@@ -1,0 +1,82 @@
+"""llama.cpp's files of importance, in both of their forms, and quantizing by one."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftllm_nb.checkpoint.gguf.file import read_gguf
+from ftllm_nb.errors import UsageError
+from ftllm_nb.quantization.gguf.imatrix_file import read_imatrix
+from tests.gguf_files import floats, gguf_bytes
+from tests.quantization.test_command import quantize
+
+VALUES = {"blk.0.attn_q.weight": np.arange(4, dtype=np.float32), "blk.0.ffn_down.weight": np.ones(6, np.float32)}
+
+
+def older(values: dict[str, np.ndarray], passes: int = 2) -> bytes:
+    """Sums of so many passes."""
+    content = struct.pack("<i", len(values))
+    for name, each in values.items():
+        content += struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", passes, len(each))
+        content += (passes * each).astype("<f4").tobytes()
+    return content + struct.pack("<i", passes) + struct.pack("<i", 4) + b"text"
+
+
+def test_the_older_form(tmp_path: Path) -> None:
+    file = tmp_path / "a.imatrix"
+    file.write_bytes(older(VALUES))
+    found = read_imatrix(file)
+    assert found.keys() == VALUES.keys()
+    for name, values in VALUES.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+def test_the_newer_form(tmp_path: Path) -> None:
+    file = tmp_path / "a.gguf"
+    tensors = {}
+    for name, values in VALUES.items():
+        tensors[f"{name}.in_sum2"] = floats((3 * values).reshape(1, -1))
+        tensors[f"{name}.counts"] = floats([[3.0]])
+    file.write_bytes(gguf_bytes({"general.type": "imatrix"}, tensors))
+    found = read_imatrix(file)
+    for name, values in VALUES.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"GGUF", b"\x01\0\0\0\xff\xff\0\0", older(VALUES)[:60], older({"a": np.array([np.nan])})],
+    ids=["empty", "cut off GGUF", "too long a name", "cut off", "NaN"],
+)
+def test_what_is_none_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.dat"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"a\.dat is no importance matrix, as llama-imatrix writes them"):
+        read_imatrix(file)
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read_imatrix(tmp_path / "none.dat")
+
+
+def test_a_file_is_quantized_by_it(tmp_path: Path) -> None:
+    plain, out, importance = tmp_path / "plain.gguf", tmp_path / "out.gguf", tmp_path / "a.imatrix"
+    assert quantize("demo", "-o", plain, "--dtype", "q4_0").returncode == 0
+    shapes = {name: each.shape[-1] for name, each in read_gguf(plain).tensors.items() if len(each.shape) == 2}
+    random = np.random.default_rng(0)
+    values = {name: np.exp(4 * random.standard_normal(size)).astype(np.float32) for name, size in shapes.items()}
+    del values["token_embd.weight"]
+    importance.write_bytes(older(values))
+    flags = ("--dtype", "q4_0", "--method", "imatrix", "--calibration", importance)
+    done = quantize("demo", "-o", out, *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert plain.stat().st_size == out.stat().st_size
+    same = {name: np.array_equal(read_gguf(plain).bytes_of(name), read_gguf(out).bytes_of(name)) for name in shapes}
+    assert same.pop("token_embd.weight") and not any(same.values())
+    done = quantize("demo", "-o", out, "--force", *flags[:3], "gptq", *flags[4:])
+    assert "gptq needs a text" in done.stderr and done.returncode == 2
+    importance.write_bytes(older(VALUES))
+    done = quantize("demo", "-o", out, "--force", *flags)
+    assert "is the importance matrix of another model: it has " in done.stderr and done.returncode == 2
