@@ -4,8 +4,8 @@
     ftllm-nb bench --custom examples/own_router.py --profile                 # routing, gate, up, down, sum
 
 The bundled model has no experts: each feed-forward is cut into PARTS, whose sum it is. The router takes all of them, so
-that the model answers as it does. A real one reads the token and takes a few: `self.SelectExpert(…)` does what the usual
-ones do, and --custom files of models with experts name their matrices as lists or stacks, as MergeMOE takes them here.
+that the model answers as it does. A real one reads the token and takes a few: `self.SelectExpert(…)` does what the
+usual ones do, and --custom files of models with experts name their matrices as lists or stacks, as MergeMOE takes them.
 """
 
 from ftllm.llm import ComputeGraph

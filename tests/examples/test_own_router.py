@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ftllm_nb import llm
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_router.py"
+pytestmark = pytest.mark.slow  # experts' kernels of floats are compiled for it alone
 QUESTION = "What is 17 + 25?"
 
 

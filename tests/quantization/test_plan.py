@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import pytest
 
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import INT_QUANTIZED, WeightScheme, read_config
+from ftllm_nb.engine.weight_types import Rule
 from ftllm_nb.errors import UsageError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.models import graph_class
 from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
@@ -19,7 +24,9 @@ from ftllm_nb.quantization.plan import plan_tensors
 from ftllm_nb.quantization.table import plan_table
 from tests.engine.two_engines import checked_graph
 from tests.golden.small_models import SMALL_MODELS, write_checkpoint
+from tests.graph.small_graphs import CONFIG
 from tests.memory_checkpoint import MemoryCheckpoint, normal
+from tests.models.small_configs import EXPERTS
 from tests.quantization.test_command import quantize
 
 INT8 = WeightScheme(8, 0, True, INT_QUANTIZED, int8_activations=True)
@@ -181,3 +188,19 @@ def test_what_a_graph_computes_with_stays_as_it_is() -> None:
         assert {tensor.name for tensor in planned if tensor.scheme is not None} == {"up.weight"}
         notes = {tensor.name: tensor.note for tensor in planned}
         assert notes == {"embed.weight": COMPUTED, "up.weight": "", "down.weight": COMPUTED}
+
+
+def test_a_router_keeps_its_floats_unless_a_rule_names_it() -> None:
+    config = CONFIG | {"model_type": "qwen3_moe", "head_dim": 8} | EXPERTS
+    graph = build_graph(graph_class(config), config)
+    arrays = {name: normal(1, *shape) for name, shape in graph.weight_shapes().items()}
+    checkpoint = MemoryCheckpoint(config, arrays)
+    checked = check_graph(graph, checkpoint.tensors)
+    router, format = "model.layers.0.mlp.gate.weight", output_format("compressed-tensors")
+    planned = {tensor.name: tensor for tensor in plan_tensors(checkpoint, checked, "int8", (), format)}
+    assert planned[router].scheme is None and planned[router].note == "experts are chosen by it"
+    for part in ("gate", "up", "down"):
+        assert planned[f"model.layers.0.mlp.experts.2.{part}_proj.weight"].scheme == INT8
+    rule = Rule(re.compile("mlp.gate.weight"), "int8", "")
+    planned = {tensor.name: tensor for tensor in plan_tensors(checkpoint, checked, "int8", (rule,), format)}
+    assert planned[router].scheme == INT8 and not planned[router].note
