@@ -30,7 +30,7 @@ LAYERS = (
     ("stores",),
     ("checkpoint", "hub", "tokenizer"),
     ("host_cores", "host_memory", "memory", "terminal_text", "user_folders"),
-    ("byte_sizes", "control_groups", "quantized_type"),
+    ("byte_sizes", "control_groups", "hadamard", "quantized_type"),
     ("errors",),
     ("__init__",),
 )

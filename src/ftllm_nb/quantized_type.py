@@ -8,7 +8,9 @@ from typing import TypeGuard
 
 COLUMNS_MULTIPLE = 32
 """Groups are multiples of this, and rows without groups are filled up to one: what the kernels walk."""
-_TYPE = re.compile(r"int(?P<bits>4|8)(?:g(?P<group>[1-9][0-9]*))?(?P<zeros>z?)_(?P<scales>float16|bfloat16|float32)")
+_TYPE = re.compile(
+    r"int(?P<bits>4|8)(?:g(?P<group>[1-9][0-9]*))?(?P<zeros>z?)(?P<spread>h?)_(?P<scales>float16|bfloat16|float32)"
+)
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,15 @@ class QuantizedType:
     """weight = (number − zero point) · scale, with numbers of `bits` bits, 4 or 8.
 
     A scale for each `group` columns of a row, 0 for the whole row; `scales`: their type, "float16", "bfloat16" or
-    "float32". `zero_points`: whether there is one beside each scale; without, it is half the range.
+    "float32". `zero_points`: whether there is one beside each scale; without, it is half the range. `spread`: whether
+    what shares a scale was multiplied by Hadamard's matrix first (ftllm_nb/hadamard.py).
     """
 
     bits: int
     group: int = 0
     scales: str = "float16"
     zero_points: bool = False
+    spread: bool = False
 
     @classmethod
     def parse(cls, text: str) -> QuantizedType | None:
@@ -30,7 +34,8 @@ class QuantizedType:
         found = _TYPE.fullmatch(text)
         if found is None or int(found["group"] or 0) % COLUMNS_MULTIPLE:
             return None
-        return cls(int(found["bits"]), int(found["group"] or 0), found["scales"], bool(found["zeros"]))
+        bits, group = int(found["bits"]), int(found["group"] or 0)
+        return cls(bits, group, found["scales"], bool(found["zeros"]), bool(found["spread"]))
 
     @classmethod
     def named(cls, name: str) -> QuantizedType | None:
@@ -39,12 +44,13 @@ class QuantizedType:
 
     @property
     def name(self) -> str:
-        """As `--dtype` names it: int8, int4g128. It does not tell zero points, nor the scales' type."""
+        """As `--dtype` names it: int8, int4g128. It does not tell the rest."""
         return f"int{self.bits}" + (f"g{self.group}" if self.group else "")
 
     def __str__(self) -> str:
-        """As headers of packed folders name it: int4g128_float16, with zero points int4g128z_float16."""
-        return f"{self.name}{'z' if self.zero_points else ''}_{self.scales}"
+        """As headers of packed folders name it: int4g128_float16, with zero points int4g128z_float16, spread by
+        Hadamard's matrix int8g64h_float16."""
+        return f"{self.name}{'z' if self.zero_points else ''}{'h' if self.spread else ''}_{self.scales}"
 
     @property
     def description(self) -> str:

@@ -75,7 +75,8 @@ def test_makers_quantize_where_nothing_else_reads_the_value(activation: str) -> 
         "SplitLastTokenStates", "Convert to int8", "Linear",
     ]  # fmt: skip
     (norm,) = nodes_of(graph, "RMSNorm to int8")
-    assert norm.attributes == {"eps": 1e-5, "offset": 0.0} and norm.forms == {"output": Int8Form(group=0, middle=128)}
+    assert norm.attributes == {"eps": 1e-5, "offset": 0.0}
+    assert norm.forms == {"output": Int8Form(group=0, middle=128, spreads=True)}
     (group,) = nodes_of(graph, "LinearGroup")
     assert group.inputs["input"] is norm.outputs["output"]
     assert norm.outputs["output"].type.size(-1) == 32 // 4 + 3, "int8 values, then a scale, a start and an offset"
@@ -123,7 +124,7 @@ def test_a_value_that_others_read_is_kept_and_converted_once() -> None:
 def test_each_form_is_made_for_itself() -> None:
     graph = converted(read_twice, formats(gate="int8", up="int4g32", other="float32"))
     quantizers = nodes_of(graph, "Convert to int8")
-    assert [node.forms["output"] for node in quantizers] == [Int8Form(0, 128), Int8Form(32, 8)]
+    assert [node.forms["output"] for node in quantizers] == [Int8Form(0, 128, True), Int8Form(32, 8)]
     order = operators(graph)
     assert order[order.index("Convert to int8") + 1] == "Linear", "right before its reader"
     first, second, _ = nodes_of(graph, "Linear")

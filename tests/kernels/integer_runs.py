@@ -19,7 +19,7 @@ def quantized(format: IntegerLayout | BlockFormat, x: np.ndarray) -> np.ndarray:
     out = np.zeros((len(x), row_bytes), np.uint8)
     form = format.activations
     run(quantize, len(x), x.ctypes.data, 4 * features, x.ctypes.data, 4 * features, out.ctypes.data, row_bytes,
-        features, columns, form.group_columns(features), form.middle, STEP_TOKENS)  # fmt: skip
+        features, columns, form.group_columns(features), form.code, STEP_TOKENS)  # fmt: skip
     return out
 
 

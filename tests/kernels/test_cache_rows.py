@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ftllm_nb.hadamard import hadamard
 from ftllm_nb.kernels.cache_rows import store_kernel
-from ftllm_nb.kernels.hadamard import hadamard
 from ftllm_nb.kernels.rotation import rotate_kernel
 from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_SLOTS
 from tests.kernels.cache_blocks import KINDS, POSITIONS, Layout, hadamard_matrix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,8 @@ def test_each_makes_its_format(name: str) -> None:
     assert format == weight_format(name) and format.name == ("int4g128" if name == "int4g" else name)
     if name in quantized_types():
         assert isinstance(format, IntegerFormat) and format.type == quantized_types()[name]
-        assert QuantizedType.named(format.name) == format.type
+        assert QuantizedType.named(format.name) == replace(format.type, spread=False)
+        assert format.type.spread == (format.type.bits == 8)
 
 
 def test_another_name_is_refused() -> None:

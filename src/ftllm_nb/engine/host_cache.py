@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.graph.ir import LayerCache, Value
+from ftllm_nb.hadamard import hadamard, hadamard_size
 from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, key_columns, value_bytes
-from ftllm_nb.kernels.hadamard import hadamard, hadamard_size
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 from ftllm_nb.ops.lowering import CachePlaces
 from ftllm_nb.ops.reach import Reach

@@ -15,7 +15,7 @@ from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeTables
-from ftllm_nb.kernels.hadamard import hadamard, hadamard_size
+from ftllm_nb.hadamard import hadamard, hadamard_size
 from ftllm_nb.ops.base import Kind, SequenceCache, StepContext
 
 Floats = NDArray[np.float32]

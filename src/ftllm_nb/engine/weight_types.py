@@ -97,6 +97,8 @@ class WeightTypes:
         format = weight_format(stored if chosen == "auto" else chosen)
         if isinstance(format, RoundedBlocks):
             format = weight_format(format.fitting(weight.type.size(-1)))
+        if isinstance(format, IntegerFormat):
+            format = format.fitting(weight.type.size(-1))
         return format.rounding_activations() if self.atype == "bfloat16" else format
 
     def kept_quantized(self, weights: Iterable[Value]) -> list[str]:

@@ -14,6 +14,8 @@ SUMS_GROUP, SUMS_OF_16, SUMS_OF_32, SUMS_RECORD_BYTES = 256, 16, 48, 64
 """Columns of a group whose record has sums, where these lie in it, and its size."""
 LEAST_MAGNITUDE = 1e-30
 """Numbers that share a scale become zeros where the largest magnitude is below: the scale would underflow."""
+SPREADS = 1 << 16
+"""Added to what stands for zero where kernels are told of it: values are spread by Hadamard's matrix first."""
 ORIGIN = 0x4B400000
 """The bits of the float 1.5 · 2 ** 23."""
 ORIGIN_VALUE = 1.5 * 2**23

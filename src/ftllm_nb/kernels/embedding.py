@@ -8,8 +8,10 @@ import numba
 import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.hadamard import MOST_ROWS, hadamard_in_place, hadamard_size, weights_share
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
-from ftllm_nb.kernels.memory import load_byte, load_i32, store_f32
+from ftllm_nb.kernels.memory import load_byte, load_f16, load_f32, load_i32, store_f32
+from ftllm_nb.kernels.stack import room
 from ftllm_nb.kernels.step import STEP_TOKENS, argument, field, take_chunk
 from ftllm_nb.kernels.sums import MIDDLE
 
@@ -89,3 +91,36 @@ def integer_embedding_kernel(bits: int, group: int, with_zeros: int, scale_kind:
             token = take_chunk(worker, num_tokens)
 
     return integer_embedding
+
+
+@functools.cache
+def spread_embedding_kernel(bits: int, group: int) -> Kernel:
+    """The same of a matrix that `pack_integers_kernel` has spread, which is undone. A chunk is a token."""
+    middle, memory = MIDDLE[bits], room(4 * MOST_ROWS)
+
+    @kernel(variant=f"{bits}_{group}")
+    def spread_embedding(row, step, worker):
+        features, ids = argument(row, EMBEDDING_FEATURES), field(step, argument(row, EMBEDDING_IDS))
+        columns, floats = argument(row, EMBEDDING_COLUMNS), memory()
+        width = columns if group == 0 else group
+        run = hadamard_size(width)
+        share = np.float32(weights_share(width)) / np.float32(run)
+        num_tokens = field(step, STEP_TOKENS)
+        token = take_chunk(worker, num_tokens)
+        while token >= 0:
+            token_id = row_number(row, ids, token)
+            block = argument(row, EMBEDDING_WEIGHT) + token_id // 16 * argument(row, EMBEDDING_BLOCK_STRIDE)
+            lane = token_id % 16
+            scales = block + columns * 2 * bits + lane * 2
+            target = argument(row, EMBEDDING_OUTPUT) + token * argument(row, EMBEDDING_OUTPUT_STRIDE)
+            for first in range(0, features, run):
+                scale = load_f16(scales + first // width * 32)
+                for at in range(run):
+                    value = np.float32(_integer_weight(block, lane, first + at, bits) - middle)
+                    store_f32(floats + 4 * at, value * scale)
+                hadamard_in_place(floats, run)
+                for at in range(min(run, features - first)):
+                    store_f32(target + 4 * (first + at), load_f32(floats + 4 * at) * share)
+            token = take_chunk(worker, num_tokens)
+
+    return spread_embedding

@@ -1,9 +1,10 @@
 """Hadamard's matrix times a vector: sums and differences that spread a few large features over all of them.
 
-Keys of trained models have features that are ten times as large as the others, the same in all positions. One scale
-for a key would leave its other features few steps. All features of the key times Hadamard's matrix are about as large
-as each other. The matrix is symmetric, and times itself it is its size times the unit matrix: (Hq) · (Hk) is the size
-times q · k. The size is a power of two, so that what it multiplies keeps its digits.
+Activations and keys of trained models have features that are ten times as large as the others, the same in all tokens.
+A scale that they share with others leaves those few steps. All features of a vector times Hadamard's matrix are about
+as large as each other. The matrix is symmetric, and times itself it is its size times the unit matrix: (Hq) · (Hk) is
+the size times q · k. The size is a power of two, so that what it multiplies keeps its digits. ftllm_nb/hadamard.py is
+the definition.
 """
 
 from __future__ import annotations
@@ -11,29 +12,14 @@ from __future__ import annotations
 import numba
 import numpy as np
 from llvmlite import ir
-from numpy.typing import NDArray
 
+from ftllm_nb.hadamard import MOST_ROWS, hadamard_size, weights_share
 from ftllm_nb.kernels.emit import I32, LANES, emitted, usable_in_kernels
-from ftllm_nb.kernels.simd import V_F32, float32x16, load_vector, store_vector
+from ftllm_nb.kernels.simd import V_F32, float32x16, load_vector, spread, store_vector
 
+__all__ = ["MOST_ROWS", "hadamard_in_place", "hadamard_size", "spread_in_place", "weights_share"]
 
-@usable_in_kernels
-def hadamard_size(size: int) -> int:
-    """Rows of the matrix for vectors of `size` numbers, a multiple of 16: the largest power of two that divides them.
-    Each run of as many numbers is multiplied by it."""
-    return size & -size
-
-
-def hadamard(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The definition: the last axis, a multiple of 16, times the matrix; sums in the order of the kernels."""
-    run = hadamard_size(rows.shape[-1])
-    found, step = rows, 1
-    while step < run:
-        pairs = found.reshape(*rows.shape[:-1], -1, 2, step)
-        first, second = pairs[..., 0, :], pairs[..., 1, :]
-        found = np.stack([first + second, first - second], -2).reshape(rows.shape)
-        step *= 2
-    return found
+hadamard_size, weights_share = usable_in_kernels(hadamard_size), usable_in_kernels(weights_share)
 
 
 @emitted(float32x16, float32x16)
@@ -60,3 +46,12 @@ def hadamard_in_place(floats, size):
                 store_vector(at, first + second)
                 store_vector(at + 4 * step, first - second)
         step *= 2
+
+
+@numba.njit
+def spread_in_place(floats, size):
+    """A group of weights as it is rounded where it is spread."""
+    hadamard_in_place(floats, size)
+    share = spread(np.float32(1.0) / np.float32(weights_share(size)))
+    for at in range(0, 4 * size, 64):
+        store_vector(floats + at, load_vector(floats + at) * share)

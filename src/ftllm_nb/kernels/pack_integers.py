@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.hadamard import spread_in_place
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
 from ftllm_nb.kernels.memory import (
     bits_float,
@@ -76,8 +77,9 @@ def _place_run(unsigned, size, bits, target, first):
 
 
 @functools.cache
-def pack_integers_kernel(source_kind: int, bits: int, group: int) -> Kernel:
-    """Quantize and pack a row-major float matrix, rows and columns padded with zeros. `group` 0 is a whole row.
+def pack_integers_kernel(source_kind: int, bits: int, group: int, spreads: bool) -> Kernel:
+    """Quantize and pack a row-major float matrix, rows and columns padded with zeros. `group` 0 is a whole row;
+    `spreads`: each group is multiplied by Hadamard's matrix first, and divided by `weights_share`.
 
     Arguments as for `pack_kernel`; the fault word is set where a weight is no finite number, or a scale does not fit
     float16. A chunk is a block. Scratch: 5 bytes a padded column.
@@ -85,7 +87,7 @@ def pack_integers_kernel(source_kind: int, bits: int, group: int) -> Kernel:
     source_bytes, middle = WEIGHT_BYTES[source_kind], MIDDLE[bits]
     multiple = group or 32
 
-    @kernel(variant=f"{source_kind}_{bits}_{group}")
+    @kernel(variant=f"{source_kind}_{bits}_{group}_{int(spreads)}")
     def pack_integers(row, step, worker):
         rows, columns = argument(row, PACK_ROWS), argument(row, PACK_COLUMNS)
         padded = (columns + multiple - 1) // multiple * multiple
@@ -94,8 +96,6 @@ def pack_integers_kernel(source_kind: int, bits: int, group: int) -> Kernel:
         block_bytes = padded * 2 * bits + groups * 32
         floats = field(worker, WORKER_SCRATCH)
         unsigned = floats + 4 * padded
-        for at in range(columns, padded):
-            store_f32(floats + 4 * at, np.float32(0.0))
         num_blocks = (rows + 15) // 16
         block = take_chunk(worker, num_blocks)
         while block >= 0:
@@ -107,8 +107,12 @@ def pack_integers_kernel(source_kind: int, bits: int, group: int) -> Kernel:
                     if block * 16 + lane < rows:
                         value = load_weight(source + at * source_bytes, source_kind)
                     store_f32(floats + 4 * at, value)
+                for at in range(columns, padded):
+                    store_f32(floats + 4 * at, np.float32(0.0))
                 for number in range(groups):
                     first = number * width
+                    if spreads:
+                        spread_in_place(floats + 4 * first, width)
                     largest = largest_bits(floats + 4 * first, width)
                     scale_place = target + padded * 2 * bits + number * 32 + lane * 2
                     store_f16(scale_place, bits_float(largest) / np.float32(middle - 0.5))

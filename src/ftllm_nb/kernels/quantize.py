@@ -18,6 +18,7 @@ from ftllm_nb.kernels.activation_rows import (
     ORIGIN_VALUE,
     SCALE,
     SCALE_MASK,
+    SPREADS,
     START,
     SUMS_GROUP,
     SUMS_OF_16,
@@ -50,6 +51,7 @@ from ftllm_nb.kernels.elementwise import (
     silu_multiplied,
 )
 from ftllm_nb.kernels.emit import PREFETCH_BYTES
+from ftllm_nb.kernels.hadamard import hadamard_in_place, hadamard_size, weights_share
 from ftllm_nb.kernels.memory import bits_float, fetch_line, float_bits, store_f32, store_i16, store_i32
 from ftllm_nb.kernels.simd import (
     load_vector,
@@ -85,8 +87,9 @@ def scales_for(largest):
 
 
 @numba.njit
-def quantize_group(source, size, values, record, middle):
-    """Quantize `size` floats, a multiple of 16, from `source` on: their values, and their record."""
+def quantize_group(source, size, values, record, middle, share):
+    """Quantize `size` floats, a multiple of 16, from `source` on: their values, and their record. `share`: a power of
+    two that they are multiplied by."""
     bits = spread_int(np.int32(0))
     for at in range(0, size, 16):
         bits = maximum_int(bits, magnitude_bits(load_vector(source + 4 * at)))
@@ -97,7 +100,7 @@ def quantize_group(source, size, values, record, middle):
         rounded = to_int(round_even(load_vector(source + 4 * at) * factor))
         total = total + rounded
         store_bytes(values + at, rounded)
-    scale = bits_float(float_bits(scale) & SCALE_MASK)
+    scale = bits_float(float_bits(scale * share) & SCALE_MASK)
     offset = np.float32(-ORIGIN_VALUE) * scale
     store_f32(record + SCALE, -offset if np.isinf(offset) else scale)
     store_i32(record + START, _origin(middle) - middle * sum_lanes_int(total))
@@ -116,11 +119,17 @@ def _sum_values(values, record):
 
 @numba.njit
 def quantize_groups(source, target, columns, group, first, count, middle):
-    """Quantize groups `first` … `first + count` − 1 of a token: their floats from `source` on, into its row."""
+    """Quantize groups `first` … `first + count` − 1 of a token: their floats from `source` on, into its row. `middle`:
+    as activation_rows.py has it; with SPREADS the floats are used up."""
+    spreads, middle, share = middle >= SPREADS, middle % SPREADS, np.float32(1.0)
+    if spreads:
+        share = np.float32(weights_share(group)) / np.float32(hadamard_size(group))
     for number in range(count):
-        at = first + number
+        at, floats = first + number, source + number * group * 4
         values, record = target + at * group, target + columns + _record_bytes(middle) * at
-        quantize_group(source + number * group * 4, group, values, record, middle)
+        if spreads:
+            hadamard_in_place(floats, group)
+        quantize_group(floats, group, values, record, middle, share)
         if _has_sums(middle):
             _sum_values(values, record)
 
@@ -129,7 +138,8 @@ def quantize_groups(source, target, columns, group, first, count, middle):
  QUANTIZE_OUTPUT_STRIDE, QUANTIZE_SIZE, QUANTIZE_COLUMNS, QUANTIZE_GROUP, QUANTIZE_MIDDLE,
  QUANTIZE_COUNT) = range(11)  # fmt: skip
 """Arguments of the rows of `quantize` and of the gates: `SIZE` features of each token become `COLUMNS`,
-zeros at the end; `GROUP` divides `COLUMNS`; `COUNT` is the step's field with the number of tokens."""
+zeros at the end; `GROUP` divides `COLUMNS`; `MIDDLE` as `quantize_groups` takes it; `COUNT` is the step's field with
+the number of tokens."""
 
 
 def _each_quantized(name: str, combine: Any) -> Kernel:

@@ -13,6 +13,7 @@ import numpy as np
 from numba.core import types
 
 from ftllm_nb.kernels.emit import F32, emitted, function
+from ftllm_nb.kernels.hadamard import spread_in_place
 from ftllm_nb.kernels.half import narrow_half, widen_half
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
 from ftllm_nb.kernels.memory import copy_bytes, load_i64, store_byte, store_f16, store_f32, store_i32, store_i64
@@ -140,12 +141,15 @@ def _place_row(unsigned, columns, bits, words, target):
     copy_bytes(target, unsigned, (columns + 3) // 4 * 4 if words else columns)
 
 
-def rows_walker(choose: Any, source_kind: int, bits: int, group: int, symmetric: bool, words: bool) -> Any:
+def rows_walker(
+    choose: Any, source_kind: int, bits: int, group: int, symmetric: bool, words: bool, spreads: bool
+) -> Any:
     """The body of a method's kernel: `walk(row, worker)`. A chunk is some rows; scratch as `scratch_bytes` says.
 
     `choose(floats, size, middle, symmetric)` gives the scale and the zero point of a group of `size` finite float32: a
     float32 that is a float16, or infinite where it does not fit, and a whole number from 0 to 2 · middle − 1, which is
     `middle` where `symmetric`. `words`: see `number_bytes`; numbers of 4 bits are always packed.
+    `spreads`: groups are spread first (kernels/hadamard.py); columns are a multiple of COLUMNS_MULTIPLE.
     """
     source_bytes, middle = WEIGHT_BYTES[source_kind], 1 << (bits - 1)
     multiple = group or COLUMNS_MULTIPLE
@@ -159,8 +163,6 @@ def rows_walker(choose: Any, source_kind: int, bits: int, group: int, symmetric:
         row_bytes = (columns * bits + 31) // 32 * 4 if words else columns
         floats = field(worker, WORKER_SCRATCH)
         unsigned = floats + 4 * padded
-        for at in range(columns, padded):
-            store_f32(floats + 4 * at, np.float32(0.0))
         num_chunks = (count + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
@@ -168,9 +170,13 @@ def rows_walker(choose: Any, source_kind: int, bits: int, group: int, symmetric:
                 source = argument(row, ROWS_SOURCE) + at * columns * source_bytes
                 for column in range(columns):
                     store_f32(floats + 4 * column, load_weight(source + column * source_bytes, source_kind))
+                for column in range(columns, padded):
+                    store_f32(floats + 4 * column, np.float32(0.0))
                 for number in range(groups):
                     here, place = floats + 4 * number * width, at * groups + number
                     scale, zero = np.float32(0.0), middle
+                    if spreads:
+                        spread_in_place(here, width)
                     if largest_bits(here, width) >= INFINITY_BITS:
                         store_i64(argument(row, ROWS_FAULT), 1)
                     else:

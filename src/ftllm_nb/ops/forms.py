@@ -55,7 +55,8 @@ def lower_formed(
 
 
 def int8_arguments(form: Int8Form, lowering: Lowering, size: int) -> tuple[int, int, int]:
-    """Columns, columns of a group, and the middle, for a kernel that quantizes `size` features of each token."""
+    """Columns, columns of a group, and the middle, for a kernel that quantizes `size` features of each token; see
+    kernels/quantize.py."""
     columns = form.columns(size)
     lowering.need_scratch(4 * columns)
-    return columns, form.group_columns(size), form.middle
+    return columns, form.group_columns(size), form.code

@@ -293,7 +293,7 @@ class _Lowered:
         columns, group, middle, row_bytes = size, 0, 0, 4 * size
         if form is not None:
             assert isinstance(form, Int8Form), "for_rows"
-            columns, group, middle = form.columns(size), form.group_columns(size), form.middle
+            columns, group, middle = form.columns(size), form.group_columns(size), form.code
             row_bytes = form.row_bytes(size)
             self.lowering.need_scratch(4 * columns)
         target = self.rows("gated", row_bytes)

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import WORDS, TensorType
+from ftllm_nb.hadamard import hadamard, hadamard_size, weights_share
 from ftllm_nb.kernels.activation_rows import (
     LEAST_MAGNITUDE,
     ORIGIN_VALUE,
     SCALE_MASK,
+    SPREADS,
     has_sums,
     origin,
     record_bytes,
@@ -59,11 +61,18 @@ class Int8Form(ActivationForm):
     """For products with integer weights: int8, a scale for each group of each token; see kernels/quantize.py.
 
     `group`: columns of a group, 0 for the whole row. `middle`: what stands for zero in the weights, 1 where each group
-    of them has a zero point of its own, 0 where records have sums (kernels/activation_rows.py).
+    of them has a zero point of its own, 0 where records have sums (kernels/activation_rows.py). `spreads`: each group
+    is multiplied by Hadamard's matrix first, as the weights were (kernels/hadamard.py).
     """
 
     group: int
     middle: int
+    spreads: bool = False
+
+    @property
+    def code(self) -> int:
+        """`middle` and `spreads` as kernels take them."""
+        return self.middle + SPREADS * self.spreads
 
     @property
     def name(self) -> str:
@@ -88,12 +97,16 @@ class Int8Form(ActivationForm):
         columns, group = self.columns(flat.shape[-1]), self.group_columns(flat.shape[-1])
         padded = np.zeros((*shape, columns), np.float32)
         padded[..., : flat.shape[-1]] = flat
-        groups = padded.reshape(*shape, columns // group, group)
+        groups, share = padded.reshape(*shape, columns // group, group), np.float32(1)
+        if self.spreads:
+            with np.errstate(invalid="ignore", over="ignore"):
+                groups = hadamard(groups)
+            share = np.float32(weights_share(group) / hadamard_size(group))
         largest = np.abs(groups).max(-1)
         is_large = ~(largest < np.float32(LEAST_MAGNITUDE))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             inverse = np.where(is_large, np.float32(127) / largest, np.float32(0))
-            scales = np.where(is_large, largest / np.float32(127), np.float32(0)).astype(np.float32)
+            scales = np.where(is_large, largest / np.float32(127) * share, np.float32(0)).astype(np.float32)
             scales = (scales.view(np.int32) & SCALE_MASK).view(np.float32)
             offsets = np.float32(-ORIGIN_VALUE) * scales
             scales = np.where(np.isinf(offsets), -offsets, scales)

@@ -6,14 +6,15 @@ kernels/integer_tile.py says how a block of 16 rows lies.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.hadamard import gathered_weights, spread_weights
 from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.embedding import integer_embedding_kernel
+from ftllm_nb.kernels.embedding import integer_embedding_kernel, spread_embedding_kernel
 from ftllm_nb.kernels.integer_matmul import integer_expert_kernel, integer_linear_kernel, linear_scratch_bytes
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES
 from ftllm_nb.kernels.pack_integers import pack_integers_kernel
@@ -21,7 +22,7 @@ from ftllm_nb.kernels.sums import MIDDLE
 from ftllm_nb.quant.activations import Int8Form
 from ftllm_nb.quant.base import BLOCK_ROWS, WeightFormat
 from ftllm_nb.quant.floats import SOURCE_KINDS
-from ftllm_nb.quantized_type import ElementType, QuantizedType
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, ElementType, QuantizedType
 
 _INT32_STEPS = 2**31 - 1
 _LEAST_SCALE = np.float16(2**-20)
@@ -50,7 +51,8 @@ class IntegerLayout(WeightFormat):
 
     @property
     def activations(self) -> Int8Form:  # type: ignore[override]
-        return Int8Form(self.type.group, 1 if self.type.zero_points else MIDDLE[self.type.bits])
+        middle = 1 if self.type.zero_points else MIDDLE[self.type.bits]
+        return Int8Form(self.type.group, middle, self.type.spread)
 
     def padded_columns(self, columns: int) -> int:
         return self.type.padded_columns(columns)
@@ -83,6 +85,8 @@ class IntegerLayout(WeightFormat):
         return linear_scratch_bytes(self.type.bits, self.type.group, self.padded_columns(columns))
 
     def embedding_kernel(self) -> Kernel:
+        if self.type.spread:
+            return spread_embedding_kernel(self.type.bits, self.type.group)
         return integer_embedding_kernel(*self._constants)
 
 
@@ -90,8 +94,17 @@ class IntegerLayout(WeightFormat):
 class IntegerFormat(IntegerLayout):
     """Float weights are rounded to the nearest step of a float16 scale, without zero points.
 
-    A group's scale is its largest magnitude divided by half the number of steps (7.5 or 127.5).
+    A group's scale is its largest magnitude divided by half the number of steps (7.5 or 127.5). Where the type is
+    spread, groups of weights, and of what they are multiplied by, are multiplied by Hadamard's matrix first: none of a
+    group is far larger than the others then.
     """
+
+    def fitting(self, columns: int) -> IntegerFormat:
+        """For rows of so many numbers: those that are filled up to a multiple of 32 are not spread, since what fills
+        them up would become numbers that a packed folder does not store."""
+        if columns % COLUMNS_MULTIPLE == 0:
+            return self
+        return IntegerFormat(replace(self.type, spread=False))
 
     def has_room(self, packed: NDArray[np.uint8], columns: int) -> bool:
         """Whether some scale of a packed matrix, uint8 [blocks, block_bytes], is not too small for float16."""
@@ -102,7 +115,7 @@ class IntegerFormat(IntegerLayout):
         return 5 * self.padded_columns(columns)
 
     def pack_kernel(self, source: ElementType) -> Kernel:
-        return pack_integers_kernel(SOURCE_KINDS[source], self.type.bits, self.type.group)
+        return pack_integers_kernel(SOURCE_KINDS[source], self.type.bits, self.type.group, self.type.spread)
 
     def encode(self, weights: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
         """Steps [rows, padded columns], −middle … middle − 1, and scales [rows, groups]."""
@@ -110,6 +123,8 @@ class IntegerFormat(IntegerLayout):
         padded = np.zeros((rows, self.padded_columns(columns)), np.float32)
         padded[:, :columns] = weights
         groups = padded.reshape(rows, self.type.groups(columns), -1)
+        if self.type.spread:
+            groups = spread_weights(groups)
         middle = MIDDLE[self.type.bits]
         with np.errstate(over="ignore", invalid="ignore"):
             scales = (np.abs(groups).max(-1) / np.float32(middle - 0.5)).astype(np.float16)
@@ -121,4 +136,6 @@ class IntegerFormat(IntegerLayout):
     def rounded(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         steps, scales = self.encode(weights)
         groups = steps.reshape(*scales.shape, -1).astype(np.float32) * scales.astype(np.float32)[..., None]
+        if self.type.spread:
+            groups = gathered_weights(groups)
         return groups.reshape(steps.shape)[:, : weights.shape[1]]

@@ -12,7 +12,7 @@ from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
-from ftllm_nb.quantized_type import QuantizedType
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
 
 AUTO = "auto"
 """The type that a tensor is stored in: what a rule names for a matrix that is to stay as it is."""
@@ -133,6 +133,8 @@ def _planned(
             note = f"{columns} columns are no multiple of {wanted.group}"
         if info.name.endswith(".weight"):
             scheme = format.scheme(wanted.bits, group, symmetric)
+            if columns % COLUMNS_MULTIPLE:  # what fills a row up would become numbers that are not stored
+                scheme = replace(scheme, spread=False)
         else:
             note = "a quantized tensor's name must end in .weight"
     return PlannedTensor(info.name, info.shape, str(info.dtype), info.nbytes, is_linear, scheme, note)

@@ -35,8 +35,9 @@ class QuantizedRows:
 def rows_kernel(method: str, source: str, scheme: WeightScheme) -> Kernel:
     """The kernel of a method for matrices stored as `source`: float32, float16 or bfloat16."""
     kernel: Kernel = method_module(method).rows_kernel(
-        SOURCE_KINDS[source], scheme.bits, scheme.group, scheme.symmetric, scheme.layout == PACK_QUANTIZED
-    )
+        SOURCE_KINDS[source], scheme.bits, scheme.group, scheme.symmetric, scheme.layout == PACK_QUANTIZED,
+        scheme.spread,
+    )  # fmt: skip
     return kernel
 
 

@@ -27,7 +27,8 @@ class WeightScheme:
     """How matrices are stored: `bits` a number (4 or 8), a scale for each `group` columns of each row (0: for each
     row), a zero point beside each scale unless `symmetric`. `layout`: one of `LAYOUTS`.
 
-    `int8_activations`: inputs are meant to be rounded to int8, a scale a token, while the model runs.
+    `int8_activations`: inputs are meant to be rounded to int8, a scale a token, while the model runs. `spread`: rows
+    are spread first, as no other program has them (`QuantizedType.spread`).
     """
 
     bits: int
@@ -35,6 +36,7 @@ class WeightScheme:
     symmetric: bool = True
     layout: str = PACK_QUANTIZED
     int8_activations: bool = False
+    spread: bool = False
 
     def groups(self, columns: int) -> int:
         """Scales of a row of so many columns."""
@@ -48,7 +50,7 @@ class WeightScheme:
     @property
     def type(self) -> QuantizedType:
         """The type of matrices that this package writes so: scales are float16."""
-        return QuantizedType(self.bits, self.group, zero_points=not self.symmetric)
+        return QuantizedType(self.bits, self.group, zero_points=not self.symmetric, spread=self.spread)
 
 
 def write_scheme(scheme: WeightScheme, targets: Sequence[str] = ("Linear",)) -> dict[str, Any]:

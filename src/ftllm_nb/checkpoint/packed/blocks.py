@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.hadamard import gathered_weights
 from ftllm_nb.quantized_type import QuantizedType
 
 LAYOUT = "rows16"
@@ -87,6 +88,8 @@ class BlockForm:
         else:
             values -= np.float32(self.type.half)
         values *= scales.astype(np.float32)
+        if self.type.spread:
+            values = gathered_weights(values)
         return values.reshape(len(values), padded)[:rows, :columns]
 
 

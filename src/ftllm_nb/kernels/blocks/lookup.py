@@ -11,7 +11,6 @@ import numpy as np
 from ftllm_nb.kernels.blocks.block_type import QUAD, BlockType
 from ftllm_nb.kernels.blocks.parts import WORD_BYTES
 from ftllm_nb.kernels.blocks.scratch import ScratchLayout, unpacker
-from ftllm_nb.kernels.blocks.stack import room
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.dot import has_pairs
@@ -25,6 +24,7 @@ from ftllm_nb.kernels.embedding import (
     row_number,
 )
 from ftllm_nb.kernels.memory import load_byte, load_f32, load_i16, store_f32
+from ftllm_nb.kernels.stack import room
 from ftllm_nb.kernels.step import STEP_TOKENS, argument, field, take_chunk
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from ftllm_nb.kernels.blocks.bytes_of import SPARE_BYTES
 from ftllm_nb.kernels.blocks.quantizers import quantizers
-from ftllm_nb.kernels.blocks.stack import room
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
 from ftllm_nb.kernels.memory import load_f32, store_f32
 from ftllm_nb.kernels.pack_integers import largest_bits
+from ftllm_nb.kernels.stack import room
 
 _MOST_BITS = int(np.float32(1e9).view(np.int32))
 """Of a number that no type holds: scales are float16. Squares of smaller ones are finite."""

@@ -25,7 +25,7 @@ class Packed(OutputFormat):
     """Matrices are what the engine makes of float weights that it quantizes while they load, embeddings included."""
 
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
-        return WeightScheme(bits, group, symmetric, PACK_QUANTIZED)
+        return WeightScheme(bits, group, symmetric, PACK_QUANTIZED, spread=bits == 8 and symmetric)
 
     def table_dtype(self, dtype: str) -> str:
         return embedding_type(dtype)

@@ -29,11 +29,11 @@ def _choose(floats, size, middle, symmetric):
 
 
 @functools.cache
-def rows_kernel(source_kind: int, bits: int, group: int, symmetric: bool, words: bool) -> Kernel:
+def rows_kernel(source_kind: int, bits: int, group: int, symmetric: bool, words: bool, spreads: bool) -> Kernel:
     """See methods/__init__.py."""
-    walk = rows_walker(_choose, source_kind, bits, group, symmetric, words)
+    walk = rows_walker(_choose, source_kind, bits, group, symmetric, words, spreads)
 
-    @kernel(variant=f"{source_kind}_{bits}_{group}_{int(symmetric)}_{int(words)}")
+    @kernel(variant=f"{source_kind}_{bits}_{group}_{int(symmetric)}_{int(words)}_{int(spreads)}")
     def round_to_nearest(row, step, worker):
         walk(row, worker)
 
