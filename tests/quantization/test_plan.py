@@ -196,7 +196,7 @@ def test_a_router_keeps_its_floats_unless_a_rule_names_it() -> None:
     arrays = {name: normal(1, *shape) for name, shape in graph.weight_shapes().items()}
     checkpoint = MemoryCheckpoint(config, arrays)
     checked = check_graph(graph, checkpoint.tensors)
-    router, format = "model.layers.0.mlp.gate.weight", output_format("compressed-tensors")
+    router, format = "model.layers.0.mlp.gate.weight", output_format("compressed_tensors")
     planned = {tensor.name: tensor for tensor in plan_tensors(checkpoint, checked, "int8", (), format)}
     assert planned[router].scheme is None and planned[router].note == "experts are chosen by it"
     for part in ("gate", "up", "down"):
