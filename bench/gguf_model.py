@@ -6,7 +6,8 @@ The weights are the same numbers, in llama.cpp's own formats. Nothing is tokeniz
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ FORMATS = {
     "bfloat16": (gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.BF16),
 }
 """The types of a model's matrices, and of its embedding, that have as many bits a weight as ours."""
+ROUTER = "mlp.gate.weight"
+"""The matrix by which experts are chosen, whose name ends so: floats in all types."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,22 @@ def write_gguf(config_file: str, dtype: str, path: Path) -> None:
     family.settings(writer, config)
     names = TensorNames(family, config)
     with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
-        for name in checkpoint.tensors:
-            values = family.change(name, float_values(checkpoint, name), config)
+        for name, tensors in stacks_of(checkpoint.tensors).items():
+            values = [family.change(name, float_values(checkpoint, each), config) for each in tensors]
+            values = np.stack(values) if len(tensors) > 1 else values[0]
             kind = gguf.GGMLQuantizationType.F32
-            if values.ndim == 2:
+            if values.ndim > 1 and not name.endswith(ROUTER):
                 kind = embedding if "embed_tokens" in name or "lm_head" in name else matrices
             writer.add_tensor(names.of(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
     write_file(writer)
+
+
+def stacks_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """The tensors by name; those of a layer's experts as one, by ascending number."""
+    stacks: dict[str, list[str]] = {}
+    for name in names:
+        stacks.setdefault(re.sub(r"\.experts\.\d+\.", ".experts.", name), []).append(name)
+    return stacks
 
 
 def write_file(writer: gguf.GGUFWriter) -> None:
@@ -135,6 +147,13 @@ def llama_settings(writer: gguf.GGUFWriter, config: dict) -> None:
         writer.add_tensor("rope_freqs.weight", (plain / scaled).astype(np.float32))
 
 
+def mixture_settings(writer: gguf.GGUFWriter, config: dict) -> None:
+    """How many experts there are, of a token, and of what size."""
+    writer.add_expert_count(config["num_experts"])
+    writer.add_expert_used_count(config["num_experts_per_tok"])
+    writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+
+
 def neighbours(name: str, values: np.ndarray, config: dict) -> np.ndarray:
     """Rows of q and k so that neighbours turn, as llama.cpp has it for Llama: row 2 j is row j, row 2 j + 1 row
     j + half.
@@ -161,6 +180,7 @@ def added_one(name: str, values: np.ndarray, config: dict) -> np.ndarray:
 FAMILIES = {
     "qwen2": Family("qwen2", gguf.MODEL_ARCH.QWEN2),
     "qwen3": Family("qwen3", gguf.MODEL_ARCH.QWEN3),
+    "qwen3_moe": Family("qwen3moe", gguf.MODEL_ARCH.QWEN3MOE, mixture_settings),
     "llama": Family("llama", gguf.MODEL_ARCH.LLAMA, llama_settings, neighbours),
     "gemma3_text": Family("gemma3", gguf.MODEL_ARCH.GEMMA3, gemma_settings, added_one),
 }
