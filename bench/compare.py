@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", nargs="+", metavar="FILE", help="models, each a file; of a split one the first")
     parser.add_argument("--config", default=str(CONFIG),
-                        help="of type qwen2, qwen3, qwen3_moe, llama, gemma3_text (default: Qwen2.5-0.5B's)")  # fmt: skip
+                        help="qwen2, qwen3, qwen3_moe, llama or gemma3_text (default: Qwen2.5-0.5B's)")  # fmt: skip
     parser.add_argument("--dtype", nargs="+", default=["int4g32", "int8g32", "bfloat16"], help="default: all three")
     parser.add_argument("-t", "--threads", type=whole_number(1), default=2, help="threads (default: 2)")
     parser.add_argument("-p", "--n_prompt", type=whole_number(1), default=512,
