@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftllm_nb.benchmark.passages import chosen_windows, read_text, windows
+from ftllm_nb.benchmark.passages import chosen_windows, windows
 from ftllm_nb.errors import UsageError
+from ftllm_nb.tokenizer.text_file import read_text
 
 
 def judged_by_the_guide(length: int, window: int, stride: int) -> list[tuple[int, int, list[int]]]:

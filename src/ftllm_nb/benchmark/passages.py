@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,21 +44,6 @@ def windows(token_ids: Sequence[int], window: int, stride: int) -> list[Passage]
             passages.append(passage)
         judged, begin = end, begin + stride
     return passages
-
-
-def read_text(path: str | PathLike[str]) -> str:
-    """The text of a file. Raises `UsageError` where it cannot be read, is not UTF-8, or holds nothing."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"the text {path} is not UTF-8 (byte {error.start:,} is none of it): save it as UTF-8."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the text {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    if not text.strip():
-        raise UsageError(f"the text {path} is empty: name one with words in it.")
-    return text
 
 
 def chosen_windows(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ftllm_nb.benchmark.fidelity import Fidelity, Score, compare, judge
-from ftllm_nb.benchmark.passages import Passage, chosen_windows, read_text, windows
+from ftllm_nb.benchmark.passages import Passage, chosen_windows, windows
 from ftllm_nb.benchmark.speed_test import time_steps
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.checkpoint import open_checkpoint
@@ -24,6 +24,7 @@ from ftllm_nb.hub import is_model_name
 from ftllm_nb.loading import DEMO, LoadedModel, describe, load, model_folder
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quantized_type import QuantizedType
+from ftllm_nb.tokenizer.text_file import read_text
 
 DECODE_PROMPT, DECODE_TOKENS = 16, 32
 """Tokens that are read, and those generated after them, to time decode."""

@@ -14,6 +14,7 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.tokenizer import Tokenizer, choose_tokenizer
+from ftllm_nb.tokenizer.text_file import read_text
 
 BUILTIN = "builtin"
 """What stands for the text of the package in place of a file: see `builtin_text`."""
@@ -41,26 +42,9 @@ def read_windows(
         metadata=checkpoint.tokenizer_metadata, embedding_rows=graph.vocab_size, warn=doubts.append,
     )  # fmt: skip
     source = source or BUILTIN
-    text = calibration_text(source)
+    text = builtin_text() if source == BUILTIN else read_text(source, "the calibration text")
     windows, more = calibration_windows(text, tokenizer, tokens or DEFAULT_TOKENS, graph.max_positions, source)
     return windows, [*doubts, *more]
-
-
-def calibration_text(source: str) -> str:
-    """The text of a file, or the package's own. Raises `UsageError` where it cannot be read or is not UTF-8."""
-    if source == BUILTIN:
-        return builtin_text()
-    try:
-        return Path(source).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"the calibration text {source} is not UTF-8 (byte {error.start:,} is none of it): save it as UTF-8."
-        ) from None
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"the calibration text {source} cannot be read: {said}; name a file of text, or {BUILTIN}."
-        ) from None
 
 
 def builtin_text() -> str:
