@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-@dataclass
+@dataclass(eq=False)
 class Moments:
     """Of `count` inputs x of `columns` features: `squares` is Σ x², float64 [columns]; `products`, where they are
     wanted, is Σ x · xᵀ, float32 [columns, columns]."""

@@ -1,7 +1,7 @@
 """Tensors of a GGUF file whose method looks at a calibration text: a layer's at a time, each whole in memory.
 
-A type's own search finds the scales and minimums, with columns that count as their inputs' squares. Then the method
-rounds to what they stand for.
+A type's own search finds the scales and minimums, with columns that count as the method says. Then one that needs
+inputs' products rounds to what they stand for.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Encoder:
     """Encodes matrices by a method that is calibrated."""
 
     def __init__(self, method: str, threads: int, workers: ThreadPoolExecutor) -> None:
-        self._rounded = getattr(method_module(method), "rounded", None)
+        self._method = method_module(method)
         self._workers, self._pool = workers, ThreadPool(threads, _SCRATCH)
 
     def close(self) -> None:
@@ -69,16 +69,16 @@ class Encoder:
 
     def encode(self, type: WrittenType, rows: Floats, moments: Moments) -> Bytes:
         """The bytes [rows, bytes of a row]; raises `ValueError` as `WrittenType.encode` does."""
-        columns, importance = rows.shape[1], moments.mean_squares
+        columns, importance = rows.shape[1], self._method.importance(moments)
         at_once = max(1, _WEIGHTS_AT_ONCE // columns)
         pieces = [rows[first : first + at_once] for first in range(0, len(rows), at_once)]
         encoded = np.concatenate(
             list(self._workers.map(lambda piece: type.encode(piece, UNCALIBRATED, importance), pieces))
         )
-        if self._rounded is None or type.with_places is None:
+        if not self._method.NEEDS_PRODUCTS or type.with_places is None:
             return encoded
         fitter = Fitter(Grid(type.levels, type.group), self._pool)
-        places = self._rounded(rows, moments, fitter, lines_of(type, encoded, columns))
+        places = self._method.rounded(rows, moments, fitter, lines_of(type, encoded, columns))
         return _with_places(type, encoded, places)
 
 

@@ -5,7 +5,9 @@ A file's name is the method's name, as `--method` takes it. Its docstring's firs
 (kernels/quantize_rows.py), or, where it looks at what a calibration text makes of the inputs, CALIBRATED = True,
 NEEDS_PRODUCTS, whether it wants their products (calibration/moments.py), and `quantize_matrix(weights, moments,
 fitter)`: the levels' places, uint8 [rows, columns], and the scales of a matrix, float32 [rows, columns], by what its
-type's fitter (grids.py) offers.
+type's fitter (grids.py) offers. For block
+types it has `importance(moments)`, how much a column's squared error counts, float32 [columns], and, with
+NEEDS_PRODUCTS, `rounded(weights, moments, fitter, lines)`, the places where it is given what levels stand for.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
 """Errors of outputs made good: columns are rounded one after the other, and later ones take up what earlier ones lost.
 
-Scales are those of `imatrix`. The columns whose inputs are largest come first, since those after them have less to make
-good with; a column keeps the scale of its group. See kernels/round_feedback.py for the step from column to column.
+The columns whose inputs are largest come first, since those after them have less to make good with; a column keeps the
+scale of its group. Scales are those of least error where a column counts as what is left of its error then. See
+kernels/round_feedback.py for the step from column to column.
 """
 
 from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +26,39 @@ chance. More is taken where that is not enough."""
 _SMALLEST_BLOCK = 64
 
 
+@dataclass(frozen=True)
+class Plan:
+    """`order`: of the columns, int32; `factor`: U of kernels/round_feedback.py, in that order."""
+
+    order: NDArray[np.int32]
+    factor: Floats
+
+
+@functools.lru_cache(maxsize=1)  # matrices that read one value come one after the other
+def _plan(moments: Moments) -> Plan:
+    assert moments.products is not None
+    order = np.argsort(-moments.mean_squares, kind="stable").astype(np.int32)
+    return Plan(order, inverse_factor(moments.products[np.ix_(order, order)]))
+
+
+def importance(moments: Moments) -> Floats:
+    """How much a column's squared error counts that later columns have made good as far as they can, [columns]."""
+    plan = _plan(moments)
+    found = np.empty(moments.columns, np.float32)
+    found[plan.order] = np.diagonal(plan.factor) ** -2 / np.float32(max(1, moments.count))
+    return found
+
+
 def quantize_matrix(weights: Floats, moments: Moments, fitter: Fitter) -> tuple[NDArray[np.uint8], Scales]:
     """See methods/__init__.py."""
-    importance = moments.mean_squares
-    scales = fitter.scales(weights, importance)
+    scales = fitter.scales(weights, importance(moments))
     return rounded(weights, moments, fitter, fitter.lines(scales)), scales
 
 
 def rounded(weights: Floats, moments: Moments, fitter: Fitter, lines: Lines) -> NDArray[np.uint8]:
     """The places of the levels, uint8 [rows, columns], that these weights get."""
-    order = np.argsort(-moments.mean_squares, kind="stable").astype(np.int32)
-    assert moments.products is not None
-    factor = inverse_factor(moments.products[np.ix_(order, order)])
+    plan = _plan(moments)
+    order, factor = plan.order, plan.factor
     floats, codes = np.ascontiguousarray(weights[:, order]), np.zeros(weights.shape, np.uint8)
     for first in range(0, len(order), AT_ONCE):
         here = slice(first, first + AT_ONCE)

@@ -16,7 +16,12 @@ CALIBRATED = True
 NEEDS_PRODUCTS = False
 
 
+def importance(moments: Moments) -> Floats:
+    """How much a column's squared error counts, [columns]."""
+    return moments.mean_squares
+
+
 def quantize_matrix(weights: Floats, moments: Moments, fitter: Fitter) -> tuple[NDArray[np.uint8], Scales]:
     """See methods/__init__.py."""
-    scales = fitter.scales(weights, moments.mean_squares)
+    scales = fitter.scales(weights, importance(moments))
     return fitter.codes(weights, scales), scales
