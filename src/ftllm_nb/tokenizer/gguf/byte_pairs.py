@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from operator import methodcaller
+from itertools import repeat
+from operator import contains
 from typing import Any
 
 from ftllm_nb.tokenizer.added_tokens import shorten
@@ -21,10 +22,10 @@ def byte_pair_model(vocabulary: GgufVocabulary, **options: Any) -> Any:
     merges = metadata.texts(MERGES)
     if merges is None:
         raise metadata.error(MERGES, "is missing, and the vocabulary makes tokens by merges")
-    if set(map(methodcaller("count", " "), merges)) - {1}:
+    parts = " ".join(merges).split(" ")  # few calls for all: there are hundreds of thousands
+    if merges and not (len(parts) == 2 * len(merges) and all(map(contains, merges, repeat(" ")))):
         at = next(at for at, merge in enumerate(merges) if merge.count(" ") != 1)
         raise metadata.error(MERGES, f"must list two tokens with a space between, and {at} is {shorten(merges[at])}")
-    parts = " ".join(merges).split(" ")  # one call for all: there are hundreds of thousands
     pairs = list(zip(parts[::2], parts[1::2], strict=bool(merges)))
     try:
         return Tokenizer(models.BPE(vocabulary.ids, pairs, **options))
