@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,13 @@ def test_damaged_files_are_compiled_again(tmp_path: Path) -> None:
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     assert_right(start(cache))
+
+
+@pytest.mark.slow
+def test_code_from_the_cache_imports_nothing_of_what_compiling_needs(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert_right(start(cache))
+    fresh = f"{PROGRAM}\nimport sys\nassert 'numba.np.linalg' not in sys.modules\n"
+    environment = {**os.environ, "FTLLM_NB_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", fresh], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("right\n", "")

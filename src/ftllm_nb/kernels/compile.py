@@ -85,13 +85,18 @@ class Kernel:
 
     def _load(self) -> int | None:
         from numba.core.registry import cpu_target
+        from numba.core.runtime import rtsys
 
         name = self._cache_name()
         saved = None if name is None else cache.load(name)
         if saved is None:
             return None
         symbol, library_name, object_code, bitcode = saved
-        cpu_target.target_context.refresh()
+        if b"hashsecret" in object_code:  # what hashes texts refers to symbols that Numba's own modules make
+            cpu_target.target_context.refresh()
+        # All else that finished code refers to. To refresh the context is to import all that code to be compiled may
+        # need, which takes a third of a second.
+        rtsys.initialize(cpu_target.target_context)
         codegen = cpu_target.target_context.codegen()
         library = codegen.unserialize_library((library_name, "object", (object_code, bitcode)))
         _LIBRARIES.append(library)
