@@ -19,6 +19,7 @@ from ftllm_nb.models import graph_class
 from tests.engine.test_windows import CONFIG as WINDOWED
 from tests.golden.small_models import write_checkpoint
 from tests.graph.small_graphs import CONFIG
+from tests.models.small_configs import EXPERTS
 from tests.quantized_folders import quantize_folder
 
 DEMO = model_folder("demo")
@@ -69,6 +70,21 @@ def test_the_cache_by_what_layers_see(tmp_path: Path) -> None:
         "0.1 MB: 3 layers see a window of 70", "0.1 MB: 1 layer sees all positions"
     ]  # fmt: skip
     assert ("weights" in {name for name, _ in rows}) and any("fits with 1000 tokens" in text for _, text in rows)
+
+
+def test_of_a_mixture_what_a_token_needs_is_told(tmp_path: Path) -> None:
+    config = CONFIG | {"model_type": "qwen3_moe", "head_dim": 8, "torch_dtype": "float32"} | EXPERTS
+    shapes = build_graph(graph_class(config), config).weight_shapes()
+    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    facts = model_facts(tmp_path)
+    layers, hidden, inner = config["num_hidden_layers"], config["hidden_size"], config["moe_intermediate_size"]
+    idle = layers * (config["num_experts"] - config["num_experts_per_tok"]) * 3 * inner * hidden
+    assert facts.active_parameters == facts.parameters - idle
+    rows = model_rows(facts, 10**9)
+    assert dict(rows)["parameters"].endswith(" for a token")
+    assert all(" for a token, fits" in text for name, text in rows if name == "weights")
+    assert not any("for a token" in text for _, text in model_rows(model_facts(DEMO), 10**9))
 
 
 def test_layers_that_read_what_others_store(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftllm_nb.benchmark.stored_kinds import StoredKind, kind_lines, stored_kinds
@@ -30,6 +30,7 @@ class ModelFacts:
     `cache_bytes`: of a conversation of `cached` tokens, by the type that `--kv_cache_dtype` names and by what layers
     see of it, "all positions" or "a window of 512"; `seeing`: how many layers see that, and `storing` how many of them
     store it: the others read what one of those has stored. `kinds`: of tensors, where the file has types of its own.
+    `active_parameters`, `active_bytes`: what a token needs of a mixture of experts; of others that is all.
     """
 
     architecture: str
@@ -45,6 +46,8 @@ class ModelFacts:
     seeing: dict[str, int]
     storing: dict[str, int]
     kinds: tuple[StoredKind, ...] = ()
+    active_parameters: int = 0
+    active_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def model_facts(folder: Path, custom: str | None = None, context: int | None = None) -> ModelFacts:
@@ -62,6 +65,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         read = (caches[each] for node in graph.nodes for each in node.inputs.values() if each in caches)
         seeing = dict(Counter(str(cache.reach) for cache in read))
         dtypes = [] if any(isinstance(weight.type.dtype, QuantizedType) for weight in weights) else weight_formats()
+        sizes = {dtype: size_of(graph, WeightTypes(dtype)) for dtype in ("auto", *dtypes)}
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,
@@ -71,13 +75,13 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
             vocabulary=graph.vocab_size,
             stored_dtype=stored.dtype,
             stored_types=_stored_types(checkpoint, graph),
-            weight_bytes={
-                dtype: size_of(graph, WeightTypes(dtype)).weight_bytes for dtype in ("auto", *dtypes)
-            },
+            weight_bytes={dtype: size.weight_bytes for dtype, size in sizes.items()},
             cache_bytes={kind: _cache_bytes(graph, kind, context or longest) for kind in CACHE_KINDS},
             seeing=seeing,
             storing=dict(Counter(str(cache.reach) for cache in graph.caches.values())),
             kinds=tuple(stored_kinds(checkpoint.tensors, graph)),
+            active_parameters=stored.active_parameters,
+            active_bytes={dtype: size.active_bytes for dtype, size in sizes.items()},
         )
 
 
@@ -102,7 +106,7 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
     beside = "a full context" if is_full else f"{facts.cached} tokens"
     rows = [
         ("architecture", f"{facts.architecture}, {facts.layers} layers, vocabulary {facts.vocabulary}"),
-        ("parameters", _count(facts.parameters)),
+        ("parameters", _count(facts.parameters) + _active(facts)),
         ("matrices", "; ".join(facts.stored_types)),
         *(("", line) for line in (kind_lines(facts.kinds) if facts.kinds else [])),
         ("context", f"{facts.context} tokens"),
@@ -112,9 +116,18 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
     ]
     for number, (dtype, size) in enumerate(facts.weight_bytes.items()):
         name = f"{dtype} ({facts.stored_dtype})" if dtype == "auto" else dtype
-        text = f"{name:18} {shown_bytes(size):>9}  {fit(size, cache, free, beside)}"
+        token = ""
+        if facts.active_bytes.get(dtype, size) < size:
+            token = f"{shown_bytes(facts.active_bytes[dtype])} for a token, "
+        text = f"{name:18} {shown_bytes(size):>9}  {token}{fit(size, cache, free, beside)}"
         rows.append(("weights" if number == 0 else "", text))
     return rows
+
+
+def _active(facts: ModelFacts) -> str:
+    """How many parameters a token needs, where that is not all of them."""
+    is_mixture = 0 < facts.active_parameters < facts.parameters
+    return f", {_count(facts.active_parameters)} for a token" if is_mixture else ""
 
 
 def _by_layers(facts: ModelFacts, cache_kind: str) -> list[str]:

@@ -70,6 +70,17 @@ class ModelSize:
         return 8 * (self.weight_bytes - self.embedding_bytes) / numbers if numbers else 0.0
 
     @property
+    def active_parameters(self) -> int:
+        """Those that a token is multiplied by or looked up in: of a mixture only the experts that it goes to."""
+        idle = sum((1 - each.share) * each.out_features * each.in_features for each in self.linear_weights)
+        return self.parameters - round(idle)
+
+    @property
+    def active_bytes(self) -> int:
+        """The bytes of these."""
+        return self.weight_bytes - round(sum((1 - each.share) * each.packed_bytes for each in self.linear_weights))
+
+    @property
     def multiplies_integers(self) -> bool:
         """Whether the products are dot products of integers: in the formats int8, int4, … and in ggml's blocks."""
         return QuantizedType.named(self.dtype) is not None or BlockFormat.has(self.dtype)
