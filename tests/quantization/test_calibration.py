@@ -15,6 +15,7 @@ from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import EngineError, UsageError
+from ftllm_nb.hadamard import hadamard, weights_share
 from ftllm_nb.loading import describe, open_executor
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.text import WINDOW, builtin_text, calibration_windows
@@ -140,6 +141,32 @@ def test_windows_come_from_all_parts_of_a_text() -> None:
 def test_the_builtin_text_is_mixed_and_long() -> None:
     text = builtin_text()
     assert len(text) > 300_000 and "助手" in text and "def " in text and "Assistant: " in text
+
+
+@pytest.mark.parametrize("method", ["gptq", "imatrix"])
+def test_weights_that_are_spread_stand_for_the_models(tmp_path: Path, method: str) -> None:
+    """Packed folders spread weights of 8 bits by Hadamard's matrix before they are rounded."""
+    flags = ("--dtype", "int8g64", "--format", "packed", "--method", method, "--calibration_tokens", 1024)
+    assert quantize("demo", "-o", tmp_path / "out", *flags).returncode == 0
+    with open_checkpoint(DEMO) as model, open_checkpoint(tmp_path / "out") as made:
+        name = f"{LAYER}mlp.down_proj.weight"
+        assert "int8g64h" in str(made.tensors[name].dtype)
+        weights = read_float32(model, name)
+        off = read_float32(made, name) - weights
+    assert np.sqrt((off**2).mean()) < 0.01 * weights.std()
+
+
+@pytest.mark.parametrize("products", [True, False])
+def test_moments_of_spread_inputs_are_theirs(products: bool) -> None:
+    inputs = np.random.default_rng(2).standard_normal((500, 96)).astype(np.float32)
+    spread = hadamard(inputs.reshape(500, 3, 32)).reshape(500, 96) * np.float32(weights_share(32) / 32)
+    moments, expected = Moments(96, products), Moments(96, products)
+    moments.add(inputs)
+    expected.add(spread)
+    found = moments.spread(32)
+    np.testing.assert_allclose(found.squares, expected.squares, rtol=1e-4 if products else 0.3)
+    if products:
+        np.testing.assert_allclose(found.products, expected.products, atol=1e-3 * expected.squares.max())
 
 
 def test_a_calibrated_folder_answers(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme, pack
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import read_float32
+from ftllm_nb.hadamard import spread_weights
 from ftllm_nb.quant.integers import has_room
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.walk import capture
@@ -60,12 +61,14 @@ def _quantized(job: QuantizeJob, tensor: PlannedTensor, moments: Moments, pool: 
     job.checkpoint.release(tensor.name)
     columns = weights.shape[1]
     padded = -(-columns // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE
+    weights, moments = np.pad(weights, ((0, 0), (0, padded - columns))), moments.padded(padded)
+    if scheme.spread:
+        size = scheme.group or padded
+        weights = spread_weights(weights.reshape(len(weights), -1, size)).reshape(weights.shape)
+        moments = moments.spread(size)
     fitter = Fitter(Grid.of(scheme.type), pool)
-    method = method_module(job.options.method)
     try:
-        codes, scales = method.quantize_matrix(
-            np.pad(weights, ((0, 0), (0, padded - columns))), moments.padded(padded), fitter
-        )
+        codes, scales = method_module(job.options.method).quantize_matrix(weights, moments, fitter)
     except ValueError as error:
         raise not_quantizable(tensor.name, error) from None
     if weights.any() and not has_room(np.abs(scales.scales)):

@@ -9,7 +9,7 @@ import math
 import stat
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -133,9 +133,6 @@ class QuantizeJob:
             return []
         quantized = {tensor.name for tensor in self.tensors if tensor.scheme is not None}
         multiplied_ones = multiplied(self.graph, quantized)
-        for number, tensor in enumerate(self.tensors):
-            if tensor.name in multiplied_ones and tensor.scheme is not None:  # inputs were measured as they are
-                self.tensors[number] = replace(tensor, scheme=replace(tensor.scheme, spread=False))
         return [tensor for tensor in self.tensors if tensor.name in multiplied_ones]
 
     @property

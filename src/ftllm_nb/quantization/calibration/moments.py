@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.hadamard import hadamard, hadamard_size, weights_share
+
 Floats = NDArray[np.float32]
 
 
@@ -44,6 +46,23 @@ class Moments:
         made = Moments(columns, False, self.count)
         made.squares = np.pad(self.squares, (0, more))
         made.products = None if self.products is None else np.pad(self.products, (0, more))
+        return made
+
+    def spread(self, size: int) -> Moments:
+        """The same for weights that are spread by Hadamard's matrix (ftllm_nb/hadamard.py), so many together. Without
+        products inputs count as if they did not go together."""
+        run = hadamard_size(size)
+        factor = weights_share(size) / run
+        made = Moments(self.columns, False, self.count)
+        if self.products is None:
+            means = self.squares.reshape(-1, run).mean(axis=1) * (run * factor * factor)
+            made.squares = np.repeat(means, run)
+            return made
+        products = self.products
+        for _ in range(2):
+            products = hadamard(products.reshape(self.columns, -1, size)).reshape(products.shape).T
+        made.products = np.ascontiguousarray(products) * np.float32(factor * factor)
+        made.squares = np.maximum(np.diagonal(made.products), 0).astype(np.float64)
         return made
 
     @property
