@@ -14,6 +14,7 @@ types = st.builds(
     group=st.integers(0, 20).map(lambda number: 32 * number),
     scales=st.sampled_from(["float16", "bfloat16", "float32"]),
     zero_points=st.booleans(),
+    spread=st.booleans(),
 )
 
 
@@ -29,6 +30,7 @@ def test_a_type_is_read_as_it_was_written(type: QuantizedType) -> None:
         (QuantizedType(4, 128), "int4g128_float16"),
         (QuantizedType(8, scales="bfloat16", zero_points=True), "int8z_bfloat16"),
         (QuantizedType(4, 96, "float32", True), "int4g96z_float32"),
+        (QuantizedType(8, 64, spread=True), "int8g64h_float16"),
     ],
 )
 def test_how_types_are_written(type: QuantizedType, text: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ftllm_nb.checkpoint.compressed_tensors import pack
 from ftllm_nb.checkpoint.packed import BlockForm
+from ftllm_nb.quant.integers import IntegerFormat
 from ftllm_nb.quant.stored import StoredFormat
 from ftllm_nb.quantized_type import QuantizedType
 
@@ -49,8 +50,20 @@ def test_blocks_hold_every_number(bits: int, group: int, zeros: bool, rows: int,
     np.testing.assert_array_equal(form.unpack(blocks, rows, columns), expected)
 
 
+@pytest.mark.parametrize(("group", "columns"), [(0, 96), (64, 192)])
+def test_blocks_that_are_spread_stand_for_what_was_spread(group: int, columns: int) -> None:
+    type = QuantizedType(8, group, spread=True)
+    weights = np.random.default_rng(1).standard_normal((5, columns)).astype(np.float32)
+    steps, scales = IntegerFormat(type).encode(weights)
+    form = BlockForm(type)
+    blocks = form.pack(pack(steps.astype(np.int8), 8).view(np.uint8), scales, None, columns)
+    np.testing.assert_array_equal(form.unpack(blocks, 5, columns), IntegerFormat(type).rounded(weights))
+    assert np.abs(form.unpack(blocks, 5, columns) - weights).max() < 0.03
+
+
 @pytest.mark.parametrize(
-    "dtype", ["int4_float16", "int8_float16", "int4g32_float16", "int8g128z_float16", "int4z_float16"]
+    "dtype",
+    ["int4_float16", "int8_float16", "int4g32_float16", "int8g128z_float16", "int4z_float16", "int8g64h_float16"],
 )
 @pytest.mark.parametrize("columns", [1, 31, 32, 100, 256])
 def test_blocks_are_as_large_as_the_engine_s(dtype: str, columns: int) -> None:
