@@ -47,10 +47,10 @@ def test_random_weights_of_a_gguf_files_config(tmp_path: Path) -> None:
         }
 
 
-def test_a_gguf_file_is_not_quantized_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gguf_file_without_a_tokenizer_becomes_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, metadata("llama"), as_tensors(matrices()))
     assert main(["quantize", str(path), "-o", str(tmp_path / "out")]) == 2
-    assert "is a GGUF file, of which no copy is made" in capsys.readouterr().err
+    assert "tokenizer.ggml.model is missing: the file has no tokenizer" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

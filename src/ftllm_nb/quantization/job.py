@@ -27,6 +27,7 @@ from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+from ftllm_nb.quantization.gguf.as_floats import FloatCheckpoint, folder_files, rounded_twice
 from ftllm_nb.quantization.grids import Grid
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
@@ -91,7 +92,9 @@ class QuantizeJob:
             turns=options.custom is None,
         )  # fmt: skip
         self.copies = _copied_files(checkpoint.path, options.custom)
-        self._config = read_json_object(checkpoint.path / CONFIG)
+        self._beside = folder_files(checkpoint)
+        is_file = checkpoint.tokenizer_metadata is not None
+        self._config = dict(checkpoint.config) if is_file else read_json_object(checkpoint.path / CONFIG)
         if self._turns:
             self._config["stores_transposed"] = False
         self.calibrated = self._calibrated()
@@ -125,7 +128,14 @@ class QuantizeJob:
             ),
             *([_TURNED] if self._turns else self.format.notes(self.tensors)),
             *self._doubts,
+            *self._rounded_twice(),
         ]
+
+    def _rounded_twice(self) -> list[str]:
+        if not isinstance(self.checkpoint, FloatCheckpoint):
+            return []
+        rounded, names = self.checkpoint.rounded, [tensor.name for tensor in self.tensors if tensor.scheme is not None]
+        return rounded_twice(rounded[name] for name in names if name in rounded)
 
     def _calibrated(self) -> list[PlannedTensor]:
         """The tensors that the method quantizes by what a text makes of their inputs."""
@@ -149,16 +159,17 @@ class QuantizeJob:
         """Where the new tensors will lie."""
         return lay_out([self.format.outputs(tensor) for tensor in self.tensors], self.options.largest_shard)
 
-    def texts(self, sums: Mapping[str, int]) -> dict[str, str]:
+    def texts(self, sums: Mapping[str, int]) -> dict[str, bytes]:
         """Files that are written anew. `sums`: see `OutputFormat.config`."""
-        return {CONFIG: json.dumps(self.format.config(self._config, self.tensors, sums), indent=2) + "\n"}
+        config = json.dumps(self.format.config(self._config, self.tensors, sums), indent=2) + "\n"
+        return {CONFIG: config.encode(), **self._beside}
 
     @property
     def needed_bytes(self) -> int:
         """What the new folder takes on the disk, files rounded up to its blocks."""
         sizes = [shard.size for shard in self.layout.shards]
         sizes += [source.stat().st_size for source in self.copies.values()]
-        sizes += [len(text) for text in (*self.texts({}).values(), self.layout.index or "")]
+        sizes += [len(text) for text in (*self.texts({}).values(), (self.layout.index or "").encode())]
         return sum(-(-size // DISK_BLOCK) * DISK_BLOCK for size in sizes)
 
     def table(self) -> str:
@@ -211,7 +222,7 @@ def _copied_files(model: Path, custom: str | PathLike[str] | None) -> dict[str, 
     """The files that are copied, by their names in the new folder."""
     copies = {
         name: model / name
-        for name in list_folder(model)
+        for name in (() if _is_file(model) else list_folder(model))
         if any(fnmatch.fnmatch(name, pattern) for pattern in COPIED) and _is_file(model / name)
     }
     if custom is not None:

@@ -207,14 +207,14 @@ class PartialFolder:
             for name, source in files.items():
                 shutil.copyfile(source, self.path / name)
 
-    def complete(self, texts: Mapping[str, str], replace: bool) -> None:
+    def complete(self, texts: Mapping[str, bytes], replace: bool) -> None:
         """Write the configuration, the index last, and rename the folder, or its file, to OUT, which `replace` allows
         to
         exist."""
         with writing(self.path):
-            index = {} if self._layout.index is None else {INDEX_FILE: self._layout.index}
+            index = {} if self._layout.index is None else {INDEX_FILE: self._layout.index.encode()}
             for name, text in {**texts, **index}.items():
-                (self.path / name).write_text(text, encoding="utf-8")
+                (self.path / name).write_bytes(text)
             for shard in self._layout.shards:
                 os.fsync(self._files[shard.name].fileno())
             if self._layout.is_file:

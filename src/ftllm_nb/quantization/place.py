@@ -31,7 +31,7 @@ def check_place(out: Path, model: Path, replace: bool) -> None:
     if not replace:
         raise UsageError(f"{out} exists: name another -o, or let --force replace it.")
     # A model may be a folder of links to files elsewhere.
-    read = [model, *(model / name for name in list_folder(model))]
+    read = [model, *(model / name for name in (list_folder(model) if model.is_dir() else ()))]
     if any(path.resolve().is_relative_to(out.resolve()) for path in read):
         raise UsageError(f"{out} holds the model that is to be quantized: name another -o.")
     if os.path.lexists(replaced_path(out)):

@@ -51,7 +51,7 @@ def quantize(
     scratch = max(sizes, default=64)
     pool = ThreadPool(threads, scratch)
 
-    def make() -> dict[str, str]:
+    def make() -> dict[str, bytes]:
         folder.copy(job.copies)
         _make_tensors(job, folder, kernels, pool, progress)
         make_calibrated(job, folder, pool, progress)
@@ -63,7 +63,7 @@ def quantize(
         pool.close()
 
 
-def written(folder: PartialFolder, make: Callable[[], Mapping[str, str]], *, resume: bool, replace: bool) -> None:
+def written(folder: PartialFolder, make: Callable[[], Mapping[str, bytes]], *, resume: bool, replace: bool) -> None:
     """Complete a folder with what `make` writes into it and the texts that it returns; what stays where that fails is
     as `quantize` says."""
     try:

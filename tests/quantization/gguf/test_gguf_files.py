@@ -263,3 +263,27 @@ def test_a_name_does_not_make_it_a_phi_3(folder: Path, tmp_path: Path) -> None:
     target = changed(folder, "Phi3-mini")
     assert quantize(target, "-o", tmp_path / "x.gguf", "--dtype", "q8_0", "--method", "rtn").returncode == 0
     assert read_gguf(tmp_path / "x.gguf").metadata["general.name"] == "Phi 3-mini"
+
+
+@pytest.mark.parametrize(
+    ("format", "dtype"), [("compressed_tensors", "int8g32"), ("packed", "int4g32"), ("compressed_tensors", "int4g128")]
+)
+def test_a_folder_of_a_gguf_file(made: Path, tmp_path: Path, format: str, dtype: str) -> None:
+    out = tmp_path / "folder"
+    done = quantize(made, "-o", out, "--format", format, "--dtype", dtype, "--method", "rtn")
+    assert done.returncode == 0, done.stderr
+    assert "matrices of Q4_K, Q6_K are rounded once more" in done.stderr
+    before, after = tokenizer_of(made), tokenizer_of(out)
+    for text in (*PROBES, "<|im_start|>user\nWhat is 17 + 25?<|im_end|>"):
+        assert after.encode_prompt(text) == before.encode_prompt(text)
+    messages = [{"role": "user", "content": "Hi"}]
+    assert after.apply_chat_template(messages) == before.apply_chat_template(messages)
+    assert after.eos_token_ids == before.eos_token_ids
+    with open_checkpoint(made) as file, open_checkpoint(out) as folder:
+        assert set(folder.tensors) == set(file.tensors)
+        name = "model.layers.1.self_attn.q_proj.weight"
+        expected = file.read(name)
+        np.testing.assert_allclose(folder.read(name), expected, rtol=0, atol=float(np.abs(expected).max()) / 7)
+        np.testing.assert_array_equal(folder.read("model.norm.weight"), file.read("model.norm.weight"))
+    again = quantize(made, "-o", out, "--format", format, "--dtype", dtype, "--method", "rtn", "--force")
+    assert again.returncode == 0, again.stderr

@@ -15,6 +15,7 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quant import quantized_types
+from ftllm_nb.quantization.gguf.as_floats import as_floats
 from ftllm_nb.quantization.methods import method_module
 from ftllm_nb.quantization.rows import QuantizedRows
 
@@ -108,7 +109,7 @@ class OutputFormat(Output):
     def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob:
         from ftllm_nb.quantization.job import QuantizeJob  # which knows the forms of folders
 
-        return QuantizeJob(checkpoint, options)
+        return QuantizeJob(as_floats(checkpoint), options)
 
     @abstractmethod
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:

@@ -29,6 +29,7 @@ from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.gguf.agreement import require_same_graph, require_same_tokens
+from ftllm_nb.quantization.gguf.as_floats import rounded_twice
 from ftllm_nb.quantization.gguf.imatrix_file import ENDINGS, Importance, read_imatrix, require_of_model
 from ftllm_nb.quantization.gguf.model import WeightSource, outgoing
 from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, require_dtype
@@ -268,8 +269,7 @@ class GgufJob:
 
     def _rounded_twice(self) -> list[str]:
         again = (tensor.stored for tensor in self.tensors if not tensor.is_kept)
-        kinds = ", ".join(each for each in sorted(set(again)) if each not in (*_FLOATS, *_FLOATS.values()))
-        return [f"matrices of {kinds} are rounded once more, which loses more than rounding floats."] if kinds else []
+        return rounded_twice(each for each in again if each not in (*_FLOATS, *_FLOATS.values()))
 
     @property
     def layout(self) -> Layout:

@@ -47,7 +47,7 @@ def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, 
         kernels.append(feedback_kernel())
     prepare(kernels, progress)
 
-    def make_tensors() -> dict[str, str]:
+    def make_tensors() -> dict[str, bytes]:
         for name, values in job.contents.items():
             folder.write(name, 0, values)
         with ThreadPoolExecutor(threads, "ftllm-nb quantizer") as workers:

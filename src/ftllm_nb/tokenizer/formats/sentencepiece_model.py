@@ -208,6 +208,17 @@ class SentencePieceBackend:
         return self._encode_parts(text, _without_overlaps(spans, others), control - {self.unknown_id})
 
     @property
+    def model(self) -> bytes:
+        """The model file, as it is used here."""
+        written: bytes = self._library.serialized_model_proto()
+        return written
+
+    @property
+    def adds_space(self) -> bool:
+        """Whether a text's first piece begins with a space that the text does not have."""
+        return self._rules.adds_space
+
+    @property
     def scores(self) -> list[float]:
         """Of the pieces, by id."""
         return [self._library.GetScore(at) for at in range(len(self._pieces))]

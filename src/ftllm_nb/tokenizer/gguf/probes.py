@@ -5,6 +5,8 @@ from __future__ import annotations
 PROBES = (
     "The quick brown fox jumps over the lazy dog.",
     "Hello  world,   I'm   here!\n\nAnd  you're there\n \n\t\tdon't DON'T We'Ve 'sfx",
+    "x  12   345 \n  67\t\t8  !  ?\n   9",
+    "it'sfx they'Refine I'MX we'dare",
     " a b  c   d\t e\n f\r\n g \n  \n   h\u3000i\u00a0j",
     "1 12 123 1234 12345 123456 1234567 3.14 1,000,000 2024-12-31 x86_64 0xFF ½² ⅧⅫ ٣٤٥",
     "你好世界，今天天气怎么样？日本語カタカナひらがな 한국어입니다 中文123abc",
