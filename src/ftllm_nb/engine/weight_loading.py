@@ -83,12 +83,13 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
         read_packed(packed, checkpoint, pool.num_workers, report)
     for part in program.weights:
         if not checkpoint.is_packed(part.weight.name):
-            _pack(part, checkpoint, pool)
+            pack_matrix(part, checkpoint, pool)
             checkpoint.release(part.weight.name)
             report(sizes[part.weight.name])
 
 
-def _pack(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
+def pack_matrix(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> None:
+    """Fill the memory of a matrix. Raises `CheckpointError` where it cannot be read, or its numbers do not fit."""
     name = part.weight.name
     count, *shape = part.weight.type.matrices
     if isinstance(part.format, IntegerLayout) and shape[1] > part.format.most_columns:

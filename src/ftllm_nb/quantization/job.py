@@ -18,11 +18,13 @@ from ftllm_nb import __version__
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.checkpoint.files import file_mode, list_folder, reason
-from ftllm_nb.engine.weight_types import Rule
+from ftllm_nb.engine.weight_types import AS_STORED, Rule
 from ftllm_nb.errors import CheckpointError, UsageError
+from ftllm_nb.graph.ir import Value
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import quantized_types
+from ftllm_nb.quant.base import WeightFormat
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.formats import output_format
@@ -32,7 +34,7 @@ from ftllm_nb.quantization.grids import Grid
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
 from ftllm_nb.quantization.partial import DISK_BLOCK
-from ftllm_nb.quantization.plan import plan_tensors, refuse_quantized
+from ftllm_nb.quantization.plan import AUTO, plan_kept, plan_tensors, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 from ftllm_nb.quantization.table import plan_table
@@ -87,10 +89,13 @@ class QuantizeJob:
         self.format = _folder_format(options.format)
         self.graph = graph = describe(checkpoint, options.custom)
         self.unread_tensors = graph.unread_tensors
-        self.tensors = plan_tensors(
-            checkpoint, graph, options.dtype, options.rules, self.format, symmetric=options.symmetric,
-            turns=options.custom is None,
-        )  # fmt: skip
+        if options.dtype == AUTO:
+            self.tensors = plan_kept(checkpoint, graph)
+        else:
+            self.tensors = plan_tensors(
+                checkpoint, graph, options.dtype, options.rules, self.format, symmetric=options.symmetric,
+                turns=options.custom is None,
+            )  # fmt: skip
         self.copies = _copied_files(checkpoint.path, options.custom)
         self._beside = folder_files(checkpoint)
         is_file = checkpoint.tokenizer_metadata is not None
@@ -196,6 +201,12 @@ class QuantizeJob:
             for tensor in self.tensors
             if tensor.scheme is not None and tensor not in self.calibrated
         }
+
+    def kept_matrices(self) -> dict[str, tuple[Value, WeightFormat]]:
+        """The weights that keep their types, and the formats that they have in memory, by the tensors' names."""
+        kept = {tensor.name for tensor in self.tensors if tensor.kept is not None}
+        format_of = AS_STORED.formats(self.graph)
+        return {value.tensor: (value, format_of(value)) for value in self.graph.packed if value.tensor in kept}
 
     def fitting_kernels(self) -> list[Kernel]:
         """Those that calibrated tensors need."""

@@ -12,7 +12,7 @@ from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
-from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType, is_quantized
 
 AUTO = "auto"
 """The type that a tensor is stored in: what a rule names for a matrix that is to stay as it is."""
@@ -80,6 +80,21 @@ def plan_tensors(
                 "floats; --dtype of chat and server quantizes while they load."
             )
         raise UsageError("nothing is left to quantize: the model has no matrix that these types are for.")
+    return planned
+
+
+def plan_kept(checkpoint: Checkpoint, graph: CheckedGraph) -> list[PlannedTensor]:
+    """Every tensor of a GGUF file, in its order: matrices that are quantized keep their types, others are copied.
+    Raises `UsageError` where none is quantized."""
+    planned = [
+        PlannedTensor(
+            info.name, info.shape, str(info.dtype), info.nbytes, False, None,
+            kept=info.dtype if is_quantized(info.dtype) else None,
+        )
+        for info in checkpoint.tensors.values()
+    ]  # fmt: skip
+    if not any(tensor.kept for tensor in planned):
+        raise UsageError(f"{checkpoint.path} has no quantized matrix that could be kept: name a type with --dtype.")
     return planned
 
 

@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.engine.weight_loading import pack_matrix
 from ftllm_nb.errors import CheckpointError
+from ftllm_nb.graph.ir import Value
+from ftllm_nb.graph.lower import WeightPart
 from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.quantize_rows import scratch_bytes
+from ftllm_nb.memory import aligned_bytes
+from ftllm_nb.quant.base import WeightFormat
 from ftllm_nb.quant.integers import has_room, is_zero
 from ftllm_nb.quantization.calibrated import make_calibrated
 from ftllm_nb.quantization.formats.base import PlannedTensor
@@ -89,7 +94,7 @@ def _make_tensors(
     progress: Progress | None,
 ) -> None:
     tensors = [tensor for tensor in job.tensors if tensor not in job.calibrated]
-    done, total = 0, sum(tensor.nbytes for tensor in tensors)
+    done, total, kept = 0, sum(tensor.nbytes for tensor in tensors), job.kept_matrices()
     buffer = np.empty(0, np.uint8)
     for tensor in tensors:
         if tensor.name in folder.done:
@@ -97,6 +102,11 @@ def _make_tensors(
             continue
         if progress is not None:
             progress("quantize", done, total)
+        if tensor.kept is not None:
+            value, format = kept[tensor.name]
+            _keep(tensor, value, format, job, folder, pool)
+            done += tensor.nbytes
+            continue
         holds_numbers, is_precise = False, False
         whole = _whole(job.checkpoint, tensor, folder) if tensor.turned else None
         for first, count, row_bytes in _runs(tensor):
@@ -119,6 +129,19 @@ def _make_tensors(
         if tensor.scheme is not None and holds_numbers and not is_precise:
             raise too_small(tensor.name, tensor.scheme.name)
         folder.finish(tensor.name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
+
+
+def _keep(
+    tensor: PlannedTensor, value: Value, format: WeightFormat, job: QuantizeJob, folder: PartialFolder, pool: ThreadPool
+) -> None:
+    """Write a matrix that is not rounded again, as it will lie in memory."""
+    (output,) = job.format.outputs(tensor)
+    content = aligned_bytes(output.nbytes)
+    if format.packed_bytes(*tensor.shape) != output.nbytes:
+        raise CheckpointError(f'the tensor "{tensor.name}" lies in {output.nbytes:,} bytes otherwise than in memory.')
+    pack_matrix(WeightPart(value, content.ctypes.data, format), job.checkpoint, pool)
+    folder.write(output.name, 0, content)
+    folder.finish(tensor.name, {output.name: output.nbytes})
 
 
 def _runs(tensor: PlannedTensor) -> Iterator[tuple[int, int, int]]:

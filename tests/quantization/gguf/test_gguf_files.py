@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ftllm_nb import loading
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.checkpoint.gguf import read_gguf
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.errors import CheckpointError
 from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.gguf.recipes import matrix_type
 from ftllm_nb.tokenizer import choose_tokenizer
@@ -287,3 +290,43 @@ def test_a_folder_of_a_gguf_file(made: Path, tmp_path: Path, format: str, dtype:
         np.testing.assert_array_equal(folder.read("model.norm.weight"), file.read("model.norm.weight"))
     again = quantize(made, "-o", out, "--format", format, "--dtype", dtype, "--method", "rtn", "--force")
     assert again.returncode == 0, again.stderr
+
+
+def logits(path: Path) -> np.ndarray:
+    with open_checkpoint(path) as checkpoint:
+        executor = loading.open_executor(loading.describe(checkpoint), checkpoint)
+        try:
+            sequence = executor.cache.new_sequence()
+            return executor.run([SequenceStep(sequence, np.arange(3, 20, dtype=np.int32), True)])[0].copy()
+        finally:
+            executor.close()
+
+
+@pytest.mark.parametrize("dtype", ["q4_k_m", "q4_0"])
+def test_a_packed_folder_keeps_the_types_of_a_gguf_file(made: Path, tmp_path: Path, dtype: str) -> None:
+    file, out = tmp_path / "x.gguf", tmp_path / "packed"
+    if dtype == "q4_k_m":
+        file = made
+    else:
+        assert quantize(DEMO, "-o", file, "--dtype", dtype, "--method", "rtn").returncode == 0
+    done = quantize(file, "-o", out, "--format", "packed", "--dtype", "auto")
+    assert done.returncode == 0 and "rounded" not in done.stderr, done.stderr
+    np.testing.assert_array_equal(logits(out), logits(file))
+    with open_checkpoint(file) as given, open_checkpoint(out) as packed:
+        name = "model.layers.1.mlp.up_proj.weight"
+        assert packed.is_packed(name) and packed.tensors[name].dtype == given.tensors[name].dtype
+        assert packed.tensors[name].shape == given.tensors[name].shape
+    shard = out / "model.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(CheckpointError, match="do not bear out the checksum"):
+        logits(out)
+
+
+def test_keeping_types_is_for_gguf_files(tmp_path: Path) -> None:
+    refused = quantize(DEMO, "-o", tmp_path / "x", "--format", "packed", "--dtype", "auto")
+    assert refused.returncode == 2 and "--dtype auto keeps the types of a GGUF file" in refused.stderr
+    assert quantize(DEMO, "-o", tmp_path / "x.gguf", "--dtype", "bf16").returncode == 0
+    refused = quantize(tmp_path / "x.gguf", "-o", tmp_path / "x", "--format", "packed", "--dtype", "auto")
+    assert refused.returncode == 2 and "has no quantized matrix that could be kept" in refused.stderr

@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.ggml import block_types
+from ftllm_nb.checkpoint.ggml.places import BYTES as GRID_BYTES
+from ftllm_nb.checkpoint.ggml.places import COLUMNS as GRID_COLUMNS
+from ftllm_nb.checkpoint.ggml.places import TABLES
 from ftllm_nb.hadamard import gathered_weights
-from ftllm_nb.quantized_type import QuantizedType
+from ftllm_nb.quantized_type import BlockedType, QuantizedType
 
 LAYOUT = "rows16"
 """The name of how blocks lie: another name is another way."""
@@ -91,6 +95,31 @@ class BlockForm:
         if self.type.spread:
             values = gathered_weights(values)
         return values.reshape(len(values), padded)[:rows, :columns]
+
+
+@dataclass(frozen=True)
+class KeptForm:
+    """16 rows of one of ggml's block types side by side: as many bytes as the rows have. The bytes of those whose
+    numbers
+    are rows of grids are what stands for them in memory (checkpoint/ggml/places.py)."""
+
+    type: BlockedType
+
+    def shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """[blocks, bytes of a block] of a matrix."""
+        block = GRID_COLUMNS, GRID_BYTES
+        if self.type.name not in TABLES:
+            known = block_types()[self.type.name]
+            block = known.columns, known.nbytes
+        return -(-rows // BLOCK_ROWS), BLOCK_ROWS * columns // block[0] * block[1]
+
+
+Form = BlockForm | KeptForm
+
+
+def form_of(dtype: str) -> Form | None:
+    """The form of a type as headers name it ("int4g128_float16", "Q4_K"), None for what blocks cannot hold."""
+    return KeptForm(BlockedType(dtype)) if dtype in block_types() else BlockForm.of(dtype)
 
 
 def _lay(rows: NDArray[Any], blocks: NDArray[Any]) -> None:

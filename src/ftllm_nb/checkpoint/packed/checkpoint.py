@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.base import Checkpoint, TensorInfo
 from ftllm_nb.checkpoint.checksum import checksum
 from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.checkpoint.packed.blocks import KeptForm
 from ftllm_nb.checkpoint.packed.header import read_header
 from ftllm_nb.errors import CheckpointError
 
@@ -44,6 +45,11 @@ class PackedCheckpoint(Checkpoint):
         stored, matrix = self._stored.read(name), self._matrices.get(name)
         if matrix is None:
             return stored
+        if isinstance(matrix.form, KeptForm):
+            raise CheckpointError(
+                f"{self.path}: tensor {shown(name)} is packed in blocks of {matrix.form.type}, which kernels alone "
+                "read: give the GGUF file that the folder was made of."
+            )
         self.check_sum(name, checksum(stored))
         return matrix.form.unpack(stored, matrix.rows, matrix.columns)
 

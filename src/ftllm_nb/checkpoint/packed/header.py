@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftllm_nb.checkpoint.files import shown
-from ftllm_nb.checkpoint.packed.blocks import LAYOUT, BlockForm
+from ftllm_nb.checkpoint.packed.blocks import LAYOUT, Form, form_of
 from ftllm_nb.errors import CheckpointError
-from ftllm_nb.quantized_type import QuantizedType
+from ftllm_nb.quantized_type import BlockedType, QuantizedType
 
 QUANT_METHOD = "ftllm-nb-packed"
 VERSION = 2
@@ -27,7 +27,7 @@ class PackedMatrix:
 
     rows: int
     columns: int
-    form: BlockForm
+    form: Form
     checksum: int
 
 
@@ -37,7 +37,7 @@ def is_packed(config: Mapping[str, Any]) -> bool:
     return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
 
 
-def write_header(matrices: Mapping[str, tuple[tuple[int, int], QuantizedType, int]]) -> dict[str, Any]:
+def write_header(matrices: Mapping[str, tuple[tuple[int, int], QuantizedType | BlockedType, int]]) -> dict[str, Any]:
     """The header of matrices: name → (shape, type, checksum)."""
     header = {
         "quant_method": QUANT_METHOD,
@@ -80,7 +80,7 @@ def _matrix(entry: Any, where: str) -> PackedMatrix:
     shape, dtype, total = map(entry.get, ("shape", "dtype", "checksum")) if isinstance(entry, dict) else (None,) * 3
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n < 1 << 40 for n in shape):
         raise CheckpointError(f"{where} has the shape {shown(shape)}, but [rows, columns] was expected.")
-    form = BlockForm.of(dtype) if isinstance(dtype, str) else None
+    form = form_of(dtype) if isinstance(dtype, str) else None
     if form is None:
         raise CheckpointError(f"{where} is of type {shown(dtype)}, which is none of packed matrices.")
     if not isinstance(total, str) or _CHECKSUM.fullmatch(total) is None:

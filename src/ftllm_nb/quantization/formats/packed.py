@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
-from ftllm_nb.checkpoint.packed import BlockForm, write_header
+from ftllm_nb.checkpoint.gguf.checkpoint import GgufCheckpoint
+from ftllm_nb.checkpoint.packed import BlockForm, KeptForm, write_header
 from ftllm_nb.engine.weight_types import embedding_type
+from ftllm_nb.errors import UsageError
 from ftllm_nb.quantization.formats.base import (
     OutputFormat,
     OutputTensor,
@@ -18,11 +21,28 @@ from ftllm_nb.quantization.formats.base import (
     copied,
     copied_rows,
 )
+from ftllm_nb.quantization.plan import AUTO
 from ftllm_nb.quantization.rows import QuantizedRows
+from ftllm_nb.quantized_type import BlockedType, QuantizedType
+
+if TYPE_CHECKING:
+    from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
 
 
 class Packed(OutputFormat):
     """Matrices are what the engine makes of float weights that it quantizes while they load, embeddings included."""
+
+    def dtypes(self) -> list[str]:
+        return [*super().dtypes(), AUTO]
+
+    def check(self, options: QuantizeOptions) -> None:
+        if options.dtype != AUTO:
+            super().check(options)
+
+    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob:
+        if options.dtype == AUTO and not isinstance(checkpoint, GgufCheckpoint):
+            raise UsageError("--dtype auto keeps the types of a GGUF file: of a folder, name a type to pack.")
+        return super().job(checkpoint, options)
 
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
         return WeightScheme(bits, group, symmetric, PACK_QUANTIZED, spread=bits == 8 and symmetric)
@@ -31,6 +51,9 @@ class Packed(OutputFormat):
         return embedding_type(dtype)
 
     def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
+        if tensor.kept is not None:
+            rows, columns = tensor.shape
+            return (OutputTensor.of(tensor.name, "U8", kept_form(tensor.kept).shape(rows, columns)),)
         if tensor.scheme is None:
             return (copied(tensor),)
         rows, columns = tensor.shape
@@ -49,14 +72,23 @@ class Packed(OutputFormat):
         self, config: dict[str, Any], tensors: Sequence[PlannedTensor], sums: Mapping[str, int]
     ) -> dict[str, Any]:
         matrices = {
-            tensor.name: ((tensor.shape[0], tensor.shape[1]), tensor.scheme.type, sums.get(tensor.name, 0))
+            tensor.name: ((tensor.shape[0], tensor.shape[1]), type, sums.get(tensor.name, 0))
             for tensor in tensors
-            if tensor.scheme is not None
+            if (type := _packed_type(tensor)) is not None
         }
         return {**config, "quantization_config": write_header(matrices)}
 
     def notes(self, tensors: Sequence[PlannedTensor]) -> list[str]:
         return ["only ftllm-nb loads a packed folder: other programs take --format compressed_tensors."]
+
+
+def _packed_type(tensor: PlannedTensor) -> QuantizedType | BlockedType | None:
+    return tensor.scheme.type if tensor.scheme is not None else tensor.kept
+
+
+def kept_form(type: QuantizedType | BlockedType) -> BlockForm | KeptForm:
+    """How the blocks of a matrix lie that is not rounded again."""
+    return BlockForm(type) if isinstance(type, QuantizedType) else KeptForm(type)
 
 
 def block_form(scheme: WeightScheme) -> BlockForm:

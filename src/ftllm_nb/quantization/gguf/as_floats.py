@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint, TensorInfo
+from ftllm_nb.checkpoint.base import StoredIntegers
 from ftllm_nb.checkpoint.gguf.checkpoint import GgufCheckpoint
-from ftllm_nb.quantized_type import is_quantized
+from ftllm_nb.quant.blocks import BlockFormat
+from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType, is_quantized
 from ftllm_nb.tokenizer.gguf.folder import tokenizer_files
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -21,10 +23,11 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 class FloatCheckpoint(Checkpoint):
     """A GGUF file's model whose matrices are all floats; a matrix that is read stays in memory until another is.
 
-    `rounded`: the types of the matrices that were none, by name.
+    `keep`: matrices whose blocks the engine keeps in memory are left as they are. `rounded`: the types of the matrices
+    that were none, by name.
     """
 
-    def __init__(self, file: GgufCheckpoint) -> None:
+    def __init__(self, file: GgufCheckpoint, keep: bool = False) -> None:
         self.path = file.path
         self.config = file.config
         self.generation_config = file.generation_config
@@ -32,8 +35,10 @@ class FloatCheckpoint(Checkpoint):
         self.tokenizer_metadata = file.tokenizer_metadata
         self._file = file
         self._last: tuple[str, NDArray[np.uint8]] | None = None
-        self.rounded = {info.name: info.stored for info in file.tensors.values() if is_quantized(info.dtype)}
-        self.tensors = {name: _as_floats(info) for name, info in file.tensors.items()}
+        kept = {name for name, info in file.tensors.items() if keep and _is_kept_in_memory(info.dtype)}
+        rounded = [info for info in file.tensors.values() if is_quantized(info.dtype) and info.name not in kept]
+        self.rounded = {info.name: info.stored for info in rounded}
+        self.tensors = {name: info if name in kept else _as_floats(info) for name, info in file.tensors.items()}
 
     def read(self, name: str) -> NDArray[Any]:
         """See `Checkpoint.read`."""
@@ -47,6 +52,14 @@ class FloatCheckpoint(Checkpoint):
             self._file.release(name)
         target.reshape(-1)[:] = self._last[1][start : start + target.size]
 
+    def read_integers(self, name: str) -> StoredIntegers:
+        """See `Checkpoint.read_integers`."""
+        return self._file.read_integers(name)
+
+    def read_blocks(self, name: str) -> NDArray[np.uint8]:
+        """See `Checkpoint.read_blocks`."""
+        return self._file.read_blocks(name)
+
     def release(self, name: str) -> None:
         """See `Checkpoint.release`."""
         self._file.release(name)
@@ -56,15 +69,19 @@ class FloatCheckpoint(Checkpoint):
         self._file.close()
 
 
+def _is_kept_in_memory(dtype: ElementType) -> bool:
+    return isinstance(dtype, QuantizedType) or (isinstance(dtype, BlockedType) and BlockFormat.has(dtype.name))
+
+
 def _as_floats(info: TensorInfo) -> TensorInfo:
     dtype = "float32" if is_quantized(info.dtype) else info.dtype
     size = math.prod(info.shape) * _BYTES[dtype] if dtype in _BYTES else info.nbytes
     return TensorInfo(info.name, info.shape, dtype, size)
 
 
-def as_floats(checkpoint: Checkpoint) -> Checkpoint:
-    """A GGUF file's checkpoint as that of a folder of floats; others as they are."""
-    return FloatCheckpoint(checkpoint) if isinstance(checkpoint, GgufCheckpoint) else checkpoint
+def as_floats(checkpoint: Checkpoint, *, keep: bool = False) -> Checkpoint:
+    """A GGUF file's checkpoint as that of a folder of floats; others as they are. `keep`: see `FloatCheckpoint`."""
+    return FloatCheckpoint(checkpoint, keep) if isinstance(checkpoint, GgufCheckpoint) else checkpoint
 
 
 def folder_files(checkpoint: Checkpoint) -> dict[str, bytes]:
