@@ -32,6 +32,10 @@ LLAMAS = ["llama", "qwen2"]
 GEMMA = {"query_pre_attn_scalar": 4, "sliding_window": 20}
 LATENT = {"q_lora_rank": 10, "kv_lora_rank": 12, "qk_nope_head_dim": 4, "qk_rope_head_dim": 6, "v_head_dim": 8}
 EXPERTS = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 20}
+ROUTED = {
+    "n_routed_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 20, "n_shared_experts": 1,
+    "first_k_dense_replace": 1,
+}  # fmt: skip
 MORE: dict[str, dict[str, Any]] = {
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,
@@ -47,5 +51,17 @@ MORE: dict[str, dict[str, Any]] = {
     "minicpm3": LATENT,
     "qwen3_moe": EXPERTS,
     "mixtral": EXPERTS,
+    "qwen2_moe": EXPERTS,
+    "gpt_oss": EXPERTS,
+    "olmoe": EXPERTS,
+    "granitemoe": EXPERTS,
+    "minimax_m2": EXPERTS,
+    "laguna": EXPERTS | {"head_dim": 8},
+    "hunyuan_v1_moe": EXPERTS | {"moe_topk": 2},
+    "ernie4_5_moe": {"moe_num_experts": 3, "moe_k": 2, "moe_intermediate_size": 20},
+    "glm4_moe": ROUTED,
+    "deepseek_v2": LATENT | ROUTED,
+    "deepseek_v3": LATENT | ROUTED | {"n_group": 1, "topk_group": 1},
+    "glm4_moe_lite": LATENT | ROUTED,
 }
 """What an architecture asks for besides CONFIG."""

@@ -202,7 +202,7 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
 
 
 SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
-CAN_LACK = [("gpt2", "intermediate_size"), ("qwen3_moe", "intermediate_size")]
+CAN_LACK = [(each, "intermediate_size") for each in ("gpt2", "qwen3_moe", "qwen2_moe", "llama4_text")]
 """What has a default, or is the size of feed-forwards that no layer of theirs has."""
 
 
@@ -217,7 +217,10 @@ def test_missing_entries(model_type: str, name: str) -> None:
         check_graph(build_graph(graph_class(config), config), {})
 
 
-@pytest.mark.parametrize("model_type", [name for name in DECODERS if name not in (*LLAMAS, "qwen3", "qwen3_moe")])
+SILU_ALONE = [*LLAMAS, "qwen3", "qwen3_moe", "qwen2_moe"]
+
+
+@pytest.mark.parametrize("model_type", [name for name in DECODERS if name not in SILU_ALONE])
 def test_activations_that_nobody_knows(model_type: str) -> None:
     config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {})
     for entry in ("hidden_act", "hidden_activation"):
@@ -225,10 +228,10 @@ def test_activations_that_nobody_knows(model_type: str) -> None:
             checked(config | {entry: "swosh"})
 
 
-@pytest.mark.parametrize("model_type", [*LLAMAS, "qwen3"])
+@pytest.mark.parametrize("model_type", SILU_ALONE)
 def test_other_activations(model_type: str) -> None:
     with pytest.raises(GraphError, match=r"hidden_act is silu, but config\.json has 'gelu'"):
-        checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"})
+        checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"} | MORE.get(model_type, {}))
 
 
 @pytest.mark.parametrize("model_type", DECODERS)

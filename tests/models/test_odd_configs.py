@@ -33,6 +33,10 @@ LATENT = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
 FACTORS = ("scale_emb", "scale_depth", "dim_model_base")
 TELECHAT = ("n_layer", "n_head", "ffn_hidden_size", "layer_norm_epsilon", "training_seqlen", "base_seqlen",
             "embed_layernorm", "apply_residual_connection_post_layernorm")  # fmt: skip
+EXPERTS = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob")
+ROUTED = (*EXPERTS[1:], "n_routed_experts", "n_shared_experts", "n_group", "topk_group", "first_k_dense_replace",
+          "moe_layer_freq", "mlp_layer_types", "routed_scaling_factor", "scoring_func")  # fmt: skip
+QWEN = (*EXPERTS, "decoder_sparse_step", "mlp_only_layers")
 OWN_ENTRIES: dict[str, tuple[str, ...]] = {
     "gpt2": ("n_embd", "n_layer", "n_head", "n_positions", "n_inner", "activation_function", "layer_norm_epsilon",
              "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "add_cross_attention"),
@@ -44,6 +48,25 @@ OWN_ENTRIES: dict[str, tuple[str, ...]] = {
     "telechat2": TELECHAT,
 }
 """What each architecture reads besides."""
+MIXTURES: dict[str, tuple[str, ...]] = {
+    "qwen3_moe": QWEN,
+    "qwen2_moe": (*QWEN, "qkv_bias", "shared_expert_intermediate_size"),
+    "gpt_oss": (*EXPERTS, "swiglu_limit", "swiglu_alpha"),
+    "olmoe": EXPERTS,
+    "minimax_m2": (*EXPERTS, "rotary_dim", "use_qk_norm"),
+    "hunyuan_v1_moe": (*EXPERTS, "moe_topk", "num_shared_expert", "moe_layer_num_skipped"),
+    "ernie4_5_moe": ("moe_num_experts", "moe_k", "moe_intermediate_size", "moe_num_shared_experts", "moe_norm_min",
+                     "moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval", "use_bias"),
+    "laguna": (*EXPERTS, "gating", "num_attention_heads_per_layer", "moe_routed_scaling_factor", "mlp_layer_types",
+               "moe_router_logit_softcapping", "moe_apply_router_weight_on_input", "shared_expert_intermediate_size"),
+    "llama4_text": ("num_local_experts", "num_experts_per_tok", "moe_layers", "interleave_moe_layer_step"),
+    "gemma4_text": ("enable_moe_block", "num_experts", "top_k_experts", "moe_intermediate_size"),
+    "deepseek_v2": (*ROUTED, *LATENT, "topk_method"),
+    "deepseek_v3": (*ROUTED, *LATENT, "rope_interleave"),
+    "glm4_moe_lite": ROUTED,
+    "glm4_moe": (*ROUTED, "use_qk_norm"),
+}
+"""What those with experts read besides: much of it alike, so that all values meet each of them, but not each pair."""
 SLIDING = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
 
 
@@ -85,6 +108,9 @@ def odd_configs(architecture: str) -> Iterator[tuple[str, dict[str, Any], bool]]
                 yield f"{section['rope_type']} {name}={value!r:.20}", odd, True
     for name in OWN_ENTRIES.get(architecture, ()):
         for value in ODD:
+            yield f"{name}={value!r:.20}", config | {name: value}, True
+    for number, name in enumerate(MIXTURES.get(architecture, ())):
+        for value in ODD[number % 4 :: 4]:
             yield f"{name}={value!r:.20}", config | {name: value}, True
 
 

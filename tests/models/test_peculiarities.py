@@ -100,12 +100,6 @@ def test_starcoder2_takes_the_tanh_form(entries: dict[str, Any]) -> None:
     assert is_tanh_form(build_graph(graph_class(config), config | entries).config)
 
 
-@pytest.mark.parametrize("entries", [{"moe_layers": None}, {"moe_layers": [1]}, {"moe_layers": "x"}], ids=str)
-def test_llama4_with_experts(entries: dict[str, Any]) -> None:
-    with pytest.raises(GraphError, match=r"experts \(moe_layers\), which are not computed"):
-        checked(CONFIG | {"model_type": "llama4_text", "intermediate_size_mlp": 40} | entries)
-
-
 @pytest.mark.parametrize(
     ("model_type", "entries", "sentence"),
     [
@@ -126,7 +120,7 @@ def test_llama4_with_experts(entries: dict[str, Any]) -> None:
         ("gemma4_text", {"per_layer_config": {"1": {"num_key_value_heads": 4}}, "head_dim": 8},
          "num_attention_heads 6 is no multiple of its num_key_value_heads 4 in layer 1."),
         ("gemma4_text", {"use_bidirectional_attention": "all"}, "use_bidirectional_attention must be true or false"),
-        ("gemma4_text", {"enable_moe_block": True}, "enable_moe_block = true, by which tokens are sent to experts"),
+        ("gemma3_text", {"enable_moe_block": True}, "enable_moe_block = true, by which tokens are sent to experts"),
         ("gemma4_text", {"rope_parameters": {"full_attention": {}}}, 'none for "sliding_attention" layers'),
         ("gemma3n_text", {"num_kv_shared_layers": None}, "leaves no layer of the kind"),
         ("gemma3n_text", {"intermediate_size": [8]}, "intermediate_size must have a number for each of 2 layers"),

@@ -27,6 +27,15 @@ LATENT: dict[str, Any] = {
 }  # fmt: skip
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 """Of many that mix them."""
+LOCAL = {"num_local_experts": 6, "num_experts_per_tok": 2}
+"""Of those whose experts are as large as a feed-forward."""
+ROUTED = {
+    "n_routed_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_shared_experts": 1,
+    "first_k_dense_replace": 1,
+}  # fmt: skip
+"""Of DeepSeek's relatives."""
+MIXED = {"enable_moe_block": True, "num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 32}
+"""Of Gemma 4."""
 
 ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
     "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],
@@ -50,6 +59,82 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {"num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 12},
         {"num_local_experts": 7, "num_experts_per_tok": 7, "intermediate_size": 36},
     ],
+    "qwen2_moe": [
+        EXPERTS | {"shared_expert_intermediate_size": 24},
+        EXPERTS | {"norm_topk_prob": True, "mlp_only_layers": [1], "decoder_sparse_step": 2, "qkv_bias": False,
+                   "shared_expert_intermediate_size": 40},
+        EXPERTS | {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 3,
+                   "shared_expert_intermediate_size": 24, "num_experts_per_tok": 6},
+    ],
+    "gpt_oss": [
+        LOCAL | {"sliding_window": 12, "rope_parameters": YARN | {"truncate": False}},
+        LOCAL | {"sliding_window": 5, "layer_types": [FULL, SLIDING, SLIDING, FULL], "swiglu_limit": 0.5,
+                 "swiglu_alpha": 0.9, "num_experts_per_tok": 1},
+        LOCAL | {"sliding_window": 12, "attention_bias": False, "num_local_experts": 4, "num_experts_per_tok": 4},
+    ],
+    "deepseek_v2": [
+        LATENT | ROUTED | {"rope_parameters": {**YARN, "mscale_all_dim": 0.7, "mscale": 0.7}},
+        LATENT | ROUTED | {"topk_method": "group_limited_greedy", "n_group": 3, "topk_group": 2,
+                           "num_experts_per_tok": 3, "routed_scaling_factor": 1.7, "q_lora_rank": None},
+        LATENT | ROUTED | {"first_k_dense_replace": 0, "attention_bias": True, "mlp_bias": True},
+    ],
+    "deepseek_v3": [
+        LATENT | ROUTED | {"n_group": 3, "topk_group": 2},
+        LATENT | ROUTED | {"n_group": 1, "topk_group": 1, "rope_interleave": False, "norm_topk_prob": False,
+                           "rope_parameters": {**YARN, "mscale_all_dim": 1.0, "mscale": 1.0}},
+        LATENT | ROUTED | {"n_group": 2, "topk_group": 1, "q_lora_rank": None, "attention_bias": True,
+                           "n_shared_experts": 2, "num_experts_per_tok": 3},
+    ],
+    "glm4_moe_lite": [
+        LATENT | ROUTED,
+        LATENT | ROUTED | {"mlp_layer_types": ["sparse", "dense", "sparse", "sparse"], "rope_interleave": False},
+        LATENT | ROUTED | {"n_group": 2, "topk_group": 1, "norm_topk_prob": False, "attention_bias": True},
+    ],
+    "glm4_moe": [
+        ROUTED,
+        ROUTED | {"use_qk_norm": True, "attention_bias": True, "routed_scaling_factor": 2.5, "head_dim": 24},
+        ROUTED | {"n_group": 3, "topk_group": 2, "norm_topk_prob": False, "first_k_dense_replace": 0,
+                  "n_shared_experts": 2, "partial_rotary_factor": 1.0},
+    ],
+    "olmoe": [
+        EXPERTS | {"head_dim": None, "intermediate_size": 32},
+        EXPERTS | {"head_dim": None, "intermediate_size": 20, "norm_topk_prob": True, "num_experts_per_tok": 1},
+        EXPERTS | {"head_dim": None, "num_key_value_heads": 4, "attention_bias": True, "num_experts_per_tok": 6},
+    ],
+    "granitemoe": [
+        {"num_local_experts": 5, "num_experts_per_tok": 2, "head_dim": None},
+        {"num_local_experts": 4, "num_experts_per_tok": 4, "head_dim": None, "embedding_multiplier": 6.0,
+         "residual_multiplier": 0.3, "attention_multiplier": 0.4, "logits_scaling": 5.0},
+        {"num_local_experts": 9, "num_experts_per_tok": 1, "head_dim": None, "attention_bias": True,
+         "tie_word_embeddings": True, "intermediate_size": 24},
+    ],
+    "ernie4_5_moe": [
+        {"moe_num_experts": 6, "moe_k": 2, "moe_intermediate_size": 32, "moe_num_shared_experts": 2},
+        {"moe_num_experts": 5, "moe_k": 5, "moe_intermediate_size": 20, "moe_num_shared_experts": 0, "use_bias": True,
+         "moe_layer_start_index": 0, "moe_layer_interval": 2, "moe_norm_min": 0.9},
+        {"moe_num_experts": 8, "moe_k": 1, "moe_intermediate_size": 32, "moe_num_shared_experts": 1,
+         "moe_layer_start_index": 1, "moe_layer_end_index": 2, "tie_word_embeddings": False},
+    ],
+    "hunyuan_v1_moe": [
+        {"num_experts": 6, "moe_topk": 2, "intermediate_size": 32},
+        {"num_experts": 6, "moe_topk": [1, 2, 3, 6], "attention_bias": True, "head_dim": 24},
+        {"num_experts": 3, "moe_topk": 1, "tie_word_embeddings": True},
+    ],
+    "minimax_m2": [
+        LOCAL,
+        LOCAL | {"rotary_dim": 8, "num_experts_per_tok": 1, "intermediate_size": 24},
+        LOCAL | {"num_experts_per_tok": 6, "head_dim": 24, "num_key_value_heads": 1, "rotary_dim": 12},
+    ],
+    "laguna": [
+        EXPERTS | {"sliding_window": 12, "layer_types": [FULL, SLIDING, SLIDING, FULL],
+                   "num_attention_heads_per_layer": [4, 6, 6, 4], "shared_expert_intermediate_size": 24},
+        EXPERTS | {"gating": "per-element", "moe_router_logit_softcapping": 0.7, "moe_routed_scaling_factor": 2.5,
+                   "mlp_layer_types": ["sparse", "dense", "sparse", "sparse"], "shared_expert_intermediate_size": 40,
+                   "rope_parameters": {FULL: YARN | {"partial_rotary_factor": 0.5}}},
+        EXPERTS | {"gating": "per-head", "attention_bias": True, "num_experts_per_tok": 6, "sliding_window": 5,
+                   "layer_types": [SLIDING, FULL] * 2, "shared_expert_intermediate_size": 24,
+                   "rope_parameters": {FULL: YARN | {"partial_rotary_factor": 0.5}, SLIDING: PLAIN}},
+    ],
     "mistral": [{"sliding_window": None}, {"sliding_window": 12}, {"sliding_window": 2, "head_dim": 20}],
     "gemma": [{}, {"head_dim": 24}, {"num_key_value_heads": 1}],
     "gemma2": [
@@ -72,6 +157,10 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         {**EDGE, "sliding_window": 5, "global_head_dim": 24, "attention_k_eq_v": True, "num_kv_shared_layers": 4,
          "num_global_key_value_heads": 4, "layer_types": [FULL, SLIDING] * 3, "tie_word_embeddings": False,
          "rope_parameters": {FULL: PLAIN | {"rope_type": "proportional", "partial_rotary_factor": 0.5}, SLIDING: YARN}},
+        MIXED | {"sliding_window": 12, "global_head_dim": 24, "hidden_size_per_layer_input": 0,
+                 "attention_k_eq_v": True, "num_global_key_value_heads": 1, "num_hidden_layers": 6},
+        {**EDGE, **MIXED, "top_k_experts": 6, "sliding_window": 7, "global_head_dim": 32, "num_kv_shared_layers": 3,
+         "layer_types": [SLIDING, FULL, SLIDING, SLIDING, FULL, FULL]},
     ],
     "gemma4_unified_text": [
         {"num_hidden_layers": 6, "sliding_window": 12, "global_head_dim": 24, "use_bidirectional_attention": None},
@@ -105,6 +194,10 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
          "rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
                              "high_freq_factor": 4.0, "original_max_position_embeddings": 32}},
         {"attention_chunk_size": 9, "layer_types": ["chunked_attention", FULL, FULL, "chunked_attention"], **DENSE},
+        LOCAL | {"attention_chunk_size": 11, "intermediate_size_mlp": 72, "num_experts_per_tok": 1,
+                 "interleave_moe_layer_step": 2},
+        {"attention_chunk_size": None, "intermediate_size_mlp": 72, "num_experts_per_tok": 1, "moe_layers": [0, 1, 2],
+         "num_local_experts": 3, "intermediate_size": 40},
     ],
     "phi3": [
         {"sliding_window": None, "head_dim": None},

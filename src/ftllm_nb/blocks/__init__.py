@@ -2,10 +2,12 @@
 
 from ftllm_nb.blocks.decoder import Decoder
 from ftllm_nb.blocks.edge_decoder import EdgeDecoder
+from ftllm_nb.blocks.edge_mixture import EdgeMixtureDecoder
+from ftllm_nb.blocks.grouped_mixture import GroupedMixtureDecoder
 from ftllm_nb.blocks.latent_attention import LatentAttentionDecoder
 from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
-from ftllm_nb.blocks.mixture import MixtureDecoder
+from ftllm_nb.blocks.mixture import RAW, SIGMOID, SOFTMAX, MixtureDecoder
 from ftllm_nb.blocks.names import Names
 from ftllm_nb.blocks.qwen_decoder import QwenDecoder
 from ftllm_nb.blocks.qwen_mixture import QwenMixtureDecoder
@@ -17,7 +19,8 @@ from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
 from ftllm_nb.blocks.windows import given_window, sliding_windows
 
 __all__ = [
-    "Decoder", "EdgeDecoder", "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder",
-    "MixtureDecoder", "Names", "QwenDecoder", "QwenMixtureDecoder", "SparseDecoder", "StreamsDecoder",
-    "TextPart", "WholeHeadsDecoder", "given_window", "listed", "sliding_windows", "turning_layers",
+    "RAW", "SIGMOID", "SOFTMAX", "Decoder", "EdgeDecoder", "EdgeMixtureDecoder", "GroupedMixtureDecoder",
+    "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder", "MixtureDecoder", "Names", "QwenDecoder",
+    "QwenMixtureDecoder", "SparseDecoder", "StreamsDecoder", "TextPart", "WholeHeadsDecoder", "given_window",
+    "listed", "sliding_windows", "turning_layers",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from ftllm_nb.blocks.names import Names
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
-from ftllm_nb.graph.config_entries import flag, positive
+from ftllm_nb.graph.config_entries import flag, positive, whole
 from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 from ftllm_nb.graph.nearest import join_quoted
 from ftllm_nb.graph.rope import named_rope_settings
@@ -39,7 +39,7 @@ class DecoderConfig(ComputeGraph):
     entry_names: ClassVar[Mapping[str, str]] = {}
     by_layer: ClassVar[tuple[str, ...]] = ()
     norm_offset: ClassVar[float] = 0.0
-    turns_neighbours: ClassVar[bool] = False
+    turns_neighbours: bool = False
     turning_part: ClassVar[float] = 1.0
     default_activation: ClassVar[str] = "silu"
     is_gated: ClassVar[bool] = True
@@ -69,6 +69,12 @@ class DecoderConfig(ComputeGraph):
             self.number = number
             self._require_groups()
         self.number = 0
+
+    def size(self, name: str) -> int:
+        """A size of the config. Raises `GraphError` where it is no positive whole number."""
+        if self.config[name] is None:
+            raise GraphError(f"config.json's {name} must be a whole number of at least 1, but it is {shown(None)}.")
+        return whole(self.config, name, 0)
 
     @property
     def hidden_size(self) -> int:

@@ -6,9 +6,7 @@ import math
 from functools import cached_property
 
 from ftllm_nb.blocks.decoder import Decoder
-from ftllm_nb.checkpoint.files import shown
-from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.config_entries import positive, whole
+from ftllm_nb.graph.config_entries import positive
 from ftllm_nb.graph.references import WeightReference
 
 LATENT_EPS = 1e-6
@@ -49,12 +47,6 @@ class LatentAttentionDecoder(Decoder):
             factor = positive(section, "factor")
             sharpness += 0.1 * positive(section, "mscale_all_dim") * math.log(factor) if factor > 1 else 0
         return float(self.key_dim**-0.5 * sharpness**2)
-
-    def size(self, name: str) -> int:
-        """A size of the config. Raises `GraphError` where it is no positive whole number."""
-        if self.config[name] is None:
-            raise GraphError(f"config.json's {name} must be a whole number of at least 1, but it is {shown(None)}.")
-        return whole(self.config, name, 0)
 
     def latent_norm(self, name: str, weight: str) -> None:
         """RMSNorm of a latent vector, in place, with an eps of its own."""

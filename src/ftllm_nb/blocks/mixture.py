@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 from ftllm_nb.blocks.decoder import Decoder
+from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import whole
 from ftllm_nb.graph.references import WeightReference
+from ftllm_nb.ops.gelu import TANH_NAMES
 
 SOFTMAX, SIGMOID, RAW = "SoftMax", "Sigmoid", None
 """What makes scores of the router's products: an operator, or nothing."""
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 """What configs call the number of experts."""
-_GATE_TYPES = {"Silu": 0, "Gelu": 3, "Relu2": 4}
+_MOST_EXPERTS = 10_000
+"""Far more than any model has in a layer."""
+_GATE_TYPES = {"silu": 0, "swish": 0, "gelu": 1, **dict.fromkeys(TANH_NAMES, 3)}
 """MergeMOE's number for the feed-forward's activation."""
 
 
@@ -21,19 +26,31 @@ class MixtureDecoder(Decoder):
     """A `Decoder` with mixtures of experts in the layers of which `is_mixture` says so.
 
     `router`, `experts`, `expert_parts`: what their tensors are called behind the feed-forward's name: of each expert
-    the gate, up and down. `shared`: the feed-forward that all tokens go through besides, None where there is none;
-    `shared_gate`: the matrix whose product's sigmoid it is multiplied by. `scores`: of the constants above.
-    `correction`: the name of a vector that is added for choosing alone.
+    the gate, up and down. `router_bias`: whether the router has one. `stacks`: the names of all experts' matrices as
+    two tensors, gate and up in one and down in the other, which a checkpoint may have instead; `is_stacked`: whether it
+    usually does; `are_stacks_transposed`: each matrix of them is [in, out]. `shared`: the feed-forward that all tokens
+    go through besides, None where there is none; `shared_gate`: the matrix whose product's sigmoid it is multiplied by.
+    `scores`: of the constants above. `correction`: the name of a vector that is added for choosing alone.
     """
 
     router: ClassVar[str] = "gate"
+    router_bias: ClassVar[bool] = False
     experts: ClassVar[str] = "experts"
     expert_parts: ClassVar[tuple[str, str, str]] = ("gate_proj", "up_proj", "down_proj")
+    stacks: ClassVar[tuple[str, str]] = ("experts.gate_up_proj", "experts.down_proj")
+    is_stacked: ClassVar[bool] = False
+    are_stacks_transposed: ClassVar[bool] = False
     shared: ClassVar[str | None] = None
     shared_gate: ClassVar[str | None] = None
     scores: ClassVar[str | None] = SOFTMAX
     correction: ClassVar[str | None] = None
     _inner: int | None = None
+
+    def check_config(self) -> None:
+        """That there are experts is read, even if none of so few layers has them."""
+        for name in _EXPERTS:
+            self.config.get(name)
+        super().check_config()
 
     def is_mixture(self, number: int) -> bool:
         """Whether the layer's feed-forward is a mixture."""
@@ -42,22 +59,24 @@ class MixtureDecoder(Decoder):
     @property
     def num_experts(self) -> int:
         """Experts of a layer."""
-        named = next((name for name in _EXPERTS if self.config.get(name) is not None), _EXPERTS[0])
+        named = next((name for name in _EXPERTS if self.config.get(name) is not None), None)
+        if named is None:
+            raise GraphError(f"config.json has none of {', '.join(_EXPERTS)}, which say how many experts a layer has.")
         return whole(self.config, named, 0)
 
     @property
     def picks(self) -> int:
         """Experts of a token."""
-        return whole(self.config, "num_experts_per_tok", 0)
+        return self.size("num_experts_per_tok")
 
     @property
     def expert_size(self) -> int:
         """Features inside of an expert."""
-        return whole(self.config, "moe_intermediate_size", 0)
+        return self.size("moe_intermediate_size")
 
     @property
     def shared_size(self) -> int:
-        """Features inside of what all tokens go through."""
+        """Features inside of what all tokens go through; 0 where there is nothing of it."""
         return self.expert_size
 
     @property
@@ -80,39 +99,83 @@ class MixtureDecoder(Decoder):
         if self.is_mixture(self.number) and self._inner is None:
             self.route(at, source)
             self.merge_experts(at, source, target)
-            if self.shared is not None:
+            if self.shared is not None and self.shared_size:
                 self.add_shared(at, source, target)
         else:
             super().feed_forward(at, source, target)
 
     def route(self, at: str, source: str) -> None:
         """experts and weights [1, tokens, picks]."""
-        self.linear(source, f"{at}{self.router}", self.num_experts, "scores")
+        if not self.picks <= self.num_experts <= _MOST_EXPERTS:
+            limit = "" if self.num_experts <= _MOST_EXPERTS else f"; there may be {_MOST_EXPERTS}"
+            raise GraphError(
+                f"config.json sends each token to {shown(self.picks)} experts, but layer {self.number} has "
+                f"{shown(self.num_experts)}{limit}."
+            )
+        self.linear(source, f"{at}{self.router}", self.num_experts, "scores", self.router_bias)
+        self.make_scores()
         scores, bias = self.data["scores"], None
-        if self.scores is not None:
-            getattr(self, self.scores)(scores, scores)
         if self.correction is not None:
             bias = self.vector(f"{at}{self.correction}", self.num_experts)
         chosen, weights = self.data["experts"], self.data["weights"]
         self.SelectExpert(scores, chosen, weights, self.picks, self.normalizes, gateBias=bias, **self.routing)
+
+    def make_scores(self) -> None:
+        """Scores of the router's products, in place."""
+        if self.scores is not None:
+            getattr(self, self.scores)(self.data["scores"], self.data["scores"])
 
     def vector(self, name: str, size: int) -> WeightReference:
         """A vector of the checkpoint."""
         self._shapes[name] = (size,)
         return self.weight[name]
 
+    @property
+    def gate_type(self) -> int:
+        """MergeMOE's number for what is between an expert's products."""
+        named = self._named_activation
+        if not isinstance(named, str) or named not in _GATE_TYPES:
+            raise GraphError(f"config.json's activation is {shown(named)}, which experts here do not have.")
+        return _GATE_TYPES[named]
+
+    def merging(self, at: str) -> dict[str, Any]:
+        """What MergeMOE takes besides."""
+        return {}
+
+    @cached_property
+    def has_stacks(self) -> bool:
+        """Whether the checkpoint holds all of a layer's experts as two tensors."""
+        listed = f"{self.experts}.0.{self.expert_parts[0]}.weight"
+        for ending, answer in ((listed, False), (self.stacks[0], True)):
+            if any(name.endswith(ending) for name in self.checkpoint_names):
+                return answer
+        return self.is_stacked
+
     def merge_experts(self, at: str, source: str, target: str) -> None:
         """target = what the chosen experts make of the source."""
-        gate_type = _GATE_TYPES.get(str(self.activation))
-        if gate_type is None:
-            raise GraphError(f"config.json's activation is {self.activation}, which experts here do not have.")
-        inner, outer = (self.expert_size, self.hidden_size), (self.hidden_size, self.expert_size)
-        parts = zip(self.expert_parts, (inner, inner, outer), strict=True)
-        gate, up, down = (self.of_each_expert(at, part, shape) for part, shape in parts)
+        inner, outer = self.expert_size, self.hidden_size
+        gate: WeightReference | list[WeightReference]
+        up: list[WeightReference] | None = None
+        down: WeightReference | list[WeightReference]
+        if self.has_stacks:
+            gate = self.stack(f"{at}{self.stacks[0]}", 2 * inner, outer)
+            down = self.stack(f"{at}{self.stacks[1]}", outer, inner)
+        else:
+            shapes = (inner, outer), (inner, outer), (outer, inner)
+            gate, up, down = (
+                self.of_each_expert(at, part, shape) for part, shape in zip(self.expert_parts, shapes, strict=True)
+            )
         self.MergeMOE(
-            self.data[source], self.data["experts"], self.data["weights"], gate, up, down, self.data[target], gate_type
-        )
-        self._sizes[target] = self.hidden_size
+            self.data[source], self.data["experts"], self.data["weights"], gate, up, down, self.data[target],
+            self.gate_type, **self.merging(at),
+        )  # fmt: skip
+        self._sizes[target] = outer
+
+    def stack(self, name: str, rows: int, columns: int) -> WeightReference:
+        """A tensor of a matrix for each expert, [experts, rows, columns]."""
+        shape = (columns, rows) if self.are_stacks_transposed else (rows, columns)
+        self._shapes[name] = (self.num_experts, *shape)
+        return self.weight[name].transposed() if self.are_stacks_transposed else self.weight[name]
 
     def of_each_expert(self, at: str, part: str, shape: tuple[int, int]) -> list[WeightReference]:
         """A matrix of each expert."""

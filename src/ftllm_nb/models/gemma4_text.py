@@ -1,4 +1,4 @@
-"""Gemma 4's text models without experts: layers of two head sizes, some of which share keys and values."""
+"""Gemma 4's text models: layers of two head sizes, some of which share keys and values, some with experts beside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from ftllm_nb.blocks import EdgeDecoder, given_window, sliding_windows
+from ftllm_nb.blocks import EdgeDecoder, EdgeMixtureDecoder, given_window, sliding_windows
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag, whole
@@ -17,7 +17,7 @@ _ROPE = {FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rop
 """rope_parameters where the config has none."""
 
 
-class Gemma4Model(EdgeDecoder, Gemma3Model):
+class Gemma4Model(EdgeMixtureDecoder, EdgeDecoder, Gemma3Model):
     """The graph of `Gemma4ForCausalLM`. `window`: sliding_window where the config has none."""
 
     window: ClassVar[int] = 512

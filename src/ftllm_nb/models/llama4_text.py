@@ -1,12 +1,12 @@
-"""Llama 4's dense layers: chunks of attention, layers that do not turn, norms of heads after they have turned."""
+"""Llama 4: one expert a token beside a shared one, chunks of attention, norms of heads after they have turned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
-from ftllm_nb.blocks import Decoder, Names, turning_layers
+from ftllm_nb.blocks import MixtureDecoder, Names, turning_layers
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag, positive_or, whole
@@ -15,12 +15,53 @@ from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 CHUNKED = "chunked_attention"
 
 
-class Llama4Model(Decoder):
-    """The graph of `Llama4ForCausalLM` without experts."""
+class Llama4Model(MixtureDecoder):
+    """The graph of `Llama4ForCausalLM`."""
 
     names = Names(feed_forward="feed_forward")
-    entry_names: ClassVar[Mapping[str, str]] = {"intermediate_size": "intermediate_size_mlp"}
     turns_neighbours = True
+    router = "router"
+    is_stacked = True
+    are_stacks_transposed = True
+    shared = "shared_expert"
+
+    @property
+    def inner_size(self) -> int:
+        """intermediate_size_mlp where all tokens go; experts have intermediate_size."""
+        return self.size("intermediate_size_mlp") if self._inner is None else self._inner
+
+    @property
+    def expert_size(self) -> int:
+        """Of each expert, and of the shared one."""
+        return self.size("intermediate_size")
+
+    @cached_property
+    def mixtures(self) -> list[int]:
+        """Layers with experts: moe_layers, or each interleave_moe_layer_step-th."""
+        step, given = whole(self.config, "interleave_moe_layer_step", 1), self.config.get("moe_layers")
+        if given is None:
+            return list(range(step - 1, self.num_layers, step))
+        if not isinstance(given, list) or any(isinstance(i, bool) or not isinstance(i, int) for i in given):
+            raise GraphError(f"config.json's moe_layers must be a list of layers, but it is {shown(given)}.")
+        return given
+
+    def is_mixture(self, number: int) -> bool:
+        """As moe_layers says."""
+        return number in self.mixtures
+
+    def route(self, at: str, source: str) -> None:
+        """The best expert's weight is 1, and its input is multiplied by the sigmoid of its product."""
+        self.linear(source, f"{at}{self.router}", self.num_experts, "scores")
+        data = self.data
+        self.SelectExpert(data["scores"], data["experts"], data["share"], 1)
+        self.Sigmoid(data["share"], data["share"])
+        self.SelectExpert(data["scores"], data["experts"], data["weights"], 1, 2)
+
+    def merge_experts(self, at: str, source: str, target: str) -> None:
+        """Of the weighted source."""
+        self.Mul(self.data[source], 1.0, self.data["weighted"])
+        self.MulTo(self.data["weighted"], self.data["share"])
+        super().merge_experts(at, "weighted", target)
 
     @property
     def head_dim(self) -> int:
@@ -64,16 +105,15 @@ class Llama4Model(Decoder):
         return {"chunk": self.chunk if self.kinds[number] == CHUNKED else 0}
 
     def check_config(self) -> None:
-        """No layer may have experts, whose size is another."""
-        if "intermediate_size_mlp" not in self.config:
-            raise KeyError("intermediate_size_mlp")
-        step, given = whole(self.config, "interleave_moe_layer_step", 1), self.config.get("moe_layers")
-        experts = list(range(step - 1, self.num_layers, step)) if given is None else given
-        if experts != []:
-            raise GraphError(f"config.json gives layers {shown(experts)} experts (moe_layers), which are not computed.")
-        self.config["num_local_experts"] = None
+        """One expert a token, where there are any."""
+        if not self.mixtures:
+            self.config["num_local_experts"] = None
+        elif self.picks != 1:
+            raise GraphError(
+                f"config.json's num_experts_per_tok is {self.picks}, but a token of this architecture has one expert."
+            )
         self.tunes = bool(self.config.get("attn_temperature_tuning", True))
-        self.normalizes = flag(self.config, "use_qk_norm", True)
+        self.normalizes_heads = flag(self.config, "use_qk_norm", True)
         rope = self.config.get("rope_parameters")
         if self.config.get("rope_theta") is None and not (isinstance(rope, Mapping) and "rope_theta" in rope):
             self.config["rope_theta"] = 5e5
@@ -83,7 +123,7 @@ class Llama4Model(Decoder):
         """Turned, then normalized; where a layer does not turn, queries grow with their position."""
         self.rotate(number, "q", "k")
         if self.rotates(number):
-            for heads in (self.data["q"], self.data["k"]) if self.normalizes else ():
+            for heads in (self.data["q"], self.data["k"]) if self.normalizes_heads else ():
                 self.RMSNorm(heads, None, self.eps, heads)
         elif self.tunes:
             beta, length = positive_or(self.config, "attn_scale", 0.1), positive_or(self.config, "floor_scale", 8192.0)

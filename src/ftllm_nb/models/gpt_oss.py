@@ -1,0 +1,92 @@
+"""gpt-oss (OpenAI, 2025): experts with limited gates and biases, sinks of attention, windows in every second layer."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from ftllm_nb.blocks import RAW, MixtureDecoder, given_window, sliding_windows
+from ftllm_nb.graph.config_entries import flag, positive_or
+from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
+from ftllm_nb.graph.references import WeightReference
+
+_ROPE = {
+    "rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False,
+    "original_max_position_embeddings": 4096, "rope_theta": 150000.0,
+}  # fmt: skip
+"""rope_parameters where the config has none."""
+_LIMITED_PAIRS = 2
+"""MergeMOE's number for SwigluGptOss."""
+
+
+class GptOssModel(MixtureDecoder):
+    """The graph of `GptOssForCausalLM`."""
+
+    router = "router"
+    router_bias = True
+    scores = RAW
+    is_stacked = True
+    are_stacks_transposed = True
+
+    @property
+    def normalizes(self) -> int:
+        """The softmax of those that are chosen."""
+        return 2
+
+    @property
+    def head_dim(self) -> int:
+        """64 where the config does not say."""
+        return 64 if self.config.get("head_dim") is None else super().head_dim
+
+    @property
+    def expert_size(self) -> int:
+        """As a feed-forward's."""
+        return super().inner_size
+
+    @property
+    def qkv_bias(self) -> bool:
+        """All projections have biases, where the config does not say."""
+        return flag(self.config, "attention_bias", True)
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Sliding and full in turns, where layer_types is absent."""
+        return layer_kinds(self.config) or [FULL if i % 2 else SLIDING for i in range(self.num_layers)]
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Of the sliding layers."""
+        return sliding_windows(self, given_window(self, default=128))
+
+    def check_config(self) -> None:
+        """The usual rotation, where the config has none."""
+        if all(self.config.get(name) is None for name in ("rope_parameters", "rope_scaling", "rope_theta")):
+            self.config["rope_parameters"] = dict(_ROPE)
+        super().check_config()
+
+    def attention_limits(self, number: int) -> dict[str, Any]:
+        """Each head has a sink."""
+        name = f"{self.prefix}{self.names.layers}.{number}.{self.names.attention}.sinks"
+        return super().attention_limits(number) | {"sinks": self.vector(name, self.heads)}
+
+    @property
+    def gate_type(self) -> int:
+        """Pairs of gate and up, within limits."""
+        return _LIMITED_PAIRS
+
+    def merging(self, at: str) -> dict[str, Any]:
+        """Biases of each expert, and the gate's numbers."""
+        return {
+            "gateBias": self.rows_of(f"{at}{self.stacks[0]}_bias", 2 * self.expert_size),
+            "downBias": self.rows_of(f"{at}{self.stacks[1]}_bias", self.hidden_size),
+            "limit": positive_or(self.config, "swiglu_limit", 7.0),
+            "alpha": positive_or(self.config, "swiglu_alpha", 1.702),
+        }
+
+    def rows_of(self, name: str, size: int) -> list[WeightReference]:
+        """Each expert's vector, of a tensor that holds all."""
+        self._shapes[name] = (self.num_experts, size)
+        return [self.weight[name].rows(e, e + 1).reshaped(size) for e in range(self.num_experts)]
+
+
+__model__ = GptOssModel
