@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +20,10 @@ from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import EngineError, UsageError
 from ftllm_nb.hadamard import hadamard, weights_share
 from ftllm_nb.loading import describe, open_executor
+from ftllm_nb.quantization import calibrated
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.text import WINDOW, builtin_text, calibration_windows
-from ftllm_nb.quantization.calibration.walk import capture
+from ftllm_nb.quantization.calibration.walk import Captured, capture
 from ftllm_nb.quantization.grids import Fitter, Grid
 from ftllm_nb.quantization.methods import gptq, imatrix
 from ftllm_nb.quantized_type import QuantizedType
@@ -176,6 +180,23 @@ def test_a_calibrated_folder_answers(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(f"{out}: 3.7 MB, 5.69 bits a weight")
     with llm.model(str(out)) as model:
         assert "42" in model.response("What is 17 + 25?", temperature=0)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ("--dtype", "int4g32", "--method", "gptq", "--calibration_tokens", 1024)
+
+    def stopped(*arguments: Any, **more: Any) -> Iterator[Captured]:
+        yield from itertools.islice(capture(*arguments, **more), 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrated, "capture", stopped)
+    done = quantize("demo", "-o", tmp_path / "stopped", *flags)
+    assert done.returncode == 130 and "keeps what was done, for --resume" in done.stderr
+    monkeypatch.undo()
+    assert quantize("demo", "-o", tmp_path / "stopped", *flags, "--resume").returncode == 0
+    assert quantize("demo", "-o", tmp_path / "at_once", *flags).returncode == 0
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("stopped", "at_once"))
+    assert one == other
 
 
 @pytest.mark.parametrize(
