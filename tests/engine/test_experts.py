@@ -59,6 +59,27 @@ def mixture(gate_type: int, *, stacked: bool, biased: bool = False) -> Callable[
     return build
 
 
+def of_two_stacks(self: ComputeGraph) -> None:
+    """As GGUF has them: a stack of gates and one of ups."""
+    data, weight = self.data, self.weight
+    self.Embedding(data["inputIds"], weight["embed"], data["x"])
+    self.Linear(data["x"], weight["router"], None, data["scores"])
+    self.SelectExpert(data["scores"], data["index"], data["score"], PICKS, 2)
+    gate, up = weight["gate_up"].part(1, 0, INNER), weight["gate_up"].part(1, INNER, 2 * INNER)
+    biases = [[weight[f"{name} bias.{e}"] for e in range(EXPERTS)] for name in ("inner", "outer")]
+    self.MergeMOE(
+        data["x"], data["index"], data["score"], gate, up, weight["down"], data["y"],
+        gateBias=biases[0], upBias=biases[0], downBias=biases[1],
+    )  # fmt: skip
+    self.AddTo(data["x"], data["y"])
+    self.SplitLastTokenStates(data["x"], data["seqLens"], data["x"])
+    self.Linear(data["x"], weight["head"], None, data["logits"])
+
+
+def test_gates_and_ups_may_be_stacks_of_their_own() -> None:
+    assert_alike(of_two_stacks, ARRAYS, CONFIG)
+
+
 @pytest.mark.parametrize("gate_type", range(6))
 @pytest.mark.parametrize("biased", [False, True])
 def test_both_engines_agree(gate_type: int, biased: bool) -> None:

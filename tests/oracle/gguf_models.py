@@ -379,11 +379,30 @@ def gemma4_factors(config: dict[str, Any]) -> Tensors:
 
 
 A = MODEL_ARCH
+def expert_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
+    writer.add_expert_count(config.get("num_experts") or config["num_local_experts"])
+    writer.add_expert_used_count(config["num_experts_per_tok"])
+    writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+
+
+def stacked_experts(name: str, values: Array, config: dict[str, Any]) -> Tensors:
+    """All experts' matrices of a kind as one tensor, where the first of them is met."""
+    layer, dot, rest = name.partition(".experts.")
+    number, _, part = rest.partition(".")
+    if not dot:
+        yield name, values
+    elif number == "0":
+        count = config.get("num_experts") or config["num_local_experts"]
+        each = [config["tensors"][f"{layer}.experts.{expert}.{part}"] for expert in range(count)]
+        yield f"{layer}.experts.{part}", np.stack(each)
+
+
 KINDS = {
     "llama": Kind(A.LLAMA, llama_settings, permuted, llama3_factors),
     "mistral": Kind(A.LLAMA, llama_settings, permuted),
     "qwen2": Kind(A.QWEN2),
     "qwen3": Kind(A.QWEN3),
+    "qwen3_moe": Kind(A.QWEN3MOE, expert_settings, stacked_experts),
     "gemma": Kind(A.GEMMA, tensors=plus_one),
     "gemma2": Kind(A.GEMMA2, gemma2_settings, plus_one),
     "gemma3_text": Kind(A.GEMMA3, gemma3_settings, plus_one),

@@ -143,23 +143,26 @@ class MixtureDecoder(Decoder):
         return {}
 
     @cached_property
-    def has_stacks(self) -> bool:
-        """Whether the checkpoint holds all of a layer's experts as two tensors."""
+    def stacked_as(self) -> tuple[str, ...]:
+        """The names of all experts' matrices: two tensors or three, () where the checkpoint has them one by one."""
+        parts = tuple(f"{self.experts}.{part}.weight" for part in self.expert_parts)
         listed = f"{self.experts}.0.{self.expert_parts[0]}.weight"
-        for ending, answer in ((listed, False), (self.stacks[0], True)):
-            if any(name.endswith(ending) for name in self.checkpoint_names):
+        for ending, answer in ((listed, ()), (self.stacks[0], self.stacks), (parts[0], parts)):
+            if any(name.endswith(f".{ending}") for name in self.checkpoint_names):
                 return answer
-        return self.is_stacked
+        return self.stacks if self.is_stacked else ()
 
     def merge_experts(self, at: str, source: str, target: str) -> None:
         """target = what the chosen experts make of the source."""
         inner, outer = self.expert_size, self.hidden_size
         gate: WeightReference | list[WeightReference]
-        up: list[WeightReference] | None = None
+        up: WeightReference | list[WeightReference] | None = None
         down: WeightReference | list[WeightReference]
-        if self.has_stacks:
-            gate = self.stack(f"{at}{self.stacks[0]}", 2 * inner, outer)
-            down = self.stack(f"{at}{self.stacks[1]}", outer, inner)
+        names = [f"{at}{name}" for name in self.stacked_as]
+        if names:
+            gate = self.stack(names[0], 2 * inner if len(names) == 2 else inner, outer)
+            up = None if len(names) == 2 else self.stack(names[1], inner, outer)
+            down = self.stack(names[-1], outer, inner)
         else:
             shapes = (inner, outer), (inner, outer), (outer, inner)
             gate, up, down = (

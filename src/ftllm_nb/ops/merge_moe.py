@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import ShapeError, TensorType, format_shape
 from ftllm_nb.kernels import expert_gates
 from ftllm_nb.kernels.compile import Kernel
@@ -217,19 +218,32 @@ class _Lowered:
         lists, gate = self.lists, _GATES[self.attributes["gateType"]]
         self.lowering.part("routing")
         self.sort()
-        first = self.lowering.weight(_by_expert(lists["gate"], lists["up"]))
+        is_pair = bool(lists["up"]) and lists["gate"][0].type.rank == 3
+        first = self.lowering.weight(lists["gate"] if is_pair else _by_expert(lists["gate"], lists["up"]))
         form = first.format.activations
         row_bytes = 4 * self.features if form is None else form.row_bytes(self.features)
         gathered = self.rows("gathered", row_bytes)
         self.lowering.part("gather")
         self.gather(gathered, row_bytes)
-        biases = _by_expert(lists["gateBias"], lists["upBias"])
         self.lowering.part("up", _by_expert(lists["gate"], lists["up"]))
-        product = self.multiply(first, gathered, biases, "first", self.source)
+        blocks = first.num_blocks // self.experts
+        if is_pair:  # two stacks, whose experts do not lie side by side
+            product, other = self.rows("first", 2 * 64 * blocks), self.lowering.weight(lists["up"])
+            if other.format != first.format:
+                types = f"{first.format.name} and {other.format.name}"
+                raise GraphError(f"the experts' gate and up must be of one type, but they are {types}.")
+            self.multiply(first, gathered, lists["gateBias"], product, self.source)
+            beside = Place(product.address + 64 * blocks, product.stride)
+            self.multiply(other, gathered, lists["upBias"], beside, self.source)
+        else:
+            product, biases = self.rows("first", 64 * blocks), _by_expert(lists["gateBias"], lists["upBias"])
+            self.multiply(first, gathered, biases, product, self.source)
+            blocks //= 2
         self.lowering.part("gate")
-        gated, second = self.rows_gated(gate, product, first)
+        gated, second = self.rows_gated(gate, product, 64 * blocks)
         self.lowering.part("down", lists["down"])
-        result = self.multiply(second, gated, lists["downBias"], "second", None)
+        result = self.rows("second", 64 * (second.num_blocks // self.experts))
+        self.multiply(second, gated, lists["downBias"], result, None)
         self.lowering.part("sum")
         self.combine(result)
 
@@ -261,11 +275,10 @@ class _Lowered:
         )  # fmt: skip
 
     def multiply(
-        self, packed: PackedWeight, source: Place, biases: Sequence[Tensor], name: str, direct: Place | None
-    ) -> Place:
+        self, packed: PackedWeight, source: Place, biases: Sequence[Tensor], target: Place, direct: Place | None
+    ) -> None:
         """The rows of a product."""
         blocks = packed.num_blocks // self.experts
-        target = self.rows(name, 64 * blocks)
         bias, stride = self.lowering.vector([None], [16 * blocks]), 0
         if biases:
             bias = self.lowering.vector(biases, [each.type.size(0) for each in biases])
@@ -280,16 +293,14 @@ class _Lowered:
                 direct=0 if direct is None else direct.address, direct_stride=0 if direct is None else direct.stride,
             ),
         )  # fmt: skip
-        return target
 
-    def rows_gated(self, gate: _Gate, product: Place, first: PackedWeight) -> tuple[Place, PackedWeight]:
-        """What the second product reads, and its weights."""
+    def rows_gated(self, gate: _Gate, product: Place, up: int) -> tuple[Place, PackedWeight]:
+        """What the second product reads, and its weights. `up`: where it begins in a row, if it is no part of gate."""
         second = self.lowering.weight(self.lists["down"])
         form, numbers = second.format.activations, self.attributes
         size = self.lists["down"][0].type.size(-1)
-        up = 4 * size
-        if self.lists["up"]:
-            up = 64 * (first.num_blocks // self.experts // 2)
+        if not self.lists["up"]:
+            up = 4 * size
         columns, group, middle, row_bytes = size, 0, 0, 4 * size
         if form is not None:
             assert isinstance(form, Int8Form), "for_rows"
