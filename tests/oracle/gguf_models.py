@@ -382,7 +382,8 @@ A = MODEL_ARCH
 def expert_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_expert_count(config.get("num_experts") or config["num_local_experts"])
     writer.add_expert_used_count(config["num_experts_per_tok"])
-    writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    if config["model_type"] != "olmoe":
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
 
 
 def stacked_experts(name: str, values: Array, config: dict[str, Any]) -> Tensors:
@@ -403,6 +404,7 @@ KINDS = {
     "qwen2": Kind(A.QWEN2),
     "qwen3": Kind(A.QWEN3),
     "qwen3_moe": Kind(A.QWEN3MOE, expert_settings, stacked_experts),
+    "olmoe": Kind(A.OLMOE, expert_settings, stacked_experts),
     "gemma": Kind(A.GEMMA, tensors=plus_one),
     "gemma2": Kind(A.GEMMA2, gemma2_settings, plus_one),
     "gemma3_text": Kind(A.GEMMA3, gemma3_settings, plus_one),

@@ -35,6 +35,7 @@ UNTOLD = {
     "starcoder2": {1},
     "qwen2": {1, 2},
     "qwen3": {2},
+    "olmoe": {1, 2},  # nor weights that are normalized, nor biases
     "qwen3_moe": {0, 1, 2},  # nor layers without experts, nor weights that are not normalized
     "gemma2": {0, 1, 2},  # nor another scale than a head's; softcaps are always there
     "gemma3_text": {0, 1, 2},
@@ -73,7 +74,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     ],
 }  # fmt: skip
 NOT_READ = (
-    "telechat", "llama4", "qwen2_moe", "mixtral", "gpt_oss", "deepseek", "glm4_moe", "olmoe", "granitemoe",
+    "telechat", "llama4", "qwen2_moe", "mixtral", "gpt_oss", "deepseek", "glm4_moe", "granitemoe",
     "ernie4_5_moe", "hunyuan_v1_moe", "minimax", "laguna",
 )  # fmt: skip
 """What the names of architectures begin with whose GGUF files are not read."""
