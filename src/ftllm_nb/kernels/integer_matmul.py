@@ -52,10 +52,16 @@ def _few_tokens_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> A
     return few_tokens_by(tile, fetching_tile, tier.dot_tokens, tier.most_dot_tokens, tier.dot_blocks)
 
 
+def _many_tokens(bits: int) -> int:
+    """Tokens of a tile where there are many."""
+    tier = current_tier()
+    return tier.many_dot_tokens if bits == 4 else tier.dot_tokens
+
+
 def _multiply_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
     """As `linear_by` takes it."""
     tier = current_tier()
-    tokens, blocks = tier.dot_tokens, tier.dot_blocks
+    tokens, blocks = _many_tokens(bits), tier.dot_blocks
     few = _few_tokens_by(bits, group, with_zeros, scale_kind)
     many = _many_tokens_by(bits, group, with_zeros, scale_kind)
 
@@ -117,7 +123,7 @@ def _many_tokens_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> 
     """As `tiled`, for multiples of the tile's rows and blocks, and with a worker's scratch, where the halves of bytes
     are laid apart once for all rows, a slab of columns at a time. Weights of 8 bits stay where they are."""
     tier = current_tier()
-    tokens, blocks = tier.dot_tokens, tier.dot_blocks
+    tokens, blocks = _many_tokens(bits), tier.dot_blocks
     apart = 1 if bits == 4 else 0
     slab_columns = _slab_columns(group) if apart else sys.maxsize
     scales_size = 16 * WEIGHT_BYTES[scale_kind]
