@@ -9,6 +9,7 @@ from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
 from ftllm_nb.blocks.mixture import RAW, SIGMOID, SOFTMAX, MixtureDecoder
 from ftllm_nb.blocks.names import Names
+from ftllm_nb.blocks.one_expert import OneExpertDecoder
 from ftllm_nb.blocks.qwen_decoder import QwenDecoder
 from ftllm_nb.blocks.qwen_mixture import QwenMixtureDecoder
 from ftllm_nb.blocks.sparse_decoder import SparseDecoder, listed
@@ -19,8 +20,27 @@ from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
 from ftllm_nb.blocks.windows import given_window, sliding_windows
 
 __all__ = [
-    "RAW", "SIGMOID", "SOFTMAX", "Decoder", "EdgeDecoder", "EdgeMixtureDecoder", "GroupedMixtureDecoder",
-    "LatentAttentionDecoder", "LayerNormedDecoder", "MiniCPMDecoder", "MixtureDecoder", "Names", "QwenDecoder",
-    "QwenMixtureDecoder", "SparseDecoder", "StreamsDecoder", "TextPart", "WholeHeadsDecoder", "given_window",
-    "listed", "sliding_windows", "turning_layers",
+    "RAW",
+    "SIGMOID",
+    "SOFTMAX",
+    "Decoder",
+    "EdgeDecoder",
+    "EdgeMixtureDecoder",
+    "GroupedMixtureDecoder",
+    "LatentAttentionDecoder",
+    "LayerNormedDecoder",
+    "MiniCPMDecoder",
+    "MixtureDecoder",
+    "Names",
+    "OneExpertDecoder",
+    "QwenDecoder",
+    "QwenMixtureDecoder",
+    "SparseDecoder",
+    "StreamsDecoder",
+    "TextPart",
+    "WholeHeadsDecoder",
+    "given_window",
+    "listed",
+    "sliding_windows",
+    "turning_layers",
 ]  # fmt: skip
