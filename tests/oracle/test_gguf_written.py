@@ -15,15 +15,15 @@ from ftllm_nb.checkpoint.gguf.architectures import writing_architectures
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.quantization.gguf.job import GgufJob
 from tests.oracle.architectures import ARCHITECTURES, SIZES
-from tests.oracle.test_gguf_architectures import MORE, ROUNDED, UNTOLD, logits
 
 pytestmark = pytest.mark.oracle
 gguf = pytest.importorskip("gguf", reason="`make oracle` installs it")
 pytest.importorskip("torch", reason="`make oracle` installs it")
+read: Any = pytest.importorskip("tests.oracle.test_gguf_architectures")
 
 ROWS = [
     *((name, number, config) for name in writing_architectures() for number, config in enumerate(ARCHITECTURES[name])),
-    *((name, 10 + at, config) for name in writing_architectures() for at, config in enumerate(MORE.get(name, ()))),
+    *((name, 10 + at, config) for name in writing_architectures() for at, config in enumerate(read.MORE.get(name, ()))),
 ]
 OWN = ("general.", "tokenizer.")
 
@@ -55,7 +55,7 @@ def test_logits_are_the_folders(architecture: str, number: int, changes: dict[st
     from tests.oracle.test_architectures import random_model
 
     random_model(architecture, copy.deepcopy(changes), tmp_path)
-    untold = number in UNTOLD.get(architecture, ())
+    untold = number in read.UNTOLD.get(architecture, ())
     try:
         out = written(tmp_path)
     except (CheckpointError, UsageError) as error:
@@ -64,8 +64,8 @@ def test_logits_are_the_folders(architecture: str, number: int, changes: dict[st
         return
     tokens = np.random.default_rng(number).integers(3, SIZES["vocab_size"], 41).astype(np.int32)
     with open_checkpoint(tmp_path) as folder, open_checkpoint(out) as file:
-        expected, got = logits(folder, tokens), logits(file, tokens)
-    if architecture in ROUNDED or f"{architecture}-{number}" in ROUNDED:
+        expected, got = read.logits(folder, tokens), read.logits(file, tokens)
+    if architecture in read.ROUNDED or f"{architecture}-{number}" in read.ROUNDED:
         np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5 * float(np.abs(expected).max()))
     else:
         np.testing.assert_array_equal(got, expected)

@@ -38,9 +38,10 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = T
         "-p",
         "--path",
         metavar="PATH",
-        help="the model: demo, the bundled one; else a folder in Hugging Face form or a GGUF file; else a model in the "
-        "store of llama.cpp, LM Studio or Ollama, as llama3.2:1b (`ftllm-nb list --local`); else OWNER/NAME on the "
-        "Hugging Face hub, OWNER/NAME:TYPE for one of its GGUF files, as :Q4_K_M; in this order (default: demo)",
+        help="the model: a folder in Hugging Face form, OWNER/NAME on the Hugging Face hub, or demo, the bundled "
+        "model; or a GGUF file, on the hub OWNER/NAME:TYPE, as :Q4_K_M; or what llama.cpp, LM Studio or Ollama have "
+        "stored, as llama3.2:1b (`ftllm-nb list --local`): a path goes before a store, and that before the hub "
+        "(default: demo)",
     )
     group.add_argument(
         "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"

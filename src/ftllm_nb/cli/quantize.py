@@ -1,5 +1,5 @@
-"""Write a copy of a model with weights of 8 or 4 bits: a folder that ftllm-nb, transformers and vLLM load, or a GGUF
-file, which llama.cpp, Ollama and LM Studio load, too.
+"""Write a copy of a model with weights of 8 or 4 bits, which ftllm-nb, transformers and vLLM load; or a GGUF file,
+which llama.cpp, Ollama and LM Studio load, too.
 
 The matrices of the model's Linear layers are quantized; in folders, embeddings, the matrix that makes logits and
 vectors stay as they are (with --format packed and in GGUF files, only vectors do). OUT appears when it is whole. Where
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cache_argument(parser)
     add_custom_argument(parser)
-    parser.add_argument("-o", "--output", metavar="OUT", help="the folder to make, or the .gguf file")
+    parser.add_argument("-o", "--output", metavar="OUT", help="the folder to make; or the .gguf file")
     parser.add_argument(
         "--dtype",
         type=OneOf(quantized_type_names),
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mse",
         type=OneOf(method_names),
         metavar="NAME",
-        help="how numbers are chosen: rtn, round to nearest; mse, least mean squared error; or, by what a text makes "
+        help="how scales are chosen: rtn, round to nearest; mse, least mean squared error; or, by what a text makes "
         "of the model's inputs, imatrix, least error of outputs, or gptq, which makes errors good, too (default: mse)",
     )
     parser.add_argument(
@@ -120,15 +120,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         type=OneOf(format_names),
         metavar="NAME",
-        help="compressed_tensors, a folder that other programs load, too, packed, a folder that only ftllm-nb loads, "
-        "and at once, or gguf, a file of llama.cpp (default: gguf where OUT ends in .gguf, else compressed_tensors)",
+        help="what the folder holds: compressed_tensors, which other programs load, too, or packed, which only "
+        "ftllm-nb loads, and at once; or gguf, a file of llama.cpp (default: gguf where OUT ends in .gguf, else "
+        "compressed_tensors)",
     )
     parser.add_argument(
         "--max_shard_size",
         type=byte_size,
         default="5GB",
         metavar="SIZE",
-        help="size of the largest file of weights in a folder, as 500MB or 5GB (default: 5GB)",
+        help="size of the largest file of weights, as 500MB or 5GB; in folders (default: 5GB)",
     )
     parser.add_argument(
         "--dry_run", action="store_true", help="print what each tensor would become, and write nothing"
