@@ -147,7 +147,7 @@ def test_the_builtin_text_is_mixed_and_long() -> None:
     assert len(text) > 300_000 and "助手" in text and "def " in text and "Assistant: " in text
 
 
-@pytest.mark.parametrize("method", ["gptq", "imatrix"])
+@pytest.mark.parametrize("method", [pytest.param("gptq", marks=pytest.mark.slow), "imatrix"])
 def test_weights_that_are_spread_stand_for_the_models(tmp_path: Path, method: str) -> None:
     """Packed folders spread weights of 8 bits by Hadamard's matrix before they are rounded."""
     flags = ("--dtype", "int8g64", "--format", "packed", "--method", method, "--calibration_tokens", 1024)
@@ -173,6 +173,7 @@ def test_moments_of_spread_inputs_are_theirs(products: bool) -> None:
         np.testing.assert_allclose(found.products, expected.products, atol=1e-3 * expected.squares.max())
 
 
+@pytest.mark.slow
 def test_a_calibrated_folder_answers(tmp_path: Path) -> None:
     out = tmp_path / "out"
     flags = ("--dtype", "int4g32", "--method", "gptq", "--calibration_tokens", 1024)
@@ -182,6 +183,7 @@ def test_a_calibrated_folder_answers(tmp_path: Path) -> None:
         assert "42" in model.response("What is 17 + 25?", temperature=0)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ("--dtype", "int4g32", "--method", "gptq", "--calibration_tokens", 1024)
 
