@@ -88,8 +88,8 @@ def test_odd_values(method: str, scheme: WeightScheme) -> None:
 @pytest.mark.parametrize(
     "name, source",
     [("int4g32", "float32"), ("int4g32", "bfloat16"), ("int4g32", "float16"),
-     *(pytest.param(name, "float32", marks=pytest.mark.slow) for name in ("int4", "int4g256", "int8", "int8g32"))],
-)  # fmt: skip
+     *(pytest.param(name, "float32", marks=pytest.mark.slow) for name in ("int4", "int4g256"))],
+)  # fmt: skip  # with 8 bits, loading spreads rows first
 def test_round_to_nearest_is_what_loading_does(name: str, source: str) -> None:
     format = weight_format(name)
     assert isinstance(format, IntegerFormat)
