@@ -143,6 +143,22 @@ def test_the_router_keeps_its_floats() -> None:
     }  # fmt: skip
 
 
+def by_features(self: ComputeGraph) -> None:
+    """A mixture, and one whose scores are features of the token."""
+    data, weight = self.data, self.weight
+    mixture(0, stacked=True)(self)
+    del self.calls[-2:]
+    self.Split(data["x"], -1, 0, EXPERTS, data["scores"])
+    self.SelectExpert(data["scores"], data["index"], data["score"], PICKS)
+    self.MergeMOE(data["x"], data["index"], data["score"], weight["gate_up"], None, weight["down"], data["x"])
+    self.SplitLastTokenStates(data["x"], data["seqLens"], data["x"])
+    self.Linear(data["x"], weight["head"], None, data["logits"])
+
+
+def test_experts_before_such_a_choice_are_no_routers() -> None:
+    assert [value.name for value in router_weights(checked_graph(by_features, CHECKPOINT))] == ["router"]
+
+
 def test_everything_runs_in_the_walk() -> None:
     graph = checked_graph(mixture(2, stacked=True, biased=True), CHECKPOINT)
     with opened(CompiledExecutor, graph, CHECKPOINT) as executor:

@@ -189,19 +189,21 @@ def weights_where(graph: CheckedGraph, says: Callable[[Parameter], bool]) -> set
 
 def router_weights(graph: CheckedGraph) -> set[Value]:
     """The matrices of whose products it is chosen by which other weights a token is multiplied: a rounded one would
-    choose others."""
+    choose others. What lies between is of the scores' shape: who chooses by what flows from layer to layer means no
+    matrix."""
     found: set[Value] = set()
     waiting = [
         value for node in graph.nodes for name, value in node.inputs.items() if node.operator.parameter(name).chooses
     ]
     while waiting:
-        maker = waiting.pop().producer
+        value = waiting.pop()
+        maker = value.producer
         if maker is None:
             continue
         if maker.products:
             found.update(maker.inputs[name] for name in maker.products)
         else:
-            waiting += maker.inputs.values()
+            waiting += [each for each in maker.inputs.values() if each.type.shape == value.type.shape]
     return found
 
 

@@ -338,7 +338,7 @@ class _Lowering:
     def temporary(self, name: str, size: int) -> int:
         """Memory that operators share."""
         if (name, size) not in self.temporaries:
-            self.temporaries[name, size] = int(self._allocate(size, f"experts' {name}").ctypes.data)
+            self.temporaries[name, size] = int(self._allocate(size, f"the {name} of a step").ctypes.data)
         return self.temporaries[name, size]
 
     def routes(self, units: int, experts: int) -> None:
