@@ -23,6 +23,13 @@ def test_facts_cover_commands_flags_and_operators() -> None:
     assert facts["command", "chat"].startswith("chat: ")
 
 
+def test_commands_that_came_later_are_no_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "list" in {fact.subject for fact in collect()}
+    monkeypatch.setattr("facts.LATER", {"list"})
+    facts = collect()
+    assert not {fact for fact in facts if "list" in (fact.subject, *fact.answer.rstrip(".").split())}
+
+
 def test_a_flag_that_means_two_things_is_asked_for_by_command() -> None:
     subjects = {fact.subject: fact.answer for fact in collect() if fact.kind == "flag"}
     assert subjects["-p of bench"].startswith("--n_prompt: ")
