@@ -1,0 +1,1 @@
+"""How each family of architectures is written as GGUF, `KINDS` by model_type in each file."""
