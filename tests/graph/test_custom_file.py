@@ -15,6 +15,7 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.custom_file import load_graph_class
+from ftllm_nb.graph.references import DataReference
 
 MODEL = """\
 from ftllm.llm import ComputeGraph
@@ -91,6 +92,30 @@ def test_an_installed_fastllm_is_hidden_while_loading_and_back_afterwards(
 def test_no_alias_remains(file: Path) -> None:
     load(file, MODEL)
     assert not [name for name in sys.modules if name == "ftllm" or name.startswith("ftllm.")]
+
+
+def test_a_file_beside_it_is_imported(file: Path, tmp_path: Path) -> None:
+    """Each model has its own, edited ones are read anew, and neither what is installed nor the path is touched."""
+    path, known = sys.path.copy(), ModuleType("sizes")
+    sys.modules["sizes"] = known
+    text = "from sizes import LONGEST\nfrom parts.norms import NAME\n" + MODEL.replace("100", "LONGEST")
+    text = text.replace('"x"', "NAME")
+    try:
+        for name, longest in (("one", 5), ("two", 6), ("one", 7)):
+            folder = tmp_path / name
+            (folder / "parts").mkdir(parents=True, exist_ok=True)
+            (folder / "parts" / "__init__.py").touch()
+            (folder / "parts" / "norms.py").write_text(f"NAME = '{name}'\n")
+            (folder / "sizes.py").write_text(f"LONGEST = {longest}{'  # edited' * longest}\n")
+            graph = build_graph(load(folder / "model.py", text), {})
+            assert graph.config == {"max_positions": longest}
+            assert graph.calls[0].arguments["input"] == DataReference(name)
+            assert sys.path == path and sys.modules["sizes"] is known
+    finally:
+        del sys.modules["sizes"]
+    (tmp_path / "one" / "sizes.py").write_text("LONGEST = = 1\n")
+    said = sentence(tmp_path / "one" / "model.py", text)
+    assert said.startswith("1: the file raised SyntaxError") and "sizes.py" in said
 
 
 def test_dataclasses_and_encodings(file: Path) -> None:

@@ -84,6 +84,26 @@ def test_logits_are_those_that_the_answer_begins_with(model: llm.Model) -> None:
     assert np.array_equal(model.response_logits(QUESTION), logits)
 
 
+def test_logits_after_each_token_and_what_they_were_made_of(model: llm.Model) -> None:
+    ids = model.prompt_ids(QUESTION)
+    logits = model.logits(ids, all=True)
+    assert logits.shape == (len(ids), model.config["vocab_size"]) and logits.dtype == np.float32
+    assert np.array_equal(logits[-1], model.response_logits(QUESTION))
+    assert np.array_equal(logits[-1], model.logits(ids))
+    assert np.array_equal(logits[4], model.logits(ids[:5]))
+    trace = model.trace(QUESTION)
+    assert np.abs(trace["logits"][0] - logits).max() < 0.05 * np.abs(logits).max()  # integer products, and no caches
+    assert np.array_equal(trace["logits"], model.trace(ids)["logits"])
+    writes = trace.writes("hidden")
+    assert np.array_equal(writes[-1].array, trace["hidden"]) and "hidden" in trace
+    assert writes[0].operator == "Embedding" and writes[0].index == 0 and ".py:" in writes[0].where
+    assert sum(len(trace.writes(name)) for name in trace) == len(trace.writes())
+    with pytest.raises(UsageError, match="no tokens"):
+        model.logits([], all=True)
+    with pytest.raises(ContextLengthError):
+        model.trace([5] * (model.max_positions + 1))
+
+
 def test_prompts(model: llm.Model) -> None:
     prompt = model.get_prompt(QUESTION)
     assert QUESTION in prompt and prompt.endswith("assistant\n")

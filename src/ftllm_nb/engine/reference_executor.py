@@ -20,6 +20,7 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.float_weights import rounded
 from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
 from ftllm_nb.engine.reference_walk import (
     ReferenceCache,
@@ -37,7 +38,6 @@ from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import StepStopped
 from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.ops.reach import Reach
-from ftllm_nb.quant.base import WeightFormat
 
 Floats = NDArray[np.float32]
 
@@ -81,7 +81,7 @@ class ReferenceExecutor:
         format_of, packed = weight_types.formats(graph), set(graph.packed)
         for done, (name, value) in enumerate(graph.weights.items()):
             weight = read_float32(checkpoint, name)
-            self._weights[value] = _rounded(weight, format_of(value)) if value in packed else weight
+            self._weights[value] = rounded(weight, format_of(value)) if value in packed else weight
             checkpoint.release(name)
             if progress is not None:
                 progress("load", done + 1, len(graph.weights))
@@ -167,8 +167,3 @@ class ReferenceExecutor:
                     del values[value]
         logits: Floats = values[self.graph.logits][0]
         return logits
-
-
-def _rounded(weight: Floats, format: WeightFormat) -> Floats:
-    """A matrix, or a stack of them, as the format holds it."""
-    return format.rounded(weight.reshape(-1, weight.shape[-1])).reshape(weight.shape)

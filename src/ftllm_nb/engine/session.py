@@ -47,7 +47,7 @@ class Session:
         self, prompt_ids: SequenceOf[int], settings: SamplingSettings, stop_token_ids: Iterable[int] = ()
     ) -> GenerationTask:
         """A checked task for `answer`, or for `begin` and `results`; it does not run yet."""
-        return GenerationTask(self._checked(prompt_ids), settings, frozenset(stop_token_ids), self._kept)
+        return GenerationTask(self.checked(prompt_ids), settings, frozenset(stop_token_ids), self._kept)
 
     def answer(self, task: GenerationTask) -> Generator[int, None, None]:
         """What `generate` returns, of a prepared task."""
@@ -77,7 +77,7 @@ class Session:
 
     def logits(self, prompt_ids: SequenceOf[int]) -> NDArray[np.float32]:
         """The logits of the token that would follow the prompt: float32 [vocab_size]."""
-        task = GenerationTask(self._checked(prompt_ids), SamplingSettings(), frozenset(), self._kept, only_prompt=True)
+        task = GenerationTask(self.checked(prompt_ids), SamplingSettings(), frozenset(), self._kept, only_prompt=True)
         try:
             self._engine.submit(task)
             for _ in task.results():
@@ -88,7 +88,8 @@ class Session:
             raise EngineError("the prompt was stopped before its end.")
         return task.last_logits
 
-    def _checked(self, prompt_ids: SequenceOf[int]) -> list[int]:
+    def checked(self, prompt_ids: SequenceOf[int]) -> list[int]:
+        """The ids of a prompt that can be answered; raises what `generate` says."""
         ids = [operator.index(token_id) for token_id in prompt_ids]
         check_prompt(ids, self._engine.executor)
         return ids

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,8 @@ from ftllm_nb.graph.json_format import graph_class_from_json
 _ALIASES = ("ftllm", "ftllm.llm")
 _PUBLIC_API = "ftllm_nb.llm"
 _importing = threading.RLock()
+_beside: dict[str, ModuleType] = {}
+"""What the last custom file imported from its own folder."""
 
 
 def load_graph_class(path: str | Path) -> type[ComputeGraph]:
@@ -42,7 +45,8 @@ def load_graph_class(path: str | Path) -> type[ComputeGraph]:
 
 
 def _execute(source: bytes, path: Path) -> ModuleType:
-    """The file's module; `ftllm` and `ftllm.llm` mean this package while it is loaded."""
+    """The file's module. While it is loaded, `ftllm` and `ftllm.llm` mean this package, and what lies beside the file
+    can be imported."""
     file = str(path)
     module = ModuleType(f"ftllm_nb_custom_{path.stem}")
     module.__file__ = file
@@ -52,7 +56,7 @@ def _execute(source: bytes, path: Path) -> ModuleType:
         raise graph_error(f"no valid Python: {error.msg}.", file, error.lineno) from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise graph_error(f"no valid Python: {error}.", file, None) from error
-    with _importing, _fastllm_aliased():
+    with _importing, _fastllm_aliased(), _neighbours(path.resolve().parent):
         # Registered, since dataclasses and inspect look classes up through their module.
         sys.modules[module.__name__] = module
         try:
@@ -107,3 +111,41 @@ def _fastllm_aliased() -> Iterator[None]:
         for name in _ALIASES:
             sys.modules.pop(name, None)
         sys.modules.update(hidden)
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[None]:
+    """Let files in the folder be imported, as by a program there.
+
+    They stay imported, for kernels are named by what they were compiled from; the next custom file imports its own.
+    """
+    for name, module in _beside.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+    _beside.clear()
+    before, here = sys.modules.copy(), _names_in(folder)
+    hidden = {name: before.pop(name) for name in here if name in before and not _lies_in(folder, before[name])}
+    for name in hidden:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(str(folder))
+        for name, module in sys.modules.copy().items():
+            if name not in before and name.partition(".")[0] in here and _lies_in(folder, module):
+                _beside[name] = module
+        sys.modules.update(hidden)
+
+
+def _names_in(folder: Path) -> set[str]:
+    """What an import may mean by a file or a folder in the folder; names of Python's own library stay its own."""
+    found = {each.stem for each in folder.glob("*.py")} | {each.parent.name for each in folder.glob("*/__init__.py")}
+    return found - sys.stdlib_module_names
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and folder in Path(file).resolve().parents

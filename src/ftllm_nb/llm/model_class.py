@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Seque
 from contextlib import closing
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ftllm_nb.errors import UsageError
 from ftllm_nb.llm.absent import ABSENT_METHODS, absent
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ftllm_nb.answers.style import AnswerStyle
     from ftllm_nb.engine.executor import Executor
     from ftllm_nb.engine.generation import GenerationStats, GenerationTask
+    from ftllm_nb.llm.trace import Trace
     from ftllm_nb.loading import LoadedModel
     from ftllm_nb.tokenizer import Tokenizer
 
@@ -267,6 +268,27 @@ class Model:
     def response_logits(self, query: Query, history: History | None = None, tokenizer: object = None) -> Logits:
         """The logits of the token that would follow the prompt: float32 [vocab_size]."""
         return self._session.logits(self.prompt_ids(query, history))
+
+    def logits(self, token_ids: Sequence[int], all: bool = False) -> Logits:
+        """The logits after these tokens, float32 [vocab_size]; with `all` after each of them, [tokens, vocab_size]."""
+        from ftllm_nb.engine.text_logits import text_logits
+
+        ids = self._session.checked(token_ids)
+        if not all:
+            return self._session.logits(ids)
+        return self.run(lambda executor: text_logits(executor, ids))
+
+    def trace(self, prompt: Query | Sequence[int], history: History | None = None) -> Trace:
+        """All values of the graph while it reads a prompt, or these token ids, by the names that build() gave them.
+
+        Operators' NumPy definitions compute them, of the weights as they are in memory, slowly and on the caller's
+        thread; keys and values are float32.
+        """
+        from ftllm_nb.llm.trace import trace_of
+
+        is_ids = not isinstance(prompt, str) and len(prompt) > 0 and not isinstance(prompt[0], dict)
+        ids = prompt if is_ids else self.prompt_ids(cast("Query", prompt), history)
+        return trace_of(self._loaded, self._session.checked(cast("Sequence[int]", ids)))
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a text; nothing is put around it."""
