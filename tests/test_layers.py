@@ -15,7 +15,7 @@ PACKAGE = Path(ftllm_nb.__file__).parent
 LAYERS = (
     ("__main__", "chat", "server", "webui"),
     ("cli",),
-    ("benchmark", "quantization", "serving"),
+    ("benchmark", "outline", "quantization", "serving"),
     ("llm", "extend"),
     ("answers",),
     ("loading",),

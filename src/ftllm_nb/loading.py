@@ -262,6 +262,16 @@ def describe(
     max_context: int | None = None,
 ) -> CheckedGraph:
     """The checked graph of a checkpoint: as `graph` or `model_json` says, else its architecture's own."""
+    return recorded_and_checked(checkpoint, graph, model_json, max_context)[1]
+
+
+def recorded_and_checked(
+    checkpoint: Checkpoint,
+    graph: GraphSource | None = None,
+    model_json: str | PathLike[str] | None = None,
+    max_context: int | None = None,
+) -> tuple[ComputeGraph, CheckedGraph]:
+    """The same, with what build() recorded."""
     try:
         built = build_graph(
             described_by(checkpoint.config, graph, model_json),
@@ -275,7 +285,7 @@ def describe(
         error.args = (_naming_config(str(error), checkpoint),)
         raise
     checked.notes[:] = [_naming_config(note, checkpoint) for note in checked.notes]
-    return checked
+    return built, checked
 
 
 def _naming_config(sentence: str, checkpoint: Checkpoint) -> str:

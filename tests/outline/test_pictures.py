@@ -1,0 +1,63 @@
+"""Pictures of graphs: boxes that do not overlap, edges from top to bottom, text that is well formed."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from ftllm_nb.outline.dot import dot_text
+from ftllm_nb.outline.folding import sections_of
+from ftllm_nb.outline.layout import lay_out
+from ftllm_nb.outline.picture import FLOW, drawing_of
+from ftllm_nb.outline.steps import steps_of
+from ftllm_nb.outline.svg import svg_text
+from tests.graph.small_graphs import CONFIG
+from tests.models.small_configs import MORE, checked
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_boxes_do_not_overlap_and_edges_fall(seed: int) -> None:
+    chance = random.Random(seed)
+    sizes = [(chance.uniform(30, 200), chance.uniform(20, 70)) for _ in range(30)]
+    edges = [(chance.randrange(end), end) for end in range(1, 30) for _ in range(chance.randrange(1, 4))]
+    layout = lay_out(sizes, edges)
+    assert [(spot.width, spot.height) for spot in layout.spots] == sizes
+    for number, one in enumerate(layout.spots):
+        assert one.x - one.width / 2 >= -1e-6 and one.x + one.width / 2 <= layout.width + 1e-6
+        for other in layout.spots[:number]:
+            apart = abs(one.x - other.x) >= (one.width + other.width) / 2
+            assert apart or abs(one.y - other.y) >= (one.height + other.height) / 2
+    for path in layout.paths:
+        assert [y for _, y in path] == sorted(y for _, y in path)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma2", "qwen3_moe", "gemma3n_text"])
+def test_pictures_show_every_operator_once(model_type: str) -> None:
+    graph = checked(CONFIG | {"model_type": model_type} | MORE.get(model_type, {}))
+    sections = sections_of(steps_of(graph, {}))
+    svg = svg_text("a <model>", sections, ["operators  3"])
+    root = ElementTree.fromstring(svg)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[:2] == ["a <model>", "operators 3"]
+    operators = [step.operator for section in sections for step in section.steps]
+    for name in set(operators):
+        assert texts.count(name) == operators.count(name)
+    dot = dot_text('a "model"', sections, [])
+    labels = [json.loads(found) for found in re.findall(r'n\d+_\d+ \[label=("(?:[^"\\]|\\.)*")', dot)]
+    boxes = [box for section in sections for box in drawing_of(section).boxes]
+    assert [label.split("\n")[0] for label in labels] == [box.title for box in boxes]
+
+
+def test_a_layer_begins_and_ends_with_what_flows() -> None:
+    _, layer, _ = sections_of(steps_of(checked(CONFIG | {"model_type": "llama"}), {}))
+    drawing = drawing_of(layer)
+    flows = [box.title for box in drawing.boxes if box.kind == FLOW]
+    assert flows == ["hidden", "hidden"] and drawing.late == (0,)
+    # The residual goes past attention to its sum, and attention itself is given nothing but q, k and v.
+    titles = [box.title for box in drawing.boxes]
+    readers = {titles[end] for start, end in drawing.edges if start == 0}
+    assert readers == {"RMSNorm", "AddTo"}
