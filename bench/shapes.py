@@ -4,9 +4,9 @@ Usage: python bench/shapes.py [CONFIG.json …] [--dtype int4g32] [-t 2] [-p 512
 
 The models are random. One at a time is in memory, beside Qwen2.5-0.5B's, with which it takes turns: each turn is a
 prefill, a decode, and the machine's limits. Shares are of the limit that a test is nearest to, as `ftllm-nb bench`
-counts them, medians over rounds, and "-" where the machine has no such limit (int8 products without instructions for
-them); "×" is the median of each round's rate by Qwen2.5-0.5B's in the same round, each as a share of its limit where
-there is one. Below 1 something in this shape is slower than it needs to be.
+counts them (products and attention, each by its own peak), medians over rounds, and "-" where the machine has no such
+limit (int8 products without instructions for them); "×" is the median of each round's rate by Qwen2.5-0.5B's in the
+same round, each as a share of its limit where there is one. Below 1 something in this shape is slower than need be.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from one_sentence import one_sentence
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.limits import MachineLimits, measure_limits
 from ftllm_nb.benchmark.run import Settings, open_weights
-from ftllm_nb.benchmark.speed_test import DECODE_PROMPT_TOKENS, SpeedTest, require_context, time_steps
+from ftllm_nb.benchmark.speed_test import SpeedTest, require_context, time_steps
 from ftllm_nb.benchmark.workload import compare_with_limits, size_of, work_of
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.weight_types import WeightTypes
@@ -129,20 +129,18 @@ class Model:
         return [self._speed(test, limits) for test in done]
 
     def _speed(self, test: SpeedTest, limits: MachineLimits) -> Speed:
-        work = work_of(test, self.size.linear_weights, self._executor.max_step_tokens)
+        work = work_of(test, self.size, self._executor.max_step_tokens)
         reached = compare_with_limits(test, work, limits, self.size.multiplies_integers)
         return Speed(test.tokens_per_s, reached.share_of_limit, reached.gop_per_s)
 
     def _seconds(self, test: SpeedTest) -> float:
         executor = self._executor
-        before = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0)
+        before = test.tokens_before
         ids = np.random.default_rng(0).integers(0, executor.vocab_size, before + test.tokens, np.int32)
         sequence = executor.cache.new_sequence()
         try:
             time_steps(executor, [sequence], ids[:before], executor.max_step_tokens)
-            return time_steps(
-                executor, [sequence], ids[before:], 1 if test.is_decode else executor.max_step_tokens
-            )
+            return time_steps(executor, [sequence], ids[before:], 1 if test.is_decode else executor.max_step_tokens)
         finally:
             executor.cache.free(sequence)
 

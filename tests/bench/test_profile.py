@@ -71,9 +71,7 @@ def test_units_and_limits_are_those_of_the_weights(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     dtype: str, dot_peak: float | None, unit: str, limit: str,
 ) -> None:  # fmt: skip
-    limits = MachineLimits(
-        threads=2, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=dot_peak
-    )
+    limits = MachineLimits(threads=2, read_bytes=1, read_gb_per_s=10.0, fma_gflop_per_s=100.0, dot_gop_per_s=dot_peak)
     monkeypatch.setattr(run, "measure_limits", lambda threads, size: limits)
     assert main(["bench", "-p", "20", "-n", "0", "-t", "2", "--dtype", dtype, "--profile", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

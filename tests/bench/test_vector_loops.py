@@ -55,10 +55,18 @@ def test_multiply_adds_are_those_of_every_lane_and_chain() -> None:
 def test_dot_products_are_those_of_every_lane_and_chain() -> None:
     assert DOT is not None
     left, right = 0x01020304, 0x05060708
-    product = 1 * 5 + 2 * 6 + 3 * 7 + 4 * 8
     lanes = DOT.vector_bytes // 4
-    expected = lanes * sum(left + chain + 3 * product for chain in range(UNIT.chains))
-    assert vector_loops.dot_product(3, left, right) == np.int64(expected).astype(np.int32)
+    chains = left + np.arange(UNIT.chains, dtype="<i4")
+    bytes_of_right = np.array([8, 7, 6, 5])
+    for _ in range(3):
+        if DOT.pairs:
+            products = chains.view(np.uint8).reshape(-1, 2, 2) * bytes_of_right.reshape(2, 2)
+            pairs = np.clip(products.sum(2), -(2**15), 2**15 - 1).astype("<i2")
+            chains = (chains.view("<i2").reshape(-1, 2) + pairs).view("<i4").ravel()
+        else:
+            chains = chains + (np.array([4, 3, 2, 1]) @ bytes_of_right).astype("<i4")
+    expected = lanes * chains.sum(dtype=np.int64)
+    assert vector_loops.dot_product(3, left, right) == expected.astype(np.int32)
     assert vector_loops.DOT_OPERATIONS == 2 * 4 * lanes * UNIT.chains
 
 
@@ -78,7 +86,9 @@ def innermost_loop(loop: Kernel) -> str:
     "loop, instruction",
     [
         pytest.param(vector_loops.multiply_add, "vfmadd", id="fma"),
-        pytest.param(vector_loops.dot_product, "vpdpbusd", id="dot", marks=needs_dot),
+        pytest.param(
+            vector_loops.dot_product, "vpmaddubsw" if DOT and DOT.pairs else "vpdpbusd", id="dot", marks=needs_dot
+        ),
     ],
 )
 def test_the_loop_holds_its_instructions_and_no_memory_access(loop: Kernel, instruction: str) -> None:
@@ -103,14 +113,13 @@ def test_the_reading_loop_loads_and_stores_nothing(read: Kernel, prefetches: int
     [
         ({"avx", "avx2", "avx512f", "avx512vnni", "avxvnni"}, 64, "llvm.x86.avx512.vpdpbusd.512"),
         ({"avx", "avx2", "avxvnni"}, 32, "llvm.x86.avx512.vpdpbusd.256"),
-        ({"avx", "avx2", "fma"}, 32, None),
+        ({"avx", "avx2", "fma"}, 32, "llvm.x86.avx2.pmadd.ub.sw"),
+        ({"avx"}, 32, None),
         ({"neon", "dotprod"}, 16, "llvm.aarch64.neon.sdot.v4i32.v16i8"),
         ({"sse2"}, 16, None),
     ],
 )
-def test_the_widest_vectors_and_dot_product_are_chosen(
-    features: set[str], vector_bytes: int, dot: str | None
-) -> None:
+def test_the_widest_vectors_and_dot_product_are_chosen(features: set[str], vector_bytes: int, dot: str | None) -> None:
     found = dot_instruction(frozenset(features))
     assert vector_unit(frozenset(features)).vector_bytes == vector_bytes
     assert (found.llvm_name if found else None) == dot

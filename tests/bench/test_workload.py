@@ -8,12 +8,21 @@ import pytest
 
 from ftllm_nb.benchmark.limits import MachineLimits
 from ftllm_nb.benchmark.speed_test import SpeedTest
-from ftllm_nb.benchmark.workload import LinearWeight, ModelSize, Work, compare_with_limits, size_of, work_of
+from ftllm_nb.benchmark.workload import (
+    AttentionWork,
+    LinearWeight,
+    ModelSize,
+    Work,
+    compare_with_limits,
+    size_of,
+    work_of,
+)
 from ftllm_nb.checkpoint import RandomCheckpoint
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.models import graph_class
+from ftllm_nb.ops.reach import Reach
 
 CONFIG: dict[str, Any] = {
     "model_type": "qwen2",
@@ -67,7 +76,8 @@ def test_work_counts_weights_once_a_step_and_products_once_a_token(
 ) -> None:
     layer = LinearWeight(10, 20, packed_bytes=640, for_logits=False)
     head = LinearWeight(30, 20, packed_bytes=1280, for_logits=True)
-    work = work_of(SpeedTest(is_decode, tokens), [layer, layer, head], max_step_tokens=128)
+    size = ModelSize(1, 1, "bfloat16", (layer, layer, head))
+    work = work_of(SpeedTest(is_decode, tokens), size, max_step_tokens=128)
     assert work.weight_bytes == passes * 2 * 640 + logit_rows * 1280
     assert work.operations == tokens * 2 * 400 + logit_rows * 1200
 
@@ -89,6 +99,24 @@ def test_integer_products_are_compared_with_the_dot_product_peak() -> None:
     without = compare_with_limits(prompt, work, LIMITS, uses_dot=True)
     assert (without.share_of_limit, without.limit) == (None, "")
     assert compare_with_limits(decode, work, LIMITS, uses_dot=True).share_of_limit == 0.05
+
+
+def test_attention_is_counted_for_what_each_token_sees() -> None:
+    graph = size("float32", use_sliding_window=True, sliding_window=8, max_window_layers=1)
+    assert graph.attentions == (AttentionWork(128, Reach()), *[AttentionWork(128, Reach(window=8))] * 2)
+    prompt = work_of(SpeedTest(False, 20), graph, max_step_tokens=128)
+    windowed = sum(min(seen, 8) for seen in range(1, 21))
+    assert prompt.attention_operations == 2 * 128 * (20 * 21 // 2 + 2 * windowed)
+    decode = work_of(SpeedTest(True, 2, batch=3, depth=100), graph, max_step_tokens=128)
+    assert decode.attention_operations == 3 * 2 * 128 * ((117 + 118) + 2 * 2 * 8)
+
+
+def test_attention_takes_its_time_at_the_peak_of_floats_beside_integer_products() -> None:
+    prompt = SpeedTest(False, 10, seconds=[1.0])
+    work = Work(weight_bytes=10**9, operations=100 * 10**9, attention_operations=60 * 10**9)
+    reached = compare_with_limits(prompt, work, MachineLimits(2, 10**9, 20.0, 200.0, 1000.0), uses_dot=True)
+    assert reached.share_of_limit == pytest.approx(0.1 + 0.3) and reached.limit == "dot"
+    assert reached.gop_per_s == pytest.approx(160)
 
 
 @pytest.mark.parametrize(("dtype", "integers"), [("int4g32", True), ("Q4_K", True), ("bfloat16", False)])

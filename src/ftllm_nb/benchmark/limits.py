@@ -29,7 +29,8 @@ class MachineLimits:
 
     `read_gb_per_s`: 1e9 bytes a second, over a buffer of `read_bytes`, each thread reading its own part.
     `fma_gflop_per_s`: float32, a multiplication and an addition counted as two. `dot_gop_per_s`: int8, each
-    product and each addition counted; None where the CPU or the tier has no dot-product instruction.
+    product and each addition counted, summed in 32 bits or, on AVX2, in pairs in 16 bits; None where the CPU or the
+    tier has no instruction for them.
     """
 
     threads: int

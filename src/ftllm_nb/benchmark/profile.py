@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftllm_nb.benchmark.limits import MachineLimits, measure_limits
-from ftllm_nb.benchmark.speed_test import DECODE_PROMPT_TOKENS, SpeedTest
-from ftllm_nb.benchmark.workload import size_of
+from ftllm_nb.benchmark.speed_test import SpeedTest
+from ftllm_nb.benchmark.workload import AttentionWork, size_of
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.errors import UsageError
@@ -62,7 +62,7 @@ def profile_test(
     """Profile one step of a test: a decode step, or the prefill of at most `max_step_tokens` tokens."""
     random = np.random.default_rng(seed)
     tokens = 1 if test.is_decode else min(test.tokens, executor.max_step_tokens)
-    depth = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0)
+    depth = test.tokens_before
     sequences = [executor.cache.new_sequence() for _ in range(test.batch)]
     for sequence in sequences:
         for begin in range(0, depth, executor.max_step_tokens):
@@ -152,11 +152,9 @@ def _operator_share(
     share = Share(name, len(rows), seconds, seconds / whole)
     label = rows[0][0]
     if label.attended:
-        # A multiplication and an addition for each feature of each earlier position and of the token's own.
-        before, each = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0), tokens // test.batch
-        positions = test.batch * (each * before + each * (each + 1) // 2)
-        layers = len({label.layer for label, _ in rows})
-        rate = 2 * label.attended * positions * layers / seconds / 1e9
+        layers = {label.layer: AttentionWork(label.attended, label.reach) for label, _ in rows}
+        operations = sum(each.operations(test.tokens_before, tokens // test.batch) for each in layers.values())
+        rate = operations * test.batch / seconds / 1e9
         of_limit = f"{rate / limits.fma_gflop_per_s:.1%} of fma"
         return dataclasses.replace(share, rate=f"{rate:.1f} GFLOP/s", limit=of_limit)
     if not label.is_product:

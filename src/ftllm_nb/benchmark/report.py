@@ -32,7 +32,7 @@ class Report:
 
     def reached(self, test: SpeedTest) -> Reached:
         """How near a test came to the limits."""
-        work = work_of(test, self.size.linear_weights, self.max_step_tokens)
+        work = work_of(test, self.size, self.max_step_tokens)
         return compare_with_limits(test, work, self.limits, self.size.multiplies_integers)
 
     def drifts(self) -> list[str]:
@@ -167,8 +167,6 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
         ]
         lines.append("| " + " | ".join(cells) + " |")
         if number == 0:
-            rules = [
-                "-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)
-            ]
+            rules = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
             lines.append("| " + " | ".join(rules) + " |")
     return lines

@@ -56,9 +56,14 @@ class SpeedTest:
         return statistics.stdev(self._rates()) if len(self.seconds) > 1 else 0.0
 
     @property
+    def tokens_before(self) -> int:
+        """Positions that are in the cache before the test begins."""
+        return self.depth + (DECODE_PROMPT_TOKENS if self.is_decode else 0)
+
+    @property
     def context_tokens(self) -> int:
         """Positions that the test needs in each sequence."""
-        return self.depth + self.tokens + (DECODE_PROMPT_TOKENS if self.is_decode else 0)
+        return self.tokens_before + self.tokens
 
     def _rates(self) -> list[float]:
         return [self.total_tokens / seconds for seconds in self.seconds]
@@ -119,11 +124,12 @@ class _SpeedTask(Task):
 
     def _time(self, executor: Executor, test: SpeedTest, tokens: int) -> float:
         sequences = [executor.cache.new_sequence() for _ in range(test.batch)]
-        before = test.depth + (DECODE_PROMPT_TOKENS if test.is_decode else 0)
         step_tokens = 1 if test.is_decode else executor.max_step_tokens
         try:
             for sequence in sequences:
-                time_steps(executor, [sequence], self._random_ids(executor, before), executor.max_step_tokens)
+                time_steps(
+                    executor, [sequence], self._random_ids(executor, test.tokens_before), executor.max_step_tokens
+                )
             return time_steps(executor, sequences, self._random_ids(executor, tokens), step_tokens)
         finally:
             for sequence in sequences:
@@ -133,9 +139,7 @@ class _SpeedTask(Task):
         return self._random.integers(0, executor.vocab_size, count, np.int32)
 
 
-def time_steps(
-    executor: Executor, sequences: list[Any], token_ids: NDArray[np.int32], step_tokens: int
-) -> float:
+def time_steps(executor: Executor, sequences: list[Any], token_ids: NDArray[np.int32], step_tokens: int) -> float:
     """Seconds for appending all tokens to each of the sequences, `step_tokens` of each a step.
 
     Logits are wanted of the last token, as after a prompt, or of each where a step holds one, as in decode.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.engine.weight_types import WeightTypes, embedding_weights, main_format
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.types import Symbol
+from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.blocks import BlockFormat
 from ftllm_nb.quantized_type import QuantizedType
 
@@ -44,6 +44,19 @@ class LinearWeight:
 
 
 @dataclass(frozen=True)
+class AttentionWork:
+    """An attention: `features` of all heads, keys' and values', for each position that a token sees within `reach`."""
+
+    features: int
+    reach: Reach
+
+    def operations(self, first: int, tokens: int) -> int:
+        """Of tokens at positions from `first` on: a multiplication and an addition for each feature seen."""
+        seen = sum(position + 1 - self.reach.first_seen(position) for position in range(first, first + tokens))
+        return 2 * self.features * seen
+
+
+@dataclass(frozen=True)
 class ModelSize:
     """Parameters and bytes of all weights (tied ones once), and the matrices that products are made with.
 
@@ -57,6 +70,7 @@ class ModelSize:
     linear_weights: tuple[LinearWeight, ...]
     embedding_parameters: int = 0
     embedding_bytes: int = 0
+    attentions: tuple[AttentionWork, ...] = ()
 
     @property
     def bits_a_weight(self) -> float:
@@ -110,6 +124,11 @@ def size_of(graph: CheckedGraph, weight_types: WeightTypes) -> ModelSize:
         linear_weights=tuple(linear_weight(node, node.inputs[name]) for node in graph.nodes for name in node.products),
         embedding_parameters=sum(map(_numbers, embeddings)),
         embedding_bytes=sum(map(weight_bytes, embeddings)),
+        attentions=tuple(
+            AttentionWork(node.work.attended, node.operator.reach(node.attributes))
+            for node in graph.nodes
+            if node.work.attended
+        ),
     )
 
 
@@ -119,19 +138,24 @@ def _numbers(weight: Value) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """Bytes of packed weights read and operations of matrix products done.
+    """Bytes of packed weights read, operations of matrix products, and of attention in float32.
 
-    Nothing else is counted (no activations, no KV cache, no attention), so that shares of limits are low
-    rather than high. Weights count once a step, however often a kernel reads them.
+    Nothing else is counted (no activations, no bytes of the KV cache), so that shares of limits are low rather than
+    high. Weights count once a step, however often a kernel reads them.
     """
 
     weight_bytes: int
     operations: int
+    attention_operations: int = 0
 
 
 @dataclass(frozen=True)
 class Reached:
-    """Rates of a test, and the share of the limit that binds it: of the two, the one that it is nearer to."""
+    """Rates of a test, and the share of the limit that binds it: of the two, the one that it is nearer to.
+
+    Multiplying takes at least the products' time at their peak and attention's at that of float32 multiply-adds, one
+    after the other; its share is that time's. `gop_per_s`: all operations.
+    """
 
     gb_per_s: float
     gop_per_s: float
@@ -140,29 +164,30 @@ class Reached:
     """"read", "fma" or "dot"; "" where the share is None for want of a limit."""
 
 
-def work_of(test: SpeedTest, weights: Iterable[LinearWeight], max_step_tokens: int) -> Work:
+def work_of(test: SpeedTest, size: ModelSize, max_step_tokens: int) -> Work:
     """The work of one repetition of a test."""
     steps = test.tokens if test.is_decode else -(-test.tokens // max_step_tokens)
     logit_rows = test.total_tokens if test.is_decode else 1
     logit_steps = steps if test.is_decode else 1
     weight_bytes = operations = 0
-    for weight in weights:
+    for weight in size.linear_weights:
         rows, passes = (logit_rows, logit_steps) if weight.for_logits else (test.total_tokens, steps)
         weight_bytes += weight.bytes_read(rows / passes) * passes
         operations += weight.operations * rows
-    return Work(weight_bytes, operations)
+    attended = sum(each.operations(test.tokens_before, test.tokens) for each in size.attentions)
+    return Work(weight_bytes, operations, attended * test.batch)
 
 
 def compare_with_limits(test: SpeedTest, work: Work, limits: MachineLimits, uses_dot: bool) -> Reached:
     """How near a test came to the limits; `uses_dot`: its products are int8 rather than float32."""
     tests_per_s = test.tokens_per_s / test.total_tokens
     gb_per_s = work.weight_bytes * tests_per_s / 1e9
-    gop_per_s = work.operations * tests_per_s / 1e9
+    gop_per_s = (work.operations + work.attention_operations) * tests_per_s / 1e9
     shares = {"read": gb_per_s / limits.read_gb_per_s}
-    if not uses_dot:
-        shares["fma"] = gop_per_s / limits.fma_gflop_per_s
-    elif limits.dot_gop_per_s is not None:
-        shares["dot"] = gop_per_s / limits.dot_gop_per_s
+    peak, name = (limits.dot_gop_per_s, "dot") if uses_dot else (limits.fma_gflop_per_s, "fma")
+    if peak is not None:
+        least_seconds = work.operations / peak + work.attention_operations / limits.fma_gflop_per_s
+        shares[name] = least_seconds * tests_per_s / 1e9
     elif not test.is_decode:
         return Reached(gb_per_s, gop_per_s, None, "")
     limit = max(shares, key=shares.__getitem__)

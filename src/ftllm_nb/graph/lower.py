@@ -27,6 +27,7 @@ from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.base import Array
 from ftllm_nb.ops.lowering import CachePlaces, PackedWeight, Place
+from ftllm_nb.ops.reach import Reach
 from ftllm_nb.quant.base import WeightFormat
 
 
@@ -53,6 +54,7 @@ class RowLabel:
     """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all).
 
     `is_product`: whether rows are multiplied by the matrices, not looked up in them. `attended`, `share`: see `Work`.
+    `reach`: of attention, how far back it sees.
     """
 
     operator: str
@@ -61,6 +63,7 @@ class RowLabel:
     is_product: bool = False
     attended: int = 0
     share: float = 1.0
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass
@@ -302,9 +305,7 @@ class _Lowering:
         def rows(wanted: slice) -> tuple[Array, ...]:
             return make(np.arange(wanted.start, wanted.stop, dtype=np.float32))
 
-        made = self._tables(
-            name, "a table", lambda positions: PositionTables(positions, columns, count, rows)
-        )
+        made = self._tables(name, "a table", lambda positions: PositionTables(positions, columns, count, rows))
         return tuple(int(array.ctypes.data) for array in made.arrays)
 
     def _tables(self, name: str, what: str, make: Callable[[int], PositionTables]) -> PositionTables:
@@ -387,5 +388,7 @@ def _label(node: Node) -> RowLabel:
     numbers = (re.search(r"(?<![A-Za-z0-9])\d+", name) for name in names)
     layer = next((int(number[0]) for number in numbers if number is not None), None)
     made = "".join(f" to {form.name}" for form in node.forms.values())
-    return RowLabel(node.operator.name + made, node.packed, layer, bool(node.products), node.work.attended,
-                    node.work.share)
+    reach = node.operator.reach(node.attributes)
+    return RowLabel(
+        node.operator.name + made, node.packed, layer, bool(node.products), node.work.attended, node.work.share, reach
+    )
