@@ -16,6 +16,11 @@ from ftllm_nb.quantization.gguf.calibrated import Encoder, _with_places, lines_o
 
 TYPES = {name: type for name, type in written_types().items() if type.with_places is not None}
 each_type = pytest.mark.parametrize("type", TYPES.values(), ids=TYPES)
+each_search = pytest.mark.parametrize(
+    "type", [pytest.param(type, id=name, marks=[] if name in ("q4_k", "iq4_nl") else [pytest.mark.slow])
+             for name, type in TYPES.items()]
+)  # fmt: skip
+"""Those of other types than these take seconds to compile."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,7 @@ def material() -> tuple[np.ndarray, Moments]:
 
 
 def test_all_types_that_have_levels_are_there() -> None:
-    assert TYPES.keys() >= {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "q4_k", "q5_k", "q6_k"}
+    assert TYPES.keys() >= {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "iq4_xs", "mxfp4", "q4_k", "q5_k", "q6_k"}
 
 
 @each_type
@@ -55,7 +60,7 @@ def test_places_stand_for_lines(type: WrittenType) -> None:
     np.testing.assert_array_equal(again, changed)
 
 
-@each_type
+@each_search
 def test_gptq_makes_errors_good(type: WrittenType, encoders: dict[str, Encoder]) -> None:
     weights, moments = material()
     errors = {}

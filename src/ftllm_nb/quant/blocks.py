@@ -108,7 +108,7 @@ class RoundedBlocks(BlockFormat):
 
     def quantizer(self, source: ElementType) -> Kernel:
         """The kernel that makes blocks of a matrix of checkpoint type `source`."""
-        return _quantizer(self.stored_name, source)
+        return quantizer(self.stored_name, source)
 
     def has_room(self, blocks: NDArray[np.uint8]) -> bool:
         """Whether some float16 of a matrix in blocks, of those that scales are multiplied by, is not too small."""
@@ -135,7 +135,8 @@ COARSER_ROWS = {
 _NUMBERS_AT_ONCE = 1 << 20
 
 
-def _quantizer(name: str, source: ElementType) -> Kernel:
+def quantizer(name: str, source: ElementType) -> Kernel:
+    """The kernel with which `blocks_of` makes blocks of a matrix of checkpoint type `source`."""
     type = ggml_types()[name]
     return quantize_blocks_kernel(SOURCE_KINDS[source], name, type.columns, type.nbytes)
 
@@ -155,7 +156,7 @@ def blocks_of(
     float16.
     """
     type, (rows, columns) = ggml_types()[name], weights.shape
-    kernel, weights = _quantizer(name, source), np.ascontiguousarray(weights)
+    kernel, weights = quantizer(name, source), np.ascontiguousarray(weights)
     out = np.empty((rows, columns // type.columns * type.nbytes), np.uint8)
     at_once = max(1, _NUMBERS_AT_ONCE // max(1, columns))
     counts = None if importance is None else np.ascontiguousarray(importance, np.float32)

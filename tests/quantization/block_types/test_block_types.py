@@ -9,7 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.ggml import block_types, dequantize
+from ftllm_nb.quant.blocks import RoundedBlocks
 from ftllm_nb.quantization.block_types import written_types
+from ftllm_nb.quantization.gguf.calibrated import lines_of
+from tests.golden.block_rows import FILE, KEPT, importance, left, rows
 from tests.quantization.block_types.matrices import MATRIX
 
 OF_THE_GGUF_PACKAGE = {
@@ -23,7 +26,13 @@ OF_THE_GGUF_PACKAGE = {
     "f16": "916ae6decd3475c9",
 }
 """The first digits of the SHA-256 of what it makes of `MATRIX` (tests/oracle compares live)."""
-SEARCHED = [name for name in written_types() if name not in ("f32", "f16", "bf16")]
+FLOATS = ("f32", "f16", "bf16")
+QUICK = (*FLOATS, "q4_k", "iq4_nl")
+"""The search of each other type takes seconds to compile."""
+EACH_TYPE = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in written_types()]
+SEARCHED = EACH_TYPE[:]
+for _name in FLOATS:
+    SEARCHED.remove(_name)
 
 
 def counted_error(name: str, encoded: NDArray[np.uint8], importance: NDArray[np.float32] | None = None) -> float:
@@ -55,6 +64,39 @@ def test_searched_scales_have_less_error(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SEARCHED)
+def test_no_more_is_left_than_llama_cpp_leaves(name: str) -> None:
+    type, golden, weights, counts = written_types()[name], np.load(FILE), rows(), importance()
+    alike, counted = golden[f"{type.name}.left"]
+    ours = dequantize(type.name, type.encode(weights, "mse"))
+    assert left(weights, ours, np.ones_like(counts)) < 0.99 * alike
+    ours = dequantize(type.name, type.encode(weights, "mse", counts))
+    assert left(weights, ours, counts) < 0.99 * counted
+
+
+@pytest.mark.parametrize("name", ["q4_k", "iq4_nl"])
+def test_files_hold_what_a_model_of_floats_is_rounded_to_while_it_loads(name: str) -> None:
+    type = written_types()[name]
+    loaded = RoundedBlocks(name).rounded(MATRIX)
+    np.testing.assert_array_equal(dequantize(type.name, type.encode(MATRIX, "mse")), loaded)
+
+
+@pytest.mark.parametrize("name", [name for name in written_types() if name not in FLOATS])
+def test_bits_lie_where_llama_cpp_lays_them(name: str) -> None:
+    type, golden, weights = written_types()[name], np.load(FILE), rows()[:KEPT]
+    theirs = golden[type.name]
+    values = dequantize(type.name, theirs)
+    assert left(weights, values, np.ones(weights.shape[1])) < 1.3 * golden[f"{type.name}.left"][0]
+    lines = lines_of(type, theirs, weights.shape[1])
+    assert lines.offsets is not None
+    levels = np.array(type.levels, np.float32) * lines.steps[..., None] + lines.offsets[..., None]
+    groups = values.reshape(*lines.steps.shape, -1)
+    places = np.abs(groups[..., None] - levels[..., None, :]).argmin(-1).astype(np.uint8)
+    assert type.with_places is not None
+    again = type.with_places(theirs.reshape(-1, type.nbytes), places.reshape(-1, type.columns))
+    np.testing.assert_array_equal(again.reshape(theirs.shape), theirs)
+
+
+@pytest.mark.parametrize("name", SEARCHED)
 def test_what_counts_more_is_nearer(name: str) -> None:
     importance = np.ones(1024, np.float32)
     importance[::3] = 50
@@ -63,7 +105,7 @@ def test_what_counts_more_is_nearer(name: str) -> None:
     assert counted_error(name, counted, importance) < counted_error(name, plain, importance)
 
 
-@pytest.mark.parametrize("name", written_types())
+@pytest.mark.parametrize("name", EACH_TYPE)
 @pytest.mark.parametrize("method", ["rtn", "mse"])
 def test_zeros_stay_zeros_and_rows_stand_alone(name: str, method: str) -> None:
     type = written_types()[name]
@@ -74,14 +116,15 @@ def test_zeros_stay_zeros_and_rows_stand_alone(name: str, method: str) -> None:
         assert (type.columns, type.nbytes) == (block_types()[type.name].columns, block_types()[type.name].nbytes)
 
 
+@pytest.mark.parametrize("name", EACH_TYPE)
 @pytest.mark.parametrize("method", ["rtn", "mse"])
-def test_numbers_that_do_not_fit(method: str) -> None:
-    for name, type in written_types().items():
-        for bad in (np.nan, np.inf):
-            with pytest.raises(ValueError, match="not finite"):
-                type.encode(np.full((1, 256), bad, np.float32), method)
-        if type.scale_at is not None:
-            with pytest.raises(ValueError, match="too large"):
-                type.encode(np.full((1, 256), -1e30, np.float32), method)
-            small = type.encode(np.linspace(-1e-7, 1e-7, 256, dtype=np.float32)[None], method)
-            assert not type.has_room(small) and type.has_room(type.encode(MATRIX, method)), name
+def test_numbers_that_do_not_fit(name: str, method: str) -> None:
+    type = written_types()[name]
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="not finite"):
+            type.encode(np.full((1, 256), bad, np.float32), method)
+    if type.scale_at is not None:
+        with pytest.raises(ValueError, match="too large"):
+            type.encode(np.full((1, 256), -1e30, np.float32), method)
+        small = type.encode(np.linspace(-1e-7, 1e-7, 256, dtype=np.float32)[None], method)
+        assert not type.has_room(small) and type.has_room(type.encode(MATRIX, method))

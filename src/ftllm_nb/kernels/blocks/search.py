@@ -52,18 +52,18 @@ def weighted_square(floats, weights, size):
     return sum_lanes(total)
 
 
-def scale_search(to_number: Any) -> Any:
+def scale_search(to_number: Any, signs: int = 2) -> Any:
     """A function `best(floats, weights, size, along, first, step, count, square)` for kernels: of the scales
-    `first` + i · `step`, i < `count`, and their negatives, that which comes out best once it is fitted to the numbers
-    that it gives, fitted and not rounded; 0 where all numbers are zero. `to_number(vector)`: a vector of quotients by
-    the scale as the numbers that they are rounded to. `square`: Σ v · x · x, above 0."""
+    `first` + i · `step`, i < `count`, and, with two signs, their negatives, that which comes out best once it is fitted
+    to the numbers that it gives, fitted and not rounded; 0 where all numbers are zero. `to_number(vector)`: a vector of
+    quotients by the scale as the numbers that they are rounded to. `square`: Σ v · x · x, above 0."""
 
     @numba.njit
     def best(floats, weights, size, along, first, step, count, square):
         found, least = np.float32(0.0), np.float32(3e38)
-        for number in range(2 * count):
-            tried = first + np.float32(number // 2) * step
-            if number % 2:
+        for number in range(signs * count):
+            tried = first + np.float32(number // signs) * step
+            if number % signs:
                 tried = -tried
             factor = spread(np.float32(1.0) / tried)
             products, squares = spread(np.float32(0.0)), spread(np.float32(0.0))
@@ -82,6 +82,28 @@ def scale_search(to_number: Any) -> Any:
         return found
 
     return best
+
+
+def scale_error(to_number: Any) -> Any:
+    """A function `error(floats, weights, size, along, square, scale)` for kernels: what is left of weights that are
+    rounded by this scale, all where it is 0. Its arguments are as those of `scale_search`."""
+
+    @numba.njit
+    def error(floats, weights, size, along, square, scale):
+        inverse = np.float32(0.0)
+        if scale != np.float32(0.0):
+            inverse = np.float32(1.0) / scale
+        factor, width = spread(inverse), spread(scale)
+        total, sum_ex = spread(np.float32(0.0)), spread(np.float32(0.0))
+        for at in range(0, 4 * size, 64):
+            x = load_vector(floats + at)
+            e = x - to_number(x * factor) * width
+            ve = load_vector(weights + at) * e
+            total, sum_ex = fma(ve, e, total), fma(ve, x, sum_ex)
+        along_x = sum_lanes(sum_ex)
+        return sum_lanes(total) + along * along_x * (along_x / square)
+
+    return error
 
 
 @numba.njit
@@ -128,6 +150,31 @@ def span_search(floats, weights, size, along, low, high, most, count, only_below
             if error < least and scale > np.float32(0.0):
                 scale_found, low_found, least = scale, minimum, error
     return scale_found, low_found
+
+
+@numba.njit
+def span_error(floats, weights, size, along, square, scale, minimum, most):
+    """(error, better minimum), of numbers from 0 to `most` that this scale and minimum give: what is left of the
+    weights, and the minimum that fits the numbers best. `square`: Σ v · x · x, above 0."""
+    inverse = np.float32(0.0)
+    if scale != np.float32(0.0):
+        inverse = np.float32(1.0) / scale
+    factor, width, begin = spread(inverse), spread(scale), spread(minimum)
+    total, sum_x = spread(np.float32(0.0)), spread(np.float32(0.0))
+    sum_e, sum_ee, sum_ex = spread(np.float32(0.0)), spread(np.float32(0.0)), spread(np.float32(0.0))
+    for at in range(0, 4 * size, 64):
+        x, v = load_vector(floats + at), load_vector(weights + at)
+        moved = x - begin
+        e = moved - rounded_within(moved * factor, np.float32(0.0), most) * width
+        ve = v * e
+        total, sum_x = total + v, fma(v, x, sum_x)
+        sum_e, sum_ee, sum_ex = sum_e + ve, fma(ve, e, sum_ee), fma(ve, x, sum_ex)
+    along_x, below, share = sum_lanes(sum_ex), sum_lanes(sum_x), along / square
+    error = sum_lanes(sum_ee) + share * along_x * along_x
+    bottom = sum_lanes(total) + share * below * below
+    if bottom > np.float32(0.0):
+        minimum += (sum_lanes(sum_e) + share * along_x * below) / bottom
+    return error, minimum
 
 
 @numba.njit

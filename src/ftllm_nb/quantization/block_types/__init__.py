@@ -1,7 +1,7 @@
 """ggml's types as they are written: a file for each family, with `TYPES`, a tuple of `WrittenType` (base.py).
 
-`--dtype` names a type in lower case. A family's docstring says what its methods do: `rtn` rounds to the obvious scales,
-`mse` searches those of least weighted squared error (search.py).
+`--dtype` names a type in lower case. `rtn` rounds to the obvious scales, which a family's docstring names; the others
+search (kernels/blocks/search.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ftllm_nb.quantization.block_types.base import WrittenType
 
-_SHARED = {"base", "search"}
+_SHARED = {"base"}
 
 
 @functools.cache

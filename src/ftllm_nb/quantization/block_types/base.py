@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.quant.blocks import blocks_of, quantizer
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Encode = Callable[[Floats, Floats | None], Bytes]
-"""From weights [blocks, columns], and how much each counts, None for alike, to bytes [blocks, bytes of a block]."""
+Encode = Callable[[Floats], Bytes]
+"""From weights [blocks, columns] to bytes [blocks, bytes of a block]."""
 WithPlaces = Callable[[Bytes, Bytes], Bytes]
 """From bytes [blocks, bytes of a block] and places of levels [blocks, columns] to bytes."""
 _LEAST_SCALE = np.float16(2**-19)
 """Scales below it are off by more than a hundredth: float16 has few steps there."""
-_MOST = np.float32(1e9)
-"""Larger weights, which no scale of float16 is for, would make sums of a search infinite."""
 _TOO_LARGE = "holds numbers that are too large for scales of float16"
 
 
@@ -29,20 +28,19 @@ class WrittenType:
     """A type by ggml's name: `columns` neighbouring numbers of a row are a block of `nbytes`.
 
     `levels`: rising, what numbers can be in units of a scale, to which a minimum is added; `group`: columns that have
-    one of each; `with_places`: the bytes of a block with other numbers, levels by their places. A type without these
-    can be rounded to by its `ways` alone.
+    one of each; `with_places`: the bytes of a block with other numbers, levels by their places. Types of floats have
+    none of these.
 
-    `file_type`: the number that llama.cpp gives a file of mostly this type; `ways`: how each method encodes it;
-    `kernels`: what those run; `scale_at`: where a block has its float16 scale, None where it has none; `narrower`: the
-    type of rows that the block does not divide, "" for none.
+    `file_type`: the number that llama.cpp gives a file of mostly this type; `nearest`: how `rtn` encodes it;
+    `scale_at`: where a block has its float16 scale, None where it has none; `narrower`: the type of rows that the block
+    does not divide, "" for none.
     """
 
     name: str
     columns: int
     nbytes: int
     file_type: int
-    ways: Mapping[str, Encode]
-    kernels: Mapping[str, Sequence[Kernel]]
+    nearest: Encode
     scale_at: int | None = None
     narrower: str = ""
     levels: tuple[float, ...] = ()
@@ -53,19 +51,21 @@ class WrittenType:
         """Bytes of a row."""
         return columns // self.columns * self.nbytes
 
+    def kernels(self, method: str) -> list[Kernel]:
+        """Those that `encode` runs: `rtn` has none, all other methods search scales."""
+        return [quantizer(self.name, "float32")] if self.levels and method != "rtn" else []
+
     def encode(self, rows: Floats, method: str, importance: Floats | None = None) -> Bytes:
         """The bytes [rows, bytes of a row] of float32 rows that blocks divide; `importance`: of each column.
 
         Raises `ValueError`, "holds …", where a number is not finite, or a scale is too large for float16.
         """
+        if self.kernels(method):
+            return blocks_of(self.name, rows, "float32", importance)
         if not np.isfinite(rows).all():
             raise ValueError("holds numbers that are not finite")
-        if self.scale_at is not None and np.abs(rows).max(initial=0) > _MOST:
-            raise ValueError(_TOO_LARGE)
         blocks = np.ascontiguousarray(rows, np.float32).reshape(-1, self.columns)
-        if importance is not None:
-            importance = np.tile(importance.astype(np.float32), (len(rows), 1)).reshape(blocks.shape)
-        return self.ways[method](blocks, importance).reshape(len(rows), -1)
+        return self.nearest(blocks).reshape(len(rows), -1)
 
     def has_room(self, encoded: Bytes) -> bool:
         """Whether the largest scale of encoded rows is precise, as far as float16 is."""
@@ -104,13 +104,3 @@ def signed_largest(groups: Floats) -> Floats:
     """The number of the largest magnitude of each group [..., size]: [..., 1], with its sign."""
     at = np.abs(groups).argmax(axis=-1, keepdims=True)
     return np.take_along_axis(groups, at, axis=-1)
-
-
-def found_by(kernel: Kernel, groups: Floats, importance: Floats | None, *settings: Any, results: int = 1) -> list[Any]:
-    """What a search of search.py finds for groups [..., size]: float32 [..., 1], so many times."""
-    size = groups.shape[-1]
-    count = groups.size // size
-    made = [np.empty((*groups.shape[:-1], 1), np.float32) for _ in range(results)]
-    weight = 0 if importance is None else importance.ctypes.data
-    kernel(groups.ctypes.data, weight, count, size, *settings, *(each.ctypes.data for each in made))
-    return made

@@ -2,7 +2,7 @@
 and Q5_K another for minimums.
 
 `rtn` gives each group the scale of its largest magnitude, or of its span from the smallest weight, or 0, to the
-largest; `mse` searches both. Then scales become whole multiples of the largest one's share, and numbers are rounded
+largest. Then scales become whole multiples of the largest one's share, and numbers are rounded
 once more, to what those stand for.
 """
 
@@ -17,15 +17,12 @@ from ftllm_nb.quantization.block_types.base import (
     Floats,
     WrittenType,
     as_half,
-    found_by,
     inverse,
     packed,
     signed_largest,
 )
-from ftllm_nb.quantization.block_types.search import search_scales, search_spans
 
 COLUMNS = 256
-TRIED = 24
 _LARGEST = 63
 """Scales and minimums have 6 bits."""
 
@@ -34,16 +31,10 @@ def _groups(blocks: Floats, size: int) -> Floats:
     return blocks.reshape(len(blocks), -1, size)
 
 
-def _nearest_span(bits: int, blocks: Floats, importance: Floats | None) -> Bytes:
+def _nearest_span(bits: int, blocks: Floats) -> Bytes:
     groups = _groups(blocks, 32)
     low = np.minimum(groups.min(axis=-1, keepdims=True), np.float32(0))
     scales = (groups.max(axis=-1, keepdims=True) - low) / np.float32((1 << bits) - 1)
-    return _spanned(bits, groups, scales, low)
-
-
-def _searched_span(bits: int, blocks: Floats, importance: Floats | None) -> Bytes:
-    groups, most = _groups(blocks, 32), (1 << bits) - 1
-    scales, low = found_by(search_spans, groups, importance, most, 1, most - 0.9, 0.125, TRIED, results=2)
     return _spanned(bits, groups, scales, low)
 
 
@@ -77,14 +68,9 @@ def _as_multiples(scales: Floats) -> tuple[tuple[Floats, Bytes], Bytes]:
     return shared, whole
 
 
-def _nearest_signed(blocks: Floats, importance: Floats | None) -> Bytes:
+def _nearest_signed(blocks: Floats) -> Bytes:
     groups = _groups(blocks, 16)
     return _signed(groups, signed_largest(groups) / np.float32(-32))
-
-
-def _searched_signed(blocks: Floats, importance: Floats | None) -> Bytes:
-    groups = _groups(blocks, 16)
-    return _signed(groups, found_by(search_scales, groups, importance, -32, 31, 31.1, 0.125, TRIED)[0])
 
 
 def _signed(groups: Floats, scales: Floats) -> Bytes:
@@ -103,18 +89,15 @@ def _signed_places(blocks: Bytes, places: Bytes) -> Bytes:
 
 TYPES = (
     WrittenType(
-        "Q4_K", COLUMNS, 144, 14, {"rtn": partial(_nearest_span, 4), "mse": partial(_searched_span, 4)},
-        {"rtn": (), "mse": (search_spans,)}, scale_at=0, narrower="Q5_0",
+        "Q4_K", COLUMNS, 144, 14, partial(_nearest_span, 4), scale_at=0, narrower="Q5_0",
         levels=tuple(map(float, range(16))), group=32, with_places=partial(_span_places, 4),
     ),
     WrittenType(
-        "Q5_K", COLUMNS, 176, 16, {"rtn": partial(_nearest_span, 5), "mse": partial(_searched_span, 5)},
-        {"rtn": (), "mse": (search_spans,)}, scale_at=0, narrower="Q5_1",
+        "Q5_K", COLUMNS, 176, 16, partial(_nearest_span, 5), scale_at=0, narrower="Q5_1",
         levels=tuple(map(float, range(32))), group=32, with_places=partial(_span_places, 5),
     ),
     WrittenType(
-        "Q6_K", COLUMNS, 210, 18, {"rtn": _nearest_signed, "mse": _searched_signed},
-        {"rtn": (), "mse": (search_scales,)}, scale_at=208, narrower="Q8_0",
+        "Q6_K", COLUMNS, 210, 18, _nearest_signed, scale_at=208, narrower="Q8_0",
         levels=tuple(map(float, range(-32, 32))), group=16, with_places=_signed_places,
     ),
 )  # fmt: skip

@@ -1,31 +1,27 @@
 """Types of one level: 32 columns share a float16 scale, and in those that end in _1 a float16 minimum.
 
 `rtn` makes the bytes of the `gguf` package, which are those of llama.cpp's reference: the largest magnitude is the
-lowest number, or 127 in Q8_0; with minimums, numbers go from the smallest to the largest weight. `mse` searches 24
-scales of each sign or 24 spans and rounds to what is stored of them.
+lowest number, or 127 in Q8_0; with minimums, numbers go from the smallest to the largest weight.
 """
 
 from __future__ import annotations
 
-import functools
 from functools import partial
 
 import numpy as np
 
 from ftllm_nb.quantization.block_types.base import (
     Bytes,
+    Encode,
     Floats,
     WrittenType,
     as_half,
-    found_by,
     inverse,
     packed,
     signed_largest,
 )
-from ftllm_nb.quantization.block_types.search import search_scales, search_spans
 
 COLUMNS = 32
-TRIED = 24
 
 
 def _laid(numbers: Bytes, bits: int) -> Bytes:
@@ -42,31 +38,17 @@ def _signed_numbers(blocks: Floats, factor: Floats, half: int) -> Bytes:
     return numbers
 
 
-def _nearest_signed(bits: int, blocks: Floats, importance: Floats | None) -> Bytes:
+def _nearest_signed(bits: int, blocks: Floats) -> Bytes:
     half = 1 << (bits - 1)
     scales = signed_largest(blocks) / np.float32(-half)
     return np.concatenate([as_half(scales)[1], _laid(_signed_numbers(blocks, inverse(scales), half), bits)], axis=-1)
 
 
-def _searched_signed(bits: int, blocks: Floats, importance: Floats | None) -> Bytes:
-    half = 1 << (bits - 1)
-    (scales,) = found_by(search_scales, blocks, importance, -half, half - 1, half - 0.9, 0.125, TRIED)
-    scales, stored = as_half(scales)
-    return np.concatenate([stored, _laid(_signed_numbers(blocks, inverse(scales), half), bits)], axis=-1)
-
-
-def _nearest_span(bits: int, blocks: Floats, importance: Floats | None) -> Bytes:
+def _nearest_span(bits: int, blocks: Floats) -> Bytes:
     low, high = blocks.min(axis=-1, keepdims=True), blocks.max(axis=-1, keepdims=True)
     scales = (high - low) / np.float32((1 << bits) - 1)
     numbers = _spanned(blocks, low, inverse(scales), bits)
     return np.concatenate([as_half(scales)[1], as_half(low)[1], _laid(numbers, bits)], axis=-1)
-
-
-def _searched_span(bits: int, blocks: Floats, importance: Floats | None) -> Bytes:
-    most = (1 << bits) - 1
-    scales, low = found_by(search_spans, blocks, importance, most, 0, most - 0.9, 0.125, TRIED, results=2)
-    (scales, first), (low, second) = as_half(scales), as_half(low)
-    return np.concatenate([first, second, _laid(_spanned(blocks, low, inverse(scales), bits), bits)], axis=-1)
 
 
 def _spanned(blocks: Floats, low: Floats, factor: Floats, bits: int) -> Bytes:
@@ -75,14 +57,9 @@ def _spanned(blocks: Floats, low: Floats, factor: Floats, bits: int) -> Bytes:
     return numbers
 
 
-def _nearest_bytes(blocks: Floats, importance: Floats | None) -> Bytes:
+def _nearest_bytes(blocks: Floats) -> Bytes:
     scales = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
     return _as_bytes(blocks, scales, inverse(scales))
-
-
-def _searched_bytes(blocks: Floats, importance: Floats | None) -> Bytes:
-    (scales,) = found_by(search_scales, blocks, importance, -127, 127, 126.0, 0.125, TRIED)
-    return _as_bytes(blocks, scales, inverse(as_half(scales)[0]))
 
 
 def _as_bytes(blocks: Floats, scales: Floats, factor: Floats) -> Bytes:
@@ -101,23 +78,18 @@ def _with_places(bits: int, head: int, blocks: Bytes, places: Bytes) -> Bytes:
     return np.concatenate([blocks[:, :head], laid], axis=-1)
 
 
-def _type(
-    name: str, nbytes: int, file_type: int, nearest: object, searched: object, bits: int, lowest: int, kernel: object
-) -> WrittenType:
+def _type(name: str, nbytes: int, file_type: int, nearest: Encode, bits: int, lowest: int) -> WrittenType:
     levels = range(lowest, -lowest + 1) if bits == 8 else range(lowest, lowest + (1 << bits))
     return WrittenType(
-        name, COLUMNS, nbytes, file_type, {"rtn": nearest, "mse": searched}, {"rtn": (), "mse": (kernel,)},  # type: ignore[dict-item]
-        scale_at=0, narrower="F16", levels=tuple(map(float, levels)), group=COLUMNS,
-        with_places=partial(_with_places, bits, 2 if lowest else 4),
+        name, COLUMNS, nbytes, file_type, nearest, scale_at=0, narrower="F16", levels=tuple(map(float, levels)),
+        group=COLUMNS, with_places=partial(_with_places, bits, 2 if lowest else 4),
     )  # fmt: skip
 
 
-_signed = functools.partial(_type, kernel=search_scales)
-_span = functools.partial(_type, kernel=search_spans)
 TYPES = (
-    _signed("Q4_0", 18, 2, partial(_nearest_signed, 4), partial(_searched_signed, 4), 4, -8),
-    _span("Q4_1", 20, 3, partial(_nearest_span, 4), partial(_searched_span, 4), 4, 0),
-    _signed("Q5_0", 22, 8, partial(_nearest_signed, 5), partial(_searched_signed, 5), 5, -16),
-    _span("Q5_1", 24, 9, partial(_nearest_span, 5), partial(_searched_span, 5), 5, 0),
-    _signed("Q8_0", 34, 7, _nearest_bytes, _searched_bytes, 8, -127),
+    _type("Q4_0", 18, 2, partial(_nearest_signed, 4), 4, -8),
+    _type("Q4_1", 20, 3, partial(_nearest_span, 4), 4, 0),
+    _type("Q5_0", 22, 8, partial(_nearest_signed, 5), 5, -16),
+    _type("Q5_1", 24, 9, partial(_nearest_span, 5), 5, 0),
+    _type("Q8_0", 34, 7, _nearest_bytes, 8, -127),
 )

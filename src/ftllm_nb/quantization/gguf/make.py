@@ -42,7 +42,7 @@ def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, 
     check_room(folder.path, job.needed_bytes)
     method = UNCALIBRATED if is_calibrated(job.method) else job.method
     made = {tensor.dtype for tensor in job.tensors if not tensor.is_kept}
-    kernels = [kernel for dtype in sorted(made) for kernel in written_types()[dtype].kernels[method]]
+    kernels = [kernel for dtype in sorted(made) for kernel in written_types()[dtype].kernels(method)]
     if job.calibrated:
         kernels.append(feedback_kernel())
     prepare(kernels, progress)

@@ -10,6 +10,8 @@ from ftllm_nb.checkpoint.ggml.block_type import BlockType, Bytes, Decoded, field
 IQ4 = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 FP4 = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 """Twice the numbers of 1 sign, 2 exponent and 1 mantissa bits. The second zero is −0, which changes no product."""
+FP4_RISING = (*range(15, 8, -1), *range(8))
+"""The places of its numbers from the lowest to the highest, without −0."""
 
 
 def scales6(low: Bytes, high: NDArray[np.uint16]) -> NDArray[np.int8]:

@@ -16,6 +16,7 @@ from ftllm_nb.kernels.blocks.search import (
     rounded_within,
     scale_search,
     span,
+    span_error,
     span_search,
     weighted_square,
 )
@@ -25,6 +26,8 @@ from ftllm_nb.kernels.simd import load_vector, spread
 
 _SPANS = 13
 _MOST_SCALE = 63
+_AROUND, _FITTED = 3, 2
+"""Whole-number scales that are tried for a group, and how often its minimum is fitted to the numbers of each."""
 _Q6 = (0.85, 0.03, 8)
 """The first scale that is tried, the distance to the next, and their number, for Q6_K."""
 
@@ -32,6 +35,24 @@ _Q6 = (0.85, 0.03, 8)
 def _with_minimums(bits: int) -> Any:
     """Q4_K and Q5_K."""
     most, numbers_at = float(2**bits - 1), 16 if bits == 4 else 48
+
+    @numba.njit
+    def multiples(floats, weights, along, scale, factor, minimum, second):
+        """The multiples of `factor` and `second` near a group's scale and minimum that are best together."""
+        nearest, low = multiple(scale, factor, 0, _MOST_SCALE), -minimum
+        best, best_low, least = nearest, multiple(minimum, second, 0, _MOST_SCALE), np.float32(3e38)
+        square = weighted_square(floats, weights, 32)
+        if square > np.float32(0.0):
+            for number in range(_AROUND * _FITTED):
+                if number % _FITTED == 0:
+                    low = -minimum
+                tried = min(max(nearest + number // _FITTED - _AROUND // 2, 0), _MOST_SCALE)
+                tried_low = multiple(-low, second, 0, _MOST_SCALE)
+                width, begin = factor * np.float32(tried), -second * np.float32(tried_low)
+                error, low = span_error(floats, weights, 32, along, square, width, begin, np.float32(most))
+                if error < least:
+                    best, best_low, least = tried, tried_low, error
+        return best, best_low
 
     @numba.njit
     def quantize(floats, weights, along, spare, block):
@@ -53,8 +74,12 @@ def _with_minimums(bits: int) -> Any:
         store_f16(block + 2, second)
         factor, second = load_f16(block), load_f16(block + 2)
         for group in range(8):
-            store_byte(whole + group, multiple(load_f32(scales + 4 * group), factor, 0, _MOST_SCALE))
-            store_byte(whole + 8 + group, multiple(load_f32(minimums + 4 * group), second, 0, _MOST_SCALE))
+            best, best_low = multiples(
+                floats + 128 * group, weights + 128 * group, along, load_f32(scales + 4 * group), factor,
+                load_f32(minimums + 4 * group), second
+            )
+            store_byte(whole + group, best)
+            store_byte(whole + 8 + group, best_low)
         lay_scales(whole, whole + 8, block + 4)
         for group in range(8):
             scale = factor * np.float32(load_byte(whole + group))

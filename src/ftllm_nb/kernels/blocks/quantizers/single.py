@@ -86,9 +86,38 @@ def _symmetric(bits: int) -> Any:
     return quantize
 
 
+def _bytes() -> Any:
+    first, step, count = 0.984, 0.0016, 16
+
+    @numba.njit
+    def to_number(quotients):
+        return rounded_within(quotients, np.float32(-127.0), np.float32(127.0))
+
+    best = scale_search(to_number, signs=1)
+
+    @numba.njit
+    def quantize(floats, weights, along, spare, block):
+        base = bits_float(largest_bits(floats, 32)) / np.float32(127.0)
+        scale, square = np.float32(0.0), weighted_square(floats, weights, 32)
+        if square > np.float32(0.0):
+            scale = best(floats, weights, 32, along, np.float32(first) * base, np.float32(step) * base, count, square)
+        if not fits_half(scale):
+            return False
+        store_f16(block, scale)
+        scale, inverse = load_f16(block), np.float32(0.0)
+        if scale != np.float32(0.0):
+            inverse = np.float32(1.0) / scale
+        for at in range(0, 32, 16):
+            store_numbers(block + 2 + at, to_number(load_vector(floats + 4 * at) * spread(inverse)), 0)
+        return True
+
+    return quantize
+
+
 QUANTIZERS = {
     "Q4_0": functools.partial(_symmetric, 4),
     "Q4_1": functools.partial(_with_minimum, 4),
     "Q5_0": functools.partial(_symmetric, 5),
     "Q5_1": functools.partial(_with_minimum, 5),
+    "Q8_0": _bytes,
 }
