@@ -80,7 +80,7 @@ def test_gates_and_ups_may_be_stacks_of_their_own() -> None:
     assert_alike(of_two_stacks, ARRAYS, CONFIG)
 
 
-@pytest.mark.parametrize("gate_type", range(6))
+@pytest.mark.parametrize("gate_type", range(7))
 @pytest.mark.parametrize("biased", [False, True])
 def test_both_engines_agree(gate_type: int, biased: bool) -> None:
     arrays = dict(ARRAYS)

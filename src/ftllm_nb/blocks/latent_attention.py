@@ -68,7 +68,23 @@ class LatentAttentionDecoder(Decoder):
         self.latent_norm("kv.latent", f"{at}kv_a_layernorm.weight")
         self.ExpandHead(self.data["kv.latent"], latent)
         self.ExpandHead(self.data["k.turning"], turning)
-        self.expand_per_head("q.still", self.head_matrices(at, 0, still).transposed())
+        self.expand_per_head("q.still", self.key_matrices(at))
+
+    def key_matrices(self, at: str) -> WeightReference:
+        """What multiplies a latent vector where a head's keys would be made of it, turned: [heads, latent, still]."""
+        still, turned = self.key_dim - self.head_dim, f"{at}k_b_proj.weight"
+        if turned not in self.checkpoint_names:
+            return self.head_matrices(at, 0, still).transposed()
+        self._shapes[turned] = (self.heads, self.size("kv_lora_rank"), still)
+        return self.weight[turned]
+
+    def value_matrices(self, at: str) -> WeightReference:
+        """What makes each head's values of a latent vector: [heads, value_dim, latent]."""
+        still, single = self.key_dim - self.head_dim, f"{at}v_b_proj.weight"
+        if single not in self.checkpoint_names:
+            return self.head_matrices(at, still, still + self.value_dim)
+        self._shapes[single] = (self.heads, self.value_dim, self.size("kv_lora_rank"))
+        return self.weight[single]
 
     def head_matrices(self, at: str, start: int, end: int) -> WeightReference:
         """Of the matrix that makes each head's key and value of a latent vector: the rows start … end − 1 of all heads,
@@ -89,12 +105,12 @@ class LatentAttentionDecoder(Decoder):
 
     def attend(self, number: int, at: str, target: str) -> None:
         """Attention to latent vectors, and each head's value of what it gives."""
-        data, latent, still = self.data, self.size("kv_lora_rank"), self.key_dim - self.head_dim
+        data, latent = self.data, self.size("kv_lora_rank")
         self.LatentAttention(
             data["q"], data["pastKey."][number], data["k"], data["hidden"], data["attentionMask"], data[target],
             data["seqLens"], self.scale, latent,
         )  # fmt: skip
         self.ExpandHead(data[target], latent)
-        self.expand_per_head(target, self.head_matrices(at, still, still + self.value_dim))
+        self.expand_per_head(target, self.value_matrices(at))
         self.Flatten(data[target])
         self._sizes[target] = self.heads * self.value_dim

@@ -175,10 +175,11 @@ class MixtureDecoder(Decoder):
         self._sizes[target] = outer
 
     def stack(self, name: str, rows: int, columns: int) -> WeightReference:
-        """A tensor of a matrix for each expert, [experts, rows, columns]."""
-        shape = (columns, rows) if self.are_stacks_transposed else (rows, columns)
+        """A tensor of a matrix for each expert, [experts, rows, columns]; stacks of one part are never transposed."""
+        is_transposed = self.are_stacks_transposed and name.endswith(self.stacks)
+        shape = (columns, rows) if is_transposed else (rows, columns)
         self._shapes[name] = (self.num_experts, *shape)
-        return self.weight[name].transposed() if self.are_stacks_transposed else self.weight[name]
+        return self.weight[name].transposed() if is_transposed else self.weight[name]
 
     def of_each_expert(self, at: str, part: str, shape: tuple[int, int]) -> list[WeightReference]:
         """A matrix of each expert."""

@@ -170,10 +170,11 @@ def _in_blocks(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> ND
 
 
 def _source_type(part: WeightPart) -> ElementType:
-    """The type that a matrix is packed from: blocks that are not kept come as the float32 that they stand for."""
+    """The type that a matrix is packed from: numbers that are not kept come as the float32 that they stand for."""
     dtype = part.weight.type.dtype
-    is_kept = isinstance(part.format, BlockFormat) and not isinstance(part.format, RoundedBlocks)
-    return "float32" if isinstance(dtype, BlockedType) and not is_kept else dtype
+    keeps_blocks = isinstance(part.format, BlockFormat) and not isinstance(part.format, RoundedBlocks)
+    is_kept = keeps_blocks if isinstance(dtype, BlockedType) else isinstance(part.format, StoredFormat)
+    return "float32" if is_quantized(dtype) and not is_kept else dtype
 
 
 def _fault(part: WeightPart, code: int) -> str:

@@ -150,8 +150,8 @@ class Operators:
         a matrix for each expert; up None: gate's rows are those of both, gate's first. down [experts, features, inner
         features], or a list. gateBias, upBias, downBias: lists of vectors, or none. gateType: 0 Swiglu, 1 Geglu, 2
         SwigluGptOss (gate and up are neighbours in `gate`), 3 Geglu in the tanh form, 4 Relu2 without an up, 5 Swiglu with
-        a gate of at most `limit` and an up between −limit and limit. In fastllm, weights are one list of all, and biases
-        are not read on the CPU.
+        a gate of at most `limit` and an up between −limit and limit, 6 SwigluGptOss whose gate and up are apart. In
+        fastllm, weights are one list of all, and biases are not read on the CPU.
         """
     def Mul(self, input: DataReference | WeightReference, v: float, output: DataReference) -> None:
         """input · v, a constant; the input may be a weight."""

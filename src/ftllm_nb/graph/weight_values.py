@@ -12,7 +12,7 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.types import FLOAT_TYPES, ShapeError, TensorType, format_shape
-from ftllm_nb.quantized_type import BlockedType, ElementType, is_quantized
+from ftllm_nb.quantized_type import ElementType, is_quantized
 
 
 class TensorHeader(Protocol):
@@ -31,12 +31,10 @@ def weight_value(call: Call, reference: WeightReference, header: TensorHeader) -
     """The value of a weight that the call reads. Raises `GraphError` for types and shapes that it cannot have.
 
     What is computed has float32's precision while it is; then a matrix has its tensor's type again, all else
-    float32: also what is computed from a matrix that the checkpoint holds quantized. Stacks of matrices in ggml's
-    blocks stay so.
+    float32: also what is computed from a matrix that the checkpoint holds quantized, but not a stack of such.
     """
     name, dtype, shape = reference.name, header.dtype, tuple(header.shape)
-    is_stack = isinstance(dtype, BlockedType) and len(shape) == 3
-    if is_quantized(dtype) and (reference.steps or not (len(shape) == 2 or is_stack)):
+    if is_quantized(dtype) and (reference.steps or len(shape) not in (2, 3)):
         dtype = "float32"
     if dtype not in FLOAT_TYPES and not is_quantized(dtype):
         raise call.error(

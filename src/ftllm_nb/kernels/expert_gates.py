@@ -130,5 +130,7 @@ LIMITED_SILU = _gates("limited_silu", _limited_silu)
 """As `SILU`, of a gate that is at most the limit, and an up between minus the limit and the limit."""
 LIMITED_PAIRS = _gates("limited_pairs", _limited_pair, are_pairs=True)
 """The gate of gpt-oss, of neighbours."""
+LIMITED_HALVES = _gates("limited_halves", _limited_pair)
+"""The same of a gate and an up that are apart."""
 RELU_2 = _gates("relu_2", _relu_2)
 """max(gate, 0)²: there is no up."""

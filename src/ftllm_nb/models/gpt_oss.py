@@ -15,8 +15,8 @@ _ROPE = {
     "original_max_position_embeddings": 4096, "rope_theta": 150000.0,
 }  # fmt: skip
 """rope_parameters where the config has none."""
-_LIMITED_PAIRS = 2
-"""MergeMOE's number for SwigluGptOss."""
+_LIMITED_PAIRS, _LIMITED_HALVES = 2, 6
+"""MergeMOE's numbers for SwigluGptOss, of neighbours, and of gates and ups that are apart."""
 
 
 class GptOssModel(MixtureDecoder):
@@ -70,15 +70,26 @@ class GptOssModel(MixtureDecoder):
         return super().attention_limits(number) | {"sinks": self.vector(name, self.heads)}
 
     @property
+    def are_apart(self) -> bool:
+        """Whether the checkpoint has gates and ups as tensors of their own, as GGUF files do."""
+        return len(self.stacked_as) != len(self.stacks)
+
+    @property
     def gate_type(self) -> int:
-        """Pairs of gate and up, within limits."""
-        return _LIMITED_PAIRS
+        """Gates and ups within limits, in most checkpoints neighbours."""
+        return _LIMITED_HALVES if self.are_apart else _LIMITED_PAIRS
 
     def merging(self, at: str) -> dict[str, Any]:
         """Biases of each expert, and the gate's numbers."""
+        names = [name.removesuffix(".weight") for name in self.stacked_as]
+        ending, sizes = "_bias", [2 * self.expert_size, self.hidden_size]
+        if self.are_apart:
+            ending, sizes = ".bias", [self.expert_size, self.expert_size, self.hidden_size]
+        gate, *up, down = (self.rows_of(f"{at}{name}{ending}", size) for name, size in zip(names, sizes, strict=True))
         return {
-            "gateBias": self.rows_of(f"{at}{self.stacks[0]}_bias", 2 * self.expert_size),
-            "downBias": self.rows_of(f"{at}{self.stacks[1]}_bias", self.hidden_size),
+            "gateBias": gate,
+            "upBias": up[0] if up else None,
+            "downBias": down,
             "limit": positive_or(self.config, "swiglu_limit", 7.0),
             "alpha": positive_or(self.config, "swiglu_alpha", 1.702),
         }

@@ -59,6 +59,7 @@ _GATES = (
     _Gate(lambda gate, up, alpha, limit: tanh_gelu(gate) * up, expert_gates.GELU_TANH),
     _Gate(lambda gate, up, alpha, limit: np.square(np.maximum(gate, 0)), expert_gates.RELU_2, has_up=False),
     _Gate(_limited_silu, expert_gates.LIMITED_SILU),
+    _Gate(_limited_pair, expert_gates.LIMITED_HALVES),
 )
 """By `gateType`."""
 
@@ -71,8 +72,8 @@ class MergeMOE(Operator):
     a matrix for each expert; up None: gate's rows are those of both, gate's first. down [experts, features, inner
     features], or a list. gateBias, upBias, downBias: lists of vectors, or none. gateType: 0 Swiglu, 1 Geglu, 2
     SwigluGptOss (gate and up are neighbours in `gate`), 3 Geglu in the tanh form, 4 Relu2 without an up, 5 Swiglu with
-    a gate of at most `limit` and an up between −limit and limit. In fastllm, weights are one list of all, and biases
-    are not read on the CPU.
+    a gate of at most `limit` and an up between −limit and limit, 6 SwigluGptOss whose gate and up are apart. In
+    fastllm, weights are one list of all, and biases are not read on the CPU.
     """
 
     parameters = (
@@ -229,9 +230,9 @@ class _Lowered:
         blocks = first.num_blocks // self.experts
         if is_pair:  # two stacks, whose experts do not lie side by side
             product, other = self.rows("first", 2 * 64 * blocks), self.lowering.weight(lists["up"])
-            if other.format != first.format:
+            if other.format.activations != first.format.activations:
                 types = f"{first.format.name} and {other.format.name}"
-                raise GraphError(f"the experts' gate and up must be of one type, but they are {types}.")
+                raise GraphError(f"the experts' gate and up must read one form of the input, but they are {types}.")
             self.multiply(first, gathered, lists["gateBias"], product, self.source)
             beside = Place(product.address + 64 * blocks, product.stride)
             self.multiply(other, gathered, lists["upBias"], beside, self.source)

@@ -205,7 +205,7 @@ def test_entries_that_change_what_is_computed_are_refused_and_others_not(tmp_pat
     assert says.startswith("the config of model.gguf has llama.attention.clamp_kqv = 8.0, by which GGUF changes what a")
     says = refused(tmp_path, metadata("llama", attention__head_count_kv=3), as_tensors(matrices(kv_heads=3)))
     assert says.startswith("in the config of model.gguf, num_attention_heads 4 is no multiple of its num_key_value_")
-    assert "llama.expert_count = 8" in refused(tmp_path, metadata("llama", expert_count=8), tensors)
+    assert "qwen2.expert_count = 8" in refused(tmp_path, metadata("qwen2", expert_count=8), tensors)
     harmless = {
         "attention__clamp_kqv": 0.0, "expert_count": 0, "attention__causal": True, "vocab_size": 64,
         "rope__scaling__finetuned": True, "rope__dimension_count": HEAD_DIM, "rope__scaling__type": "none",

@@ -72,6 +72,10 @@ def gemma4_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
     if config.get("use_double_wide_mlp"):
         size, first = config["intermediate_size"], config["num_hidden_layers"] - shared
         writer.add_feed_forward_length([size if i < first else 2 * size for i in range(config["num_hidden_layers"])])
+    if config.get("enable_moe_block"):
+        writer.add_expert_count(config["num_experts"])
+        writer.add_expert_used_count(config["top_k_experts"])
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
     heads = full_layer(config)["num_key_value_heads"]
     if heads != config["num_key_value_heads"]:
         writer.add_head_count_kv([config["num_key_value_heads"] if each else heads for each in kinds])
@@ -80,7 +84,14 @@ def gemma4_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
 
 
 def gemma4_tensors(name: str, values: Array, config: dict[str, Any]) -> Tensors:
-    yield f"{name}.weight" if name.endswith("layer_scalar") else name, values
+    layer = name.split(".")[2]
+    own = {".router.scale": "ffn_gate_inp.scale", ".router.per_expert_scale": "ffn_down_exps.scale"}
+    for ending, target in own.items():
+        if name.endswith(ending):
+            yield f"blk.{layer}.{target}", values
+            return
+    plain = ("layer_scalar", ".experts.gate_up_proj", ".experts.down_proj")
+    yield f"{name}.weight" if name.endswith(plain) else name, values
 
 
 def gemma4_factors(config: dict[str, Any]) -> Tensors:

@@ -84,6 +84,11 @@ class Architecture(WayOut):
         self.heads = self.same_in_all_layers("attention.head_count")
         self.head_dim = metadata.whole("attention.key_length", max(self.hidden_size // self.heads, 1))
 
+    @classmethod
+    def of(cls, file: GgufFile, metadata: Metadata) -> Architecture:
+        """The architecture of a file that names this one, where several share the name."""
+        return cls(file, metadata)
+
     @property
     def kv_heads(self) -> int:
         """Heads of keys and values."""

@@ -55,10 +55,8 @@ class GgufCheckpoint(Checkpoint):
         dtype: Any = _FLOATS.get(tensor.type, tensor.type)
         if source.plus or tensor.type not in _ARRAY_TYPES:
             dtype = "float32"
-        if tensor.type in INTEGER_TYPES and len(source.shape) == 2:
-            dtype = INTEGER_TYPES[tensor.type]
-        elif tensor.type not in _ARRAY_TYPES and len(source.shape) == 2 and not source.plus:
-            dtype = BlockedType(tensor.type)
+        if tensor.type not in _ARRAY_TYPES and len(source.shape) in (2, 3) and not source.plus:
+            dtype = INTEGER_TYPES.get(tensor.type) or BlockedType(tensor.type)
         return TensorInfo(name, source.shape, dtype, tensor.nbytes // rows * share, tensor.type)
 
     def read(self, name: str) -> NDArray[Any]:

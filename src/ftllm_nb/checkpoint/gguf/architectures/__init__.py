@@ -33,7 +33,7 @@ def architecture(file: GgufFile, name: str) -> Architecture:
     metadata = Metadata(file.path, file.metadata, name)
     module = re.sub(r"\W", "_", name)
     if module in supported_architectures():
-        return _architecture_class(module)(file, metadata)
+        return _architecture_class(module).of(file, metadata)
     return UnknownArchitecture(file, metadata, name)
 
 

@@ -1,4 +1,4 @@
-"""Gemma 4's text models without experts."""
+"""Gemma 4's text models, of which 26B-A4B has experts beside the feed-forward."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ class Gemma4(Architecture):
         **AROUND_BRANCHES,
         **LAYER_EMBEDDINGS,
         "blk.*.layer_output_scale.weight": "model.layers.*.layer_scalar",
+        "blk.*.ffn_gate_inp": "model.layers.*.router.proj",
+        "blk.*.ffn_gate_up_exps.weight": "model.layers.*.experts.gate_up_proj",
+        "blk.*.ffn_down_exps.weight": "model.layers.*.experts.down_proj",
+        "blk.*.ffn_gate_inp.scale": "model.layers.*.router.scale",
+        "blk.*.ffn_down_exps.scale": "model.layers.*.router.per_expert_scale",
+        "blk.*.post_ffw_norm_1": "model.layers.*.post_feedforward_layernorm_1",
+        "blk.*.pre_ffw_norm_2": "model.layers.*.pre_feedforward_layernorm_2",
+        "blk.*.post_ffw_norm_2": "model.layers.*.post_feedforward_layernorm_2",
     }
 
     def config(self) -> dict[str, Any]:
@@ -57,6 +65,13 @@ class Gemma4(Architecture):
             "rope_parameters": self.tables(sliding_dim),
             **windows,
         }
+        if metadata.whole("expert_count", 0, least=0):
+            config |= {
+                "enable_moe_block": True,
+                "num_experts": metadata.whole("expert_count"),
+                "top_k_experts": metadata.whole("expert_used_count"),
+                "moe_intermediate_size": metadata.whole("expert_feed_forward_length"),
+            }
         if own:
             config["vocab_size_per_layer_input"] = self.rows_of("per_layer_token_embd.weight")
         self.require_sizes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
 from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
@@ -13,7 +13,7 @@ class Granite(Architecture):
     """llama.cpp's `granite`."""
 
     model_type = "granite"
-    writes = ("granite",)
+    writes: ClassVar[tuple[str, ...]] = ("granite",)
     turns_neighbours = True
 
     def config(self) -> dict[str, Any]:

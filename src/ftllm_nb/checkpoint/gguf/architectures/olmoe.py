@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ftllm_nb.checkpoint.gguf.mixture import MixtureArchitecture
 
 
@@ -9,6 +11,10 @@ class Olmoe(MixtureArchitecture):
     """llama.cpp's `olmoe`."""
 
     model_type = "olmoe"
+
+    def config(self) -> dict[str, Any]:
+        """llama.cpp never normalizes weights."""
+        return super().config() | {"norm_topk_prob": False}
 
 
 ARCHITECTURE = Olmoe

@@ -11,11 +11,10 @@ class Qwen3Moe(MixtureArchitecture):
     """llama.cpp's `qwen3moe`."""
 
     model_type = "qwen3_moe"
-    normalizes = True
 
     def config(self) -> dict[str, Any]:
-        """Experts have a size of their own."""
-        return super().config() | {"moe_intermediate_size": self.metadata.whole("expert_feed_forward_length")}
+        """Experts have a size of their own; llama.cpp always normalizes weights."""
+        return super().config() | {"moe_intermediate_size": self.expert_size, "norm_topk_prob": True}
 
 
 ARCHITECTURE = Qwen3Moe

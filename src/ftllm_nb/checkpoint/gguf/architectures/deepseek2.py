@@ -1,0 +1,62 @@
+"""DeepSeek V2, V3, R1 and GLM-4.7-Flash: latent attention and experts in groups."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ftllm_nb.checkpoint.gguf.architecture import NAMES, Architecture
+from ftllm_nb.checkpoint.gguf.file import GgufFile
+from ftllm_nb.checkpoint.gguf.latent import LATENT, LatentArchitecture
+from ftllm_nb.checkpoint.gguf.metadata import Metadata
+from ftllm_nb.checkpoint.gguf.mixture import SIGMOID, SOFTMAX, GroupedMixtureArchitecture, expert_names
+
+_SIGMOID_LAYERS = (47, 48)
+"""Old files of GLM-4.7-Flash, of so many layers, do not say how scores are made, as those of DeepSeek V2 do not."""
+
+
+class DeepSeekV3(GroupedMixtureArchitecture, LatentArchitecture):
+    """llama.cpp's `deepseek2` with sigmoids for scores."""
+
+    model_type = "deepseek_v3"
+    names: ClassVar = {
+        **NAMES,
+        **LATENT,
+        **expert_names("mlp", shared="shared_experts", correction="gate.e_score_correction_bias"),
+    }
+
+    @classmethod
+    def of(cls, file: GgufFile, metadata: Metadata) -> Architecture:
+        """By how scores are made."""
+        usual = SIGMOID if metadata.whole("block_count") in _SIGMOID_LAYERS else SOFTMAX
+        gating = metadata.whole("expert_gating_func", 0, least=0) or usual
+        return (cls if gating == SIGMOID else DeepSeekV2)(file, metadata)
+
+    def scaling(self) -> dict[str, Any] | None:
+        """The file has a tenth of what attention is sharpened by, which shifts its decimal point."""
+        scaling = super().scaling()
+        tenth = self.metadata.real("rope.scaling.yarn_log_multiplier", 0.0)
+        if scaling is None or not tenth:
+            return scaling
+        factor = _times_ten(tenth)
+        return {**scaling, "mscale": factor, "mscale_all_dim": factor}
+
+
+class DeepSeekV2(DeepSeekV3):
+    """The same with softmax."""
+
+    model_type = "deepseek_v2"
+    gating = SOFTMAX
+
+    def config(self) -> dict[str, Any]:
+        """Experts are of groups where there are several."""
+        config = super().config()
+        return config | {"topk_method": "group_limited_greedy" if config["n_group"] > 1 else "greedy"}
+
+
+def _times_ten(number: float) -> float:
+    """Ten times a decimal number, exactly."""
+    digits, _, exponent = f"{number!r}".partition("e")
+    return float(f"{digits}e{int(exponent or 0) + 1}")
+
+
+ARCHITECTURE = DeepSeekV3
