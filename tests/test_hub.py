@@ -60,14 +60,14 @@ def test_a_model_is_fetched_by_name_listed_and_found_without_a_connection(hub: L
 
 
 def test_weights_of_a_form_that_is_not_read_are_not_fetched(hub: LocalHub, tmp_path: Path) -> None:
-    folder = tmp_path / "gptq"
+    folder = tmp_path / "aqlm"
     shutil.copytree(DEMO, folder)
     config = json.loads((folder / "config.json").read_text())
-    quantization = {"quant_method": "gptq", "bits": 4}
+    quantization = {"quant_method": "aqlm", "bits": 4}
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": quantization}))
-    hub.add_folder("someone/gptq", folder)
-    status, out, err = run(hub, tmp_path / "home", "chat", "someone/gptq", "-m", "?")
-    assert (status, out) == (2, "") and "is quantized by GPTQ, a form that is not read" in err
+    hub.add_folder("someone/aqlm", folder)
+    status, out, err = run(hub, tmp_path / "home", "chat", "someone/aqlm", "-m", "?")
+    assert (status, out) == (2, "") and "is quantized by AQLM, a form that is not read" in err
     assert not [path for method, path, _ in hub.requests if method == "GET" and path.endswith(".safetensors")]
 
 

@@ -186,7 +186,7 @@ def prepare(
         )
         kept = weight_types.kept_quantized(checked.weights.values())
         ends = unreachable_ends(opened.eos_token_ids, checked.vocab_size)
-        for sentence in (*checked.notes, *unread_warning(checked.unread_tensors), *kept, *ends):
+        for sentence in (*checkpoint.notes, *checked.notes, *unread_warning(checked.unread_tensors), *kept, *ends):
             warn(sentence)
         if messages and not opened.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")

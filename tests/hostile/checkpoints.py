@@ -10,6 +10,7 @@ from __future__ import annotations
 from tests.hostile import (  # noqa: F401
     configurations,
     foreign_folders,
+    foreign_matrices,
     quantized_weights,
     safetensors_headers,
     weight_files,

@@ -137,8 +137,8 @@ def download_that_lacks_a_shard(root: Path) -> Path:
 # Quantized by others: as config.json says, as files beside it say, as the tensors say.
 
 for method, called in {
-    "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8", "hqq": "HQQ", "aqlm": "AQLM",
-    "torchao": "torchao", "AWQ": "AWQ", "mxfp4": "MXFP4",
+    "bitsandbytes": "bitsandbytes", "fp8": "FP8", "hqq": "HQQ", "aqlm": "AQLM", "torchao": "torchao", "AQLM": "AQLM",
+    "mxfp4": "MXFP4",
 }.items():  # fmt: skip
     register(
         f"quant_method_{method}",
@@ -157,9 +157,7 @@ for name, said, entries in (
     ("compression_config", "early layout of compressed-tensors", {"compression_config": {"sparsity_config": {}}}),
 ):
     register(f"config_of_{name}", said, lambda root, entries=entries: with_entries(root, **entries))
-for file_name, said in {
-    "quantize_config.json": "GPTQ", "quant_config.json": "AWQ", "hf_quant_config.json": "ModelOpt"
-}.items():  # fmt: skip
+for file_name, said in {"hf_quant_config.json": "ModelOpt"}.items():
     register(f"beside_{file_name}", said, lambda root, file_name=file_name: with_file(root, file_name))
 for name, said, tensors in (
     ("gptq", "by GPTQ or AWQ (tensor 'q_proj.qweight')", {"q_proj__qweight": ("I32", 8)}),

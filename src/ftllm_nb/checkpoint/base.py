@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +63,8 @@ class Checkpoint(ABC):
     tokenizer_config: dict[str, Any]
     tokenizer_metadata: Mapping[str, Any] | None = None
     tensors: Mapping[str, TensorInfo]
+    notes: Sequence[str] = ()
+    """Sentences that whoever loads the model is told."""
 
     @abstractmethod
     def read(self, name: str) -> NDArray[Any]:
@@ -87,6 +89,11 @@ class Checkpoint(ABC):
     def read_integers(self, name: str) -> StoredIntegers:
         """A quantized matrix as it is stored; `CheckpointError` as for `read`, and where it contradicts itself."""
         raise CheckpointError(f"{self.path} holds no quantized tensor named {shown(name)}.")
+
+    def column_order(self, name: str) -> NDArray[np.int32] | None:
+        """Of a matrix whose columns `read_integers` gives in another order than inputs have: column i is the inputs'
+        order[i]. None for others."""
+        return None
 
     def read_blocks(self, name: str) -> NDArray[np.uint8]:
         """A matrix of a `BlockedType` as stored, uint8 [rows, bytes of a row]; `CheckpointError` as for `read`."""

@@ -13,6 +13,7 @@ from ftllm_nb.checkpoint.base import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors.config import read_config
 from ftllm_nb.checkpoint.config import read_json_object, read_optional_json_object
 from ftllm_nb.checkpoint.files import file_mode, shown
+from ftllm_nb.checkpoint.foreign import open_foreign
 from ftllm_nb.checkpoint.gguf.checkpoint import open_gguf
 from ftllm_nb.checkpoint.gguf.locate import gguf_at
 from ftllm_nb.checkpoint.packed import PackedCheckpoint, is_packed
@@ -106,6 +107,9 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         if is_packed(checkpoint.config):
             return PackedCheckpoint(checkpoint)
+        foreign = open_foreign(checkpoint)
+        if foreign is not None:
+            return foreign
         require_readable_tensors(folder, checkpoint.config, checkpoint.tensors)
         quantization = read_config(checkpoint.config, str(folder / "config.json"))
         return checkpoint if quantization is None else QuantizedCheckpoint(checkpoint, quantization)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
-from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.checkpoint.compressed_tensors.config import QuantizationConfig
 from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size, unpack, unpack_zero_points
 from ftllm_nb.checkpoint.compressed_tensors.scheme import WeightScheme
 from ftllm_nb.checkpoint.compressed_tensors.tensors import COLUMN_GROUPS, PACKED, SCALE, SHAPE, WEIGHT, ZERO_POINT
 from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.checkpoint.integers import scales_as_float32, stand_for
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.quantized_type import QuantizedType
 
@@ -167,17 +167,13 @@ class QuantizedCheckpoint(Checkpoint):
         module = self._modules.get(name)
         if module is None:
             return self._stored.read(name)
-        stored, (rows, columns) = self.read_integers(name), module.shape
+        stored, columns = self.read_integers(name), module.shape[1]
         numbers = unpack(stored.numbers, module.scheme.bits, columns) if module.is_packed else stored.numbers
         self._check_range(module, WEIGHT, numbers)
-        scales = _as_float32(stored.scales)
-        if not np.isfinite(scales).all():
+        if not np.isfinite(scales_as_float32(stored.scales)).all():
             raise self._error(module.name + SCALE, "holds numbers that are not finite: download its file again")
-        groups = numbers.astype(np.float32).reshape(rows, module.groups, -1)
-        if stored.zero_points is not None:
-            groups -= stored.zero_points[..., None]
-        groups *= scales[..., None]
-        weight = groups.reshape(rows, columns)
+        assert isinstance(module.info.dtype, QuantizedType)
+        weight = stand_for(StoredIntegers(numbers, stored.scales, stored.zero_points), module.info.dtype, columns)
         weight.flags.writeable = False
         return weight
 
@@ -236,9 +232,3 @@ def _module_of(name: str, info: TensorInfo) -> str | None:
 def _class_of(module: str) -> str:
     """The class that a config's targets call it by: tables are known by their names alone."""
     return "Embedding" if "embed" in module.rpartition(".")[2] else "Linear"
-
-
-def _as_float32(scales: NDArray[Any]) -> NDArray[np.float32]:
-    if scales.dtype == np.uint16:
-        return bfloat16_as_float32(scales)
-    return scales.astype(np.float32)

@@ -23,8 +23,6 @@ from ftllm_nb.errors import CheckpointError
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-_READ_HERE = ("compressed-tensors", "ftllm-nb-packed")
-"""The quant_methods that are read."""
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _UNFINISHED = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".download", ".tmp")
 _READ_FILES = re.compile(
@@ -145,8 +143,6 @@ KINDS = (
         "today's llm-compressor, or take the float model.",
     ),
     Kind(_file("hf_quant_config.json"), f"is quantized by ModelOpt ({{evidence}}), a form that is not read: {_FLOAT}."),
-    Kind(_file("quantize_config.json"), f"is quantized by GPTQ ({{evidence}}), a form that is not read: {_FLOAT}."),
-    Kind(_file("quant_config.json"), f"is quantized by AWQ ({{evidence}}), a form that is not read: {_FLOAT}."),
     Kind(_file("qmodel.pt"), f"is quantized by HQQ ({{evidence}}), a form that is not read: {_FLOAT}."),
     Kind(
         _unnamed_quantization,
@@ -182,7 +178,6 @@ KINDS = (
 METHODS = {
     "aqlm": "AQLM",
     "auto-round": "AutoRound",
-    "awq": "AWQ",
     "bitnet": "BitNet",
     "bitsandbytes": "bitsandbytes",
     "eetq": "EETQ",
@@ -191,7 +186,6 @@ METHODS = {
     "fbgemm_fp8": "FBGEMM (FP8)",
     "fp8": "FP8",
     "fp_quant": "FP-Quant",
-    "gptq": "GPTQ",
     "higgs": "HIGGS",
     "hqq": "HQQ",
     "modelopt": "ModelOpt",
@@ -202,7 +196,7 @@ METHODS = {
     "torchao": "torchao",
     "vptq": "VPTQ",
 }
-"""What the other values of quant_method are called."""
+"""What the values of quant_method are called that nothing here reads."""
 
 TENSORS = (
     (r"\.lora_[AB]\.", "", "holds the tensors of a LoRA adapter", "merge it into its base model and save that"),
@@ -241,7 +235,7 @@ def _refuse_foreign(look: Look) -> None:
             says = kind.says.replace("{evidence}", evidence if evidence.isprintable() else shown(evidence))
             raise CheckpointError(f"{folder} {says.replace('{path}', str(folder))}")
     method = look.quantization.get("quant_method")
-    if isinstance(method, str) and method not in _READ_HERE and method.lower() in METHODS:
+    if isinstance(method, str) and method.lower() in METHODS:
         raise CheckpointError(f"{folder} is quantized by {METHODS[method.lower()]}, a form that is not read: {_FLOAT}.")
 
 

@@ -61,6 +61,11 @@ _FIELD_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _STORED_NAMES = {field_name: stored for stored, field_name in _FIELD_NAMES.items()}
 
 
+def stored_name(dtype: str) -> str:
+    """What files call a type of `TensorInfo`: "F32" for "float32"."""
+    return _STORED_NAMES.get(dtype, dtype)
+
+
 class SafetensorsFile:
     """The tensors of one file, as its header has them; `read`, `release`, `close` as in `Checkpoint`."""
 
@@ -77,7 +82,7 @@ class SafetensorsFile:
     def read(self, name: str) -> NDArray[Any]:
         """The tensor, without a copy unless it lies at an address that does not suit its type."""
         info = self._require(name)
-        stored = _STORED_NAMES.get(str(info.dtype), str(info.dtype))
+        stored = stored_name(str(info.dtype))
         array_type = _BITS_AND_ARRAY_TYPE[stored][1]
         if array_type is None:
             raise CheckpointError(

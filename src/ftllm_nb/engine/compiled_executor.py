@@ -34,6 +34,7 @@ from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import STATE, CheckedGraph, Node, Value, rows_symbol
 from ftllm_nb.graph.lower import Program, RowLabel, lower
+from ftllm_nb.graph.order_inputs import order_inputs
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
@@ -72,7 +73,6 @@ class CompiledExecutor:
             raise UsageError(f'"{kv_cache_dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
         checkpoint = with_computed_weights(checkpoint, graph)
         self.vocab_size = graph.vocab_size
-        self._graph = graph
         self._noted: list[tuple[RowLabel, float]] | None = None
         self._logits: Floats = np.empty((0, graph.vocab_size), np.float32)
         self._of_no_token: dict[Value, Floats] = {}
@@ -81,6 +81,7 @@ class CompiledExecutor:
         places = {cache.key: plan.places[layer] for layer, cache in graph.caches.items()}
         self._cache_parts = cache_parts(graph.caches, plan.places)
         format_of = weight_types.formats(graph)
+        graph = self._graph = order_inputs(graph, checkpoint.column_order)
         fused = quantize_inputs(fuse(graph, format_of), format_of)
         self._program = lower(fused, format_of, places, self.max_step_tokens)
         require_memory(self._program)

@@ -45,6 +45,10 @@ class _WithComputed(Checkpoint):
         """See `Checkpoint.read_blocks`."""
         return self._checkpoint.read_blocks(name)
 
+    def column_order(self, name: str) -> NDArray[np.int32] | None:
+        """See `Checkpoint.column_order`; what is computed has the inputs' order."""
+        return None if name in self._computed else self._checkpoint.column_order(name)
+
     def is_packed(self, name: str) -> bool:
         return name not in self._computed and self._checkpoint.is_packed(name)
 

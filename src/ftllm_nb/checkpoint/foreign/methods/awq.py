@@ -1,0 +1,80 @@
+"""AWQ, as AutoAWQ writes it: whole numbers of 4 bits with zero points, packed along outputs.
+
+Of a module NAME, `qweight` int32 [in, out / 8], `qzeros` int32 [groups, out / 8], `scales` [groups, out]. A word's
+eight outputs lie in another order, from the lowest bits on (`_ORDER`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
+from ftllm_nb.checkpoint.foreign.entries import Entries
+from ftllm_nb.checkpoint.foreign.groups import ordered_groups
+from ftllm_nb.checkpoint.foreign.matrix import ForeignMatrix, IntegerMatrix
+from ftllm_nb.checkpoint.foreign.parts import FLOATS, Parts
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
+
+METHODS = ("awq",)
+BESIDE = "quant_config.json"
+_WEIGHT, _SCALES, _ZEROS = ".qweight", ".scales", ".qzeros"
+_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+_BITS, _IN_WORD, _HALF = 4, 8, 8
+
+
+def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
+    """All matrices of the checkpoint."""
+    bits = entries.whole("bits", entries.whole("w_bit", _BITS))
+    if bits != _BITS:
+        raise entries.error(f"has the bits {bits}; supported is {_BITS}")
+    entries.one_of("version", ("gemm",), "gemm")
+    entries.flag("zero_point", True)
+    for name in [name for name in stored.tensors if name.endswith(_WEIGHT)]:
+        yield _matrix(stored, name.removesuffix(_WEIGHT))
+
+
+def _matrix(stored: Checkpoint, module: str) -> ForeignMatrix:
+    parts = Parts(stored, module)
+    words = parts.require(_WEIGHT, ("I32",), 2)
+    scales = parts.require(_SCALES, FLOATS, 2)
+    zeros = parts.require(_ZEROS, ("I32",), 2)
+    columns, rows, count = words.shape[0], words.shape[1] * _IN_WORD, scales.shape[0]
+    because = f"{columns} inputs, {rows} outputs and {count} groups"
+    parts.require_shape(scales, (count, rows), because=because)
+    parts.require_shape(zeros, (count, words.shape[1]), because=because)
+    groups = ordered_groups(None, columns, count)
+    if groups is None or groups.size % COLUMNS_MULTIPLE or columns % _IN_WORD:
+        raise parts.error(
+            scales.name,
+            f"makes {count} groups of {columns} inputs; supported are groups of a multiple of {COLUMNS_MULTIPLE}",
+        )
+    dtype = QuantizedType(_BITS, groups.size, str(scales.dtype), zero_points=True)
+    info = TensorInfo(f"{module}.weight", (rows, columns), dtype, parts.nbytes, "AWQ int4")
+    return IntegerMatrix(info, tuple(parts.used), partial(_integers, stored, module))
+
+
+def _integers(stored: Checkpoint, module: str) -> StoredIntegers:
+    numbers = _outputs(stored.read(module + _WEIGHT))
+    columns, rows = numbers.shape
+    words = np.zeros((columns // _IN_WORD, rows), np.uint32)
+    for number, part in enumerate(numbers.reshape(-1, _IN_WORD, rows).swapaxes(0, 1)):
+        words |= part.astype(np.uint32) << np.uint32(_BITS * number)
+    zeros = np.ascontiguousarray(_outputs(stored.read(module + _ZEROS)).T)
+    return StoredIntegers(
+        words.view(np.int32).T, stored.read(module + _SCALES).T, (zeros - np.uint8(_HALF)).view(np.int8)
+    )
+
+
+def _outputs(words: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """The numbers [n, outputs] of words [n, outputs / 8]."""
+    bytes_ = np.ascontiguousarray(words, "<i4").view(np.uint8)
+    numbers = np.empty((len(words), words.shape[1], _IN_WORD), np.uint8)
+    pairs = bytes_.reshape(len(words), -1, 4)
+    for number, place in enumerate(_ORDER):
+        byte = pairs[:, :, number // 2]
+        numbers[:, :, place] = byte >> 4 if number % 2 else byte & 15
+    return numbers.reshape(len(words), -1)

@@ -1,0 +1,137 @@
+"""GPTQ, as AutoGPTQ, GPTQModel and their relatives write it: whole numbers with zero points, packed along inputs.
+
+Of a module NAME, `qweight` int32 [in · bits / 32, out] holds the numbers, the first input in the lowest bits; `scales`
+[groups, out]; `qzeros` int32 [groups, out · bits / 32] the zero points, in version 1 each less 1; `g_idx` int32 [in]
+the group of each input. Where inputs were ordered by their activation (desc_act), groups are not runs of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
+from ftllm_nb.checkpoint.compressed_tensors.packing import WORD_BITS, pack, packed_size, unpack, unpack_unsigned
+from ftllm_nb.checkpoint.foreign.entries import Entries
+from ftllm_nb.checkpoint.foreign.groups import ordered_groups
+from ftllm_nb.checkpoint.foreign.matrix import FloatMatrix, ForeignMatrix, IntegerMatrix
+from ftllm_nb.checkpoint.foreign.parts import FLOATS, Parts
+from ftllm_nb.checkpoint.integers import scales_as_float32
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
+
+METHODS = ("gptq",)
+BESIDE = "quantize_config.json"
+_WEIGHT, _SCALES, _ZEROS, _GROUPS = ".qweight", ".scales", ".qzeros", ".g_idx"
+_BITS = (4, 8)
+_ONES = {4: 0x11111111, 8: 0x01010101}
+"""A one for each number of a word."""
+_EXPERT = ".experts."
+
+
+def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
+    """All matrices of the checkpoint."""
+    default = entries.whole("bits")
+    if default not in _BITS:
+        raise entries.error(f"has the bits {default}; supported are {' and '.join(map(str, _BITS))}")
+    is_old = entries.one_of("checkpoint_format", ("gptq", "gptq_v2"), "gptq") == "gptq"
+    is_symmetric, is_ordered = entries.flag("sym", True), entries.flag("desc_act", False)
+    differs = "dynamic" in entries  # modules have bits, groups and zero points of their own
+    for name in [name for name in stored.tensors if name.endswith(_WEIGHT)]:
+        module = _Module(stored, name.removesuffix(_WEIGHT), None if differs else default, is_old)
+        if is_ordered and module.index is None and module.count > 1:
+            raise module.parts.error(
+                f"{module.name}{_GROUPS}", "is missing, which says how columns are ordered: config.json has desc_act"
+            )
+        yield module.matrix(is_symmetric and not differs)
+
+
+class _Module:
+    """A quantized module. `bits`: what the config says, None where modules differ."""
+
+    def __init__(self, stored: Checkpoint, name: str, bits: int | None, is_old: bool) -> None:
+        self.stored = stored
+        self.name = name
+        self.is_old = is_old
+        self.parts = parts = Parts(stored, name)
+        words = parts.require(_WEIGHT, ("I32",), 2)
+        scales = parts.require(_SCALES, FLOATS, 2)
+        zeros = parts.require(_ZEROS, ("I32",), 2)
+        index = parts.find(_GROUPS)
+        self.count, self.rows = count, _ = scales.shape
+        self.bits = bits or _bits_of(zeros, self.rows)
+        if self.bits not in _BITS:
+            raise parts.error(zeros.name, f"has the shape {list(zeros.shape)}, which is of none of {_BITS} bits")
+        self.columns = words.shape[0] * WORD_BITS // self.bits
+        because = f"{self.columns} inputs, {self.rows} outputs and {count} groups of {self.bits} bits"
+        parts.require_shape(words, (words.shape[0], self.rows), because=because)
+        parts.require_shape(zeros, (count, packed_size(self.rows, self.bits)), because=because)
+        self.scales = str(scales.dtype)
+        given = None
+        if index is not None:
+            parts.require_type(index, ("I32", "I64"))
+            parts.require_shape(index, (self.columns,), because=because)
+            given = np.asarray(stored.read(index.name), np.int64)
+            if given.min() < 0 or given.max() >= count:
+                raise parts.error(
+                    index.name, f"names the groups {given.min()} … {given.max()}, of which there are {count}"
+                )
+        self.index = given
+        self.groups = ordered_groups(given, self.columns, count)
+
+    def matrix(self, is_symmetric: bool) -> ForeignMatrix:
+        """What is shown. Where `is_symmetric`, zero points must be half the range, and are left out."""
+        what, shape = f"GPTQ int{self.bits}", (self.rows, self.columns)
+        name, used = f"{self.name}.weight", tuple(self.parts.used)
+        fits = self.groups is not None and self.groups.size % COLUMNS_MULTIPLE == 0
+        if not fits or (self.groups is not None and self.groups.order is not None and _EXPERT in self.name):
+            info = TensorInfo(name, shape, "float32", self.parts.nbytes, f"{what} in other groups")
+            return FloatMatrix(info, used, self._floats)
+        assert self.groups is not None
+        dtype = QuantizedType(self.bits, self.groups.size, self.scales, not is_symmetric)
+        kind = f"{what}, act-order" if self.groups.order is not None else what
+        info = TensorInfo(name, shape, dtype, self.parts.nbytes, kind)
+        return IntegerMatrix(info, used, partial(self._integers, is_symmetric), self.groups.order)
+
+    def _integers(self, is_symmetric: bool) -> StoredIntegers:
+        assert self.groups is not None
+        words = self.stored.read(self.name + _WEIGHT)
+        if self.groups.order is not None:
+            numbers = unpack(np.ascontiguousarray(words.T), self.bits, self.columns)
+            words = pack(np.ascontiguousarray(numbers[:, self.groups.order]), self.bits).T
+        zeros: NDArray[np.int8] | None = self._zero_points()
+        if is_symmetric:
+            assert zeros is not None
+            if zeros.any():
+                raise self.parts.error(
+                    self.name + _ZEROS,
+                    "holds zero points that are not half the range, though config.json says sym: true; if they are "
+                    "right, say sym: false there",
+                )
+            zeros = None
+        return StoredIntegers(words.T, self.stored.read(self.name + _SCALES).T, zeros)
+
+    def _zero_points(self) -> NDArray[np.int8]:
+        """[rows, groups], half the range taken off."""
+        words = self.stored.read(self.name + _ZEROS)
+        if self.is_old:  # the inverse of how they are written: of whole words
+            words = (words.view(np.uint32) + np.uint32(_ONES[self.bits])).view(np.int32)
+        zeros = unpack_unsigned(words, self.bits, self.rows)
+        return np.ascontiguousarray((zeros - np.uint8(1 << (self.bits - 1))).view(np.int8).T)
+
+    def _floats(self) -> NDArray[np.float32]:
+        """Each input's own group looked up."""
+        numbers = unpack(np.ascontiguousarray(self.stored.read(self.name + _WEIGHT).T), self.bits, self.columns)
+        index = np.arange(self.columns) // -(-self.columns // self.count) if self.index is None else self.index
+        scales = scales_as_float32(self.stored.read(self.name + _SCALES)).T
+        weight = numbers.astype(np.float32)
+        weight -= self._zero_points()[:, index]
+        weight *= scales[:, index]
+        return weight
+
+
+def _bits_of(zeros: TensorInfo, rows: int) -> int:
+    """The bits with which so many zero points fill the words."""
+    return zeros.shape[1] * WORD_BITS // rows

@@ -1,0 +1,50 @@
+"""Products whose matrices have their columns in another order than inputs: insert what orders the inputs alike.
+
+An input is ordered once for each order in which products read it, before its first reader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.ir import CheckedGraph, Node, Value
+from ftllm_nb.ops.order_features import OrderFeatures
+
+Orders = Callable[[str], NDArray[np.int32] | None]
+
+
+def order_inputs(graph: CheckedGraph, order_of: Orders) -> CheckedGraph:
+    """The same computation on matrices as they lie; `order_of`: see `Checkpoint.column_order`, by a weight's name.
+
+    Raises `GraphError` for a matrix that is more than a product's, whose numbers lie as no other operator expects.
+    """
+    orders = {name: order for name in graph.weights if (order := order_of(name)) is not None}
+    if not orders:
+        return graph
+    nodes: list[Node] = []
+    ordered: dict[tuple[Value, bytes], Value] = {}
+    for node in graph.nodes:
+        read = dict(node.inputs)
+        for name, value in node.inputs.items():
+            order = orders.get(value.name) if value.kind == "weight" else None
+            if order is None:
+                continue
+            source = node.inputs.get(node.products.get(name, ""))
+            if source is None or source.kind == "weight":
+                raise GraphError(
+                    f'{node.call.where}: the columns of "{value.name}" are ordered by their activations (desc_act), '
+                    f"which {node.operator.name} cannot read: take a model that was quantized without."
+                )
+            key = source, order.tobytes()
+            if key not in ordered:
+                ordered[key] = Value(f"{source.name} in another order", source.type, "data")
+                outputs = {"output": ordered[key]}
+                nodes.append(Node(OrderFeatures, {"input": source}, outputs, {"order": order}, node.call))
+            read[node.products[name]] = ordered[key]
+        nodes.append(node if read == node.inputs else dataclasses.replace(node, inputs=read))
+    return dataclasses.replace(graph, nodes=nodes)

@@ -1,0 +1,100 @@
+"""Model folders as other tools quantize them, made from folders of floats by packers of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.checkpoint import open_checkpoint
+from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
+from ftllm_nb.checkpoint.safetensors import stored_name
+from ftllm_nb.engine.weight_loading import read_float32
+from tests.golden.foreign_matrices import write_typed
+from tests.quantized_folders import quantized
+
+Parts = dict[str, tuple[str, NDArray[Any]]]
+"""Endings of tensors' names, with their types as safetensors names them."""
+
+
+def foreign_folder(
+    source: Path,
+    target: Path,
+    section: dict[str, Any],
+    make: Callable[[str, NDArray[np.float32]], Parts],
+    *,
+    only: str = "_proj",
+    entry: str = "quantization_config",
+) -> Path:
+    """Copy a folder, each matrix in whose name `only` is found as what `make` makes of its module's name and floats."""
+    shutil.copytree(source, target)
+    tensors: Parts = {}
+    with open_checkpoint(source) as checkpoint:
+        for name, info in checkpoint.tensors.items():
+            module = name.removesuffix(".weight")
+            if only in name and len(info.shape) > 1:
+                made = make(module, read_float32(checkpoint, name))
+                tensors |= {f"{module}{ending}": part for ending, part in made.items()}
+            else:
+                tensors[name] = stored_name(str(info.dtype)), checkpoint.read(name)
+    write_typed(target / "model.safetensors", tensors)
+    config = json.loads((source / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps({**config, entry: section}))
+    return target
+
+
+def in_words(numbers: NDArray[np.uint8], bits: int) -> NDArray[np.int32]:
+    """Rows of numbers packed along the columns, the first in the lowest bits."""
+    words = np.zeros((len(numbers), numbers.shape[1] * bits // 32), np.uint32)
+    for column in range(numbers.shape[1]):
+        words[:, column * bits // 32] |= numbers[:, column].astype(np.uint32) << np.uint32(column * bits % 32)
+    return words.view(np.int32)
+
+
+def gptq_parts(
+    weight: NDArray[np.float32], bits: int, group: int, *, symmetric: bool = True, old: bool = True,
+    order: NDArray[np.int64] | None = None, scales: str = "float16",
+) -> Parts:  # fmt: skip
+    """AutoGPTQ's tensors; `order`: which column comes to each place before groups are made."""
+    columns = weight.shape[1]
+    order = np.arange(columns) if order is None else order
+    matrix = quantized(weight[:, order], WeightScheme(bits, group, symmetric), scales)
+    half, width = 1 << (bits - 1), group or columns
+    numbers = np.empty(weight.shape, np.uint8)
+    numbers[:, order] = matrix.steps.astype(np.int16) + half
+    index = np.empty(columns, np.int32)
+    index[order] = np.arange(columns) // width
+    zeros = np.full(matrix.scales.shape, half, np.int16)
+    if matrix.zero_points is not None:
+        zeros = matrix.zero_points.astype(np.int16) + half
+    packed = in_words(np.ascontiguousarray(zeros.T.astype(np.uint8)), bits)
+    ones = 0x11111111 if bits == 4 else 0x01010101
+    return {
+        ".qweight": ("I32", np.ascontiguousarray(in_words(numbers, bits).T)),
+        ".qzeros": ("I32", (packed.view(np.uint32) - np.uint32(old * ones)).view(np.int32)),
+        ".scales": (stored_name(scales), matrix.scales.T),
+        ".g_idx": ("I32", index),
+    }
+
+
+def awq_parts(weight: NDArray[np.float32], group: int, scales: str = "float16") -> Parts:
+    """AutoAWQ's tensors."""
+    matrix = quantized(weight, WeightScheme(4, group, symmetric=False), scales)
+    assert matrix.zero_points is not None
+
+    def packed(numbers: NDArray[np.int8]) -> NDArray[np.int32]:
+        unsigned = np.ascontiguousarray((numbers.astype(np.int16) + 8).astype(np.uint8).T)
+        order = [0, 2, 4, 6, 1, 3, 5, 7]
+        shuffled = unsigned.reshape(len(unsigned), -1, 8)[:, :, order].reshape(unsigned.shape)
+        return in_words(shuffled, 4)
+
+    return {
+        ".qweight": ("I32", packed(matrix.steps)),
+        ".qzeros": ("I32", packed(matrix.zero_points)),
+        ".scales": (stored_name(scales), matrix.scales.T),
+    }
