@@ -15,6 +15,7 @@ PACKAGE = Path(ftllm_nb.__file__).parent
 LAYERS = (
     ("__main__", "chat", "server", "webui"),
     ("cli",),
+    ("scaffold",),
     ("benchmark", "outline", "quantization", "serving"),
     ("llm", "extend"),
     ("answers",),

@@ -27,6 +27,11 @@ class ReadConfig(dict[str, Any]):
         """The entries that somebody read and nobody assigned."""
         return {name: value for name, value in dict.items(self) if name in self._read - self._assigned}
 
+    @property
+    def absent(self) -> set[str]:
+        """The names that somebody looked up and that are no entries."""
+        return {name for name in self._read if not dict.__contains__(self, name)}
+
     def peek(self) -> dict[str, Any]:
         """All entries, none of which becomes read."""
         return dict(dict.items(self))

@@ -217,13 +217,17 @@ def notes_on_unread(graph: ComputeGraph) -> list[str]:
     """
     if is_own_architecture(graph) or type(graph).__module__ == FROM_JSON:
         return []
+    file, line = _where(type(graph))
+    remedy = "read it, or assign None to it if the model is without it"
+    sentences = (f"build() does not read config.json's {entry}; {remedy}." for entry in unread_by_users(graph))
+    return [str(graph_error(sentence, file, line)) for sentence in sentences]
+
+
+def unread_by_users(graph: ComputeGraph) -> list[UnreadEntry]:
+    """The entries that matter and that a user's build() neither read nor spelled out."""
     constants = {value for call in graph.calls for value in call.arguments.values() if isinstance(value, (int, float))}
     named = {call.operator.name.lower() for call in graph.calls}
-    file, line = _where(type(graph))
-    unread = [entry for entry in _unread(graph, for_users=True) if not _is_spelled_out(entry.value, constants, named)]
-    remedy = "read it, or assign None to it if the model is without it"
-    sentences = (f"build() does not read config.json's {entry}; {remedy}." for entry in unread)
-    return [str(graph_error(sentence, file, line)) for sentence in sentences]
+    return [entry for entry in _unread(graph, for_users=True) if not _is_spelled_out(entry.value, constants, named)]
 
 
 def _unread(graph: ComputeGraph, for_users: bool = False) -> Iterable[UnreadEntry]:

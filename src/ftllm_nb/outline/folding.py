@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ftllm_nb.graph.types import Symbol
+from ftllm_nb.outline.layer_bounds import layer_bounds
 from ftllm_nb.outline.steps import Step
-
-_NUMBERED = re.compile(r"^(.*?\.)(\d+)\.")
 
 _PLACES = {"start", "end"}
 """Numbers that say where a part of a tensor lies: layers that take each their own part are of one kind."""
@@ -45,30 +42,23 @@ class Section:
 
 def sections_of(steps: list[Step]) -> list[Section]:
     """The graph in sections: all that is before the layers, each kind of layer where it comes first, the rest."""
-    prefix = _layers_prefix(steps)
-    cuts = _cuts(steps, prefix)
-    if len(cuts) < 2:
+    bounds = layer_bounds(
+        [[weight.values[0].tensor for weight in step.weights] for step in steps],
+        lambda place, prefix: _signature(steps[place], prefix),
+        lambda place: any(Symbol.ROWS in value.type.shape for value in steps[place].writes_values),
+    )
+    if not bounds.layers:
         return [Section(tuple(steps), 0)]
-    numbers = sorted(cuts)
-    bounds = [cuts[number] for number in numbers]
-    signatures = [_signature(steps[start:end], prefix) for start, end in pairwise(bounds)]
-    end = bounds[-1] + _length_of_last([_signature([step], prefix)[0] for step in steps[bounds[-1] :]], signatures)
-    bounds.append(end)
-    signatures.append(_signature(steps[bounds[-2] : end], prefix))
-    kinds: dict[Hashable, list[int]] = {}
-    for place, signature in enumerate(signatures):
-        kinds.setdefault(signature, []).append(place)
-    layers = [
-        Section(
-            tuple(steps[bounds[places[0]] : bounds[places[0] + 1]]),
-            bounds[places[0]],
-            tuple(numbers[p] for p in places),
-            prefix,
-        )
-        for places in kinds.values()
-    ]
-    around = [Section(tuple(steps[: bounds[0]]), 0), *layers, Section(tuple(steps[end:]), end)]
-    return [section for section in around if section.steps]
+    kinds: dict[Hashable, list[tuple[int, int, int]]] = {}
+    for number, start, end in bounds.layers:
+        signature = tuple(_signature(step, bounds.prefix) for step in steps[start:end])
+        kinds.setdefault(signature, []).append((number, start, end))
+    first, last = bounds.layers[0][1], bounds.layers[-1][2]
+    around = [Section(tuple(steps[:first]), 0)]
+    for alike in kinds.values():
+        _, start, end = alike[0]
+        around.append(Section(tuple(steps[start:end]), start, tuple(number for number, *_ in alike), bounds.prefix))
+    return [section for section in (*around, Section(tuple(steps[last:]), last)) if section.steps]
 
 
 def without_number(name: str, prefix: str) -> str:
@@ -87,59 +77,15 @@ def number_ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
 
 
-def _layers_prefix(steps: list[Step]) -> str:
-    """What the names of layers' weights begin with, before the number: that of most weights."""
-    found = Counter(
-        match[1]
-        for step in steps
-        for weight in step.weights
-        for name in [weight.values[0].tensor]
-        if (match := _NUMBERED.match(name)) is not None
-    )
-    return found.most_common(1)[0][0] if found else ""
-
-
-def _cuts(steps: list[Step], prefix: str) -> dict[int, int]:
-    """The place of the first operator of each layer, by the layer's number: numbers never fall."""
-    cuts: dict[int, int] = {}
-    current = -1
-    for place, step in enumerate(steps):
-        numbers = [_number(weight.values[0].tensor, prefix) for weight in step.weights]
-        numbers += [_number(f"{tensor.name}.", "pastKey.") for tensor in step.state if not prefix]
-        number = max((each for each in numbers if each is not None), default=current)
-        if number > current:
-            cuts[number], current = place, number
-    return cuts
-
-
-def _number(name: str, prefix: str) -> int | None:
-    match = _NUMBERED.match(name)
-    return int(match[2]) if match is not None and match[1] == prefix else None
-
-
-def _length_of_last(last: list[Hashable], others: list[tuple[Hashable, ...]]) -> int:
-    """How many operators the last layer has: as many as a layer before it that begins as it does, else up to where
-    single tokens are taken."""
-    for other in reversed(others):
-        if tuple(last[: len(other)]) == other:
-            return len(other)
-    ends = (place for place, each in enumerate(last) if isinstance(each, tuple) and each[-1])
-    return next(ends, len(last))
-
-
-def _signature(steps: Iterable[Step], prefix: str) -> tuple[Hashable, ...]:
+def _signature(step: Step, prefix: str) -> Hashable:
     """What is the same in all layers of a kind."""
-    return tuple(
-        (
-            step.operator,
-            tuple(map(str, step.inputs)),
-            tuple(map(str, step.outputs)),
-            tuple((without_number(weight.name, prefix), weight.shape, weight.dtype, weight.count)
-                  for weight in step.weights),
-            tuple((re.sub(r"\d+", "*", tensor.name), tensor.shape) for tensor in step.state),
-            tuple(sorted((name, str(number)) for name, number in step.settings.items() if name not in _PLACES)),
-            step.reach,
-            any(Symbol.ROWS in value.type.shape for value in step.writes_values),
-        )
-        for step in steps
+    return (
+        step.operator,
+        tuple(map(str, step.inputs)),
+        tuple(map(str, step.outputs)),
+        tuple((without_number(weight.name, prefix), weight.shape, weight.dtype, weight.count)
+              for weight in step.weights),
+        tuple((re.sub(r"\d+", "*", tensor.name), tensor.shape) for tensor in step.state),
+        tuple(sorted((name, str(number)) for name, number in step.settings.items() if name not in _PLACES)),
+        step.reach,
     )  # fmt: skip

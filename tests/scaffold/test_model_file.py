@@ -1,0 +1,136 @@
+"""The file that init writes computes what the architecture computes that it was made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ftllm_nb import loading
+from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.checkpoint.random import RandomCheckpoint
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.models import graph_class
+from ftllm_nb.scaffold.candidates import Candidate, nearest, tried
+from ftllm_nb.scaffold.marks import peculiarities
+from ftllm_nb.scaffold.model_file import class_name, model_file
+from tests.graph.small_graphs import CONFIG
+from tests.models.small_configs import DECODERS, MORE
+
+LAYERS = 4
+QUICK = {"gemma2", "gpt_neox", "qwen3_moe", "stablelm"}
+TOKENS = np.arange(3, 15, dtype=np.int32)
+
+
+def checkpoint_of(model_type: str, **entries: Any) -> RandomCheckpoint:
+    """Random weights of a small model; its model_type is one that nobody knows."""
+    config = CONFIG | {"num_hidden_layers": LAYERS} | MORE.get(model_type, {}) | entries
+    if model_type == "exaone4":
+        config["layer_types"] = ["full_attention"] * LAYERS
+    if model_type in ("gemma3n_text", "gemma4_text"):
+        config |= {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": config["vocab_size"]}
+    config = json.loads(json.dumps(config))
+    graph = build_graph(graph_class({"model_type": model_type}), config | {"model_type": model_type})
+    return RandomCheckpoint(config | {"model_type": "novel"}, graph.weight_shapes(), "float32")
+
+
+def logits(checkpoint: Checkpoint, graph: Any) -> NDArray[np.float32]:
+    executor = loading.open_executor(loading.describe(checkpoint, graph), checkpoint, engine="reference")
+    try:
+        return executor.run([SequenceStep(executor.cache.new_sequence(), TOKENS, True)])
+    finally:
+        executor.close()
+
+
+def written(checkpoint: Checkpoint, *candidates: Candidate) -> str:
+    return model_file(checkpoint, list(candidates), "Novel 1B").text
+
+
+@pytest.mark.parametrize(
+    "model_type", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in DECODERS]
+)
+def test_the_file_computes_what_its_architecture_computes(model_type: str, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(model_type)
+    candidate = tried(model_type, checkpoint)
+    assert candidate is not None and candidate.fits
+    file = tmp_path / "novel.py"
+    file.write_text(written(checkpoint, candidate))
+    assert "TODO" not in file.read_text() and "class Novel1BModel(ComputeGraph)" in file.read_text()
+    assert loading.describe(checkpoint, file).notes == []
+    known = type(candidate.graph)
+    np.testing.assert_array_equal(logits(checkpoint, file), logits(checkpoint, known))
+
+
+def test_it_is_written_as_a_person_would() -> None:
+    checkpoint = checkpoint_of("gemma2", final_logit_softcapping=30.0, tie_word_embeddings=True)
+    candidate = tried("gemma2", checkpoint)
+    assert candidate is not None
+    text = written(checkpoint, candidate)
+    for line in (
+        "for i in range(config[\"num_hidden_layers\"]):",
+        'layer = weight["model.layers."][i]',
+        'self.Mul(data["hidden"], config["hidden_size"] ** 0.5, data["hidden"])',
+        'config["query_pre_attn_scalar"] ** -0.5',
+        'window=config["sliding_window"] if i % 2 == 0 else 0',
+        'self.SoftCap(data["logits"], config["final_logit_softcapping"], data["logits"])',
+    ):
+        assert line in text
+    assert "- 4 norms around a layer's branches: input_layernorm, post_attention_layernorm,\n  pre_feed" in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_layers_of_several_kinds_share_what_they_have_in_common() -> None:
+    checkpoint = checkpoint_of("qwen3_moe", mlp_only_layers=[1])
+    candidate = tried("qwen3_moe", checkpoint)
+    assert candidate is not None
+    text = written(checkpoint, candidate)
+    assert text.count("self.FusedAttention(") == 1
+    assert '[layer[".mlp.experts."][e][".up_proj.weight"] for e in range(config["num_experts"])]' in text
+    assert "if i in (0, 2, 3):\n" in text and "            else:\n" in text
+    assert "# Queries and keys are normalized: model.layers.0.self_attn.q_norm.weight [" in text
+
+
+def test_the_nearest_is_found_by_its_tensors_and_its_entries() -> None:
+    for model_type in ("llama", "olmo2"):
+        found = nearest(checkpoint_of(model_type))
+        assert found[0].name == model_type and found[0].fits
+
+
+def test_what_is_not_known_is_a_todo() -> None:
+    known = checkpoint_of("qwen3")
+    shapes = {name: info.shape for name, info in known.tensors.items()}
+    shapes |= {f"model.layers.{number}.self_attn.mystery_norm.weight": (24,) for number in range(LAYERS)}
+    shapes["model.extra.weight"] = (7, 24)
+    del shapes["model.norm.weight"]
+    checkpoint = RandomCheckpoint(known.config | {"logit_softcap": 5.0}, shapes, "float32")
+    found = nearest(checkpoint)
+    made = model_file(checkpoint, found, "x")
+    assert found[0].name == "qwen3" and not found[0].fits
+    assert "reads 13 of 15 kinds of tensors and 1 that the checkpoint lacks." in made.why[0]
+    todos = " ".join(made.todos)
+    assert "model.layers.0.self_attn.mystery_norm.weight [24] and 3 more like it are read by nothing here: a" in todos
+    assert "model.extra.weight [7, 24] is read by nothing here: a matrix for Linear, from 24 features to 7." in todos
+    assert "the checkpoint has no model.norm.weight" in todos
+    assert "config.json has logit_softcap = 5.0, by which numbers are bounded by a softcap" in todos
+    assert made.text.count("# TODO: ") == len(made.todos) == 4
+    compile(made.text, "x.py", "exec")
+
+
+def test_tensors_show_what_is_special() -> None:
+    lines = "\n".join(peculiarities(checkpoint_of("gpt_oss").tensors, is_tied=True))
+    for text in ("tokens are sent to a few of many experts: ", "each head of attention has a sink: ", "biases: "):
+        assert text in lines
+    assert "the embedding makes the logits, too" in lines
+    assert peculiarities(checkpoint_of("llama").tensors, is_tied=False) == []
+
+
+@pytest.mark.parametrize(
+    "name, expected", [("my-model", "MyModelModel"), ("7B", "Model7BModel"), ("…", "MyModel"), ("a b", "ABModel")]
+)
+def test_class_names(name: str, expected: str) -> None:
+    assert class_name(name) == expected
