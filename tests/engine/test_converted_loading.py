@@ -16,7 +16,7 @@ from ftllm_nb.memory import aligned_bytes
 from ftllm_nb.quant.base import weight_format
 from ftllm_nb.quant.blocks import BlockFormat
 from ftllm_nb.quant.stored import StoredFormat
-from tests.kernels.kernel_runs import POOL
+from tests.kernels.kernel_runs import pool
 
 FORMATS = {
     "IQ3_S": BlockFormat("IQ3_S"),
@@ -45,7 +45,7 @@ def converted(name: str, raw: np.ndarray, count: int, columns: int) -> tuple[np.
         seen.append(len(some))
         return convert(some)
 
-    assert pack_converted(part, format.pack_kernel("float32").address, raw, noting, POOL) == 0
+    assert pack_converted(part, format.pack_kernel("float32").address, raw, noting, pool()) == 0
     return memory, max(seen)
 
 

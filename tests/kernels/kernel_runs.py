@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,12 @@ from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, STEP_TOKENS
 
-POOL = ThreadPool(2, 1 << 20)
+
+@functools.cache
+def pool() -> ThreadPool:
+    """Two threads; they are not started by an import, since what they run is to be compiled first."""
+    return ThreadPool(2, 1 << 20)
+
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next float32: the largest relative error of one operation."""
@@ -39,7 +45,7 @@ def run_all(
     step[STEP_TOKENS] = tokens
     for field, value in (fields or {}).items():
         step[field] = value
-    assert POOL.run(rows, step)
+    assert pool().run(rows, step)
 
 
 class Rows:

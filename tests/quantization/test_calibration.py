@@ -14,7 +14,6 @@ import ftllm_nb
 from ftllm_nb import llm
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import EngineError, UsageError
@@ -28,11 +27,11 @@ from ftllm_nb.quantization.grids import Fitter, Grid
 from ftllm_nb.quantization.methods import gptq, imatrix
 from ftllm_nb.quantized_type import QuantizedType
 from ftllm_nb.tokenizer import choose_tokenizer
+from tests.kernels.kernel_runs import pool
 from tests.memory_checkpoint import MemoryCheckpoint
 from tests.quantization.test_command import quantize
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
-POOL = ThreadPool(2, 1 << 12)
 LAYER = "model.layers.1."
 WINDOWS = [np.random.default_rng(seed).integers(3, 2000, 40).astype(np.int32) for seed in range(3)]
 
@@ -105,7 +104,7 @@ def test_gptq_makes_errors_good(count: int) -> None:
     weights, moments = material(count)
     assert moments.products is not None
     kept = moments.products.copy()
-    fitter = Fitter(Grid.of(QuantizedType(4, 32)), POOL)
+    fitter = Fitter(Grid.of(QuantizedType(4, 32)), pool())
 
     def error(codes: np.ndarray, scales: object) -> float:
         off = weights - fitter.values(codes, scales)  # type: ignore[arg-type]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.quantization.grids import Fitter, Grid, Scales
 from ftllm_nb.quantized_type import QuantizedType
+from tests.kernels.kernel_runs import pool
 
-POOL = ThreadPool(2, 1 << 12)
 TABLE = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 GRIDS = {
     "int4g32": Grid.of(QuantizedType(4, 32)),
@@ -46,7 +45,7 @@ def error(grid: Grid, weights: np.ndarray, scales: Scales, importance: np.ndarra
 @each_grid
 def test_levels_are_the_nearest(grid: Grid) -> None:
     weights, importance = material()
-    fitter = Fitter(grid, POOL)
+    fitter = Fitter(grid, pool())
     scales = fitter.scales(weights, importance)
     codes = fitter.codes(weights, scales)
     values = fitter.values(codes, scales)
@@ -60,7 +59,7 @@ def test_levels_are_the_nearest(grid: Grid) -> None:
 def test_no_scale_near_is_better(grid: Grid) -> None:
     """Neither the others that a dense search tries, nor those of weights that all count alike."""
     weights, importance = material()
-    fitter = Fitter(grid, POOL)
+    fitter = Fitter(grid, pool())
     found = fitter.scales(weights, importance)
     least = error(grid, weights, found, importance)
     alike = error(grid, weights, fitter.scales(weights, np.ones_like(importance)), importance)
@@ -77,7 +76,7 @@ def test_no_scale_near_is_better(grid: Grid) -> None:
 def test_a_scale_of_either_sign_serves_the_longer_side() -> None:
     weights = np.full((1, 32), -7.0, np.float32)
     weights[0, ::2] = 8.0
-    fitter = Fitter(GRIDS["int4g32"], POOL)
+    fitter = Fitter(GRIDS["int4g32"], pool())
     scales = fitter.scales(weights, np.ones(32, np.float32))
     assert scales.scales.tolist() == [[-1.0]]
     np.testing.assert_array_equal(fitter.values(fitter.codes(weights, scales), scales), weights)
@@ -85,7 +84,7 @@ def test_a_scale_of_either_sign_serves_the_longer_side() -> None:
 
 @each_grid
 def test_odd_weights(grid: Grid) -> None:
-    fitter, importance = Fitter(grid, POOL), np.zeros(64, np.float32)
+    fitter, importance = Fitter(grid, pool()), np.zeros(64, np.float32)
     weights = np.zeros((2, 64), np.float32)
     weights[1] = 1e-12
     scales = fitter.scales(weights, importance + 1)
@@ -102,7 +101,7 @@ def test_odd_weights(grid: Grid) -> None:
 @each_grid
 def test_feedback_is_its_definition(grid: Grid) -> None:
     weights, importance = material()
-    random, fitter = np.random.default_rng(5), Fitter(grid, POOL)
+    random, fitter = np.random.default_rng(5), Fitter(grid, pool())
     scales = fitter.scales(weights, importance)
     factor = np.triu(random.standard_normal((128, 128)) / 20 + np.eye(128)).astype(np.float32)
     order = random.permutation(128).astype(np.int32)

@@ -8,15 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.checkpoint.compressed_tensors import INT_QUANTIZED, PACK_QUANTIZED, WeightScheme, pack, unpack
-from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quant.base import weight_format
 from ftllm_nb.quant.integers import IntegerFormat
 from ftllm_nb.quantization.methods import is_calibrated, method_module, methods
 from ftllm_nb.quantization.rows import QuantizedRows, quantize_rows, rows_kernel
+from tests.kernels.kernel_runs import pool
 from tests.quantization import twins
 
-POOL = ThreadPool(2, 1 << 16)
 SCHEMES = {
     scheme.name + ("" if scheme.symmetric else "_asymmetric") + ("_bytes" if scheme.layout == INT_QUANTIZED else ""):
     scheme
@@ -37,7 +36,7 @@ few = settings(max_examples=12, deadline=None)
 
 
 def run(method: str, scheme: WeightScheme, weights: np.ndarray, source: str = "float32") -> QuantizedRows:
-    return quantize_rows(rows_kernel(method, source, scheme), weights, scheme, POOL)
+    return quantize_rows(rows_kernel(method, source, scheme), weights, scheme, pool())
 
 
 def stored_numbers(scheme: WeightScheme, numbers: np.ndarray) -> np.ndarray:
