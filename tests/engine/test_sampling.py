@@ -176,9 +176,9 @@ def test_a_large_vocabulary_is_fast(settings: SamplingSettings, milliseconds: fl
     sampler = Sampler(settings, range(500), VOCABULARY)
     best = float("inf")
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.thread_time()  # of this thread alone, whatever else the machine has to do
         sampler.next_token(logits)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     assert best * 1e3 <= milliseconds
 
 
