@@ -36,7 +36,6 @@ from ftllm_nb.kernels.emit import (
     I64,
     LANES,
     LINE_BYTES,
-    PREFETCH_BYTES,
     SECOND_CACHE,
     align_stack,
     constant,
@@ -48,6 +47,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
+from ftllm_nb.kernels.fetching import fetch_weights, place_to_fetch
 from ftllm_nb.kernels.matmul_tile import LOADERS, WEIGHT_BYTES
 from ftllm_nb.kernels.simd import V_F32
 from ftllm_nb.kernels.sums import multiply_add, scaled_sums, sums_are_floats, zero_products
@@ -58,7 +58,7 @@ UNROLLED = 4
 """Vectors of one row block in the body of an inner loop."""
 
 SCALES_PREFETCH_BYTES = 256
-"""The same for scales, of which there are fewer."""
+"""How far ahead a single token's loop fetches scales and zero points, of which there are fewer than weights."""
 
 
 def load_scales(builder: ir.IRBuilder, address: Any, kind: int) -> Any:
@@ -261,7 +261,10 @@ class _Tile:
     def fetch_vector(self, first: Any, ahead: int) -> None:
         """Fetch what is needed after the products of a vector of each block's weights."""
         if self.tokens == 1:
-            self.fetch_ahead(self.weights, self.offset(first, ahead, 4 * LANES), PREFETCH_BYTES, self.value_bytes)
+            following = self.times(self.block_stride, self.blocks)
+            offset = place_to_fetch(self.builder, self.offset(first, ahead, 4 * LANES), self.value_bytes, following)
+            for row in self.weights:
+                fetch_weights(self.builder, self.builder.add(row, offset))
         if self.fetches:
             self.fetch_on(self.of_vectors, self.blocks)
 
@@ -291,11 +294,11 @@ class _Tile:
         column = b.add(self.times(first, 4 * self.quads), _i64(4 * quad))
         return b.bitcast(splat(b, load(b, b.add(self.values[token], column), I32, 1)), V_BYTES)
 
-    def fetch_ahead(self, rows: list[Any], offset: Any, distance: int, size: Any) -> None:
-        """Prefetch what lies `distance` bytes on from an offset into rows of `size` bytes; past their end, in the
-        same rows of the blocks that are read next."""
+    def fetch_scales(self, rows: list[Any], offset: Any, size: Any) -> None:
+        """Prefetch what lies ahead of an offset into rows of `size` bytes; past their end, in the same rows of the
+        blocks that are read next."""
         b = self.builder
-        ahead = b.add(offset, _i64(distance))
+        ahead = b.add(offset, _i64(SCALES_PREFETCH_BYTES))
         beyond = b.add(b.sub(ahead, size), self.times(self.block_stride, self.blocks))
         ahead = b.select(b.icmp_signed("<", ahead, size), ahead, beyond)
         for row in rows:
@@ -306,9 +309,9 @@ class _Tile:
         b = self.builder
         row = self.times(group, self.scales_size)
         if self.tokens == 1:
-            self.fetch_ahead(self.scales, row, SCALES_PREFETCH_BYTES, self.scale_bytes)
+            self.fetch_scales(self.scales, row, self.scale_bytes)
             if self.with_zeros:
-                self.fetch_ahead(self.zeros, self.times(group, LANES), SCALES_PREFETCH_BYTES, self.zero_bytes)
+                self.fetch_scales(self.zeros, self.times(group, LANES), self.zero_bytes)
         if self.fetches:
             self.fetch_on(self.of_groups, -(-self.group_bytes // LINE_BYTES))
         scales = [load_scales(b, b.add(base, row), self.scale_kind) for base in self.scales]

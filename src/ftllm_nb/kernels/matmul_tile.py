@@ -18,8 +18,6 @@ from ftllm_nb.kernels.emit import (
     I64,
     LANES,
     LINE_BYTES,
-    NEAREST_CACHE,
-    PREFETCH_BYTES,
     SECOND_CACHE,
     function,
     literal,
@@ -29,6 +27,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
+from ftllm_nb.kernels.fetching import fetch_weights, place_to_fetch
 from ftllm_nb.kernels.half import narrow_half, widen_half
 from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16
 
@@ -99,11 +98,15 @@ def matmul_tile(
             if fetches:
                 # Line after line, whatever the blocks: the hardware that fetches on by itself follows one row a page.
                 target = builder.add(builder.add(w, ahead), times(offset, num_blocks))
-                _prefetch(builder, target, num_blocks * unroll * step_bytes.constant, SECOND_CACHE)
+                for line in range(0, num_blocks * unroll * step_bytes.constant, LINE_BYTES):
+                    prefetch(builder, builder.add(target, ir.Constant(I64, line)), cache=SECOND_CACHE)
             elif num_tokens == 1:
+                size, following = builder.mul(count, step_bytes), times(block_stride, num_blocks)
+                ahead_of_row = place_to_fetch(builder, offset, size, following)
                 for row in weight_rows:
-                    target = builder.add(builder.add(row, offset), ir.Constant(I64, PREFETCH_BYTES))
-                    _prefetch(builder, target, unroll * step_bytes.constant, NEAREST_CACHE)
+                    target = builder.add(row, ahead_of_row)
+                    for line in range(0, unroll * step_bytes.constant, LINE_BYTES):
+                        fetch_weights(builder, builder.add(target, ir.Constant(I64, line)))
             for number in range(unroll):
                 multiply(builder.add(k, ir.Constant(I64, number)))
         with cgutils.for_range_slice(builder, whole, count, ir.Constant(I64, 1)) as (k, _count):
@@ -113,12 +116,6 @@ def matmul_tile(
         return context.get_dummy_value()
 
     return signature, generate
-
-
-def _prefetch(builder: ir.IRBuilder, address: ir.Value, size: int, cache: int) -> None:
-    """Fetch `size` bytes."""
-    for line in range(0, size, LINE_BYTES):
-        prefetch(builder, builder.add(address, ir.Constant(I64, line)), cache=cache)
 
 
 @intrinsic(prefer_literal=True)

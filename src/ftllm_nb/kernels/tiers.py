@@ -26,7 +26,8 @@ class Tier:
     for fewer tokens, which reads more weights at a time. `dot`: the instruction of kernels/dot.py;
     `dot_tokens` × `dot_blocks`: the tile of integer matmuls, of up to `most_dot_tokens` where memory decides, and of
     `many_dot_tokens` where a slab of 4-bit weights serves many: what keeps all in registers is faster then.
-    `multiplies_matrices`: AMX does them for many tokens.
+    `follows_rows`: hardware fetches on along rows of weights so well that a single token's loop only asks for the
+    beginnings of the next ones (see fetching.py). `multiplies_matrices`: AMX does them for many tokens.
     `converts_halves`: there are instructions between float16 and float32.
     """
 
@@ -43,6 +44,7 @@ class Tier:
     most_dot_tokens: int
     dot_blocks: int
     many_dot_tokens: int
+    follows_rows: bool = False
     multiplies_matrices: bool = False
     converts_halves: bool = True
 
@@ -53,11 +55,12 @@ _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd")
 _AMX = ("avx512vnni", "gfni", "amx-tile", "amx-int8", "amx-bf16")
 
 TIERS: tuple[Tier, ...] = (
-    Tier("amx", "x86_64", (*_AVX512, *_AMX), "sapphirerapids", 12, 2, 4, 4, "vpdpbusd512", 6, 8, 2, 6, True),
+    Tier("amx", "x86_64", (*_AVX512, *_AMX), "sapphirerapids", 12, 2, 4, 4, "vpdpbusd512", 6, 8, 2, 6,
+         multiplies_matrices=True),
     Tier("avx512vnni", "x86_64", (*_AVX512, "avx512vnni"), "cascadelake", 12, 2, 4, 4, "vpdpbusd512", 6, 8, 2, 6),
     Tier("avx512", "x86_64", _AVX512, "skylake-avx512", 12, 2, 4, 4, "maddubs512", 6, 8, 2, 6),
     Tier("avxvnni", "x86_64", (*_AVX2, "avxvnni"), "alderlake", 6, 1, 2, 2, "vpdpbusd256", 4, 4, 1, 4),
-    Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2, "maddubs256", 4, 4, 1, 3),
+    Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2, "maddubs256", 4, 4, 1, 3, follows_rows=True),
     Tier("neon_dot", "aarch64", ("neon", "dotprod"), "neoverse-n1", 6, 1, 2, 2, "sdot", 4, 4, 1, 4),
     Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 2, 2, "plain", 2, 2, 1, 2),
     Tier("generic", "", (), "", 3, 1, 1, 1, "plain", 2, 2, 1, 2, converts_halves=False),
