@@ -18,6 +18,7 @@ ARRAYS = {
     "wide": normal(3, 2 * HIDDEN, HIDDEN, scale=HIDDEN**-0.5), "vector": normal(4, HIDDEN), "dim": normal(5, HEAD),
     "number": normal(6, 1), "gate": normal(7, 6, HIDDEN, scale=0.2), "stack": normal(8, 3, HEAD, HEAD, scale=0.4),
     "heads": normal(11, 6, 70, HEAD, scale=0.2), "part": normal(9, 3), "bias": normal(10, 2 * HIDDEN),
+    "conv": normal(12, HIDDEN, 1, 3, scale=0.5), "tap": normal(13, HIDDEN, 4, scale=0.5),
 }  # fmt: skip
 CONFIG = {"head_dim": HEAD}
 
@@ -107,7 +108,40 @@ def parts(self: ComputeGraph) -> None:
     self.Flatten(data["x"])
 
 
-BUILDS = [gates, shares, operands, products, parts]
+def recurrences(self: ComputeGraph) -> None:
+    """States of convolutions and of heads, decays of heads and of channels, norms with gates."""
+    data, weight = self.data, self.weight
+    self.CausalConv1D(data["x"], weight["conv"], weight["vector"], data["pastState.conv."][0], data["y"], 1)
+    self.CausalConv1D(data["y"], weight["tap"], None, data["pastState.conv."][1], data["z"])
+    for name, source in (("q", "x"), ("k", "y"), ("v", "z")):
+        self.Mul(data[source], 1.0, data[name])
+        self.ExpandHead(data[name], HEAD)
+        self.L2Norm(data[name], 0.1, data[name])
+    self.Linear(data["x"], weight["gate"], None, data["b"])
+    self.MambaSoftplus(data["b"], weight["dim"], weight["dim"], data["g"])
+    self.Sigmoid(data["b"], data["b"])
+    self.RecurrentGatedDeltaRule(
+        data["q"], data["k"], data["v"], data["g"], data["b"], data["pastState."][0], data["read"], 0.7
+    )
+    self.MambaSoftplus(data["q"], weight["dim"], weight["vector"], data["decays"])
+    self.RecurrentGatedDeltaRule(
+        data["q"], data["k"], data["read"], data["decays"], data["b"], data["pastState."][1], data["other"]
+    )
+    self.GatedRMSNorm(data["other"], data["k"], weight["dim"], 0.1, data["read"])
+    self.Split(data["k"], 2, 0, 2, data["B"])
+    self.Split(data["q"], 2, 3, 5, data["C"])
+    self.MambaScan(
+        data["v"], data["b"], data["B"], data["C"], weight["dim"], weight["dim"], weight["dim"], data["pastState."][2],
+        data["v"], 0.1, 0.9,
+    )  # fmt: skip
+    self.GatedRMSNorm(data["v"], data["read"], weight["vector"], 0.1, data["v"], 1, 1)
+    self.CumSumLastDim(data["v"])
+    for name in ("read", "v"):
+        self.Flatten(data[name])
+        self.AddTo(data["x"], data[name], 0.5)
+
+
+BUILDS = [gates, shares, operands, products, parts, recurrences]
 
 
 def whole(build: Callable[[ComputeGraph], None], early: bool) -> Callable[[ComputeGraph], None]:
@@ -130,7 +164,7 @@ def whole(build: Callable[[ComputeGraph], None], early: bool) -> Callable[[Compu
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.__name__)
 def test_both_engines_agree(build: Callable[[ComputeGraph], None]) -> None:
     assert_alike(whole(build, False), ARRAYS, CONFIG)
-    if build is not parts:  # positions are those of tokens
+    if build not in (parts, recurrences):  # positions and states are those of tokens
         assert_alike(whole(build, True), ARRAYS, CONFIG)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.weight_types import Rule, WeightTypes, router_weights
+from ftllm_nb.engine.weight_types import Rule, WeightTypes, steering_weights
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from tests.engine.two_engines import IDS, VOCAB, assert_alike, checked_graph, opened
@@ -136,7 +136,7 @@ def test_the_bits_do_not_depend_on_company(alone: tuple[str, NDArray[np.float32]
 
 def test_the_router_keeps_its_floats() -> None:
     graph = checked_graph(mixture(0, stacked=True), CHECKPOINT)
-    assert [value.name for value in router_weights(graph)] == ["router"]
+    assert [value.name for value in steering_weights(graph)] == ["router"]
     format_of = WeightTypes("int4g32").formats(graph)
     assert {name: format_of(graph.weights[name]).name for name in ("router", "gate_up", "down", "head")} == {
         "router": "float32", "gate_up": "int4g32", "down": "int4g32", "head": "int8g128",
@@ -156,7 +156,7 @@ def by_features(self: ComputeGraph) -> None:
 
 
 def test_experts_before_such_a_choice_are_no_routers() -> None:
-    assert [value.name for value in router_weights(checked_graph(by_features, CHECKPOINT))] == ["router"]
+    assert [value.name for value in steering_weights(checked_graph(by_features, CHECKPOINT))] == ["router"]
 
 
 def test_everything_runs_in_the_walk() -> None:

@@ -36,8 +36,38 @@ ROUTED = {
 """Of DeepSeek's relatives."""
 MIXED = {"enable_moe_block": True, "num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 32}
 """Of Gemma 4."""
+LINEAR = "linear_attention"
+DELTA: dict[str, Any] = {
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 12, "linear_value_head_dim": 20,
+    "partial_rotary_factor": 0.5,
+}  # fmt: skip
+"""Of Qwen's delta nets."""
 
 ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
+    "lfm2": [
+        {"head_dim": None, "layer_types": ["conv", FULL, "conv", "conv"], "intermediate_size": 90,
+         "block_multiple_of": 8},
+        {"head_dim": None, "full_attn_idxs": [2], "block_auto_adjust_ff_dim": False, "conv_bias": True,
+         "conv_L_cache": 5, "tie_word_embeddings": False},
+    ],
+    "lfm2_moe": [
+        EXPERTS | {"head_dim": None, "layer_types": ["conv", FULL, "conv", "conv"], "num_dense_layers": 1},
+        EXPERTS | {"head_dim": None, "layer_types": ["conv", "conv", "conv", FULL], "num_dense_layers": 0,
+                   "use_expert_bias": False, "norm_topk_prob": False, "routed_scaling_factor": 1.5,
+                   "conv_bias": True},
+    ],
+    "qwen3_next": [
+        EXPERTS | DELTA | {"shared_expert_intermediate_size": 24},
+        EXPERTS | DELTA | {"shared_expert_intermediate_size": 20, "layer_types": [LINEAR, FULL, LINEAR, LINEAR],
+                           "mlp_only_layers": [0], "linear_conv_kernel_dim": 3, "attention_bias": True,
+                           "norm_topk_prob": False, "linear_num_key_heads": 4},
+    ],
+    "qwen3_5_text": [
+        DELTA,
+        DELTA | {"tie_word_embeddings": True, "layer_types": [LINEAR, FULL, LINEAR, FULL], "linear_key_head_dim": 9,
+                 "linear_value_head_dim": 33, "attention_bias": True, "linear_conv_kernel_dim": 2},
+    ],
+    "qwen3_5_moe_text": [EXPERTS | DELTA | {"shared_expert_intermediate_size": 24}],
     "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],
     "qwen2": [
         {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.architectures import DENSE, EDGE, FULL, PLAIN, SLIDING, YARN
+from tests.oracle.architectures import DELTA, DENSE, EDGE, EXPERTS, FULL, PLAIN, SLIDING, YARN
 
 EYES: dict[str, Any] = {
     "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8,
@@ -14,7 +14,13 @@ EYES: dict[str, Any] = {
 
 MUSE: dict[str, Any] = {"out_hidden_size": 64, "projector_hidden_size": 16}
 
+QWEN_EYES = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 48}
+
 TEXT_PARTS: dict[str, list[dict[str, Any]]] = {
+    "qwen3_5": [{"text_config": DELTA, "vision_config": QWEN_EYES}],
+    "qwen3_5_moe": [
+        {"text_config": EXPERTS | DELTA | {"shared_expert_intermediate_size": 24}, "vision_config": QWEN_EYES},
+    ],
     "gemma3": [
         {"text_config": {"sliding_window": 12}, "vision_config": EYES, "mm_tokens_per_image": 4},
         {"text_config": {"sliding_window": 5, "num_hidden_layers": 7, "query_pre_attn_scalar": 10, "rope_parameters": {

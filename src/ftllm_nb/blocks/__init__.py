@@ -1,6 +1,7 @@
 """Parts of models for build(): what decoders have in common, so that an architecture says what is different."""
 
 from ftllm_nb.blocks.decoder import Decoder
+from ftllm_nb.blocks.delta_net import DeltaNetDecoder
 from ftllm_nb.blocks.edge_decoder import EdgeDecoder
 from ftllm_nb.blocks.edge_mixture import EdgeMixtureDecoder
 from ftllm_nb.blocks.grouped_mixture import GroupedMixtureDecoder
@@ -12,6 +13,7 @@ from ftllm_nb.blocks.names import Names
 from ftllm_nb.blocks.one_expert import OneExpertDecoder
 from ftllm_nb.blocks.qwen_decoder import QwenDecoder
 from ftllm_nb.blocks.qwen_mixture import QwenMixtureDecoder
+from ftllm_nb.blocks.recurrent import RecurrentDecoder
 from ftllm_nb.blocks.sparse_decoder import SparseDecoder, listed
 from ftllm_nb.blocks.streams import StreamsDecoder
 from ftllm_nb.blocks.text_part import TextPart
@@ -24,6 +26,7 @@ __all__ = [
     "SIGMOID",
     "SOFTMAX",
     "Decoder",
+    "DeltaNetDecoder",
     "EdgeDecoder",
     "EdgeMixtureDecoder",
     "GroupedMixtureDecoder",
@@ -35,6 +38,7 @@ __all__ = [
     "OneExpertDecoder",
     "QwenDecoder",
     "QwenMixtureDecoder",
+    "RecurrentDecoder",
     "SparseDecoder",
     "StreamsDecoder",
     "TextPart",

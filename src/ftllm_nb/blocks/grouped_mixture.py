@@ -21,7 +21,7 @@ class GroupedMixtureDecoder(MixtureDecoder):
 
     shared = "shared_experts"
     scores = SIGMOID
-    correction: ClassVar[str | None] = "gate.e_score_correction_bias"
+    correction: str | None = "gate.e_score_correction_bias"
     first_mixture: ClassVar[int] = 0
     factor: ClassVar[float] = 1.0
     groups: ClassVar[tuple[int, int]] = (1, 1)

@@ -43,7 +43,7 @@ class MixtureDecoder(Decoder):
     shared: ClassVar[str | None] = None
     shared_gate: ClassVar[str | None] = None
     scores: ClassVar[str | None] = SOFTMAX
-    correction: ClassVar[str | None] = None
+    correction: str | None = None
     _inner: int | None = None
 
     def check_config(self) -> None:

@@ -21,7 +21,7 @@ from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.host_cache import HostCache, cache_parts
 from ftllm_nb.engine.kv_cache import KVCache
-from ftllm_nb.engine.saved_states import States
+from ftllm_nb.engine.state_memory import StateSlot
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
 from ftllm_nb.engine.step_plan import StepPlan
@@ -83,7 +83,12 @@ class CompiledExecutor:
         format_of = weight_types.formats(graph)
         graph = self._graph = order_inputs(graph, checkpoint.column_order)
         fused = quantize_inputs(fuse(graph, format_of), format_of)
-        self._program = lower(fused, format_of, places, self.max_step_tokens)
+        self._memory = BlockMemory(plan.size)
+        self.block_bytes = self._memory.block_bytes
+        pool = BlockPool(self._memory.grow)
+        self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, pool, graph.state_shapes, plan.size)
+        self._program = lower(fused, format_of, places, self.max_step_tokens, self.cache.state_memory.offsets)
+        self._host_states = _host_states(self._program)
         require_memory(self._program)
         needs = self._program.needs
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
@@ -97,9 +102,6 @@ class CompiledExecutor:
         except BaseException:
             self._pool.close()
             raise
-        self._memory = BlockMemory(plan.size)
-        self.block_bytes = self._memory.block_bytes
-        self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, BlockPool(self._memory.grow), graph.state_shapes)
 
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
@@ -110,9 +112,9 @@ class CompiledExecutor:
         for table in self._program.tables.values():
             table.fill(longest)
         needs = self._program.needs
-        plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats)
+        states = [new_states(self.cache, step.sequence, self._host_states) for step in steps]
+        plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats, states)
         context = step_context(steps, self._graph.config)
-        states = [new_states(step.sequence) for step in steps]
         for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
                 self._evaluate(segment, plan, steps, states, context)
@@ -177,6 +179,7 @@ class CompiledExecutor:
         """Give the cache's memory back, if no sequence is in it."""
         if self.cache.forget_all():
             self._memory.give_back()
+            self.cache.state_memory.give_back()
 
     def close(self) -> None:
         """Stop the threads and give the memory back."""
@@ -188,7 +191,7 @@ class CompiledExecutor:
         node: Node,
         plan: StepPlan,
         steps: list[SequenceStep],
-        states: list[States],
+        states: list[StateSlot],
         context: StepContext,
     ) -> None:
         """Run a host step: its reference on copies of its tensors, on the blocks of its caches, and on new states."""
@@ -216,7 +219,7 @@ class CompiledExecutor:
             for step in steps
         ]
 
-    def _host_array(self, value: Value, plan: StepPlan, states: list[States]) -> Any:
+    def _host_array(self, value: Value, plan: StepPlan, states: list[StateSlot]) -> Any:
         if value.kind == STATE:
             return [each[value.name] for each in states]
         if value.kind == "weight":
@@ -268,3 +271,14 @@ def _host_weights(program: Program, checkpoint: Checkpoint) -> dict[Value, Float
         for value in segment.inputs.values()
         if value.kind == "weight"
     }
+
+
+def _host_states(program: Program) -> list[str]:
+    """The states of operators that have no kernel, by name."""
+    return [
+        value.name
+        for segment in program.segments
+        if isinstance(segment, Node)
+        for value in segment.inputs.values()
+        if value.kind == STATE
+    ]

@@ -25,7 +25,8 @@ class KeptSequence:
         if sequence is None:
             return None
         common = common_prefix(self._token_ids, token_ids)
-        lengths = [common, *sorted((saved for saved in sequence.saved if saved < common), reverse=True), 0]
+        saved = {*sequence.saved, *sequence.snapshots}
+        lengths = [common, *sorted((length for length in saved if length < common), reverse=True), 0]
         cache.truncate(sequence, next(length for length in lengths if cache.can_cut(sequence, length)))
         return sequence
 

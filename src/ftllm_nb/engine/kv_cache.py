@@ -6,9 +6,10 @@ saved lengths, to which the sequence can be cut back. Full blocks are published 
 from the sequence's beginning to the block's end; a sequence that begins alike takes them over, as far as every group
 still has what its next token sees.
 
-States have a fixed size and cannot be cut back: each step makes new ones, and those of saved lengths are retained.
-Where a sequence is published as it reaches the end of a block, its states are, too, so that one that begins alike goes
-on there.
+States have a fixed size and cannot be cut back: each step makes new ones, and those of saved lengths are retained, as
+are those at every so many positions, `spacing`. Where a sequence is published as it reaches the end of a block, its
+states are, too, so that one that begins alike goes on there: those of saved lengths and of the spacing for long, of the
+others the last.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.engine.block_pool import BlockPool
+from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
 from ftllm_nb.engine.cache_groups import held_blocks
-from ftllm_nb.engine.saved_states import SavedStates, States
+from ftllm_nb.engine.saved_states import LEAST_KEPT, MOST_BYTES, SavedStates, States, state_spacing
+from ftllm_nb.engine.state_memory import StateMemory, StateSlot
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
 
@@ -28,6 +30,7 @@ Blocks = NDArray[np.int64]
 
 GONE = 0
 """Stands in a table for a block that was given back."""
+_NO_STATES = StateSlot(0, {})
 MOST_SAVED = 8
 """Lengths to which a sequence can be cut back at most: each keeps a window's blocks."""
 
@@ -36,7 +39,7 @@ class CachedSequence:
     """A sequence's place in the cache. `tables`: of each group, its blocks by position, `GONE` before `held`, the first
     that it still has. `saved`: lengths to which it can be cut back, the oldest first; `retained`: of each group, what
     is seen from there and went out of sight, by position. `states`: by name, never written again; `snapshots`: those of
-    saved lengths."""
+    lengths to which it can be cut back; `last_published`: the key of states that give way to the next ones."""
 
     def __init__(self, groups: int) -> None:
         self.length = 0
@@ -46,11 +49,12 @@ class CachedSequence:
         self.retained: list[dict[int, int]] = [{} for _ in range(groups)]
         self.states: States = {}
         self.snapshots: dict[int, States] = {}
+        self.last_published: bytes | None = None
 
 
 class KVCache:
     """Blocks and states for sequences. `reaches`: of each group of layers; `block_positions`: positions of a block;
-    `state_shapes`: of what operators keep of a sequence, by name."""
+    `state_shapes`: of what operators keep of a sequence, by name; `block_bytes`: memory of a block of each group."""
 
     def __init__(
         self,
@@ -58,12 +62,15 @@ class KVCache:
         block_positions: int,
         pool: BlockPool,
         state_shapes: Mapping[str, tuple[int, ...]] | None = None,
+        block_bytes: int = 0,
     ) -> None:
         self.pool = pool
         self.block_positions = block_positions
         self._reaches = tuple(reaches)
-        self._state_shapes = dict(state_shapes or {})
-        self._published = SavedStates()
+        self.state_memory = StateMemory(state_shapes or {})
+        state_bytes = self.state_memory.slot_bytes
+        self.spacing = state_spacing(state_bytes, len(self._reaches) * block_bytes / block_positions, block_positions)
+        self._published = SavedStates(max(MOST_BYTES, LEAST_KEPT * state_bytes))
         self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
 
     def new_sequence(self) -> CachedSequence:
@@ -73,26 +80,41 @@ class KVCache:
         return sequence
 
     def _first_states(self) -> States:
-        return {name: np.zeros(shape, np.float32) for name, shape in self._state_shapes.items()}
+        return self.state_memory.zeros() if self.has_states else _NO_STATES
+
+    def take_states(self) -> StateSlot:
+        """States for a step to write. Raises `CacheFullError` where memory is out, although all is forgotten that is
+        only kept for others."""
+        while self.has_states:
+            try:
+                return self.state_memory.take()
+            except CacheFullError:
+                if not self._published.forget_oldest():
+                    raise
+        return _NO_STATES
 
     def most_at_once(self, sequence: CachedSequence, count: int) -> int:
         """How many of `count` tokens may come in one step: none beyond a saved length, whose states are needed."""
-        if not self._state_shapes:
+        if not self.has_states:
             return count
         ahead = [saved - sequence.length for saved in sequence.saved if saved > sequence.length]
-        return min([count, *ahead])
+        return min([count, self.spacing - sequence.length % self.spacing, *ahead])
 
     def advance(self, sequence: CachedSequence, count: int, states: States) -> None:
         """The sequence has `count` tokens more, after which its states are these."""
         sequence.length += count
         sequence.states = states
-        if self._state_shapes and sequence.length in sequence.saved:
+        if self.has_states and self._keeps_states(sequence, sequence.length):
             sequence.snapshots[sequence.length] = states
+
+    def _keeps_states(self, sequence: CachedSequence, length: int) -> bool:
+        """Whether the states of this length stay."""
+        return length in sequence.saved or length % self.spacing == 0
 
     @property
     def has_states(self) -> bool:
         """Whether sequences can go on only from where their states were kept."""
-        return bool(self._state_shapes)
+        return self.state_memory.slot_bytes > 0
 
     def forget_all(self) -> bool:
         """Know nothing any more that others could find; False, and no change, where a sequence has a block."""
@@ -151,7 +173,7 @@ class KVCache:
     def save(self, sequence: CachedSequence, length: int) -> None:
         """Let the sequence be cut back to `length`, which it has now or may reach, as long as few lengths are saved
         after it."""
-        if (self._limited or self._state_shapes) and length not in sequence.saved:
+        if (self._limited or self.has_states) and length not in sequence.saved:
             sequence.saved.append(length)
             del sequence.saved[:-MOST_SAVED]
             self._release_retained(sequence)
@@ -180,7 +202,7 @@ class KVCache:
         """Whether `truncate` can forget the tokens from `length` on."""
         if not 0 <= length <= sequence.length:
             return False
-        if self._state_shapes and length not in (0, sequence.length, *sequence.snapshots):
+        if self.has_states and length not in (0, sequence.length, *sequence.snapshots):
             return False
         kept = -(-length // self.block_positions)
         for group, reach in enumerate(self._reaches):
@@ -214,7 +236,7 @@ class KVCache:
                 self.pool.withdraw(int(table[-1]))  # it is about to be written
         if length == 0:
             sequence.states = self._first_states()
-        elif length < sequence.length and self._state_shapes:
+        elif length < sequence.length and self.has_states:
             sequence.states = sequence.snapshots[length]
         sequence.length = length
         sequence.saved = [saved for saved in sequence.saved if saved <= length]
@@ -229,8 +251,17 @@ class KVCache:
         for group, table in enumerate(sequence.tables):
             for number in range(max(first, sequence.held[group]), len(keys)):
                 self.pool.publish(int(table[number]), _group_key(keys[number], group))
-        if self._state_shapes and keys and sequence.length == len(keys) * self.block_positions:
-            self._published.put(keys[-1], sequence.states)
+        if self.has_states and keys and sequence.length == len(keys) * self.block_positions:
+            self._publish_states(sequence, keys[-1])
+
+    def _publish_states(self, sequence: CachedSequence, key: bytes) -> None:
+        """Let others go on from where the sequence is; of states that do not stay, the last."""
+        is_new = self._published.put(key, sequence.states)
+        if self._keeps_states(sequence, sequence.length):
+            return
+        if sequence.last_published is not None:
+            self._published.forget(sequence.last_published)
+        sequence.last_published = key if is_new else None
 
     def find(self, keys: Sequence[bytes]) -> CachedSequence:
         """A sequence that has the longest beginning of `keys`' blocks from which it can go on."""
@@ -247,13 +278,13 @@ class KVCache:
             found = self.pool.acquire(_group_key(key, group) for key in keys[first:count])
             sequence.tables[group] = np.array([GONE] * first + found, np.int64)
             sequence.held[group] = first
-        if count and self._state_shapes:
+        if count and self.has_states:
             sequence.states = self._published.get(keys[count - 1])
         return sequence
 
     def _can_begin(self, keys: Sequence[bytes], count: int) -> bool:
         """Whether what the token after `count` blocks needs is there, where that is not all that was before."""
-        if self._state_shapes and keys[count - 1] not in self._published:
+        if self.has_states and keys[count - 1] not in self._published:
             return False
         return all(self._is_saved(keys, group, reach, count) for group, reach in self._limited)
 
@@ -269,7 +300,9 @@ class KVCache:
             unseen = [number for number in retained if not self._is_seen_from(sequence.saved, reach, number)]
             self._give_back([retained.pop(number) for number in unseen])
         sequence.snapshots = {
-            length: states for length, states in sequence.snapshots.items() if length in sequence.saved
+            length: states
+            for length, states in sequence.snapshots.items()
+            if length <= sequence.length and self._keeps_states(sequence, length)
         }
 
     def _give_back(self, blocks: list[int]) -> None:

@@ -29,7 +29,7 @@ from ftllm_nb.engine.reference_walk import (
     graph_inputs,
     rope_tables,
 )
-from ftllm_nb.engine.saved_states import States
+from ftllm_nb.engine.state_memory import StateSlot
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
 from ftllm_nb.engine.step_states import new_states
@@ -93,7 +93,7 @@ class ReferenceExecutor:
         for step in steps:
             self.cache.reserve(step.sequence, step.sequence.length + len(step.token_ids))
         caches = [self._caches_of(step.sequence) for step in steps]
-        states = [new_states(step.sequence) for step in steps]
+        states = [new_states(self.cache, step.sequence, self.graph.state_shapes) for step in steps]
         logits = self._evaluate(steps, caches, states)
         for step, rows, its_states in zip(steps, caches, states, strict=True):
             self._keep_blocks(step.sequence, rows, step.sequence.length + len(step.token_ids))
@@ -149,7 +149,7 @@ class ReferenceExecutor:
         self._weights.clear()
 
     def _evaluate(
-        self, steps: list[SequenceStep], caches: list[dict[str, ReferenceCache]], states: list[States]
+        self, steps: list[SequenceStep], caches: list[dict[str, ReferenceCache]], states: list[StateSlot]
     ) -> Floats:
         """Walk the nodes in order; a value is dropped after its last reader."""
         context = step_context(steps, self.graph.config)

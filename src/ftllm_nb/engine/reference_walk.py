@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.host_cache import in_8_bits, spread_rows
-from ftllm_nb.engine.saved_states import States
 from ftllm_nb.engine.step_states import keep_states
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.inputs import rope_table
@@ -65,7 +64,7 @@ def evaluate_node(
     context: StepContext,
     values: dict[Value, Any],
     caches: list[dict[str, ReferenceCache]],
-    states: list[States],
+    states: Sequence[dict[str, NDArray[np.float32]]],
 ) -> None:
     """Add to `values` what the node writes. It reads those, and for each sequence its caches and states, by name."""
     arguments = {
@@ -81,7 +80,7 @@ def _argument(
     name: str,
     kind: Kind,
     caches: list[dict[str, ReferenceCache]],
-    states: list[States],
+    states: Sequence[dict[str, NDArray[np.float32]]],
     values: dict[Value, Any],
 ) -> Any:
     value = node.inputs[name]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-States = dict[str, NDArray[np.float32]]
+States = Mapping[str, NDArray[np.float32]]
 """What operators keep of a sequence, by name. Never written again."""
 MOST_BYTES = 256 << 20
 """Of all that are kept; those that were used longest ago go first."""
+LEAST_KEPT = 8
+"""How many are kept whatever their size."""
+_MOST_SPACING = 1024
+"""Positions between states where keys and values, which states should not outweigh, take little or nothing."""
 
 
 class SavedStates:
@@ -29,20 +35,41 @@ class SavedStates:
         self._states.move_to_end(key)
         return self._states[key]
 
-    def put(self, key: bytes, states: States) -> None:
-        """Keep states under a key; the first under a key stay."""
+    def put(self, key: bytes, states: States) -> bool:
+        """Keep states under a key; the first under a key stay, and then the answer is False."""
         if key in self._states:
-            return
+            return False
         self._states[key] = states
         self._bytes += _size(states)
-        while self._bytes > self._most_bytes and len(self._states) > 1:
-            _, gone = self._states.popitem(last=False)
+        while self._bytes > self._most_bytes and len(self._states) > LEAST_KEPT:
+            self.forget_oldest()
+        return True
+
+    def forget(self, key: bytes) -> None:
+        """Keep them no longer; harmless where they are gone."""
+        gone = self._states.pop(key, None)
+        if gone is not None:
             self._bytes -= _size(gone)
+
+    def forget_oldest(self) -> bool:
+        """Forget those that were used longest ago; False where there are none."""
+        if not self._states:
+            return False
+        self.forget(next(iter(self._states)))
+        return True
 
     def clear(self) -> None:
         """Forget all."""
         self._states.clear()
         self._bytes = 0
+
+
+def state_spacing(state_bytes: int, bytes_of_position: float, block_positions: int) -> int:
+    """Positions, a multiple of a block, between states that are saved on the way, so that a sequence's saved states
+    take no more memory than its keys and values do."""
+    wanted = state_bytes / bytes_of_position if bytes_of_position else math.inf
+    positions = min(wanted, max(_MOST_SPACING, 4 * block_positions))
+    return max(1, math.ceil(positions / block_positions)) * block_positions
 
 
 def _size(states: States) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.kv_cache import CachedSequence
+from ftllm_nb.engine.state_memory import StateSlot
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_BLOCKS
 from ftllm_nb.kernels.step import (
     MERGE_FIELDS,
@@ -21,6 +22,7 @@ from ftllm_nb.kernels.step import (
     STEP_FIELDS,
     STEP_MERGES,
     STEP_NUM_MERGES,
+    STEP_NUM_SEQUENCES,
     STEP_NUM_SPLITS,
     STEP_NUM_TILES,
     STEP_PARTIALS,
@@ -30,6 +32,7 @@ from ftllm_nb.kernels.step import (
     STEP_SEQUENCES,
     STEP_SLOTS,
     STEP_SPLITS,
+    STEP_STATES,
     STEP_TILES,
     STEP_TOKEN_IDS,
     STEP_TOKENS,
@@ -44,10 +47,16 @@ class StepPlan:
     """The header of one step, and the arrays that it points to. Sequences must have their blocks already.
 
     `tile_tokens`: most tokens of an attention tile; `partial_floats`: floats of a token's partial results for a
-    span.
+    span; `new_states`: of each sequence, where kernels write its states.
     """
 
-    def __init__(self, steps: list[SequenceStep], tile_tokens: int, partial_floats: int) -> None:
+    def __init__(
+        self,
+        steps: list[SequenceStep],
+        tile_tokens: int,
+        partial_floats: int,
+        new_states: Sequence[StateSlot] = (),
+    ) -> None:
         counts = [len(step.token_ids) for step in steps]
         first_tokens = np.concatenate(([0], np.cumsum(counts)))
         self.token_ids = np.concatenate([step.token_ids for step in steps]).astype(np.int32)
@@ -87,11 +96,13 @@ class StepPlan:
             (STEP_SPLITS, _table(splits, SPLIT_FIELDS)),
             (STEP_MERGES, _table(merges, MERGE_FIELDS)),
             (STEP_SLOTS, slots),
+            (STEP_STATES, _state_addresses(steps, new_states)),
         )
         partials = aligned_bytes(4 * partial_spans * partial_floats)
         self.header: Words = np.zeros(STEP_FIELDS, np.int64)
         self.header[STEP_TOKENS] = len(self.token_ids)
         self.header[STEP_ROWS] = len(self.row_tokens)
+        self.header[STEP_NUM_SEQUENCES] = len(steps)
         self.header[STEP_TOKEN_IDS] = self.token_ids.ctypes.data
         self.header[STEP_POSITIONS] = self.positions.ctypes.data
         self.header[STEP_ROW_TOKENS] = self.row_tokens.ctypes.data
@@ -102,6 +113,16 @@ class StepPlan:
         for field, array in arrays:
             self.header[field] = array.ctypes.data
         self._kept_alive = (arrays, tables, partials)
+
+
+def _state_addresses(steps: Sequence[SequenceStep], new_states: Sequence[StateSlot]) -> Words:
+    """[sequences, 2]: where each sequence's states lie, and where they go."""
+    addresses = np.zeros((len(steps), 2), np.int64)
+    for number, (step, new) in enumerate(zip(steps, new_states, strict=False)):
+        old = step.sequence.states
+        assert isinstance(old, StateSlot)
+        addresses[number] = old.address, new.address
+    return addresses
 
 
 def _table(rows: Sequence[tuple[int, ...]], fields: int) -> Words:

@@ -69,7 +69,13 @@ def load_weights(program: Program, checkpoint: Checkpoint, pool: ThreadPool, pro
     sizes = {part.weight.name: checkpoint.tensors[part.weight.name].nbytes for part in program.weights}
     total, done = sum(sizes.values()), 0
     for vector in program.vectors:
-        np.add(read_float32(checkpoint, vector.weight.name).reshape(-1), np.float32(vector.plus), out=vector.target)
+        stored = read_float32(checkpoint, vector.weight.name).reshape(vector.target.shape)
+        if not np.isfinite(stored).all():
+            raise CheckpointError(
+                f'the tensor "{vector.weight.name}" holds numbers that are not finite: its file is damaged, so '
+                "download it again."
+            )
+        np.add(stored, np.float32(vector.plus), out=vector.target)
         checkpoint.release(vector.weight.name)
 
     def report(size: int) -> None:

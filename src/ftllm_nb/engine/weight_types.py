@@ -61,7 +61,7 @@ class WeightTypes:
     def formats(self, graph: CheckedGraph) -> FormatOf:
         """The format of each matrix of a graph."""
         embeddings = embedding_weights(graph)
-        floats = weights_where(graph, lambda parameter: parameter.stays_float) | router_weights(graph)
+        floats = weights_where(graph, lambda parameter: parameter.stays_float) | steering_weights(graph)
         by_expert = weights_where(graph, lambda parameter: parameter.by_expert)
 
         def format_of(weight: Value) -> WeightFormat:
@@ -187,13 +187,16 @@ def weights_where(graph: CheckedGraph, says: Callable[[Parameter], bool]) -> set
     }
 
 
-def router_weights(graph: CheckedGraph) -> set[Value]:
-    """The matrices of whose products it is chosen by which other weights a token is multiplied: a rounded one would
-    choose others. What lies between is of the scores' shape: who chooses by what flows from layer to layer means no
-    matrix."""
+def steering_weights(graph: CheckedGraph) -> set[Value]:
+    """The matrices of whose products it is chosen by which other weights a token is multiplied, since a rounded one
+    would choose others, or how fast a state decays, since an error there stays. What lies between is of the products'
+    shape: who chooses by what flows from layer to layer means no matrix."""
     found: set[Value] = set()
     waiting = [
-        value for node in graph.nodes for name, value in node.inputs.items() if node.operator.parameter(name).chooses
+        value
+        for node in graph.nodes
+        for name, value in node.inputs.items()
+        if node.operator.parameter(name).chooses or node.operator.parameter(name).decays
     ]
     while waiting:
         value = waiting.pop()

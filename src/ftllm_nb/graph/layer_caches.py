@@ -75,6 +75,12 @@ class LayerCaches:
         """Give a node its states, of these shapes by parameter; raises `GraphError`."""
         for parameter in node.operator.parameters:
             if parameter.kind is Kind.STATE:
+                late = next((value for value in node.inputs.values() if value.type.shape[1:2] == (Symbol.ROWS,)), None)
+                if late is not None:
+                    raise node.call.error(
+                        f'keeps a state and reads data "{late.name}" {late.type}, in which only the last tokens are '
+                        "left: it must come before SplitLastTokenStates."
+                    )
                 name = self._name(node.call, parameter)
                 self._claim(node.call, [name])
                 value = Value(name, TensorType((Symbol.SEQUENCES, *shapes[parameter.name])), STATE)

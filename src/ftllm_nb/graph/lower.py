@@ -6,9 +6,10 @@ only a NumPy reference) between them.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,7 +43,7 @@ class WeightPart:
 
 @dataclass(frozen=True)
 class VectorPart:
-    """A vector of the checkpoint, its float32 memory, and what is added to each number."""
+    """A vector of the checkpoint, or a small matrix, its float32 memory, and what is added to each number."""
 
     weight: Value
     target: NDArray[np.float32]
@@ -114,13 +115,20 @@ class Program:
                 segment[:, 0] = [self.kernels[index].address for index in segment[:, 0]]
 
 
-def lower(graph: CheckedGraph, format_of: FormatOf, caches: dict[Value, CachePlaces], max_tokens: int) -> Program:
+def lower(
+    graph: CheckedGraph,
+    format_of: FormatOf,
+    caches: dict[Value, CachePlaces],
+    max_tokens: int,
+    states: Mapping[str, int] | None = None,
+) -> Program:
     """The program of a fused graph, for steps of at most `max_tokens` tokens. Weights are not loaded yet.
 
     `format_of`: the format of a matrix; matrices that are packed together have one. `caches`: by the value of a
-    layer's keys. Raises `GraphError` for operators that ask for what there is not, `EngineError` when memory is out.
+    layer's keys. `states`: where each state lies among those of a sequence, in bytes. Raises `GraphError` for operators
+    that ask for what there is not, `EngineError` when memory is out.
     """
-    return _Lowering(graph, format_of, caches, max_tokens).run()
+    return _Lowering(graph, format_of, caches, max_tokens, states or {}).run()
 
 
 class _Lowering:
@@ -132,11 +140,13 @@ class _Lowering:
         format_of: FormatOf,
         caches: dict[Value, CachePlaces],
         max_tokens: int,
+        states: Mapping[str, int],
     ) -> None:
         self.graph = graph
         self.config = graph.config
         self.format_of = format_of
         self.caches = caches
+        self.states = states
         self.most_tokens = max_tokens
         self.spans = plan_storage(graph, max_tokens)
         self.memory: list[NDArray[np.uint8]] = []
@@ -287,6 +297,14 @@ class _Lowering:
             self.loaded_vectors[key] = int(memory.ctypes.data)
         return self.loaded_vectors[key]
 
+    def columns(self, tensor: Value) -> int:
+        """Memory for a matrix, column by column."""
+        rows, columns = tensor.type.size(0), math.prod(map(tensor.type.size, range(1, tensor.type.rank)))
+        padded = -(-rows // 16) * 16
+        floats = self._allocate(4 * padded * columns, "a matrix").view(np.float32).reshape(columns, padded)
+        self.program.vectors.append(VectorPart(tensor, floats[:, :rows].T, 0.0))
+        return int(floats.ctypes.data)
+
     def rope_table(self, tensor: Value) -> int:
         """A table of sines or cosines, made when it is first asked for."""
         named = rope_table(tensor.name) if tensor.kind == "input" else None
@@ -329,6 +347,10 @@ class _Lowering:
     def cache(self, key: Value) -> CachePlaces:
         """A layer's share of a cache block."""
         return self.caches[key]
+
+    def state(self, tensor: Value) -> int:
+        """The state's offset."""
+        return self.states[tensor.name]
 
     def failure_word(self, error: Callable[[int], Exception]) -> int:
         """Memory for a word that a kernel sets."""

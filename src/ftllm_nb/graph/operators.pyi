@@ -30,8 +30,18 @@ class Operators:
         """input · lognAttn[position], in place; `lognAttn` is [positions], and the context ends where it does."""
     def Cat(self, input0: DataReference, input1: DataReference, axis: int, output: DataReference) -> None:
         """input0 followed by input1 along an axis; a negative axis counts from the last."""
+    def CausalConv1D(self, input: DataReference, weight: WeightReference, bias: WeightReference | None, tail: DataReference, output: DataReference, activation: int = 0) -> None:
+        """output[t] = bias + Σ weight[:, i] · input[t − taps + 1 + i], of input [1, tokens, channels], with zeros before a
+        sequence's first token; `activation` 1: the silu of that.
+
+        `weight`: [channels, 1, taps], as checkpoints have it, or [channels, taps]. `tail`: the state, a sequence's last
+        taps − 1 inputs, each filled up to a multiple of 16. fastllm has it as KimiK3CausalConv1D; its Conv1DPerChannel
+        knows no tokens.
+        """
     def CrossSwiglu(self, input: DataReference, output: DataReference) -> None:
         """output[i] = silu(input[2 i]) · input[2 i + 1] along the last axis: [.., 2 n] to [.., n]."""
+    def CumSumLastDim(self, input: DataReference) -> None:
+        """Each number along the last axis becomes the sum of those up to it, in place."""
     def DataTypeAs(self, input: DataReference, input1: DataReference) -> None:
         """Cast `input` to the type of `input1` (`atype`), in place: no change, intermediates are float32."""
     def Embedding(self, input: DataReference, weight: WeightReference, output: DataReference) -> None:
@@ -66,6 +76,12 @@ class Operators:
         own chunk of `chunk` positions; 0 is no limit. `softcap` c, where it is not 0, makes each scaled score s into
         c · tanh(s / c) first. `sinks` [heads] are scores of one more key per head, whose value is zero.
         """
+    def GatedRMSNorm(self, input: DataReference, gate: DataReference, weight: WeightReference, eps: float, output: DataReference, gateType: int = 0, gateFirst: int = 0) -> None:
+        """RMSNorm(input) · weight · silu(gate) over the last axis.
+
+        With `gateFirst` 1, RMSNorm(input · silu(gate)) · weight. `gateType` 1: sigmoid in place of silu. `weight`: for the
+        last axis, or for all axes behind the tokens. `output` may be `input`.
+        """
     def GaussianTopK(self, input: DataReference, multiplier: float, output: DataReference) -> None:
         """max(input − (mean + multiplier · standard deviation), 0) over each token's features; `output` may be `input`.
 
@@ -82,6 +98,8 @@ class Operators:
         """
     def GeluNew(self, input: DataReference, output: DataReference) -> None:
         """½ input (1 + tanh(√(2/π) (input + 0.044715 input³))); `output` may be `input`."""
+    def L2Norm(self, input: DataReference, eps: float, output: DataReference) -> None:
+        """input / sqrt(Σ input² + eps) over the last axis; `output` may be `input`. fastllm's KimiK3L2Norm."""
     def LatentAttention(self, q: DataReference, k: DataReference, curk: DataReference | None, original: DataReference, mask: DataReference, output: DataReference, seqLens: DataReference, scale: float, vDim: int, maskType: int = 0, unitLen: int = 128) -> None:
         """Append curk to the cache k; output = softmax(q · Kᵀ · scale) · K[…, : vDim], of original's tokens.
 
@@ -131,6 +149,19 @@ class Operators:
         `part` features of each head are rotated, those after them stay: partial rotary embedding. `sin` and `cos` are
         float32 [positions, angles].
         """
+    def MambaScan(self, x: DataReference, dt: DataReference, B: DataReference, C: DataReference, aLog: WeightReference, dtBias: WeightReference, D: WeightReference, state: DataReference, output: DataReference, timeStepMin: float = 0.0, timeStepMax: float = 3e+38) -> None:
+        """S ← e^(−Δ e^aLog) S + B (Δ x)ᵀ; output = Sᵀ C + D x, token by token, S a state of each head.
+
+        x: [1, tokens, heads, P], dt: [1, tokens, heads], B and C: [1, tokens, groups, N]; head i uses group
+        ⌊i · groups / heads⌋. Δ = softplus(dt + dtBias), held between `timeStepMin` and `timeStepMax`. aLog, dtBias and D
+        have a number for each head.
+        """
+    def MambaSoftplus(self, input: DataReference, aLog: WeightReference, dtBias: WeightReference, output: DataReference) -> None:
+        """−exp(aLog) · softplus(input + dtBias); `output` may be `input`.
+
+        Of [1, tokens, heads], aLog and dtBias have a number for each head; of [1, tokens, heads, dim], where fastllm's
+        knows the last axis alone, aLog has one for each head, and dtBias one for each of all features.
+        """
     def MatMul(self, input0: DataReference, input1: DataReference | WeightReference, output: DataReference, alpha: float = 1.0, group: int = 1) -> None:
         """alpha · input0 · input1 on the last two axes: [1, tokens, .., n, m] with [1, tokens, .., m, k].
 
@@ -174,6 +205,13 @@ class Operators:
         """
     def Print(self, input: DataReference | WeightReference) -> None:
         """Print a tensor's name, shape, type and values."""
+    def RecurrentGatedDeltaRule(self, q: DataReference, k: DataReference, v: DataReference, g: DataReference, b: DataReference, last_recurrent_state: DataReference, core_attn_out: DataReference, qScale: float = 1.0) -> None:
+        """S ← e^g S; S ← S + k (b · (v − Sᵀk))ᵀ; core_attn_out = qScale · Sᵀq, token by token, S a state of each head.
+
+        q, k: [1, tokens, key heads, dk], v: [1, tokens, heads, dv]; value head i uses key head ⌊i · key heads / heads⌋.
+        g, the logarithm of the decay, is [1, tokens, heads], or [1, tokens, heads, dk] where each channel has its own; b is
+        [1, tokens, heads]. fastllm's takes one token at a time, heads before tokens.
+        """
     def Relu(self, input: DataReference, output: DataReference) -> None:
         """max(input, 0); `output` may be `input`."""
     def Relu2(self, input: DataReference, output: DataReference) -> None:

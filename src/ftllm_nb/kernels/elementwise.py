@@ -168,7 +168,7 @@ def gelu_tanh_multiplied(a, b, alpha):
 
 
 @numba.njit(inline="always")
-def _softplus(a, b, alpha):
+def softplus_of(a, b, alpha):
     """ln(1 + e^a) = max(a, 0) + ln(1 + t) with t = e^−|a|, and ln(1 + t) = 2 artanh(s) with s = t / (2 + t) ≤ ⅓, whose
     series falls by s² ≤ 1/9 from term to term."""
     t = exp(spread(0.0) - maximum(a, spread(0.0) - a))
@@ -249,7 +249,7 @@ gelu_multiply = _each("gelu_multiply", gelu_multiplied)
 """first · Φ(first) · second"""
 gelu_tanh_multiply = _each("gelu_tanh_multiply", gelu_tanh_multiplied)
 """the same with tanh instead of the error function"""
-softplus = _each("softplus", _softplus)
+softplus = _each("softplus", softplus_of)
 """ln(1 + e^first)"""
 add_scaled = _each("add_scaled", add_scaled_to)
 """first + alpha · second"""

@@ -76,6 +76,8 @@ class Parameter:
     of positions. Where rows hold several numbers, they have any of the formats, too.
     `may_be_embedding`: where the operator writes `logits` and the checkpoint lacks this weight, the token embedding
     is meant (tied embeddings).
+    `decays`: what is read here says how fast a state is forgotten or what is added to it: an error in it stays. So
+    matrices which make it keep their floats.
     `by_position`: of `sin` and `cos`, only the rows of the step's positions are read.
     `forms`: those of quant/activations.py in which the operator can write this output, if a node asks for one.
     `many`: any number of them, `name0`, `name1` and so on, of operators that only fusion makes.
@@ -94,6 +96,7 @@ class Parameter:
     stays_float: bool = False
     by_expert: bool = False
     chooses: bool = False
+    decays: bool = False
     embeds: bool = False
     may_be_embedding: bool = False
     may_be_none: bool = False

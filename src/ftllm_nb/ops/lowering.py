@@ -109,6 +109,9 @@ class Lowering(Protocol):
         """Address of vectors of the given sizes, float32, each padded with zeros to a multiple of 16; None is zeros.
         `plus` is added to each number that is no padding."""
 
+    def columns(self, tensor: Tensor) -> int:
+        """Address of a small matrix [rows, …], float32, column by column, each padded with zeros to 16s."""
+
     def rope_table(self, tensor: Tensor) -> int:
         """Address of the input `sin` or `cos`: float32 [positions, angles]."""
 
@@ -125,6 +128,9 @@ class Lowering(Protocol):
 
     def cache(self, key: Tensor) -> CachePlaces:
         """The places of the layer whose keys' cache this is."""
+
+    def state(self, tensor: Tensor) -> int:
+        """Where a state lies among those of a sequence, in bytes; see kernels/states.py."""
 
     def failure_word(self, error: Callable[[int], Exception]) -> int:
         """Address of an int64 that a kernel sets where it fails; then the step ends with the error for that number."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ftllm_nb.checkpoint import Checkpoint, TensorInfo
-from ftllm_nb.engine.weight_types import Rule, embedding_weights, router_weights
+from ftllm_nb.engine.weight_types import Rule, embedding_weights, steering_weights
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_steps import Transposed
@@ -55,7 +55,7 @@ def plan_tensors(
     linear = products - computed_with
     tables = {value.name for value in embedding_weights(graph)} - computed_with
     table_dtype = format.table_dtype(dtype)
-    routers = {value.tensor for value in router_weights(graph)}
+    routers = {value.tensor for value in steering_weights(graph)}
     planned = []
     for info in checkpoint.tensors.values():
         chosen = table_dtype if info.name in tables else AUTO if info.name in routers else dtype

@@ -22,7 +22,6 @@ from ftllm_nb.engine.reference_walk import (
     graph_inputs,
     rope_tables,
 )
-from ftllm_nb.engine.saved_states import States
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
@@ -105,7 +104,7 @@ class _Walk:
         self.reached = 0
         self.kept: list[dict[Value, Any]] = [{} for _ in windows]
         self.caches: list[dict[str, ReferenceCache]] = [{} for _ in windows]
-        self.states: list[States] = [{} for _ in windows]
+        self.states: list[dict[str, NDArray[np.float32]]] = [{} for _ in windows]
 
     def layer(
         self, nodes: Sequence[Node], rows_of: dict[str, Value], products: bool, report: Callable[[int], None]

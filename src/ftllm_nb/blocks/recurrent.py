@@ -1,0 +1,80 @@
+"""What decoders have in common of whose layers some are recurrent: kinds of layers, and convolutions with a state."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar
+
+from ftllm_nb.blocks.decoder import Decoder
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
+from ftllm_nb.graph.nearest import join_quoted
+from ftllm_nb.graph.references import WeightReference
+
+
+class RecurrentDecoder(Decoder):
+    """A `Decoder` with layers of `recurrent_kind` beside those that attend.
+
+    `recurrent_names`: what such a layer's tensors begin with, in place of attention's.
+    """
+
+    recurrent_kind: ClassVar[str] = "linear_attention"
+    recurrent_names: ClassVar[str] = "linear_attn"
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """As layer_types says, else as the architecture has them. Raises `GraphError` for kinds that it lacks."""
+        kinds = layer_kinds(self.config) or self.usual_kinds()
+        known = (FULL, self.recurrent_kind)
+        unknown = next((kind for kind in kinds if kind not in known), None)
+        if unknown is not None:
+            raise GraphError(
+                f"config.json's layer_types has {shown(unknown)} layers; this architecture has {join_quoted(known)}."
+            )
+        return kinds
+
+    def usual_kinds(self) -> list[str]:
+        """The kind of each layer where the config has no layer_types."""
+        return [FULL] * self.num_layers
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Attention sees everything."""
+        return [None] * len(self.kinds)
+
+    def attention(self, number: int, at: str, source: str, target: str) -> None:
+        """Attention, or what is recurrent in its place."""
+        if self.kinds[number] == self.recurrent_kind:
+            at = f"{at.removesuffix(f'{self.names.attention}.')}{self.recurrent_names}."
+            self.recurrent_layer(number, at, source, target)
+        else:
+            self.attend_to_all(number, at, source, target)
+
+    def attend_to_all(self, number: int, at: str, source: str, target: str) -> None:
+        """A layer that attends."""
+        super().attention(number, at, source, target)
+
+    def recurrent_layer(self, number: int, at: str, source: str, target: str) -> None:
+        """A layer that does not."""
+        raise NotImplementedError
+
+    def convolve(self, number: int, name: str, source: str, taps: int, bias: bool = False, silu: bool = True) -> None:
+        """The causal convolution of data, channel by channel, in place; `name`: of its tensors."""
+        size = self._sizes[source]
+        self._shapes[f"{name}.weight"] = (size, 1, taps)
+        self.CausalConv1D(
+            self.data[source], self.weight[f"{name}.weight"], self.vector(f"{name}.bias", size) if bias else None,
+            self.data["pastState.conv."][number], self.data[source], int(silu),
+        )  # fmt: skip
+
+    def vector(self, name: str, size: int) -> WeightReference:
+        """A vector of the checkpoint."""
+        self._shapes[name] = (size,)
+        return self.weight[name]
+
+    def multiple(self, name: str, size: int, of: str, unit: int) -> int:
+        """size / unit. Raises `GraphError` where that is not whole."""
+        if size % unit:
+            raise GraphError(f"config.json's {name} {size} is no multiple of its {of} {unit}.")
+        return size // unit

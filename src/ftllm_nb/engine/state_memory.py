@@ -1,0 +1,97 @@
+"""Memory for the states of sequences: one piece for all states of a sequence after a step.
+
+A step reads the states that a sequence has and writes them anew into a piece of its own, in which they stay as they
+are for as long as anybody keeps them: the sequence, what it may be cut back to, what others may go on from. So nothing
+is ever copied to be kept, a step that is stopped has changed nothing, and a piece that nobody has any more is the next
+one to be written, while it is still in the processor's caches.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftllm_nb.byte_sizes import shown_bytes
+from ftllm_nb.engine.block_pool import CacheFullError
+from ftllm_nb.host_memory import obtainable_bytes
+from ftllm_nb.memory import ALIGNMENT, Slabs
+
+Floats = NDArray[np.float32]
+
+
+class StateSlot(dict[str, Floats]):
+    """All states of a sequence, by name, float32 views of one piece of memory that begins at `address`. The memory is
+    used again once nobody has the slot any more, whoever may still have a view."""
+
+    def __init__(self, address: int, arrays: Mapping[str, Floats]) -> None:
+        super().__init__(arrays)
+        self.address = address
+
+
+class StateMemory:
+    """Makes slots for states of these shapes, by name. `offsets`: where each begins in a slot, in bytes."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._shapes = dict(shapes)
+        self.offsets: dict[str, int] = {}
+        self.slot_bytes = 0
+        for name, shape in self._shapes.items():
+            self.offsets[name] = self.slot_bytes
+            self.slot_bytes += -(-4 * math.prod(shape) // ALIGNMENT) * ALIGNMENT
+        self._slabs = Slabs()
+        self._free: list[NDArray[np.uint8]] = []
+        self._made = 0
+        self._zeros: StateSlot | None = None
+
+    @property
+    def made_bytes(self) -> int:
+        """Memory of all slots, used or free."""
+        return self._made * self.slot_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory of the slots that somebody has."""
+        return (self._made - len(self._free)) * self.slot_bytes
+
+    def zeros(self) -> StateSlot:
+        """The states of a sequence that has no token yet: the same for all."""
+        if self._zeros is None:
+            self._zeros = self.take()
+            for array in self._zeros.values():
+                array.fill(0)
+        return self._zeros
+
+    def take(self) -> StateSlot:
+        """A slot of its own, which holds anything. Raises `CacheFullError` where memory is out."""
+        memory = self._free.pop() if self._free else self._new()
+        arrays = {
+            name: memory[self.offsets[name] :][: 4 * math.prod(shape)].view(np.float32).reshape(shape)
+            for name, shape in self._shapes.items()
+        }
+        slot = StateSlot(int(memory.ctypes.data), arrays)
+        weakref.finalize(slot, self._free.append, memory).atexit = False
+        return slot
+
+    def give_back(self) -> None:
+        """Give the memory of free slots back to the system, as far as nobody has a slot beside them."""
+        self._made -= len(self._free)
+        self._free.clear()
+        self._slabs = Slabs()
+
+    def _new(self) -> NDArray[np.uint8]:
+        obtainable = obtainable_bytes()
+        try:
+            if obtainable is not None and obtainable < self.slot_bytes:
+                raise MemoryError
+            memory = self._slabs.take(self.slot_bytes)
+        except MemoryError:
+            raise CacheFullError(
+                f"there is no memory for {shown_bytes(self.slot_bytes)} more of recurrent states: close other "
+                "programs, or answer fewer requests at once."
+            ) from None
+        self._made += 1
+        return memory

@@ -1,0 +1,135 @@
+"""Linear recurrences: a matrix of each head, to which each token adds a product of a key and a value.
+
+For a head with the state S [key_dim, value_dim], a token with key k, value v, query q, decay α (of the head, or of each
+channel of the key) and rate β:
+
+    S ← α S;   δ = β (v − Sᵀk), or β v;   S ← S + k δᵀ;   output = scale · Sᵀq + skip · v
+
+Columns of S know nothing of each other. So a chunk is 32 columns of a head, which stay in the first cache while all of
+the sequence's tokens in the step go by, one after the other: each token has the same arithmetic however a prompt is
+cut. One pass over the columns adds a token and finds what the next one needs of the sum. A state lies in memory as
+[heads, blocks of 32 columns, key_dim, 32].
+"""
+
+from __future__ import annotations
+
+import numba
+
+from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.memory import fetch_lines, load_f32
+from ftllm_nb.kernels.row_fields import row_fields
+from ftllm_nb.kernels.simd import (
+    fma,
+    load_vector,
+    load_vector_partial,
+    spread,
+    store_vector,
+    store_vector_partial,
+)
+from ftllm_nb.kernels.states import first_token, new_states, old_states, token_count
+from ftllm_nb.kernels.step import STEP_NUM_SEQUENCES, argument, field, scalar, take_chunk
+
+RECURRENCE = row_fields(
+    "query", "query_stride", "key", "key_stride", "value", "value_stride", "decay", "decay_stride", "rate",
+    "rate_stride", "output", "output_stride", "state", "heads", "key_heads", "key_dim", "value_dim", "scale", "skip",
+)  # fmt: skip
+"""`heads`: of values, each of which uses key head ⌊head · key_heads / heads⌋; `skip`: address of a factor for each
+head, 0 for none."""
+COLUMNS = 32
+"""Of a head's state that are a chunk."""
+
+
+def _recurrence(name: str, corrects: bool, by_channel: bool) -> Kernel:
+    """A kernel. `corrects`: what is known of the key is taken from the value; `by_channel`: decays are of channels."""
+
+    @numba.njit(inline="always")
+    def key_of(key, decay, at):
+        """A key's channel, as the state before its decay is to be multiplied by."""
+        number = load_f32(key + 4 * at)
+        if by_channel:
+            number = number * load_f32(decay + 4 * at)
+        return spread(number)
+
+    @kernel(variant=name)
+    def recurrence(row, step, worker):
+        heads, key_heads = argument(row, RECURRENCE.heads), argument(row, RECURRENCE.key_heads)
+        key_dim, value_dim = argument(row, RECURRENCE.key_dim), argument(row, RECURRENCE.value_dim)
+        query_stride, key_stride = argument(row, RECURRENCE.query_stride), argument(row, RECURRENCE.key_stride)
+        value_stride, decay_stride = argument(row, RECURRENCE.value_stride), argument(row, RECURRENCE.decay_stride)
+        rate_stride, output_stride = argument(row, RECURRENCE.rate_stride), argument(row, RECURRENCE.output_stride)
+        skip, scale = argument(row, RECURRENCE.skip), spread(scalar(row, RECURRENCE.scale))
+        blocks = (value_dim + COLUMNS - 1) // COLUMNS
+        num_chunks = field(step, STEP_NUM_SEQUENCES) * heads * blocks
+        chunk = take_chunk(worker, num_chunks)
+        while chunk >= 0:
+            sequence, place = chunk // (heads * blocks), chunk % (heads * blocks)
+            head, column = place // blocks, place % blocks * COLUMNS
+            first, count = first_token(step, sequence), token_count(step, sequence)
+            at_state = argument(row, RECURRENCE.state) + place * key_dim * 4 * COLUMNS
+            source, target = old_states(step, sequence) + at_state, new_states(step, sequence) + at_state
+            key_at = head * key_heads // heads * key_dim * 4
+            query = argument(row, RECURRENCE.query) + first * query_stride + key_at
+            key = argument(row, RECURRENCE.key) + first * key_stride + key_at
+            value_at = (head * value_dim + column) * 4
+            value = argument(row, RECURRENCE.value) + first * value_stride + value_at
+            out = argument(row, RECURRENCE.output) + first * output_stride + value_at
+            decay = argument(row, RECURRENCE.decay) + first * decay_stride
+            decay += 4 * head * key_dim if by_channel else 4 * head
+            rate = argument(row, RECURRENCE.rate) + first * rate_stride + 4 * head
+            left = value_dim - column
+            known0, known1 = spread(0.0), spread(0.0)
+            if corrects:
+                for at in range(key_dim):
+                    factor = key_of(key, decay, at)
+                    known0 = fma(factor, load_vector(source + 128 * at), known0)
+                    known1 = fma(factor, load_vector(source + 128 * at + 64), known1)
+            for token in range(count):
+                given0, given1 = load_vector_partial(value, left), load_vector_partial(value + 64, left - 16)
+                delta0, delta1 = given0, given1
+                kept = spread(load_f32(decay))
+                if corrects:
+                    if not by_channel:
+                        known0, known1 = known0 * kept, known1 * kept
+                    delta0, delta1 = given0 - known0, given1 - known1
+                times = spread(load_f32(rate))
+                delta0, delta1 = delta0 * times, delta1 * times
+                next_key, next_decay = key, decay
+                if token + 1 < count:
+                    next_key, next_decay = key + key_stride, decay + decay_stride
+                # Rows of one head lie far apart: no hardware foresees the next.
+                fetch_lines(key + 2 * key_stride, 4 * key_dim)
+                fetch_lines(query + 2 * query_stride, 4 * key_dim)
+                read0, read1 = spread(0.0), spread(0.0)
+                known0, known1 = spread(0.0), spread(0.0)
+                for at in range(key_dim):
+                    if by_channel:
+                        kept = spread(load_f32(decay + 4 * at))
+                    factor = spread(load_f32(key + 4 * at))
+                    state0 = fma(factor, delta0, load_vector(source + 128 * at) * kept)
+                    state1 = fma(factor, delta1, load_vector(source + 128 * at + 64) * kept)
+                    store_vector(target + 128 * at, state0)
+                    store_vector(target + 128 * at + 64, state1)
+                    asked = spread(load_f32(query + 4 * at))
+                    read0, read1 = fma(asked, state0, read0), fma(asked, state1, read1)
+                    if corrects:
+                        factor = key_of(next_key, next_decay, at)
+                        known0, known1 = fma(factor, state0, known0), fma(factor, state1, known1)
+                read0, read1 = read0 * scale, read1 * scale
+                if skip != 0:
+                    share = spread(load_f32(skip + 4 * head))
+                    read0, read1 = fma(share, given0, read0), fma(share, given1, read1)
+                store_vector_partial(out, read0, left)
+                store_vector_partial(out + 64, read1, left - 16)
+                source, key, decay = target, next_key, next_decay
+                query += query_stride
+                value += value_stride
+                out += output_stride
+                rate += rate_stride
+            chunk = take_chunk(worker, num_chunks)
+
+    return recurrence
+
+
+gated_delta_rule = _recurrence("delta", corrects=True, by_channel=False)
+gated_delta_rule_by_channel = _recurrence("delta_by_channel", corrects=True, by_channel=True)
+selective_scan = _recurrence("plain", corrects=False, by_channel=False)

@@ -1,0 +1,84 @@
+"""LFM2: short convolutions with gates, and attention in some layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from ftllm_nb.blocks import Names, RecurrentDecoder
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import flag, positive_or, whole
+
+
+class Lfm2Model(RecurrentDecoder):
+    """The graph of `Lfm2ForCausalLM`."""
+
+    recurrent_kind = "conv"
+    recurrent_names = "conv"
+    ties_by_default = True
+    names = Names(
+        norm="embedding_norm", out="out_proj", feed_forward="feed_forward", gate="w1", up="w3", down="w2",
+        before_attention="operator_norm", before_feed_forward="ffn_norm",
+    )  # fmt: skip
+    entry_names: ClassVar[Mapping[str, str]] = {"rms_norm_eps": "norm_eps", "tie_word_embeddings": "tie_embedding",
+                   "intermediate_size": "block_ff_dim"}  # fmt: skip
+
+    def read_config(self) -> None:
+        """The base of rotations is 1,000,000 where the config has none."""
+        if self.config.get("block_ff_dim") is None:
+            self.config["block_ff_dim"] = self.config["intermediate_size"]
+        if self.config.get("rope_parameters") is None and self.config.get("rope_theta") is None:
+            self.config["rope_theta"] = 1e6
+        self.config.get("full_attn_idxs")  # another name of what layer_types says
+        super().read_config()
+
+    def usual_kinds(self) -> list[str]:
+        """Layers of full_attn_idxs attend, all where the config has none."""
+        given = self.config.get("full_attn_idxs")
+        if given is None:
+            return super().usual_kinds()
+        if not isinstance(given, list) or not all(isinstance(each, int) for each in given):
+            raise GraphError(f"config.json's full_attn_idxs must be a list of layers, but it is {shown(given)}.")
+        return ["full_attention" if number in given else self.recurrent_kind for number in range(self.num_layers)]
+
+    @property
+    def eps(self) -> float:
+        """1e-5 where the config does not say."""
+        return positive_or(self.config, "norm_eps", 1e-5)
+
+    @property
+    def inner_size(self) -> int:
+        """Two thirds of the config's, where it says so, rounded up."""
+        size = super().inner_size
+        if not self.adjusts_inner_size:
+            return size
+        size = 2 * size // 3
+        factor = self.config.get("block_ffn_dim_multiplier", 1.0)
+        if factor is None:
+            return size
+        multiple = whole(self.config, "block_multiple_of", 256)
+        return -(-int(positive_or(self.config, "block_ffn_dim_multiplier", 1.0) * size) // multiple) * multiple
+
+    @property
+    def adjusts_inner_size(self) -> bool:
+        """Whether intermediate_size is no feed-forward's size yet."""
+        return flag(self.config, "block_auto_adjust_ff_dim", True)
+
+    def turn_heads(self, number: int, at: str) -> None:
+        """Normalized, then turned."""
+        self.normalize_heads(at, q="q_layernorm", k="k_layernorm")
+        self.rotate(number, "q", "k")
+
+    def recurrent_layer(self, number: int, at: str, source: str, target: str) -> None:
+        """out(C · conv(B · x)), of B, C and x side by side."""
+        data, size, bias = self.data, self.hidden_size, flag(self.config, "conv_bias", False)
+        self.linear(source, f"{at}in_proj", 3 * size, "B.C.x", bias)
+        self.split("B.C.x", B=size, C=size, x=size)
+        self.MulTo(data["B"], data["x"])
+        self.convolve(number, f"{at}conv", "B", whole(self.config, "conv_L_cache", 3, least=2), bias, silu=False)
+        self.MulTo(data["C"], data["B"])
+        self.linear("C", f"{at}out_proj", size, target, bias)
+
+
+__model__ = Lfm2Model

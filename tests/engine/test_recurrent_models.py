@@ -1,0 +1,219 @@
+"""Models with recurrent layers: equal bits in any chunks, company and on any workers, after a cut, and from states that
+were saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ftllm_nb import loading
+from ftllm_nb.engine.compiled_executor import CompiledExecutor
+from ftllm_nb.engine.engine_thread import EngineThread
+from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.request import Request, Token
+from ftllm_nb.engine.sampling_settings import SamplingSettings
+from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits
+from ftllm_nb.engine.session import Session
+from ftllm_nb.engine.weight_types import WeightTypes
+from ftllm_nb.errors import StepStopped
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.models import graph_class
+from tests.memory_checkpoint import MemoryCheckpoint, normal
+
+COMMON: dict[str, Any] = {
+    "hidden_size": 60, "intermediate_size": 100, "num_hidden_layers": 4, "num_attention_heads": 6,
+    "num_key_value_heads": 2, "vocab_size": 211, "max_position_embeddings": 2048, "rope_theta": 1e4,
+}  # fmt: skip
+CONFIGS: dict[str, dict[str, Any]] = {
+    # No size is a multiple of 16; value heads share key heads; a state's columns are more than one chunk.
+    "qwen3_5_text": COMMON | {
+        "model_type": "qwen3_5_text", "head_dim": 24, "linear_num_key_heads": 2, "linear_num_value_heads": 6,
+        "linear_key_head_dim": 13, "linear_value_head_dim": 37,
+        "layer_types": ["linear_attention", "linear_attention", "full_attention", "linear_attention"],
+    },
+    "lfm2": COMMON | {
+        "model_type": "lfm2", "layer_types": ["conv", "conv", "full_attention", "conv"], "conv_bias": True,
+    },
+}  # fmt: skip
+TOKENS = (np.arange(400) * 7919 % 211).astype(np.int32)
+DECODED = 5
+
+
+def weights(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """Of a size with which every part counts."""
+    shapes = build_graph(graph_class(config), dict(config)).weight_shapes()
+    return {
+        name: normal(number, *shape, scale=0.5 if len(shape) == 1 else shape[-1] ** -0.5)
+        for number, (name, shape) in enumerate(shapes.items())
+    }
+
+
+@contextmanager
+def opened(config: dict[str, Any], threads: int = 2, dtype: str = "auto") -> Iterator[CompiledExecutor]:
+    checkpoint = MemoryCheckpoint(dict(config), weights(config))
+    graph = loading.describe(checkpoint)
+    executor = CompiledExecutor(graph, checkpoint, weight_types=WeightTypes(dtype), threads=threads)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return CONFIGS[request.param]
+
+
+@pytest.fixture(scope="module", params=(1, 3))
+def executor(config: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[CompiledExecutor]:
+    with opened(config, request.param) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def expected(config: dict[str, Any]) -> NDArray[np.float32]:
+    """Logits [1 + DECODED, vocab]: the prompt as one step on one worker, then token by token."""
+    with opened(config, 1) as executor:
+        found = prefill_then_decode(executor, len(TOKENS))
+    assert np.abs(found).max() > 0.3 and len({int(row.argmax()) for row in found}) > 1
+    return found
+
+
+def prefill(executor: CompiledExecutor, sequence: Any, tokens: NDArray[np.int32], chunk: int) -> NDArray[np.float32]:
+    """Logits after the last token."""
+    for start in range(0, len(tokens), chunk):
+        logits = executor.run([SequenceStep(sequence, tokens[start : start + chunk])])
+    return logits[0].copy()
+
+
+def prefill_then_decode(executor: CompiledExecutor, chunk: int) -> NDArray[np.float32]:
+    sequence = executor.cache.new_sequence()
+    rows = [prefill(executor, sequence, TOKENS[:-DECODED], chunk)]
+    rows += [prefill(executor, sequence, TOKENS[at:][:1], 1) for at in range(len(TOKENS) - DECODED, len(TOKENS))]
+    executor.cache.free(sequence)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("chunk", [len(TOKENS), 1, 3, 64, 100])
+def test_any_chunks_on_any_number_of_workers(
+    executor: CompiledExecutor, expected: NDArray[np.float32], chunk: int
+) -> None:
+    np.testing.assert_array_equal(prefill_then_decode(executor, chunk), expected)
+
+
+def test_beside_others_and_after_a_step_that_was_stopped(
+    executor: CompiledExecutor, expected: NDArray[np.float32]
+) -> None:
+    sequence, other, newcomer = (executor.cache.new_sequence() for _ in range(3))
+    prefill(executor, other, TOKENS[7:50], 20)
+    end = len(TOKENS) - DECODED
+    prefill(executor, sequence, TOKENS[: end - 90], 70)
+    executor.request_stop()
+    steps = [
+        SequenceStep(other, TOKENS[:1]), SequenceStep(sequence, TOKENS[end - 90 : end]),
+        SequenceStep(newcomer, TOKENS[30:70], False),
+    ]  # fmt: skip
+    with pytest.raises(StepStopped):
+        executor.run(steps)
+    executor.clear_stop()
+    np.testing.assert_array_equal(executor.run(steps)[1], expected[0])
+    for number, at in enumerate(range(end, len(TOKENS))):
+        steps = [
+            SequenceStep(newcomer, TOKENS[number : number + 3], number % 2), SequenceStep(sequence, TOKENS[at : at + 1])
+        ]  # fmt: skip
+        np.testing.assert_array_equal(executor.run(steps)[-1], expected[number + 1])
+    for each in (sequence, other, newcomer):
+        executor.cache.free(each)
+
+
+def test_cut_back_to_a_saved_length(executor: CompiledExecutor, expected: NDArray[np.float32]) -> None:
+    sequence, cache = executor.cache.new_sequence(), executor.cache
+    cache.save(sequence, 130)
+    prefill(executor, sequence, TOKENS[:130], 70)
+    prefill(executor, sequence, TOKENS[:90], 40)
+    assert cache.can_cut(sequence, 130) and not cache.can_cut(sequence, 131)
+    cache.truncate(sequence, 130)
+    np.testing.assert_array_equal(prefill(executor, sequence, TOKENS[130:-DECODED], 99), expected[0])
+    cache.free(sequence)
+
+
+def answers(executor: CompiledExecutor, prompts: list[list[int]], batch: int) -> tuple[list[list[int]], int, int]:
+    """Of each prompt, the sampled tokens; how many tokens were found in the cache, and how often one was put off."""
+    scheduler, heard = Scheduler(executor, SchedulerLimits(batch, chunk_tokens=90)), []
+    for ids in prompts:
+        heard.append([])
+        listen = lambda event, mine=heard[-1]: mine.append(event.token_id) if isinstance(event, Token) else None  # noqa: E731
+        scheduler.add(Request(ids, SamplingSettings(max_tokens=80, do_sample=True, top_k=0, seed=1), listen))
+    while not scheduler.is_idle:
+        scheduler.step()
+    return heard, scheduler.counts.cached_tokens, scheduler.counts.preemptions
+
+
+def test_what_others_began_and_what_was_preempted(executor: CompiledExecutor) -> None:
+    """Prompts that end just before, at and just after a saved place; branches; and a cache with little room."""
+    common, cache = TOKENS[:140].tolist(), executor.cache
+    prompts = [common, common[:127], common[:128], common[:129], [*common[:70], 5, 6], common]
+    alone = [answers(executor, [ids], 1)[0][0] for ids in prompts]
+    assert len({tuple(answer[:40]) for answer in alone}) == 5
+    cache.pool.limit = 1000
+    try:
+        found, cached, _ = answers(executor, prompts, 4)
+        assert found == alone and cached >= 128
+        again = [*common, *alone[0][:70], 9]
+        expected = answers(executor, [again], 1)
+        assert expected[1] >= 192, "the states at the answer's last block end were kept"
+        assert cache.forget_all()
+        assert answers(executor, [again], 1)[0] == expected[0]
+        assert cache.forget_all()
+        cache.pool.limit = 9
+        found, _, preemptions = answers(executor, prompts, 6)
+        assert found == alone and preemptions > 0
+    finally:
+        cache.pool.limit = None
+        assert cache.forget_all()
+
+
+def test_a_conversation_is_edited_undone_and_branched(config: dict[str, Any]) -> None:
+    """Each answer is that of a fresh session, and not more is computed again than since the last saved place."""
+    with opened(config) as executor, closing(EngineThread(executor)) as engine:
+        executor.cache.spacing = 128
+        settings, session = SamplingSettings(max_tokens=40, do_sample=True, top_k=0, seed=1), Session(engine)
+
+        def ask(ids: list[int], least: int) -> list[int]:
+            answer = list(session.generate(ids, settings))
+            fresh = Session(engine)
+            assert list(fresh.generate(ids, settings)) == answer
+            fresh.forget()
+            assert session.stats is not None and session.stats.reused_tokens >= least
+            return answer
+
+        history: list[list[int]] = [TOKENS[:300].tolist()]
+        for turn in range(6):
+            answer = ask(history[-1], len(history[-2]) if turn else 0)
+            history.append([*history[-1], *answer, *TOKENS[turn * 11 : turn * 11 + 20].tolist()])
+        ask(history[5], len(history[5]) - 1)  # the last answer again
+        ask([*history[4], 3], len(history[3]))  # the last turn taken back, another in its place
+        ask([*history[0][:290], 7, 7], 256)  # the first message edited
+        assert executor.cache.can_cut(session._kept._sequence, 128)  # type: ignore[arg-type]
+        session.forget()
+
+
+def test_memory_of_states_is_bounded_and_given_back(config: dict[str, Any]) -> None:
+    with opened(config) as executor:
+        memory, cache = executor.cache.state_memory, executor.cache
+        cache.spacing = 128
+        sequence = cache.new_sequence()
+        for at in range(0, 384, 32):
+            executor.run([SequenceStep(sequence, TOKENS[at : at + 32])])
+        # Zeros, those of 128, 256 and 384 tokens, and one to write.
+        assert memory.made_bytes == 5 * memory.slot_bytes
+        assert memory.used_bytes == 4 * memory.slot_bytes
+        cache.free(sequence)
+        assert memory.used_bytes == memory.slot_bytes
+        executor.release_memory()
+        assert memory.made_bytes == memory.slot_bytes
