@@ -173,7 +173,7 @@ def embedding_weights(graph: CheckedGraph) -> set[Value]:
         for node in graph.nodes
         for name, value in node.inputs.items()
         if (node.operator.parameter(name).embeds and value.type.rank > 1)
-        or (name in node.products and graph.logits in node.outputs.values())
+        or (graph.logits in node.outputs.values() and name in node.products)
     }
 
 

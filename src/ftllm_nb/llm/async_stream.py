@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
@@ -12,6 +11,8 @@ async def iterate_in_thread(
     start: Callable[[], Iterator[str]], cancel: Callable[[], None]
 ) -> AsyncGenerator[str, None]:
     """What the iterator gives, as it comes. `cancel` lets the iterator end soon, and is called in any case."""
+    import asyncio  # 30 ms of a start, and who awaits an answer has it in memory
+
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[str | BaseException | None] = asyncio.Queue()
 

@@ -204,18 +204,25 @@ class Operator:
     takes what `infer` takes, without the states."""
     reference: ClassVar[Callable[..., Computed]]
     """The specification: `reference(step, **arguments)`; float32 in, float32 out, the inputs unchanged."""
+    _found: ClassVar[dict[str, Parameter]]
+    """What `parameter` has found, which lowering asks thousands of times."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.name = cls.__name__
+        cls._found = {}
         if "json_type" not in vars(cls):
             cls.json_type = cls.name
 
     @classmethod
     def parameter(cls, name: str) -> Parameter:
         """The parameter of that name; "weight2" is one of a parameter "weight" that is `many`."""
-        base = name.rstrip("0123456789")
-        return next(each for each in cls.parameters if each.name == (base if each.is_many else name))
+        found = cls._found.get(name)
+        if found is None:
+            base = name.rstrip("0123456789")
+            found = next(each for each in cls.parameters if each.name == (base if each.is_many else name))
+            cls._found[name] = found
+        return found
 
     @classmethod
     def joined(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

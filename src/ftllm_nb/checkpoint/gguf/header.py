@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.checkpoint.gguf.texts import common_texts
 from ftllm_nb.checkpoint.gguf.types import GGML_TYPES, REMOVED
 from ftllm_nb.errors import CheckpointError
 
@@ -48,6 +49,8 @@ STRING, ARRAY = 8, 9
 _SMALLEST_ENTRY = 8 + 4 + 1
 """Bytes: the length of an empty key, a type, a value of one byte."""
 _SMALLEST_TENSOR = 8 + 4 + 8 + 4 + 8
+_LIKELY_BYTES = 32
+"""Of a string and its length: few vocabularies take more."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,11 @@ class _Cursor:
         what = f"the {count:,} strings of {key}"
         if count * 8 > self.rest:
             self.take(count * 8, what)
+        likely = self._content[self.position : self.position + _LIKELY_BYTES * (count + 1)]
+        if (found := common_texts(likely, count)) is not None:
+            texts, nbytes = found
+            self.position += nbytes
+            return texts
         content, size, position = self._content, self.size, self.position
         length_at = struct.Struct("<Q").unpack_from
         texts = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import repeat
 from operator import contains
 from typing import Any
@@ -12,6 +15,18 @@ from ftllm_nb.tokenizer.formats.tokenizer_json import TokenizerJsonBackend, to_l
 from ftllm_nb.tokenizer.gguf.vocabulary import GgufVocabulary
 
 MERGES = "tokenizer.ggml.merges"
+
+
+@contextmanager
+def _no_search_for_garbage() -> Iterator[None]:
+    """Python looks for cycles whenever some hundred objects are made, and would look at each of ours many times."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def byte_pair_model(vocabulary: GgufVocabulary, **options: Any) -> Any:
@@ -26,7 +41,8 @@ def byte_pair_model(vocabulary: GgufVocabulary, **options: Any) -> Any:
     if merges and not (len(parts) == 2 * len(merges) and all(map(contains, merges, repeat(" ")))):
         at = next(at for at, merge in enumerate(merges) if merge.count(" ") != 1)
         raise metadata.error(MERGES, f"must list two tokens with a space between, and {at} is {shorten(merges[at])}")
-    pairs = list(zip(parts[::2], parts[1::2], strict=bool(merges)))
+    with _no_search_for_garbage():
+        pairs = list(zip(parts[::2], parts[1::2], strict=bool(merges)))
     try:
         return Tokenizer(models.BPE(vocabulary.ids, pairs, **options))
     except Exception as error:  # the library's own class of errors is Exception
