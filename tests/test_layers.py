@@ -16,7 +16,7 @@ LAYERS = (
     ("__main__", "chat", "server", "webui"),
     ("cli",),
     ("scaffold",),
-    ("benchmark", "outline", "quantization", "serving"),
+    ("benchmark", "outline", "quantization", "serving", "verification"),
     ("llm", "extend"),
     ("answers",),
     ("loading",),

@@ -1,0 +1,26 @@
+"""Two operators in the other order: a norm before or after a rotation, a sum, an activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ftllm_nb.verification.trial import Change, Ground
+
+RANK = 38
+_NEAR = 6
+"""Calls that may stand between the two."""
+
+
+def changes(ground: Ground) -> Iterator[Change]:
+    """Each two near suspects exchanged, and each put where another stands."""
+    places = {id(call): index for index, call in enumerate(ground.calls)}
+    suspects = sorted(ground.suspects, key=lambda call: places[id(call)])
+    for later in reversed(suspects):
+        end = places[id(later)]
+        for earlier in reversed(ground.calls[max(0, end - _NEAR) : end]):
+            between = ground.calls[places[id(earlier)] + 1 : end]
+            sentence = f"{later.operator.name} comes before {earlier.operator.name}, and not after it"
+            edits = {earlier.index: [later, earlier], later.index: []}
+            yield Change(f"the order: {sentence}", later, {**edits, **{each.index: [each] for each in between}})
+            edits = {earlier.index: [], later.index: [later, earlier]}
+            yield Change(f"the order: {sentence}", earlier, {**edits, **{each.index: [each] for each in between}})

@@ -1,0 +1,99 @@
+"""What a comparison found, and how it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ftllm_nb.graph.call import Call
+from ftllm_nb.verification.parting import Parting
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What makes the place equal. `logits`: how far those are with it, in all calls of the same line; None where that
+    was not tried."""
+
+    sentence: str
+    call: Call
+    logits: float | None
+
+
+@dataclass(frozen=True)
+class StepFault:
+    """An operator whose values of tokens one by one are not those of the same tokens at once, or kernels that compute
+    something else than their NumPy references (`call` None)."""
+
+    sentence: str
+    call: Call | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a graph computes what the reference computes; `str()` says it in words.
+
+    `logits`: the relative difference of the logits; `places`: how many values were compared of each text; `tokens`: of
+    all texts. Where they part, `parting` says where, and `cause` why, if that was found.
+    """
+
+    reference: str
+    tokens: int
+    texts: int
+    places: int
+    logits: float
+    parting: Parting | None = None
+    cause: Cause | None = None
+    step_fault: StepFault | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing was found."""
+        return self.parting is None and self.step_fault is None
+
+    @property
+    def call(self) -> Call | None:
+        """The call that is named: the cause's, else the first one that may be to blame."""
+        if self.cause is not None:
+            return self.cause.call
+        if self.parting is not None:
+            return self.parting.suspects[0].call
+        return self.step_fault.call if self.step_fault is not None else None
+
+    def __str__(self) -> str:
+        lines = [
+            f"compared with {self.reference}: {self.places} places, {self.texts} texts of {self.tokens} tokens in all, "
+            "read at once and one by one"
+        ]
+        if self.parting is not None:
+            lines += self._parting_lines(self.parting)
+        elif self.step_fault is not None:
+            lines.append(self.step_fault.sentence)
+        else:
+            lines.append(f"they are equal: logits differ by {self.logits:.1e} of their size")
+        return "\n".join(lines)
+
+    def _parting_lines(self, parting: Parting) -> list[str]:
+        site = parting.site
+        lines = [
+            f"they part at {site.module}, {site.role} of {_shown(site.node.call)}",
+            f"  ours {list(parting.ours_shape)}, theirs {list(parting.theirs_shape)}; they differ by "
+            f"{parting.difference:.2g} of their size, at most by {parting.largest:.3g}, at token {parting.token}",
+        ]
+        if parting.agreed is not None:
+            agreed, difference = parting.agreed
+            lines.append(f"  {agreed.module} before it agrees ({agreed.role}, to {difference:.0e})")
+        if self.cause is not None:
+            lines.append(f"likely cause, at {_shown(self.cause.call)}")
+            lines.append(f"  {self.cause.sentence}")
+            if self.cause.logits is not None and self.cause.logits < 1e-3:
+                lines.append(f"  with that in all calls of this line the logits agree, to {self.cause.logits:.0e}")
+            elif self.cause.logits is not None:
+                lines.append("  with that this place agrees, and a later one does not: mend it and compare again")
+        else:
+            lines.append("between the two are" if len(parting.suspects) > 1 else "the operator is")
+            lines += [f"  {_shown(node.call)}" for node in parting.suspects[:8]]
+        lines.append(f"logits differ by {self.logits:.2g} of their size")
+        return lines
+
+
+def _shown(call: Call) -> str:
+    return f"{call.operator.name} (operator {call.index}) at {call.where}"

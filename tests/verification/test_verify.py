@@ -1,0 +1,190 @@
+"""`ftllm-nb verify` without torch: beside the built-in graph and a file of values, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ftllm_nb.cli import main
+from ftllm_nb.errors import FtllmError, OutputError, UsageError
+from ftllm_nb.verification import with_transformers
+from ftllm_nb.verification.reference import Reference
+from ftllm_nb.verification.run import reference_of, verify
+from ftllm_nb.verification.values_file import save
+from tests.golden.small_models import SMALL_MODELS, write_checkpoint
+from tests.verification.faults import FAULTS, GRAPHS
+
+LLAMA = GRAPHS / "llama.py"
+MODEL = "llama_mha"
+PLANTED = (
+    "scale without the root", "another eps at the end", "k not rotated", "silu of up", "the norm of another place",
+    "a residual forgotten", "tied where it is not", "v rotated as well", "another base",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("models") / MODEL, MODEL, SMALL_MODELS[MODEL])
+
+
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> Reference:
+    return reference_of(folder, custom=LLAMA, against="builtin")
+
+
+@pytest.fixture(scope="module")
+def values(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("values") / "values.npz"
+    save(reference, file)
+    return file
+
+
+def planted(name: str, tmp_path: Path) -> Path:
+    (fault,) = (each for each in FAULTS if each.model == "llama" and each.name == name)
+    file = tmp_path / "faulty.py"
+    file.write_text(fault.source, encoding="utf-8")
+    return file
+
+
+def nothing(sentence: str) -> None:
+    """Hear warnings, and forget them."""
+
+
+def test_a_right_file_is_equal(folder: Path, reference: Reference) -> None:
+    verdict = verify(folder, custom=LLAMA, against=reference)
+    assert verdict.agrees and verdict.logits < 1e-6 and verdict.call is None and verdict.places > 40
+    assert "they are equal" in str(verdict)
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_faults_are_named(name: str, folder: Path, reference: Reference, tmp_path: Path) -> None:
+    (fault,) = (each for each in FAULTS if each.model == "llama" and each.name == name)
+    verdict = verify(folder, custom=planted(name, tmp_path), against=reference, warn=nothing)
+    assert not verdict.agrees and verdict.parting is not None and verdict.cause is not None, str(verdict)
+    assert fault.cause in verdict.cause.sentence
+    assert f"{tmp_path / 'faulty.py'}:{verdict.cause.call.line}" in str(verdict)
+
+
+def test_a_file_of_values_serves_as_well(folder: Path, values: Path, tmp_path: Path) -> None:
+    assert values.stat().st_size < 600_000
+    assert verify(folder, custom=LLAMA, against=values).agrees
+    verdict = verify(folder, custom=planted("k not rotated", tmp_path), against=values)
+    assert verdict.cause is not None and "not rotated" in verdict.cause.sentence
+    assert "from a file" in str(verdict)
+
+
+def test_tokens_one_by_one_are_compared_as_well(folder: Path, tmp_path: Path) -> None:
+    """An operator that looks at how many tokens a step has is right for a prompt, and wrong for what follows."""
+    file = tmp_path / "model.py"
+    text = LLAMA.read_text(encoding="utf-8").replace("class LlamaModel(ComputeGraph):\n", '''
+from ftllm_nb.extend import Kind, Operator, Parameter
+
+
+class Odd(Operator):
+    """Twice of a token that comes alone."""
+
+    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+
+    @staticmethod
+    def infer(input):
+        return input
+
+    @staticmethod
+    def reference(step, input):
+        return input * (2 if input.shape[1] == 1 else 1)
+
+
+class LlamaModel(ComputeGraph):
+    operators = (Odd,)
+
+''')
+    file.write_text(text.replace(
+        'self.MulTo(data["gate"], data["up"])',
+        'self.MulTo(data["gate"], data["up"])\n            self.Odd(data["gate"], data["gate"])',
+    ), encoding="utf-8")  # fmt: skip
+    verdict = verify(folder, custom=file, against="builtin")
+    assert verdict.parting is None and verdict.step_fault is not None and not verdict.agrees
+    assert verdict.call is not None and verdict.call.operator.name == "Odd"
+    assert "one by one Odd" in str(verdict)
+
+
+def changed(folder: Path, target: Path, **entries: Any) -> Path:
+    """A copy of the model with other entries in its config."""
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps({**config, **entries}))
+    return target
+
+
+def refused(error: type[FtllmError], *arguments: Any, **named: Any) -> str:
+    with pytest.raises(error) as raised:
+        verify(*arguments, **named, warn=nothing)
+    sentence = str(raised.value)
+    assert sentence.endswith(".") and "\n" not in sentence
+    return sentence
+
+
+def test_what_is_refused(folder: Path, values: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "leave --prompt out" in refused(UsageError, folder, against=values, prompts=["Hello"])
+    assert "there is no file" in refused(UsageError, folder, against="none.npz")
+    assert "there is no nowhere" in refused(UsageError, folder, against="nowhere")
+    assert "by --custom FILE" in refused(UsageError, folder, against="builtin")
+    damaged = tmp_path / "damaged.npz"
+    for size in (0, 100, values.stat().st_size // 2):
+        damaged.write_bytes(values.read_bytes()[:size])
+        assert "is no file of values" in refused(UsageError, folder, against=damaged)
+    np.savez(damaged, numbers=np.arange(3))
+    assert "is no file of values" in refused(UsageError, folder, against=damaged)
+    other = write_checkpoint(tmp_path / "other", "qwen2_gqa", SMALL_MODELS["qwen2_gqa"])
+    assert "vocabulary of 128 tokens, and this model one of 131" in refused(UsageError, other, against=values)
+    assert "exists" in refused(OutputError, folder, custom=LLAMA, against="builtin", save=values)
+    assert "end with .npz" in refused(OutputError, folder, custom=LLAMA, against="builtin", save=tmp_path / "values")
+    assert "does not exist" in refused(OutputError, folder, custom=LLAMA, against="builtin", save="/no/such/a.npz")
+    monkeypatch.setattr(with_transformers, "is_installed", lambda: False)
+    assert "install ftllm-nb[verify]" in refused(UsageError, folder)
+    assert "install ftllm-nb[verify]" in refused(UsageError, folder, against="transformers")
+    said: list[str] = []
+    assert verify(folder, custom=LLAMA, warn=said.append).agrees
+    assert "compared with the built-in one" in said[0]
+
+
+def test_a_context_that_is_shorter_than_what_was_read(folder: Path, values: Path, tmp_path: Path) -> None:
+    short = changed(folder, tmp_path / "short", max_position_embeddings=20)
+    assert "read 40 tokens, and this model's context holds 20" in refused(UsageError, short, against=values)
+    assert verify(short, custom=LLAMA, against="builtin", warn=nothing).agrees
+
+
+def test_the_command(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["verify", str(folder), "-t", "1", "--custom"]
+    assert main([*line, str(LLAMA), "--against", "builtin", "--save", "values.npz"]) == 0
+    assert "they are equal" in capsys.readouterr().out
+    assert main([*line, str(planted("silu of up", tmp_path)), "--against", "values.npz"]) == 1
+    out = capsys.readouterr().out
+    assert 'likely cause, at Silu (operator' in out and 'data["gate"] and data["up"] are exchanged' in out
+    assert main([*line, str(LLAMA), "--against", ""]) == 2
+    assert main([*line, str(LLAMA), "--against", "builtin", "--save", "values.npz"]) == 2
+    assert capsys.readouterr().err.count("error: ") == 2
+
+
+def test_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the bundled model, which has a tokenizer."""
+    custom = Path(__file__).parents[2] / "examples" / "qwen2.py"
+    line = ["verify", "demo", "-t", "1", "--custom", str(custom), "--against", "builtin", "--prompt"]
+    assert main([*line, "What is 17 + 25?", "--prompt", "Hello there"]) == 0
+    assert "2 texts" in capsys.readouterr().out
+    assert main([*line, ""]) == 2
+    assert "the prompt is empty" in capsys.readouterr().err
+    assert main([*line, "many words " * 2000]) == 2
+    assert "context holds" in capsys.readouterr().err
+
+
+def test_compiled_kernels_are_compared_as_well(folder: Path, reference: Reference) -> None:
+    assert verify(folder, custom=LLAMA, against=reference, engine="compiled").agrees
