@@ -12,6 +12,7 @@ import argparse
 
 from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, add_threads_argument, chosen_path
 from ftllm_nb.cli.progress_bar import ProgressBar
+from ftllm_nb.cli.value_types import AnyText
 from ftllm_nb.errors import UsageError
 
 GROUP = "Models"
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_custom_argument(parser)
     parser.add_argument(
         "--against",
+        type=AnyText(lambda: ["transformers", "builtin"]),
         metavar="WHAT",
         help="what is right: transformers, which reads the same folder; another folder for it; an .npz file of --save; "
         "or builtin, the architecture's own graph (default: transformers, or builtin where that is not installed)",
