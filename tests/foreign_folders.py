@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import open_checkpoint
+from ftllm_nb.checkpoint.codes import CODES
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.checkpoint.safetensors import stored_name
 from ftllm_nb.engine.weight_loading import read_float32
@@ -98,3 +99,17 @@ def awq_parts(weight: NDArray[np.float32], group: int, scales: str = "float16") 
         ".qzeros": ("I32", packed(matrix.zero_points)),
         ".scales": (stored_name(scales), matrix.scales.T),
     }
+
+
+def fp8_parts(weight: NDArray[np.float32], block: tuple[int, int]) -> Parts:
+    """DeepSeek's tensors: the nearest float of 8 bits, and a scale for each block."""
+    rows, columns = weight.shape
+    numbers = CODES["e4m3"].values[:0x7F]
+    scales = np.ones((-(-rows // block[0]), -(-columns // block[1])), np.float32)
+    for at in np.ndindex(scales.shape):
+        part = tuple(slice(place * size, (place + 1) * size) for place, size in zip(at, block, strict=True))
+        scales[at] = np.abs(weight[part]).max() / numbers[-1]
+    spread = np.repeat(np.repeat(scales, block[0], 0)[:rows], block[1], 1)[:, :columns]
+    exact = weight / spread
+    codes = np.abs(np.abs(exact)[..., None] - numbers).argmin(-1).astype(np.uint8)
+    return {".weight": ("F8_E4M3", codes | (exact < 0).astype(np.uint8) << 7), ".weight_scale_inv": ("F32", scales)}

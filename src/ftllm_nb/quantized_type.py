@@ -87,10 +87,41 @@ class BlockedType:
         return self.name
 
 
-ElementType = str | QuantizedType | BlockedType
+@dataclass(frozen=True)
+class ScaledType:
+    """weight = what a code stands for · scale, plus an offset where there are `offsets`.
+
+    `code`: of checkpoint/codes.py ("e4m3"). A scale for each `group` columns of a row, 0 for the whole row; `scales`:
+    their type, and that of offsets, "float16", "bfloat16" or "float32".
+    """
+
+    code: str
+    group: int = 0
+    scales: str = "float32"
+    offsets: bool = False
+
+    @property
+    def name(self) -> str:
+        """As it is called in tables: e4m3g128."""
+        return self.code + (f"g{self.group}" if self.group else "")
+
+    def __str__(self) -> str:
+        return f"{self.name}{'o' if self.offsets else ''}_{self.scales}"
+
+    @property
+    def description(self) -> str:
+        """As people read it: "nf4g64, float32 scales"."""
+        return f"{self.name}{' with offsets' if self.offsets else ''}, {self.scales} scales"
+
+    def groups(self, columns: int) -> int:
+        """Scales of a row."""
+        return -(-columns // self.group) if self.group else 1
+
+
+ElementType = str | QuantizedType | BlockedType | ScaledType
 """The type of a tensor: a float's or another type's name, or that of a quantized matrix."""
 
 
-def is_quantized(type: ElementType) -> TypeGuard[QuantizedType | BlockedType]:
+def is_quantized(type: ElementType) -> TypeGuard[QuantizedType | BlockedType | ScaledType]:
     """Whether it is that of a quantized matrix."""
     return not isinstance(type, str)

@@ -20,7 +20,7 @@ from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.errors import CheckpointError
 from tests.engine.test_quantized_models import CONFIG, MODEL, divergences, logits
 from tests.executors import open_executor
-from tests.foreign_folders import Parts, awq_parts, foreign_folder, gptq_parts
+from tests.foreign_folders import Parts, awq_parts, foreign_folder, fp8_parts, gptq_parts
 from tests.golden.small_models import uniform, write_checkpoint
 from tests.quantized_folders import quantize_folder, write_tensors
 
@@ -50,6 +50,10 @@ FORMS: dict[str, tuple[dict[str, Any], Make]] = {
     "gptq of 8 bits": (
         {**GPTQ, "bits": 8, "group_size": -1, "sym": True},
         lambda name, weight: gptq_parts(weight, 8, 0, scales="float32"),
+    ),
+    "fp8": (
+        {"quant_method": "fp8", "weight_block_size": [32, 64]},
+        lambda name, weight: fp8_parts(weight, (32, 64)),
     ),
     "awq": (AWQ, lambda name, weight: awq_parts(weight, 32, "bfloat16")),
 }
@@ -86,6 +90,28 @@ def test_the_same_numbers_in_two_forms_are_one_model(tmp_path: Path, source: Pat
     quantize_folder(source, tmp_path / "other", {"Linear": WeightScheme(4, 32, False)}, scales="bfloat16")
     with open_executor("compiled", folder) as ours, open_executor("compiled", tmp_path / "other") as other:
         np.testing.assert_array_equal(logits(ours), logits(other))
+
+
+def test_floats_of_8_bits_are_multiplied_as_float32_is(tmp_path: Path, source: Path) -> None:
+    """A weight is rounded once, as the float32 that it stands for, and summed in the same order."""
+    folder = foreign_folder(source, tmp_path / "quantized", *FORMS["fp8"])
+    floats = as_floats(folder, tmp_path / "floats")
+    with open_executor("compiled", folder) as ours, open_executor("compiled", floats) as other:
+        np.testing.assert_array_equal(logits(ours), logits(other))
+
+
+def test_a_number_that_is_none(tmp_path: Path, source: Path) -> None:
+    """0x7F of e4m3."""
+
+    def make(name: str, weight: NDArray[np.float32]) -> Parts:
+        parts = fp8_parts(weight, (32, 64))
+        parts[".weight"][1][3, 5] = 0x7F
+        return parts
+
+    folder = foreign_folder(source, tmp_path / "quantized", FORMS["fp8"][0], make)
+    with pytest.raises(CheckpointError, match="holds numbers that are not finite: its file is damaged"):
+        with open_executor("compiled", folder):
+            pass
 
 
 def test_inputs_of_one_order_are_ordered_once(tmp_path: Path, source: Path) -> None:

@@ -36,7 +36,8 @@ class ForeignCase:
         """A folder of the matrix, with these entries of quantization_config beside its own."""
         folder.mkdir(exist_ok=True)
         section = {**self.config, **entries}
-        (folder / "config.json").write_text(json.dumps({"model_type": "llama", "quantization_config": section}))
+        entry = "quantization_config" if "quant_method" in section else "quantization"
+        (folder / "config.json").write_text(json.dumps({"model_type": "llama", entry: section}))
         tensors = {name: (self.types[name], each) for name, each in self.tensors.items()}
         write_typed(folder / "model.safetensors", tensors)
         return folder

@@ -2,8 +2,9 @@
 
     python -m tests.golden.make_foreign --auto_gptq DIR --autoawq DIR
 
-needs torch, transformers, bitsandbytes and mlx, and the sources of auto-gptq 0.7.1 and autoawq 0.2.9, of which single
-files are loaded, since the packages do not import with newer versions of what they need. A case is a folder's
+needs torch, transformers, compressed-tensors, bitsandbytes and mlx (mlx-cpu), and the sources of auto-gptq 0.7.1 and
+autoawq 0.2.9, of which single files are loaded, since those packages do not import with newer versions of what they
+need. A case is a folder's
 `quantization_config`, the tensors of the module "m" (their types as safetensors names them), and the float32 matrix
 [out, in] that the package's own code computes of them.
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +90,96 @@ def _awq(folder: Path) -> Iterator[tuple[str, Case]]:
         yield f"awq groups of {group}", Case(config, tensors, expected)
 
 
+def _random_fp8(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    """Every code that is a finite number, subnormal ones among them."""
+    codes = torch.arange(256, dtype=torch.uint8)
+    codes = codes[torch.isfinite(codes.view(dtype).float())]
+    return codes[torch.randint(0, len(codes), shape, generator=generator)].view(dtype)
+
+
+def _fp8() -> Iterator[tuple[str, Case]]:
+    """float8 · scale in float32: DeepSeek's definition."""
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = 48, 96
+    for called, dtype, ending, shape, block in (
+        ("blocks of 32 × 64", torch.float8_e4m3fn, "weight_scale_inv", (2, 2), [32, 64]),
+        ("a scale a row", torch.float8_e4m3fn, "weight_scale", (rows, 1), None),
+        ("one scale, e5m2", torch.float8_e5m2, "weight_scale", (), None),
+    ):
+        weight = _random_fp8((rows, columns), dtype, generator)
+        scale = torch.rand(shape, generator=generator) / 256
+        spread = scale
+        if block is not None:
+            spread = scale.repeat_interleave(block[0], 0)[:rows].repeat_interleave(block[1], 1)[:, :columns]
+        config = {"quant_method": "fp8", **({"weight_block_size": block} if block else {})}
+        yield f"fp8 {called}", Case(config, {"m.weight": weight, f"m.{ending}": scale}, weight.float() * spread)
+
+
+def _four_bits() -> Iterator[tuple[str, Case]]:
+    """NVFP4 and MXFP4 as compressed-tensors' own functions unpack them; gpt-oss as transformers does."""
+    from compressed_tensors.compressors.nvfp4.helpers import unpack_fp4_from_uint8
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    generator = torch.Generator().manual_seed(4)
+    rows, columns = 48, 96
+    packed = torch.randint(0, 256, (rows, columns // 2), generator=generator).to(torch.uint8)
+    values = unpack_fp4_from_uint8(packed, rows, columns, dtype=torch.float32)
+    group = {"weights": {"num_bits": 4, "type": "float"}, "targets": ["Linear"]}
+    for called, tensors, scales, size in (
+        ("nvfp4 of compressed-tensors", {"weight_global_scale": torch.tensor([1234.5])}, lambda s, t: s / t, 16),
+        ("nvfp4 of modelopt", {"weight_scale_2": torch.tensor(0.0012)}, lambda s, t: s * t, 16),
+        ("mxfp4 of compressed-tensors", {}, None, 32),
+    ):
+        ours = called.endswith("tensors")
+        config: dict[str, Any] = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
+        if ours:
+            layout = "mxfp4-pack-quantized" if size == 32 else "nvfp4-pack-quantized"
+            config = {"quant_method": "compressed-tensors", "format": layout, "config_groups": {"g": group}}
+        if scales is None:
+            scale = torch.randint(110, 130, (rows, columns // size), generator=generator).to(torch.uint8)
+            each = torch.exp2(scale.float() - 127)
+        else:
+            scale = _random_fp8((rows, columns // size), torch.float8_e4m3fn, generator)
+            each = scales(scale.float(), *tensors.values())
+        found = {f"m.weight{'_packed' if ours else ''}": packed, "m.weight_scale": scale}
+        found |= {f"m.{name}": tensor for name, tensor in tensors.items()}
+        yield called, Case(config, found, values * each.repeat_interleave(size, 1))
+    blocks = torch.randint(0, 256, (3, 32, 2, 16), generator=generator).to(torch.uint8)
+    exponents = torch.randint(110, 130, (3, 32, 2), generator=generator).to(torch.uint8)
+    expected = convert_moe_packed_tensors(blocks, exponents, dtype=torch.float32).transpose(1, 2).contiguous()
+    yield "mxfp4 of gpt-oss", Case({"quant_method": "mxfp4"}, {"m_blocks": blocks, "m_scales": exponents}, expected)
+
+
+def _bitsandbytes() -> Iterator[tuple[str, Case]]:
+    """What the package writes of random floats, and makes of that."""
+    import bitsandbytes.functional as functional
+
+    generator = torch.Generator().manual_seed(5)
+    config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    for code, nested, columns in (("nf4", True, 128), ("nf4", False, 96), ("fp4", True, 64)):
+        weight = torch.randn((80, columns), generator=generator) / 32
+        codes, state = functional.quantize_4bit(weight, blocksize=64, compress_statistics=nested, quant_type=code)
+        parts = {f"m.weight.{name}": tensor for name, tensor in state.as_dict(packed=True).items()}
+        expected = functional.dequantize_4bit(codes, state)
+        name = f"bitsandbytes {code}{', nested' * nested}, {columns}"
+        yield name, Case(config, {"m.weight": codes, **parts}, expected)
+
+
+def _mlx() -> Iterator[tuple[str, Case]]:
+    """The same of MLX, scales as float32, so that it computes so."""
+    import mlx.core as mx
+
+    generator = np.random.default_rng(6)
+    for bits, group, kind in ((4, 64, "float16"), (8, 32, "bfloat16")):
+        weight = mx.array(generator.standard_normal((48, 128)).astype(np.float32) / 32).astype(getattr(mx, kind))
+        words, scales, offsets = mx.quantize(weight, group_size=group, bits=bits)
+        wide = [each.astype(mx.float32) for each in (scales, offsets)]
+        expected = torch.from_numpy(np.array(mx.dequantize(words, *wide, group_size=group, bits=bits)))
+        narrow = [torch.from_numpy(np.array(each)).to(getattr(torch, kind)) for each in wide]
+        tensors = {"m.weight": torch.from_numpy(np.array(words)), "m.scales": narrow[0], "m.biases": narrow[1]}
+        yield f"mlx {bits} bits, groups of {group}", Case({"bits": bits, "group_size": group}, tensors, expected)
+
+
 def _as_numpy(tensor: torch.Tensor) -> Any:
     """Types that NumPy lacks come as their bits."""
     if tensor.dtype == torch.bfloat16:
@@ -99,17 +191,17 @@ def _as_numpy(tensor: torch.Tensor) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    makers: dict[str, Callable[..., Iterator[tuple[str, Case]]]] = {"auto_gptq": _gptq, "autoawq": _awq}
-    for name in makers:
+    for name in ("auto_gptq", "autoawq"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    given = vars(parser.parse_args())
+    given = parser.parse_args()
     arrays = {}
-    for maker, make in makers.items():
-        for name, case in make(given[maker]):
-            types = {key: _NAMES[value.dtype] for key, value in case.tensors.items()}
-            arrays[f"{name}|config"] = np.array(json.dumps({"config": case.config, "types": types}))
-            arrays[f"{name}|expected"] = case.expected.float().numpy()
-            arrays |= {f"{name}|{key}": _as_numpy(value) for key, value in case.tensors.items()}
+    for name, case in chain(
+        _gptq(given.auto_gptq), _awq(given.autoawq), _fp8(), _four_bits(), _bitsandbytes(), _mlx()
+    ):
+        types = {key: _NAMES[value.dtype] for key, value in case.tensors.items()}
+        arrays[f"{name}|config"] = np.array(json.dumps({"config": case.config, "types": types}))
+        arrays[f"{name}|expected"] = case.expected.float().numpy()
+        arrays |= {f"{name}|{key}": _as_numpy(value) for key, value in case.tensors.items()}
     np.savez_compressed(OUT, **arrays)
     print(f"{OUT.stat().st_size:,} bytes")
 

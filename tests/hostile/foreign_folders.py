@@ -137,8 +137,7 @@ def download_that_lacks_a_shard(root: Path) -> Path:
 # Quantized by others: as config.json says, as files beside it say, as the tensors say.
 
 for method, called in {
-    "bitsandbytes": "bitsandbytes", "fp8": "FP8", "hqq": "HQQ", "aqlm": "AQLM", "torchao": "torchao", "AQLM": "AQLM",
-    "mxfp4": "MXFP4",
+    "hqq": "HQQ", "aqlm": "AQLM", "torchao": "torchao", "AQLM": "AQLM",
 }.items():  # fmt: skip
     register(
         f"quant_method_{method}",
@@ -149,16 +148,10 @@ for method, called in {
     )
 FOUR = {"group_size": 64, "bits": 4}
 for name, said, entries in (
-    ("mlx", "MLX", {"quantization": FOUR, "quantization_config": FOUR}),
-    ("mlx_early", "MLX", {"quantization": FOUR}),
-    ("bitsandbytes_early", "bitsandbytes (load_in_8bit)", {"quantization_config": {"load_in_8bit": True}}),
-    ("bitsandbytes_early_4", "bitsandbytes (load_in_4bit)", {"quantization_config": {"load_in_4bit": True}}),
     ("no_method", "does not say how", {"quantization_config": FOUR}),
     ("compression_config", "early layout of compressed-tensors", {"compression_config": {"sparsity_config": {}}}),
 ):
     register(f"config_of_{name}", said, lambda root, entries=entries: with_entries(root, **entries))
-for file_name, said in {"hf_quant_config.json": "ModelOpt"}.items():
-    register(f"beside_{file_name}", said, lambda root, file_name=file_name: with_file(root, file_name))
 for name, said, tensors in (
     ("gptq", "by GPTQ or AWQ (tensor 'q_proj.qweight')", {"q_proj__qweight": ("I32", 8)}),
     ("bitsandbytes_4", "bitsandbytes", {"q_proj__weight": ("U8", 8), "q_proj__weight__absmax": ("F32", 8)}),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ftllm_nb.checkpoint.codes import CODES
 from tests.golden.foreign_matrices import write_typed
 from tests.hostile.foreign_folders import register, with_entries
 from tests.hostile.spoiling import WEIGHTS
@@ -31,14 +33,45 @@ AWQ: Base = (
     {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm"},
 )
 
+FP8: Base = (
+    {"m.weight": ("F8_E4M3", [48, 96]), "m.weight_scale_inv": ("F32", [2, 2])},
+    {"quant_method": "fp8", "weight_block_size": [32, 64]},
+)
+NVFP4: Base = (
+    {"m.weight": ("U8", [8, 32]), "m.weight_scale": ("F8_E4M3", [8, 4]), "m.weight_scale_2": ("F32", [])},
+    {"quant_method": "modelopt", "quant_algo": "NVFP4"},
+)
+NF4_STATE = json.dumps({"shape": [8, 64], "blocksize": 64, "nested_blocksize": 256, "nested_offset": 0.1}).encode()
+NF4: Base = (
+    {
+        "m.weight": ("U8", [256, 1]),
+        "m.weight.absmax": ("U8", [8]),
+        "m.weight.quant_map": ("F32", [16]),
+        "m.weight.nested_absmax": ("F32", [1]),
+        "m.weight.nested_quant_map": ("F32", [256]),
+        "m.weight.quant_state.bitsandbytes__nf4": ("U8", [len(NF4_STATE)]),
+    },
+    {"quant_method": "bitsandbytes", "load_in_4bit": True},
+)
+MLX: Base = (
+    {"m.weight": ("U32", [8, 16]), "m.scales": ("F16", [8, 2]), "m.biases": ("F16", [8, 2])},
+    {"bits": 4, "group_size": 64},
+)
+MXFP4: Base = ({"m_blocks": ("U8", [2, 8, 2, 16]), "m_scales": ("U8", [2, 8, 2])}, {"quant_method": "mxfp4"})
+
 
 def foreign(root: Path, tensors: Tensors, config: dict[str, Any], fill: dict[str, int]) -> Path:
     """A folder of zeros, or of what `fill` says of a tensor."""
-    folder = with_entries(root, quantization_config=config)
+    folder = with_entries(root, **{"quantization_config" if "quant_method" in config else "quantization": config})
     arrays = {
         name: (dtype, np.full(shape, fill.get(name, 0), ITEM_TYPES.get(dtype, np.uint8)))
         for name, (dtype, shape) in tensors.items()
     }
+    if "m.weight.quant_map" in arrays and "m.weight.quant_map" not in fill:
+        arrays["m.weight.quant_map"] = "F32", np.resize(CODES["nf4"].values, tensors["m.weight.quant_map"][1])
+    for name, (dtype, _) in arrays.items():
+        if name.endswith("nf4") and name not in fill:
+            arrays[name] = dtype, np.frombuffer(NF4_STATE, np.uint8)
     write_typed(folder / WEIGHTS, arrays)
     return folder
 
@@ -47,13 +80,17 @@ def spoil(name: str, says: str, base: Base, entries: dict[str, Any] | None = Non
     """Register a case. `entries`: of the config, whose file the sentence begins with where there are some and no tensor
     is named. `changes`: of the module's tensors, a type and a shape, a number that fills it, or None for none."""
     tensors, config = dict(base[0]), {**base[1], **(entries or {})}
-    fill = {f"m.{key}": value for key, value in changes.items() if isinstance(value, int)}
+    fill: dict[str, int] = {_name(key): value for key, value in changes.items() if isinstance(value, int)}
     for key, value in changes.items():
         if not isinstance(value, int):
-            tensors[f"m.{key}"] = value
+            tensors[_name(key)] = value
     left = {key: value for key, value in tensors.items() if value is not None}
-    is_of_tensor = entries is None or "'m." in says
+    is_of_tensor = entries is None or "'m" in says
     register(name, says, lambda root: foreign(root, left, config, fill), "." if is_of_tensor else "config.json")
+
+
+def _name(key: str) -> str:
+    return f"m{key}" if key.startswith("_") else f"m.{key.replace('__', '.').replace('bytes.nf4', 'bytes__nf4')}"
 
 
 spoil("gptq_groups_out_of_range", "'m.g_idx' names the groups 2 … 2, of which there are 2", GPTQ, g_idx=2)
@@ -80,3 +117,31 @@ spoil("awq_groups_of_16", "makes 4 groups of 64 inputs; supported", AWQ, scales=
       qzeros=("I32", [4, 3]))  # fmt: skip
 spoil("awq_of_3_bits", "the bits 3; supported is 4", AWQ, {"bits": 3})
 spoil("awq_of_another_version", "the version 'gemv_fast'", AWQ, {"version": "gemv_fast"})
+spoil("mxfp4_scales_of_other_groups", "'m_scales' has the shape [2, 8, 3], but [2, 8, 2]", MXFP4,
+      _scales=("U8", [2, 8, 3]))  # fmt: skip
+spoil("mxfp4_scales_missing", "'m_scales' is missing", MXFP4, _scales=None)
+spoil("mxfp4_of_other_groups", "but [experts, out, in / 32, 16] was expected", MXFP4, _blocks=("U8", [2, 8, 2, 8]))
+spoil("mxfp4_of_words", "'m_blocks' is of type I32", MXFP4, _blocks=("I32", [2, 8, 2, 16]))
+spoil("mxfp4_bias_of_other_rows", "'m_bias' has the shape [2, 9], but [2, 8]", MXFP4, _bias=("BF16", [2, 9]))
+spoil("fp8_scales_missing", "'m.weight_scale' is missing", FP8, weight_scale_inv=None)
+spoil("fp8_scales_of_other_blocks", "has the shape [2, 3], but [1], [48, 1] or [2, 2]", FP8,
+      weight_scale_inv=("F32", [2, 3]))  # fmt: skip
+spoil("fp8_scales_of_whole_numbers", "'m.weight_scale_inv' is of type I32", FP8, weight_scale_inv=("I32", [2, 2]))
+spoil("fp8_blocks_of_none", "the weight_block_size [0, 64]", FP8, {"weight_block_size": [0, 64]})
+spoil("fp8_of_three_axes", "2 axes were expected", FP8, weight=("F8_E4M3", [1, 48, 96]))
+spoil("fp8_without_matrices", "no tensor is quantized so", FP8, {}, weight=("F32", [48, 96]))
+spoil("nvfp4_scales_of_other_groups", "has the shape [8, 2], but [8, 4]", NVFP4, weight_scale=("F8_E4M3", [8, 2]))
+spoil("nvfp4_factor_missing", "'m.weight_scale_2' is missing", NVFP4, weight_scale_2=None)
+spoil("nvfp4_factors", "but one number was expected", NVFP4, weight_scale_2=("F32", [8]))
+spoil("nf4_state_missing", "has no quant_state beside it", NF4, weight__quant_state__bitsandbytes__nf4=None)
+spoil("nf4_state_of_zeros", "is no JSON", NF4, weight__quant_state__bitsandbytes__nf4=0)
+spoil("nf4_of_other_size", "has 128 bytes, which are no 8 × 64 numbers", NF4, weight=("U8", [128, 1]))
+spoil("nf4_of_other_numbers", "holds other numbers than those of nf4", NF4, weight__quant_map=1)
+spoil("nf4_scales_of_other_runs", "has the shape [9], but [8]", NF4, weight__absmax=("U8", [9]))
+spoil("nf4_nested_missing", "'m.weight.nested_absmax' is missing", NF4, weight__nested_absmax=None)
+spoil("mlx_of_5_bits", "the bits 5; supported are 4 and 8", MLX, {"bits": 5})
+spoil("mlx_groups_of_16", "the group_size 16; supported are multiples of 32", MLX, {"group_size": 16})
+spoil("mlx_scales_of_other_groups", "'m.scales' has the shape [8, 3], but [8, 2]", MLX, scales=("F16", [8, 3]))
+spoil("mlx_offsets_missing", "'m.biases' is missing", MLX, biases=None)
+spoil("mlx_of_another_mode", "the mode 'nvfp4'; supported are affine", MLX, {"mode": "nvfp4"})
+spoil("mlx_module_that_is_not", "quantization says false of m, whose weights", MLX, {"m": False})

@@ -161,9 +161,9 @@ def strategy_unknown(root: Path) -> Path:
     return quantized_folder(root, PACKED, {"strategy": "block"})
 
 
-@hostile("config.json", "the format 'nvfp4-pack-quantized'; supported are pack-quantized, int-quantized")
+@hostile("config.json", "the format 'marlin-24'; supported are pack-quantized, int-quantized")
 def quantized_format_unknown(root: Path) -> Path:
-    return quantized_folder(root, PACKED, format="nvfp4-pack-quantized")
+    return quantized_folder(root, PACKED, format="marlin-24")
 
 
 @hostile("config.json", "the quant_method 'of-tomorrow'; supported is compressed-tensors")

@@ -24,8 +24,8 @@ class TensorInfo:
     """What a file's header says of a tensor.
 
     `dtype` is "float32", "float16" or "bfloat16"; any other type keeps its safetensors name ("I64",
-    "F8_E4M3"). A quantized matrix counts as one tensor, of a `QuantizedType` or a `BlockedType`. `nbytes` is the size
-    in the file; `stored` what the file calls its type, where it has names of its own ("Q4_K").
+    "F8_E4M3"). A quantized matrix counts as one tensor, of a `QuantizedType`, `BlockedType` or `ScaledType`. `nbytes`
+    is the size in the file; `stored` what the file calls its type, where it has names of its own ("Q4_K").
     """
 
     name: str
@@ -46,6 +46,19 @@ class StoredIntegers:
     numbers: NDArray[Any]
     scales: NDArray[Any]
     zero_points: NDArray[np.int8] | None
+
+
+@dataclass(frozen=True)
+class StoredScaled:
+    """A matrix of codes: weight = what a code stands for (codes.py) · scale, plus an offset.
+
+    `codes`: uint8 [rows, bytes of a row]; of 4 bits, an even column lies in the lower ones. `scales` and `offsets`,
+    which may be None, [rows, groups]: float32, float16, or bfloat16's bits as uint16.
+    """
+
+    codes: NDArray[np.uint8]
+    scales: NDArray[Any]
+    offsets: NDArray[Any] | None = None
 
 
 class Checkpoint(ABC):
@@ -89,6 +102,10 @@ class Checkpoint(ABC):
     def read_integers(self, name: str) -> StoredIntegers:
         """A quantized matrix as it is stored; `CheckpointError` as for `read`, and where it contradicts itself."""
         raise CheckpointError(f"{self.path} holds no quantized tensor named {shown(name)}.")
+
+    def read_scaled(self, name: str) -> StoredScaled:
+        """A matrix of a `ScaledType` as codes; `CheckpointError` as for `read`."""
+        raise CheckpointError(f"{self.path} holds no tensor of codes named {shown(name)}.")
 
     def column_order(self, name: str) -> NDArray[np.int32] | None:
         """Of a matrix whose columns `read_integers` gives in another order than inputs have: column i is the inputs'

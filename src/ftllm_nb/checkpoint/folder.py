@@ -13,7 +13,7 @@ from ftllm_nb.checkpoint.base import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors.config import read_config
 from ftllm_nb.checkpoint.config import read_json_object, read_optional_json_object
 from ftllm_nb.checkpoint.files import file_mode, shown
-from ftllm_nb.checkpoint.foreign import open_foreign
+from ftllm_nb.checkpoint.foreign import open_foreign, with_float_matrices
 from ftllm_nb.checkpoint.gguf.checkpoint import open_gguf
 from ftllm_nb.checkpoint.gguf.locate import gguf_at
 from ftllm_nb.checkpoint.packed import PackedCheckpoint, is_packed
@@ -112,7 +112,9 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             return foreign
         require_readable_tensors(folder, checkpoint.config, checkpoint.tensors)
         quantization = read_config(checkpoint.config, str(folder / "config.json"))
-        return checkpoint if quantization is None else QuantizedCheckpoint(checkpoint, quantization)
+        if quantization is None:
+            return checkpoint
+        return QuantizedCheckpoint(with_float_matrices(checkpoint), quantization)
     except CheckpointError:
         checkpoint.close()
         raise

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
+from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, StoredScaled, TensorInfo
 from ftllm_nb.checkpoint.compressed_tensors.config import QuantizationConfig
 from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size, unpack, unpack_zero_points
 from ftllm_nb.checkpoint.compressed_tensors.scheme import WeightScheme
@@ -66,6 +66,7 @@ class QuantizedCheckpoint(Checkpoint):
         self.config = stored.config
         self.generation_config = stored.generation_config
         self.tokenizer_config = stored.tokenizer_config
+        self.notes = stored.notes
         self._stored = stored
         self._modules: dict[str, _Module] = {}
         tensors = dict(stored.tensors)
@@ -193,6 +194,14 @@ class QuantizedCheckpoint(Checkpoint):
         groups = module.shape[0], module.groups
         scales = self._stored.read(module.name + SCALE).reshape(groups)
         return StoredIntegers(numbers, scales, self._zero_points(module))
+
+    def read_blocks(self, name: str) -> NDArray[np.uint8]:
+        """See `Checkpoint.read_blocks`."""
+        return self._stored.read_blocks(name)
+
+    def read_scaled(self, name: str) -> StoredScaled:
+        """See `Checkpoint.read_scaled`."""
+        return self._stored.read_scaled(name)
 
     def _zero_points(self, module: _Module) -> NDArray[np.int8] | None:
         if ZERO_POINT not in module.tensors:

@@ -105,8 +105,9 @@ def _unfinished(look: Look) -> str | None:
 
 
 def _unnamed_quantization(look: Look) -> str | None:
-    known = {"quant_method", "config_groups"}
-    return "config.json's quantization_config" if look.quantization and not known & set(look.quantization) else None
+    known = {"quant_method", "config_groups", "load_in_4bit", "load_in_8bit"}
+    is_named = bool(known & set(look.quantization)) or look.config.get("quantization")
+    return "config.json's quantization_config" if look.quantization and not is_named else None
 
 
 _FLOAT = "take the model in bfloat16 or float16, which --dtype int4g128 or ftllm-nb quantize makes small here"
@@ -130,19 +131,11 @@ KINDS = (
         _unfinished,
         "holds a download that did not end ({evidence}): go on with it, or download the model again.",
     ),
-    Kind(_entry("quantization"), f"is quantized by MLX, a form that is not read: {_FLOAT}."),
-    Kind(
-        lambda look: next((name for name in ("load_in_8bit", "load_in_4bit") if look.quantization.get(name)), None)
-        if "quant_method" not in look.quantization
-        else None,
-        f"is quantized by bitsandbytes ({{evidence}}), a form that is not read: {_FLOAT}.",
-    ),
     Kind(
         _entry("compression_config"),
         "is quantized in an early layout of compressed-tensors ({evidence}), which is not read: save it again with "
         "today's llm-compressor, or take the float model.",
     ),
-    Kind(_file("hf_quant_config.json"), f"is quantized by ModelOpt ({{evidence}}), a form that is not read: {_FLOAT}."),
     Kind(_file("qmodel.pt"), f"is quantized by HQQ ({{evidence}}), a form that is not read: {_FLOAT}."),
     Kind(
         _unnamed_quantization,
@@ -179,17 +172,12 @@ METHODS = {
     "aqlm": "AQLM",
     "auto-round": "AutoRound",
     "bitnet": "BitNet",
-    "bitsandbytes": "bitsandbytes",
     "eetq": "EETQ",
     "exl2": "ExLlamaV2",
     "exl3": "ExLlamaV3",
-    "fbgemm_fp8": "FBGEMM (FP8)",
-    "fp8": "FP8",
     "fp_quant": "FP-Quant",
     "higgs": "HIGGS",
     "hqq": "HQQ",
-    "modelopt": "ModelOpt",
-    "mxfp4": "MXFP4",
     "quanto": "quanto",
     "quark": "Quark",
     "spqr": "SpQR",
@@ -198,17 +186,19 @@ METHODS = {
 }
 """What the values of quant_method are called that nothing here reads."""
 
+_NOT_READ = f"a form that is not read: {_FLOAT}"
+_UNSAID = "but config.json has no quantization_config that says how: take the config.json that belongs to the weights"
 TENSORS = (
-    (r"\.lora_[AB]\.", "", "holds the tensors of a LoRA adapter", "merge it into its base model and save that"),
-    (r"\.(?:absmax|quant_map|SCB)$|\.quant_state\.bitsandbytes__", "", "is quantized by bitsandbytes", _FLOAT),
-    (r"\.(?:qweight|qzeros)$", "", "is quantized by GPTQ or AWQ", _FLOAT),
-    (r"\.(?:W_q|W_q_packed)$", "", "is quantized by HQQ", _FLOAT),
-    (r"\.codebooks$", "", "is quantized by AQLM", _FLOAT),
-    (r"\.weight$", "U32", "is quantized by MLX", _FLOAT),
-    (r"_blocks$", "U8", "is quantized in MXFP4", _FLOAT),
-    (r"\.weight_scale_inv$", "", "is quantized in FP8", _FLOAT),
-    (r"", "F8_E4M3", "is quantized in FP8", _FLOAT),
-    (r"", "F8_E5M2", "is quantized in FP8", _FLOAT),
+    (r"\.lora_[AB]\.", "", "holds the tensors of a LoRA adapter", "no model: merge it into its base and save that"),
+    (r"\.(?:absmax|quant_map|SCB)$|\.quant_state\.bitsandbytes__", "", "is quantized by bitsandbytes", _UNSAID),
+    (r"\.(?:qweight|qzeros)$", "", "is quantized by GPTQ or AWQ", _UNSAID),
+    (r"\.(?:W_q|W_q_packed)$", "", "is quantized by HQQ", _NOT_READ),
+    (r"\.codebooks$", "", "is quantized by AQLM", _NOT_READ),
+    (r"\.weight$", "U32", "is quantized by MLX", _UNSAID.replace("quantization_config", "quantization")),
+    (r"_blocks$", "U8", "is quantized in MXFP4", _UNSAID),
+    (r"\.weight_scale_inv$", "", "is quantized in FP8", _UNSAID),
+    (r"", "F8_E4M3", "is quantized in FP8", _UNSAID),
+    (r"", "F8_E5M2", "is quantized in FP8", _UNSAID),
 )
 """(what a tensor's name holds, its type or "" for any, what that shows, what to do)."""
 
@@ -277,7 +267,7 @@ def require_readable_tensors(folder: Path, config: Mapping[str, Any], tensors: M
         expression = re.compile(pattern)
         for name, info in tensors.items():
             if dtype in ("", info.dtype) and expression.search(name):
-                raise CheckpointError(f"{folder} {what} (tensor {shown(name)}), a form that is not read: {remedy}.")
+                raise CheckpointError(f"{folder} {what} (tensor {shown(name)}), {remedy}.")
 
 
 def _require_file(file: Path) -> None:

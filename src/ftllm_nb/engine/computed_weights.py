@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint, TensorInfo
-from ftllm_nb.checkpoint.base import StoredIntegers
+from ftllm_nb.checkpoint.base import StoredIntegers, StoredScaled
 from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_values import computed_array
 
@@ -44,6 +44,10 @@ class _WithComputed(Checkpoint):
     def read_blocks(self, name: str) -> NDArray[np.uint8]:
         """See `Checkpoint.read_blocks`."""
         return self._checkpoint.read_blocks(name)
+
+    def read_scaled(self, name: str) -> StoredScaled:
+        """See `Checkpoint.read_scaled`."""
+        return self._checkpoint.read_scaled(name)
 
     def column_order(self, name: str) -> NDArray[np.int32] | None:
         """See `Checkpoint.column_order`; what is computed has the inputs' order."""

@@ -22,10 +22,12 @@ from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.repack_integers import BAD_NUMBER, BAD_SCALE
 from ftllm_nb.kernels.repack_interleaved import BITS, repack_interleaved_kernel
+from ftllm_nb.kernels.scaled.pack import BAD_CODE
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.kernels.transpose import TRANSPOSE, transpose_kernel
 from ftllm_nb.quant.blocks import BlockFormat, RoundedBlocks, blocks_of
 from ftllm_nb.quant.integers import IntegerFormat, IntegerLayout, is_zero
+from ftllm_nb.quant.scaled import ScaledFormat
 from ftllm_nb.quant.stored import StoredFormat
 from ftllm_nb.quantized_type import BlockedType, ElementType, QuantizedType, is_quantized
 
@@ -179,7 +181,8 @@ def _source_type(part: WeightPart) -> ElementType:
     """The type that a matrix is packed from: numbers that are not kept come as the float32 that they stand for."""
     dtype = part.weight.type.dtype
     keeps_blocks = isinstance(part.format, BlockFormat) and not isinstance(part.format, RoundedBlocks)
-    is_kept = keeps_blocks if isinstance(dtype, BlockedType) else isinstance(part.format, StoredFormat)
+    keeps_numbers = isinstance(part.format, (StoredFormat, ScaledFormat))
+    is_kept = keeps_blocks if isinstance(dtype, BlockedType) else keeps_numbers
     return "float32" if is_quantized(dtype) and not is_kept else dtype
 
 
@@ -190,7 +193,11 @@ def _fault(part: WeightPart, code: int) -> str:
             f"numbers that are not finite, or too large for {part.format.name}: its file is damaged, or it needs "
             f"{_FLOAT}"
         )
-    what = {BAD_SCALE: "scales that are not finite", BAD_NUMBER: "numbers that do not fit 4 bits"}[code]
+    what = {
+        BAD_SCALE: "scales that are not finite",
+        BAD_NUMBER: "numbers that do not fit 4 bits",
+        BAD_CODE: "numbers that are not finite",
+    }[code]
     return f"{what}: its file is damaged, so download it again"
 
 
@@ -201,6 +208,10 @@ def _sources(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> Sour
         return [_in_blocks(part, checkpoint, pool)], []
     if isinstance(part.format, BlockFormat) or _is_interleaved(part, checkpoint):
         return [np.ascontiguousarray(checkpoint.read_blocks(name))], []
+    if isinstance(part.format, ScaledFormat):
+        found = checkpoint.read_scaled(name)
+        offsets = np.empty(0, np.uint8) if found.offsets is None else found.offsets
+        return [np.ascontiguousarray(array) for array in (found.codes, found.scales, offsets)], []
     if not isinstance(dtype, QuantizedType):
         return [_contiguous(checkpoint.read(name), pool)], []
     stored = checkpoint.read_integers(name)

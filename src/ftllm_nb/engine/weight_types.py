@@ -22,8 +22,9 @@ from ftllm_nb.quant.base import WeightFormat, weight_format
 from ftllm_nb.quant.blocks import BlockFormat, RoundedBlocks
 from ftllm_nb.quant.floats import FloatFormat
 from ftllm_nb.quant.integers import IntegerFormat
+from ftllm_nb.quant.scaled import ScaledFormat
 from ftllm_nb.quant.stored import StoredFormat
-from ftllm_nb.quantized_type import BlockedType, QuantizedType, is_quantized
+from ftllm_nb.quantized_type import BlockedType, QuantizedType, ScaledType, is_quantized
 
 EMBEDDING_DEFAULT = "int8g128"
 """For 4-bit models: errors in logits show at once, and a table's rows are read one a token."""
@@ -44,8 +45,8 @@ class WeightTypes:
     that makes logits; "auto" is `dtype`, but 8 bits where that has 4. `rules`: exceptions, later ones win. `atype`
     "bfloat16": products may round the activations that they read to bfloat16.
 
-    Matrices that the checkpoint holds quantized stay as they are, whatever is chosen; those in ggml's block types do
-    where nothing is.
+    Matrices that the checkpoint holds as whole numbers stay as they are, whatever is chosen; those in ggml's block
+    types, and those of codes that are floats, do where nothing is.
     """
 
     dtype: str = "auto"
@@ -90,6 +91,10 @@ class WeightTypes:
         stored = weight.type.dtype
         if isinstance(stored, QuantizedType):
             return StoredFormat(stored)
+        if isinstance(stored, ScaledType):
+            if chosen == "auto":
+                return ScaledFormat(stored)
+            stored = "float32"
         if isinstance(stored, BlockedType):
             if chosen == "auto" and BlockFormat.has(stored.name):
                 return BlockFormat(stored.name)

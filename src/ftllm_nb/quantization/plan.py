@@ -12,7 +12,7 @@ from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
-from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType, is_quantized
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, BlockedType, QuantizedType
 
 AUTO = "auto"
 """The type that a tensor is stored in: what a rule names for a matrix that is to stay as it is."""
@@ -89,7 +89,7 @@ def plan_kept(checkpoint: Checkpoint, graph: CheckedGraph) -> list[PlannedTensor
     planned = [
         PlannedTensor(
             info.name, info.shape, str(info.dtype), info.nbytes, False, None,
-            kept=info.dtype if is_quantized(info.dtype) else None,
+            kept=info.dtype if isinstance(info.dtype, (QuantizedType, BlockedType)) else None,
         )
         for info in checkpoint.tensors.values()
     ]  # fmt: skip

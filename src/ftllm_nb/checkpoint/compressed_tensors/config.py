@@ -97,6 +97,8 @@ def read_config(config: Mapping[str, Any], where: str) -> QuantizationConfig | N
         if entry.get("weights") is None:
             continue  # of activations alone
         scheme = read_scheme(entry, quantization.get("format", ""), place)
+        if scheme is None:
+            continue
         for target in _names(entry.get("targets"), f"{place}.targets"):
             schemes.setdefault(target, scheme)
     return QuantizationConfig(schemes, tuple(ignore))

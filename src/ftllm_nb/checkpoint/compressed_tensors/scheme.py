@@ -17,6 +17,8 @@ INT_QUANTIZED = "int-quantized"
 NAIVE_QUANTIZED = "naive-quantized"
 """Stored as int-quantized."""
 LAYOUTS = (PACK_QUANTIZED, INT_QUANTIZED, NAIVE_QUANTIZED)
+FLOAT_LAYOUTS = ("float-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized")
+"""Those of numbers that are floats, which their tensors tell (checkpoint/foreign/float_matrices.py)."""
 BITS = (4, 8)
 CHANNEL, GROUP = "channel", "group"
 STRATEGIES = (CHANNEL, GROUP)
@@ -75,17 +77,20 @@ def write_scheme(scheme: WeightScheme, targets: Sequence[str] = ("Linear",)) -> 
     }
 
 
-def read_scheme(entry: dict[str, Any], layout: str, where: str) -> WeightScheme:
+def read_scheme(entry: dict[str, Any], layout: str, where: str) -> WeightScheme | None:
     """The scheme that an entry of `config_groups` describes; `layout`: the config's, for entries without their own.
 
-    Raises CheckpointError, which begins with `where`, for what cannot be read.
+    None for floats of few bits. Raises CheckpointError, which begins with `where`, for what cannot be read.
     """
     layout = entry.get("format") or layout
-    if layout not in LAYOUTS:
-        raise CheckpointError(f"{where} has the format {shown(layout)}; supported are {', '.join(LAYOUTS)}.")
+    if layout not in (*LAYOUTS, *FLOAT_LAYOUTS):
+        known = ", ".join((*LAYOUTS, *FLOAT_LAYOUTS))
+        raise CheckpointError(f"{where} has the format {shown(layout)}; supported are {known}.")
     weights = entry.get("weights")
     if not isinstance(weights, dict):
         raise CheckpointError(f"{where} has the weights {shown(weights)}, but an object was expected.")
+    if weights.get("type", "int") == "float" and layout in (*FLOAT_LAYOUTS, NAIVE_QUANTIZED):
+        return None
     if weights.get("type", "int") != "int":
         raise CheckpointError(f"{where} has weights of the type {shown(weights.get('type'))}; supported is int.")
     bits = weights.get("num_bits", 8)

@@ -18,6 +18,8 @@ from ftllm_nb.checkpoint.files import file_mode
 from ftllm_nb.checkpoint.foreign import methods
 from ftllm_nb.checkpoint.foreign.checkpoint import ForeignCheckpoint
 from ftllm_nb.checkpoint.foreign.entries import Entries
+from ftllm_nb.checkpoint.foreign.float_matrices import float_matrices
+from ftllm_nb.checkpoint.foreign.methods import mlx as MLX
 
 
 @functools.cache
@@ -32,7 +34,11 @@ def readers() -> dict[str, ModuleType]:
 
 def method_of(quantization: Any) -> str | None:
     """The `quant_method` of a config's section, where a file here reads it; None for others."""
-    name = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    if not isinstance(quantization, dict):
+        return None
+    name = quantization.get("quant_method")
+    if name is None and (quantization.get("load_in_4bit") or quantization.get("load_in_8bit")):
+        name = "bitsandbytes"  # before quant_method was written
     return name.lower() if isinstance(name, str) and name.lower() in readers() else None
 
 
@@ -50,6 +56,10 @@ def open_foreign(stored: Checkpoint) -> Checkpoint | None:
                 stored.config["quantization_config"] = {**read_json_object(file), "quant_method": module.METHODS[0]}
     section = stored.config.get("quantization_config")
     name = method_of(section)
+    if isinstance(stored.config.get(MLX.SECTION), dict):
+        section, name = stored.config[MLX.SECTION], MLX.METHODS[0]
+        where = f"{stored.path / 'config.json'}: {MLX.SECTION}"
+        stored.config["quantization_config"] = {**section, "quant_method": name}
     if section is None or name is None:
         return None
     entries = Entries(section, where)
@@ -57,3 +67,10 @@ def open_foreign(stored: Checkpoint) -> Checkpoint | None:
     if not found:
         raise entries.error(f"has the quant_method {name}, but no tensor is quantized so: the files do not fit")
     return ForeignCheckpoint(stored, found)
+
+
+def with_float_matrices(stored: Checkpoint) -> Checkpoint:
+    """The checkpoint with its matrices of floats of few bits put together, itself where it has none: of methods that
+    have others besides."""
+    found = list(float_matrices(stored))
+    return ForeignCheckpoint(stored, found) if found else stored

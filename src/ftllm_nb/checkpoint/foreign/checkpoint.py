@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
+from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, StoredScaled, TensorInfo
 from ftllm_nb.checkpoint.foreign.matrix import FloatMatrix, ForeignMatrix
 from ftllm_nb.checkpoint.safetensors import stored_name
 
@@ -55,6 +55,18 @@ class ForeignCheckpoint(Checkpoint):
         matrix = self._matrices.get(name)
         found = None if matrix is None else matrix.integers()
         return super().read_integers(name) if found is None else found
+
+    def read_blocks(self, name: str) -> NDArray[np.uint8]:
+        """See `Checkpoint.read_blocks`."""
+        matrix = self._matrices.get(name)
+        found = None if matrix is None else matrix.blocks()
+        return super().read_blocks(name) if found is None else found
+
+    def read_scaled(self, name: str) -> StoredScaled:
+        """See `Checkpoint.read_scaled`."""
+        matrix = self._matrices.get(name)
+        found = None if matrix is None else matrix.scaled()
+        return super().read_scaled(name) if found is None else found
 
     def column_order(self, name: str) -> NDArray[np.int32] | None:
         """See `Checkpoint.column_order`."""

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.checkpoint.base import StoredIntegers, TensorInfo
+from ftllm_nb.checkpoint.base import StoredIntegers, StoredScaled, TensorInfo
+from ftllm_nb.checkpoint.codes import scaled_floats
+from ftllm_nb.checkpoint.ggml import dequantize
 from ftllm_nb.checkpoint.integers import stand_for
-from ftllm_nb.quantized_type import QuantizedType
+from ftllm_nb.quantized_type import QuantizedType, ScaledType
 
 
 class ForeignMatrix(ABC):
@@ -31,6 +33,14 @@ class ForeignMatrix(ABC):
 
     def integers(self) -> StoredIntegers | None:
         """Numbers and scales of a matrix of whole numbers, None for others."""
+        return None
+
+    def blocks(self) -> NDArray[np.uint8] | None:
+        """Rows of ggml's blocks, uint8 [rows, bytes of a row], of a matrix or a stack of them; None for others."""
+        return None
+
+    def scaled(self) -> StoredScaled | None:
+        """Codes and scales, None for matrices that have none."""
         return None
 
 
@@ -64,8 +74,43 @@ class IntegerMatrix(ForeignMatrix):
         return ordered
 
 
-class FloatMatrix(ForeignMatrix):
-    """A matrix that no type with scales holds; `read` gives its floats, of the info's type."""
+class BlockMatrix(ForeignMatrix):
+    """A matrix in one of ggml's block types, or a stack of them; `read` gets the blocks."""
+
+    def __init__(self, info: TensorInfo, parts: Sequence[str], read: Callable[[], NDArray[np.uint8]]) -> None:
+        self.info = info
+        self.parts = parts
+        self._read = read
+
+    def blocks(self) -> NDArray[np.uint8]:
+        """See `ForeignMatrix`."""
+        return self._read()
+
+    def floats(self) -> NDArray[np.float32]:
+        """See `ForeignMatrix`."""
+        return dequantize(str(self.info.dtype), self.blocks()).reshape(self.info.shape)
+
+
+class ScaledMatrix(ForeignMatrix):
+    """A matrix of codes that are floats; `read` gets them."""
+
+    def __init__(self, info: TensorInfo, parts: Sequence[str], read: Callable[[], StoredScaled]) -> None:
+        self.info = info
+        self.parts = parts
+        self._read = read
+
+    def scaled(self) -> StoredScaled:
+        """See `ForeignMatrix`."""
+        return self._read()
+
+    def floats(self) -> NDArray[np.float32]:
+        """See `ForeignMatrix`."""
+        assert isinstance(self.info.dtype, ScaledType)
+        return scaled_floats(self.scaled(), self.info.dtype, self.info.shape[1])
+
+
+class PlainMatrix(ForeignMatrix):
+    """Floats of the info's type, which `read` gives."""
 
     def __init__(self, info: TensorInfo, parts: Sequence[str], read: Callable[[], NDArray[Any]]) -> None:
         self.info = info
@@ -75,3 +120,7 @@ class FloatMatrix(ForeignMatrix):
     def floats(self) -> NDArray[Any]:
         """See `ForeignMatrix`."""
         return self._read()
+
+
+class FloatMatrix(PlainMatrix):
+    """The same of a quantized matrix that no type with scales holds."""

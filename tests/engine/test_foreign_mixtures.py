@@ -1,0 +1,105 @@
+"""Mixtures of experts as other tools quantize them: gpt-oss in MXFP4."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ftllm_nb.benchmark.model_facts import model_facts, model_rows
+from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.errors import CheckpointError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.models import graph_class
+from tests.engine.test_quantized_models import divergences
+from tests.executors import open_executor
+from tests.foreign_folders import Parts
+from tests.golden.foreign_matrices import write_typed
+from tests.golden.small_models import uniform
+
+CONFIG: dict[str, Any] = {
+    "model_type": "gpt_oss", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 64,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "num_local_experts": 4,
+    "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "max_position_embeddings": 128, "rope_theta": 10000.0,
+    "sliding_window": 16, "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+VALUES = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A gpt-oss with its experts in MXFP4, and the same as floats, laid out as transformers has them."""
+    root = tmp_path_factory.mktemp("gpt_oss")
+    tensors: Parts = {}
+    floats: Parts = {}
+    for name, shape in build_graph(graph_class(CONFIG), CONFIG).weight_shapes().items():
+        if name.endswith(("gate_up_proj", "down_proj")):
+            experts, columns, rows = shape
+            made, weight = experts_in_mxfp4(name, experts, rows, columns)
+            tensors |= made
+            floats[name] = "F32", np.ascontiguousarray(weight.transpose(0, 2, 1))
+        else:
+            numbers = uniform(name, int(np.prod(shape))).reshape(shape) / np.float32(8)
+            tensors[name] = floats[name] = "F32", numbers + np.float32("norm" in name)
+    for folder, each, entries in (
+        (root / "mxfp4", tensors, {"quantization_config": {"quant_method": "mxfp4"}}),
+        (root / "floats", floats, {}),
+    ):
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({**CONFIG, **entries}))
+        write_typed(folder / "model.safetensors", each)
+    return root / "mxfp4", root / "floats"
+
+
+def experts_in_mxfp4(name: str, experts: int, rows: int, columns: int) -> tuple[Parts, NDArray[np.float32]]:
+    """Random codes and exponents, and what they stand for by the standard: [experts, rows, columns]."""
+    raw = np.random.PCG64(len(name)).random_raw(experts * rows * columns) >> np.uint64(40)
+    codes = (raw & np.uint64(15)).astype(np.uint8).reshape(experts, rows, columns)
+    exponents = (121 + raw[::32] % 3).astype(np.uint8).reshape(experts, rows, columns // 32)
+    signs = np.where(codes & 8, np.float32(-1), np.float32(1))
+    weight = signs * VALUES[codes & 7] * np.repeat(np.exp2(exponents.astype(np.float32) - 127), 32, axis=-1)
+    packed = (codes[..., ::2] | codes[..., 1::2] << 4).reshape(experts, rows, columns // 32, 16)
+    return {f"{name}_blocks": ("U8", packed), f"{name}_scales": ("U8", exponents)}, weight.astype(np.float32)
+
+
+def logits(executor: Executor) -> NDArray[np.float32]:
+    """After 20 tokens at once, then after each of 4."""
+    sequence = executor.cache.new_sequence()
+    tokens = np.arange(24, dtype=np.int32) * 7 % 64
+    pieces = [tokens[:20], *np.split(tokens[20:], 4)]
+    return np.stack([executor.run([SequenceStep(sequence, piece)])[0].copy() for piece in pieces])
+
+
+def test_gpt_oss_in_mxfp4_is_the_model_of_its_floats(folders: tuple[Path, Path]) -> None:
+    """The reference multiplies the same numbers; the compiled engine rounds activations to int8."""
+    found = {}
+    for name, folder in zip(("mxfp4", "floats"), folders, strict=True):
+        with open_executor("reference", folder) as executor:
+            found[name] = logits(executor)
+    np.testing.assert_allclose(found["mxfp4"], found["floats"], rtol=0, atol=1e-5)
+    with open_executor("compiled", folders[0]) as executor:
+        assert divergences(found["floats"], logits(executor)).mean() < 5e-3
+
+
+def test_experts_keep_their_bits(folders: tuple[Path, Path]) -> None:
+    lines = [text for _, text in model_rows(model_facts(folders[0]), None)]
+    kind = next(line for line in lines if line.startswith("mlp.experts.up_proj "))
+    assert "MXFP4 × 2" in kind and "4.25 bits a weight" in kind and kind.endswith("in memory MXFP4")
+
+
+def test_a_scale_that_is_no_number(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders[0], folder)
+    content = (folder / "model.safetensors").read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    offset = header["model.layers.1.mlp.experts.down_proj_scales"]["data_offsets"][0]
+    begin = 8 + int.from_bytes(content[:8], "little") + offset
+    (folder / "model.safetensors").write_bytes(content[:begin] + b"\xff" + content[begin + 1 :])
+    with pytest.raises(CheckpointError, match="down_proj_scales' holds scales that are no numbers"):
+        with open_executor("reference", folder):
+            pass
