@@ -16,6 +16,9 @@ The command line prints the sentence and exits with status 2; `--debug` shows th
 
 from __future__ import annotations
 
+MODEL_PAGE = "docs/custom_model.md"
+"""The page that says how a model is described: errors of what is missing end with it."""
+
 
 class FtllmError(Exception):
     """Base of all errors that bad input can cause; `str(error)` is the sentence to show."""

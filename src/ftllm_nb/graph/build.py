@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Collection
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +12,7 @@ from ftllm_nb.errors import FtllmError, GraphError
 from ftllm_nb.graph.call import graph_error
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.nearest import did_you_mean
+from ftllm_nb.graph.source import called_by
 
 
 def build_graph(
@@ -54,19 +56,30 @@ def user_error(
     `config`: a KeyError for a name that this lacks is one about the config.
     """
     line = _innermost_line(error.__traceback__, file)
+    within = _build_line(error.__traceback__, file)
+    begin = "" if within in (None, line) else f"{called_by(within)}: "
     if isinstance(error, SystemExit):
         return graph_error(f"{what} ended the program (sys.exit); it may only describe a model.", file, line)
     if isinstance(error, KeyError) and config and error.args and error.args[0] not in config:
         name = str(error.args[0])
-        return graph_error(f'config.json has no entry "{name}"{did_you_mean(name, config)}', file, line)
+        return graph_error(f'{begin}config.json has no entry "{name}"{did_you_mean(name, config)}', file, line)
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     forgotten = isinstance(error, NameError) and error.name == ComputeGraph.__name__
     remedy = ": begin the file with from ftllm.llm import ComputeGraph" if forgotten else ""
-    return graph_error(f"{what} raised {reason.rstrip('.')}{remedy}.", file, line)
+    return graph_error(f"{begin}{what} raised {reason.rstrip('.')}{remedy}.", file, line)
 
 
 def _file_of(graph_class: type[ComputeGraph]) -> str:
     return graph_class.build.__code__.co_filename
+
+
+def _build_line(trace: TracebackType | None, file: str) -> int | None:
+    """The line of a user's build() that was being executed."""
+    frames = traceback.extract_tb(trace)
+    is_ours = file.startswith(str(Path(__file__).parents[1]))
+    return None if is_ours else next(
+        (each.lineno for each in frames if each.name == "build" and each.filename == file), None
+    )
 
 
 def _innermost_line(trace: TracebackType | None, file: str) -> int | None:

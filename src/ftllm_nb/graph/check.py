@@ -69,6 +69,7 @@ class _Checker:
         self.data: dict[str, Value] = {}
         self.caches = LayerCaches(graph.calls)
         self.embeddings: list[Value] = []
+        self.doubts: list[str] = []
 
     def run(self) -> CheckedGraph:
         """Check call by call, then what only the whole graph shows."""
@@ -93,8 +94,8 @@ class _Checker:
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
             unread_tensors=unread,
-            notes=[*self.graph.notes, *notes, *self._unread_data(logits), *self._rope_notes(),
-                   *notes_on_unread(self.graph)],
+            notes=[*self.graph.notes, *notes, *dict.fromkeys(self.doubts), *self._unread_data(logits),
+                   *self._rope_notes(), *notes_on_unread(self.graph)],
         )
 
     def _add(self, call: Call) -> None:
@@ -137,6 +138,9 @@ class _Checker:
             value = Value(reference.name, type, "data", node)
             node.outputs[name] = self.data[reference.name] = value
         self.nodes.append(node)
+        doubt = operator.doubt({**{name: value.type for name, value in node.inputs.items()}, **node.attributes})
+        if doubt:
+            self.doubts.append(str(call.error(f"{doubt}.")))
 
     def _asked(self, node: Node, method: str, ask: Callable[[dict[str, Any]], Answer]) -> Answer:
         """What a method of the operator answers to the types of what it reads."""
@@ -246,6 +250,8 @@ class _Checker:
             if tied is None:
                 if parameter.may_be_embedding and self.embeddings and self._misspells_logits(call):
                     raise self._no_logits()
+                if self._is_tied_elsewhere(call, parameter):
+                    raise self._no_tied_head(call, name)
                 raise missing_weight(call, parameter, name, self.tensors)
             if not reference.steps:
                 return tied
@@ -292,6 +298,22 @@ class _Checker:
                 f"config.json has tie_word_embeddings = false{did_you_mean(name, self.tensors)}"
             )
         return self.embeddings[0]
+
+    def _is_tied_elsewhere(self, call: Call, parameter: Parameter) -> bool:
+        """Whether the missing matrix is likely that of the logits, which this call does not write itself."""
+        if not parameter.may_be_embedding or not self.embeddings or self.config.get("tie_word_embeddings") is False:
+            return False
+        read = (self.data.get(each.name) for each in call.arguments.values() if isinstance(each, DataReference))
+        return any(value is not None and Symbol.ROWS in value.type.shape for value in read)
+
+    def _no_tied_head(self, call: Call, name: str) -> GraphError:
+        """The embedding stands for the matrix of the operator that writes the logits, and for no other."""
+        embedding = self.embeddings[0].tensor
+        return call.error(
+            f'reads weight "{name}", which the checkpoint lacks; the embedding stands for it only where the operator '
+            f'writes data["logits"] itself: write weight["{embedding}"] here, or let it write data["logits"] and what '
+            "follows change that in place."
+        )
 
     def _logits(self) -> Value:
         """The output, with one row for each sequence that wants one."""

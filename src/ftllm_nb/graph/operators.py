@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import ftllm_nb.ops
-from ftllm_nb.errors import GraphError
+from ftllm_nb.errors import MODEL_PAGE, GraphError
 from ftllm_nb.graph.call import Call, bind
 from ftllm_nb.graph.nearest import did_you_mean, nearest_names
-from ftllm_nb.graph.source import caller_location
+from ftllm_nb.graph.source import build_line, called_by, caller_location
 from ftllm_nb.ops.base import Operator
 
 _MOST_OPERATORS = 200_000
@@ -70,8 +70,10 @@ class Operators:
         if inspect.isclass(here) and issubclass(here, Operator):
             remedy = f": name it in the class, operators = ({name},)."
         else:
-            remedy = did_you_mean(name, known)
-        raise UnknownOperatorError(f'there is no operator "{name}"{remedy}', *caller_location())
+            remedy = f"{did_you_mean(name, known)} All that there are stand in {MODEL_PAGE}."
+        line = build_line()
+        begin = "" if line is None else f"{called_by(line)}: "
+        raise UnknownOperatorError(f'{begin}there is no operator "{name}"{remedy}', *caller_location())
 
 
 def recording_method(operator: type[Operator]) -> Callable[..., None]:
@@ -80,7 +82,7 @@ def recording_method(operator: type[Operator]) -> Callable[..., None]:
     def method(self: Operators, *arguments: object, **by_name: object) -> None:
         if len(self.calls) == _MOST_OPERATORS:
             raise GraphError(f"build() calls more than {_MOST_OPERATORS} operators.", *caller_location())
-        self.calls.append(bind(operator, arguments, by_name, len(self.calls), *caller_location()))
+        self.calls.append(bind(operator, arguments, by_name, len(self.calls), *caller_location(), build_line()))
 
     method.__name__ = operator.name
     method.__qualname__ = f"ComputeGraph.{operator.name}"

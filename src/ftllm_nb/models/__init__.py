@@ -10,7 +10,7 @@ from typing import Any
 
 from ftllm_nb.blocks import Decoder, TextPart
 from ftllm_nb.checkpoint.files import shown
-from ftllm_nb.errors import CheckpointError
+from ftllm_nb.errors import MODEL_PAGE, CheckpointError
 from ftllm_nb.graph.compute_graph import ComputeGraph
 
 _POSITIVE_ENTRIES = (
@@ -74,7 +74,7 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
         )
         raise CheckpointError(
             f"{problem}; supported are {', '.join(supported)}, and any other model can be described in a "
-            "Python file and given with --custom FILE."
+            f"Python file, which ftllm-nb init begins, and given with --custom FILE: see {MODEL_PAGE}."
         )
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
     _require_sizes(config, found)

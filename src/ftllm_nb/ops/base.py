@@ -235,6 +235,12 @@ class Operator:
         return joined
 
     @classmethod
+    def doubt(cls, types: Mapping[str, Any]) -> str:
+        """What is likely meant otherwise although the shapes fit: a sentence's end, "" for nothing. `types`: by
+        parameter, as `infer` has them."""
+        return ""
+
+    @classmethod
     def work(cls, types: Mapping[str, Any]) -> Work:
         """What it does for a token. `types`: by parameter, as `infer` has them; what is missing is not there."""
         return Work()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ftllm_nb.graph.types import ShapeError, TensorType
 from ftllm_nb.kernels.rotation import rotate_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_positions
@@ -31,6 +34,10 @@ class LlamaRotatePosition2D(Operator):
     ) -> TensorType:
         require_rotation(input, positionIds, sin, cos, input.size(-1), min(rotaryDim, input.size(-1) // 2))
         return input
+
+    @classmethod
+    def doubt(cls, types: Mapping[str, Any]) -> str:
+        return doubt_pairs(types["sin"], min(types["rotaryDim"], types["input"].size(-1) // 2))
 
     @staticmethod
     def reference(
@@ -63,6 +70,17 @@ def require_rotation(
             input.size(-1),
             2 * angles,
         )
+
+
+def doubt_pairs(sin: TensorType, pairs: int) -> str:
+    """What is likely wrong where a table has more angles than pairs turn: its angles are for other pairs."""
+    angles = sin.size(-1)
+    if not 0 < pairs < angles:
+        return ""
+    return (
+        f"turns {pairs} pairs by a table of {angles} angles, which are made for {2 * angles} features of a head: "
+        f"rotaryDim and part count features, not pairs, so {2 * angles} may be meant"
+    )
 
 
 def require_turning_part(input: TensorType, positionIds: TensorType, part: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
-from ftllm_nb.ops.llama_rotate_position_2d import ROTATION, lower_rotation, require_rotation, rotated
+from ftllm_nb.ops.llama_rotate_position_2d import ROTATION, doubt_pairs, lower_rotation, require_rotation, rotated
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 
@@ -27,6 +30,10 @@ class LlamaRotatePosition2DPart(Operator):
     ) -> TensorType:
         require_rotation(input, positionIds, sin, cos, part, min(rotaryDim, part // 2))
         return input
+
+    @classmethod
+    def doubt(cls, types: Mapping[str, Any]) -> str:
+        return doubt_pairs(types["sin"], min(types["rotaryDim"], types["part"] // 2))
 
     @staticmethod
     def reference(

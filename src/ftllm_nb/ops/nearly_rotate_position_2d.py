@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ftllm_nb.graph.types import ShapeError, TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
-from ftllm_nb.ops.llama_rotate_position_2d import ROTATION, lower_rotation, require_rotation, rotated
+from ftllm_nb.ops.llama_rotate_position_2d import ROTATION, doubt_pairs, lower_rotation, require_rotation, rotated
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
 
@@ -30,6 +33,10 @@ class NearlyRotatePosition2D(Operator):
         if positionStride != 1:
             raise ShapeError(f"positionStride must be 1: a step's positions are one row, but it is {positionStride}")
         return input
+
+    @classmethod
+    def doubt(cls, types: Mapping[str, Any]) -> str:
+        return doubt_pairs(types["sin"], types["rotaryDim"] // 2)
 
     @staticmethod
     def reference(
