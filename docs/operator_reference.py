@@ -66,7 +66,9 @@ def argument(parameter: Parameter) -> str:
     name, kind = parameter.name, parameter.kind
     if parameter.only is not None or name in _INPUTS:
         return f'data["{parameter.only or _INPUTS[name]}"]'
-    if kind in (Kind.CACHE, Kind.STATE):
+    if kind is Kind.STATE:
+        return f'data["pastState.{name}."][i]'
+    if kind is Kind.CACHE:
         return f'data["{"pastValue" if name.startswith("v") else "pastKey"}."][i]'
     if kind in (Kind.WEIGHT, Kind.OPTIONAL_WEIGHT, Kind.WEIGHTS):
         return f'layer[".{name}"]'

@@ -30,8 +30,8 @@ TOKENS = np.arange(3, 15, dtype=np.int32)
 def checkpoint_of(model_type: str, **entries: Any) -> RandomCheckpoint:
     """Random weights of a small model; its model_type is one that nobody knows."""
     config = CONFIG | {"num_hidden_layers": LAYERS} | MORE.get(model_type, {}) | entries
-    if model_type == "exaone4":
-        config["layer_types"] = ["full_attention"] * LAYERS
+    if "layer_types" in config:
+        config["layer_types"] = config["layer_types"] * 2
     if model_type in ("gemma3n_text", "gemma4_text"):
         config |= {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": config["vocab_size"]}
     config = json.loads(json.dumps(config))
