@@ -149,7 +149,8 @@ def test_unsupported(model_type: Any) -> None:
     with pytest.raises(CheckpointError) as raised:
         graph_class({"model_type": model_type})
     said = str(raised.value)
-    assert "supported are cohere2, " in said and ", qwen2, " in said and said.endswith("and given with --custom FILE: see docs/custom_model.md.")
+    assert "supported are cohere2, " in said and ", qwen2, " in said
+    assert said.endswith("and given with --custom FILE: see docs/custom_model.md.")
 
 
 @pytest.mark.parametrize(
