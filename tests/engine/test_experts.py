@@ -93,8 +93,8 @@ def test_both_engines_agree(gate_type: int, biased: bool) -> None:
 
 
 CHECKPOINT = MemoryCheckpoint(CONFIG, ARRAYS)
-SLOW = ["bfloat16", "int8", "int8g32"]
-TYPES = ["float32", "int4g32", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in SLOW)]
+SLOW = ["bfloat16", "int8", "int8g32", "int4g32"]
+TYPES = ["float32", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in SLOW)]
 
 
 def executor_of(dtype: str, threads: int) -> CompiledExecutor:

@@ -49,7 +49,7 @@ FORMS: dict[str, tuple[dict[str, Any], Make]] = {
     ),
     "gptq of 8 bits": (
         {**GPTQ, "bits": 8, "group_size": -1, "sym": True},
-        lambda name, weight: gptq_parts(weight, 8, 0, scales="float32"),
+        lambda name, weight: gptq_parts(weight, 8, 0, scales="bfloat16"),
     ),
     "fp8": (
         {"quant_method": "fp8", "weight_block_size": [32, 64]},

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from tests.executors import open_executor
-from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
+from tests.golden.small_models import PAIRS, prompt, write_checkpoint
 
-CONFIG = {**SMALL_MODELS["qwen2_gqa"], "max_position_embeddings": 512}
+CONFIG = {**PAIRS, "max_position_embeddings": 512}
 TOKENS = prompt("kv_cache_types", 150, CONFIG["vocab_size"])
 DECODED = 3
 

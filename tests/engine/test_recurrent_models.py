@@ -27,7 +27,7 @@ from tests.memory_checkpoint import MemoryCheckpoint, normal
 
 COMMON: dict[str, Any] = {
     "hidden_size": 60, "intermediate_size": 100, "num_hidden_layers": 4, "num_attention_heads": 6,
-    "num_key_value_heads": 2, "vocab_size": 211, "max_position_embeddings": 2048, "rope_theta": 1e4,
+    "num_key_value_heads": 3, "vocab_size": 211, "max_position_embeddings": 2048, "rope_theta": 1e4,
 }  # fmt: skip
 CONFIGS: dict[str, dict[str, Any]] = {
     # No size is a multiple of 16; value heads share key heads; a state's columns are more than one chunk.

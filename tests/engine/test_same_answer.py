@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.kernels.tiers import current_tier
 from tests.executors import open_executor
-from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
+from tests.golden.small_models import PAIRS, prompt, write_checkpoint
 
 # Large enough that seven workers all get rows, heads and blocks of the cache; no size is a multiple of 16.
 CONFIG = {
-    **SMALL_MODELS["qwen2_gqa"],
+    **PAIRS,
     "hidden_size": 180,
     "intermediate_size": 380,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
     "vocab_size": 501,
     "max_position_embeddings": 1024,
 }

@@ -12,9 +12,9 @@ from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits
 from tests.executors import open_executor
-from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
+from tests.golden.small_models import PAIRS, prompt, write_checkpoint
 
-CONFIG = {**SMALL_MODELS["qwen2_gqa"], "vocab_size": 501, "max_position_embeddings": 1024}
+CONFIG = {**PAIRS, "vocab_size": 501, "max_position_embeddings": 1024}
 Answer = list[Token]
 
 

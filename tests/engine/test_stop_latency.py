@@ -21,7 +21,7 @@ from ftllm_nb.models import graph_class
 # Seconds of work for two cores: a prompt of PROMPT tokens takes half a million million multiplications and more.
 CONFIG: dict[str, Any] = {
     "model_type": "qwen2", "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
-    "num_key_value_heads": 16, "num_hidden_layers": 2, "vocab_size": 2000, "max_position_embeddings": 8192,
+    "num_key_value_heads": 8, "num_hidden_layers": 2, "vocab_size": 2000, "max_position_embeddings": 8192,
     "tie_word_embeddings": True,
 }  # fmt: skip
 PROMPT = [token % 2000 for token in range(8000)]

@@ -71,17 +71,18 @@ MANY_QUERIES = (97, 1, 4, 4, 4, 0)
 """To one key."""
 SHAPES = [
     # heads, kv heads, key dim, value dim, rotary dim (0: none), maskType
-    (1, 1, 1, 1, 0, 0), (1, 1, 2, 2, 2, 0), (3, 1, 3, 5, 0, 0), (2, 2, 96, 96, 96, 0), (3, 1, 256, 256, 64, 0),
-    (6, 2, 6, 10, 6, 0), (6, 2, 7, 33, 0, 0), (9, 3, 8, 1, 4, 0), MANY_QUERIES, (1, 1, 513, 3, 0, 0),
-    (6, 2, 8, 8, 8, 2), (4, 2, 7, 33, 0, 0),
+    (1, 1, 1, 1, 0, 0), (1, 1, 2, 2, 2, 0), (2, 1, 3, 5, 0, 0), (2, 2, 96, 96, 96, 0), (2, 1, 256, 256, 64, 0),
+    (6, 2, 6, 10, 6, 0), (4, 2, 7, 33, 0, 0), (9, 3, 8, 1, 4, 0), MANY_QUERIES, (1, 1, 513, 3, 0, 0),
+    (4, 2, 8, 8, 8, 2), (6, 2, 7, 33, 0, 0),
 ]  # fmt: skip
-TELLING = [(3, 1, 3, 5, 0, 0), (3, 1, 256, 256, 64, 0), (6, 2, 7, 33, 0, 0), (6, 2, 8, 8, 8, 2)]
+TELLING = [(2, 1, 3, 5, 0, 0), (2, 1, 256, 256, 64, 0), (4, 2, 7, 33, 0, 0), (4, 2, 8, 8, 8, 2)]
 
 
 def is_quick(shape: tuple[int, ...], dtype: str) -> bool:
-    """Attention is compiled for each number of queries to a key, and each type of the cache: for 1 and 3 elsewhere."""
+    """Attention is compiled for each number of queries to a key, and each type of the cache: for 1, 2 and 3 of float32,
+    and 2 of the others, elsewhere."""
     queries = shape[0] // shape[1]
-    return (queries == 1 and dtype == "float32") or (queries == 3 and (dtype == "float16" or shape in TELLING))
+    return (dtype == "float32" and queries in (1, 3)) or (queries == 2 and shape in TELLING)
 
 
 HEADS = [

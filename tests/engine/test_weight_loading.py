@@ -25,7 +25,7 @@ from ftllm_nb.models import graph_class
 from tests.golden.small_models import SMALL_MODELS, tensor_shapes
 from tests.memory_checkpoint import MemoryCheckpoint, normal
 
-TIED = SMALL_MODELS["qwen2_tied"]
+TIED = {**SMALL_MODELS["qwen2_tied"], "num_key_value_heads": 2}
 
 
 def checkpoint_of(config: dict[str, Any], **changed: Any) -> MemoryCheckpoint:
@@ -101,7 +101,7 @@ def test_rows_whose_sums_would_pass_int32_are_refused() -> None:
 
 def test_two_models_in_one_process() -> None:
     """They share kernels and nothing else: each gives what it gives alone."""
-    configs = [TIED, SMALL_MODELS["llama_mha"]]
+    configs = [TIED, {**SMALL_MODELS["llama_mha"], "num_key_value_heads": 2}]
     checkpoints = [checkpoint_of(config) for config in configs]
     ids = np.arange(3, 40, dtype=np.int32)
     alone = []

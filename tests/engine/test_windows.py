@@ -19,11 +19,11 @@ from ftllm_nb.engine.session import Session
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.ops.reach import Reach
 from tests.executors import open_executor
-from tests.golden.small_models import SMALL_MODELS, prompt, write_checkpoint
+from tests.golden.small_models import PAIRS, prompt, write_checkpoint
 
 WINDOW = 70
 CONFIG = {
-    **SMALL_MODELS["qwen2_gqa"],
+    **PAIRS,
     "num_hidden_layers": 4,
     "max_position_embeddings": 1024,
     "use_sliding_window": True,

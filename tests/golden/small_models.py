@@ -102,6 +102,10 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
 
 STORED_TYPES = ("float32", "bfloat16", "float16")
 
+PAIRS = {**SMALL_MODELS["qwen2_gqa"], "num_key_value_heads": 3}
+"""Two queries to a key, as the demo model has. Attention is compiled for each number of them and type of the cache, and
+quick tests need no other number where the cache is not of float32."""
+
 
 def tensor_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that a qwen2 or llama checkpoint of this configuration holds."""

@@ -18,11 +18,16 @@ from tests.kernels.kernel_runs import UNIT
 STARTS = st.sampled_from([0, 1, 15, 47, 63, 64, 130, 255, 300, 600])
 GAPS = st.sampled_from([0, 1, 16])
 
-# Attention is compiled for each number of queries to a key; small models have these, and one in float32, too.
-GROUPS = [2, 3]
+# Attention is compiled for each number of queries to a key, and each type of the cache.
+each_case = pytest.mark.parametrize(
+    ("dtype", "group"),
+    [
+        ("float32", 2), ("float32", 3), ("float16", 2), ("int8", 2),
+        *(pytest.param(dtype, 3, marks=pytest.mark.slow) for dtype in ("float16", "int8")),
+    ],
+)  # fmt: skip
 shapes = {
     "kv_heads": st.sampled_from([1, 2]),
-    "group": st.sampled_from(GROUPS),
     "key_dim": st.sampled_from([1, 5, 16, 34, 64]),
     "value_dim": st.sampled_from([1, 15, 16, 33, 64]),
     "gaps": st.tuples(GAPS, GAPS),
@@ -30,8 +35,8 @@ shapes = {
 }
 
 
-@pytest.mark.parametrize("dtype", KINDS)
-@settings(max_examples=40, deadline=None)
+@each_case
+@settings(max_examples=30, deadline=None)
 @given(
     spans=st.lists(st.tuples(STARTS, st.sampled_from([1, 2, 17, 66])), min_size=1, max_size=3),
     height=st.sampled_from([1, 7, 32]),
@@ -39,7 +44,7 @@ shapes = {
     **shapes,
 )
 def test_tiles_of_tokens(
-    dtype: str, spans: list[tuple[int, int]], height: int, causal: bool, kv_heads: int, group: int, key_dim: int,
+    dtype: str, group: int, spans: list[tuple[int, int]], height: int, causal: bool, kv_heads: int, key_dim: int,
     value_dim: int, gaps: tuple[int, int], seed: int,
 ) -> None:  # fmt: skip
     attention = Attention.drawn(Layout(dtype, kv_heads, key_dim, value_dim), group, spans, causal, seed)
@@ -47,13 +52,13 @@ def test_tiles_of_tokens(
     attention.assert_right(attention.in_tiles(height, gaps))
 
 
-@pytest.mark.parametrize("dtype", KINDS)
-@settings(max_examples=40, deadline=None)
+@each_case
+@settings(max_examples=30, deadline=None)
 @given(
     starts=st.lists(STARTS, min_size=1, max_size=3), causal=st.booleans(), **shapes
 )
 def test_single_tokens_split_into_spans(
-    dtype: str, starts: list[int], causal: bool, kv_heads: int, group: int, key_dim: int,
+    dtype: str, group: int, starts: list[int], causal: bool, kv_heads: int, key_dim: int,
     value_dim: int, gaps: tuple[int, int], seed: int,
 ) -> None:  # fmt: skip
     spans = [(start, 1) for start in starts]
@@ -63,8 +68,7 @@ def test_single_tokens_split_into_spans(
     np.testing.assert_array_equal(got, attention.in_tiles(1), "the same bits as in a tile")
 
 
-@pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("group", GROUPS)
+@each_case
 def test_a_token_gives_the_same_bits_however_it_is_computed(dtype: str, group: int) -> None:
     """All tokens of a sequence in one step, in tiles of any height, or the last one alone, split."""
     attention = Attention.drawn(Layout(dtype, 2, 34, 33), group, [(40, 190), (0, 1), (63, 2), (250, 300), (600, 1)])
@@ -87,15 +91,14 @@ LIMITS = st.fixed_dictionaries({
 """What attention may be limited by."""
 
 
-@pytest.mark.parametrize("dtype", KINDS)
-@settings(max_examples=20, deadline=None)
+@each_case
+@settings(max_examples=15, deadline=None)
 @given(
     spans=st.lists(st.tuples(STARTS, st.sampled_from([1, 2, 17, 64, 150])), min_size=1, max_size=2),
-    limits=LIMITS, has_sinks=st.booleans(), group=st.sampled_from(GROUPS), value_dim=st.sampled_from([16, 33]),
-    seed=st.integers(0, 9),
+    limits=LIMITS, has_sinks=st.booleans(), value_dim=st.sampled_from([16, 33]), seed=st.integers(0, 9),
 )  # fmt: skip
 def test_windows_chunks_caps_and_sinks(
-    dtype: str, spans: list[tuple[int, int]], limits: dict[str, Any], has_sinks: bool, group: int, value_dim: int,
+    dtype: str, group: int, spans: list[tuple[int, int]], limits: dict[str, Any], has_sinks: bool, value_dim: int,
     seed: int,
 ) -> None:  # fmt: skip
     """In tiles of any height and split, to the same bits; blocks that are before all windows are not read."""

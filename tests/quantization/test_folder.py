@@ -159,8 +159,15 @@ def test_no_more_than_some_rows_are_in_memory(tmp_path: Path, monkeypatch: pytes
     assert max(sizes) <= 4096 and 0.9 * size < sum(sizes) < size
 
 
-@pytest.mark.parametrize("stored", [np.float32, np.float16])
-@pytest.mark.parametrize("format", ["packed", "compressed_tensors"])
+# Products are compiled for scales of each type: a packed folder's, and these of float16, are those of quick tests.
+@pytest.mark.parametrize(
+    ("format", "stored"),
+    [
+        ("packed", np.float32), ("compressed_tensors", np.float16),
+        *(pytest.param(*each, marks=pytest.mark.slow)
+          for each in (("packed", np.float16), ("compressed_tensors", np.float32))),
+    ],
+)  # fmt: skip
 def test_matrices_that_lie_the_other_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, stored: type
 ) -> None:
@@ -191,7 +198,7 @@ def test_matrices_that_lie_the_other_way(
 
 def logits(folder: Path, types: WeightTypes) -> np.ndarray:
     with open_checkpoint(folder) as checkpoint:
-        executor = open_executor(describe(checkpoint), checkpoint, types, threads=1)
+        executor = open_executor(describe(checkpoint), checkpoint, types, kv_cache_dtype="float32", threads=1)
         try:
             ids = np.arange(12, dtype=np.int32)
             return executor.run([SequenceStep(executor.cache.new_sequence(), ids, 12)]).copy()

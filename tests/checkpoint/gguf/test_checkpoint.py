@@ -32,7 +32,7 @@ from tests.checkpoint.gguf.tiny_models import (
 from tests.gguf_files import F16, Q4_0, Q8_0, Tensor, floats
 from tests.memory_checkpoint import MemoryCheckpoint
 
-BFLOAT16, Q4_1, Q5_0 = 30, 3, 6
+BFLOAT16, Q4_1, Q4_K = 30, 3, 12
 
 
 def in_order_of_halves(rows: np.ndarray, heads: int) -> np.ndarray:
@@ -108,15 +108,18 @@ def test_half_floats_stay_as_they_are(tmp_path: Path) -> None:
 
 def test_a_model_answers_as_from_a_folder(tmp_path: Path) -> None:
     """The compiled engine on the file, against the reference on the same numbers by their names."""
-    tensors = as_tensors(matrices())
-    data = np.random.default_rng(5).integers(0, 60, (INNER, 34), np.uint8)
-    data[:, 1] = 20  # scales of about 0.01
-    tensors["blk.1.ffn_up.weight"] = Tensor((INNER, HIDDEN), Q8_0, data.tobytes())
+    hidden = 256  # a block of Q4_K, whose products other tests have compiled
+    tensors = as_tensors(matrices(hidden=hidden))
+    data = np.random.default_rng(5).integers(0, 60, (INNER, hidden // 32, 34), np.uint8)
+    data[..., 1] = 20  # scales of about 0.01
+    tensors["blk.1.ffn_up.weight"] = Tensor((INNER, hidden), Q8_0, data.tobytes())
     for name, rows in (("token_embd", VOCABULARY), ("blk.0.attn_q", HEADS * HEAD_DIM), ("blk.0.ffn_gate", INNER)):
-        blocks = np.random.default_rng(rows).integers(0, 256, (rows, 22), np.uint8)
-        blocks[:, :2] = np.array([0.01], np.float16).view(np.uint8)
-        tensors[f"{name}.weight"] = Tensor((rows, HIDDEN), Q5_0, blocks.tobytes())
-    path = write(tmp_path, metadata("llama"), tensors)
+        blocks = np.random.default_rng(rows).integers(0, 256, (rows, 144), np.uint8)
+        blocks[:, :4] = np.array([2e-4, 1.5e-3], np.float16).view(np.uint8)  # their mean is about 0
+        tensors[f"{name}.weight"] = Tensor((rows, hidden), Q4_K, blocks.tobytes())
+    lengths = {f"attention__{name}_length": HEAD_DIM for name in ("key", "value")}
+    entries = metadata("llama", embedding_length=hidden, rope__dimension_count=HEAD_DIM, **lengths)
+    path = write(tmp_path, entries, tensors)
     ids = np.array([3, 9, 27, 40], np.int32)
 
     def logits(checkpoint: GgufCheckpoint | MemoryCheckpoint, engine: str) -> np.ndarray:

@@ -31,13 +31,15 @@ def metadata(architecture: str, **entries: Any) -> dict[str, Any]:
     return {"general.architecture": architecture, **own}
 
 
-def matrices(heads: int = HEADS, kv_heads: int = KV_HEADS) -> dict[str, NDArray[np.float32]]:
+def matrices(
+    heads: int = HEADS, kv_heads: int = KV_HEADS, hidden: int = HIDDEN
+) -> dict[str, NDArray[np.float32]]:
     """Llama's tensors by llama.cpp's names, the same numbers in each layer of a name and shape."""
-    found = {"token_embd": numbers(VOCABULARY, HIDDEN), "output_norm": numbers(HIDDEN)}
+    found = {"token_embd": numbers(VOCABULARY, hidden), "output_norm": numbers(hidden)}
     shapes = {
-        "attn_norm": (HIDDEN,), "attn_q": (heads * HEAD_DIM, HIDDEN), "attn_k": (kv_heads * HEAD_DIM, HIDDEN),
-        "attn_v": (kv_heads * HEAD_DIM, HIDDEN), "attn_output": (HIDDEN, heads * HEAD_DIM), "ffn_norm": (HIDDEN,),
-        "ffn_gate": (INNER, HIDDEN), "ffn_up": (INNER, HIDDEN), "ffn_down": (HIDDEN, INNER),
+        "attn_norm": (hidden,), "attn_q": (heads * HEAD_DIM, hidden), "attn_k": (kv_heads * HEAD_DIM, hidden),
+        "attn_v": (kv_heads * HEAD_DIM, hidden), "attn_output": (hidden, heads * HEAD_DIM), "ffn_norm": (hidden,),
+        "ffn_gate": (INNER, hidden), "ffn_up": (INNER, hidden), "ffn_down": (hidden, INNER),
     }  # fmt: skip
     for layer in range(LAYERS):
         for seed, (name, shape) in enumerate(shapes.items()):
