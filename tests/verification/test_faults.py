@@ -119,6 +119,8 @@ def _data(call: Call) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "number"), ROWS, ids=[f"{name}-{number}" for name, number in ROWS])
 def test_right_architectures_raise_no_alarm(architecture: str, number: int, tmp_path: Path) -> None:
+    if architecture.startswith("telechat"):
+        pytest.skip("transformers has no TeleChat: that of tests/oracle reads no folder")
     random_model(architecture, ARCHITECTURES[architecture][number], tmp_path)
     verdict = verify(tmp_path, against="transformers", warn=lambda sentence: None)
     assert verdict.agrees, str(verdict)

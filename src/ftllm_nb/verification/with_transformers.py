@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,8 @@ def record(
     if sum(each.numel() for each in model.parameters()) < _SMALL:
         torch.set_num_threads(1)  # that threads wait for each other takes longer than such a model
     recorder = _Recorder(model)
-    with torch.inference_mode(), recorder.listening():
+    with warnings.catch_warnings(), torch.inference_mode(), recorder.listening():
+        warnings.simplefilter("ignore", FutureWarning)  # of names that both old and new versions have
         recordings = [_read(model, recorder, text, prefill) for text in texts]
     parameters = {name: each for name, each in model.state_dict(keep_vars=True).items() if each.is_floating_point()}
     modules = modules_of_tensors(checkpoint, {name: partial(_as_array, each) for name, each in parameters.items()})
