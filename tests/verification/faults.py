@@ -56,6 +56,9 @@ _K = '            self.LlamaRotatePosition2D(data["k"], data["positionIds"], dat
 _ADD = '            self.AddTo(data["hidden"], data["added"])\n'
 _Q_NORM = '            self.RMSNorm(data["q"], attention["q_norm.weight"], eps, data["q"])\n'
 _K_NORM = '            self.RMSNorm(data["k"], attention["k_norm.weight"], eps, data["k"])\n'
+_TURN = """            for name in "qk":
+                self.LlamaRotatePosition2D(data[name], data["positionIds"], data["sin"], data["cos"], head_dim)
+"""
 _LAST = '        self.RMSNorm(data["last"], weight["model.norm.weight"], eps, data["last"])\n'
 _POST = '            self.RMSNorm(data["added"], layer[".post_attention_layernorm.weight"], eps, data["added"], 1)\n'
 
@@ -106,15 +109,14 @@ FAULTS = (
           'self.LayerNorm(data["last"], weight["model.norm.weight"], None, -1, data["last"], eps)', "RMSNorm"),
     Fault("qwen3", "no norm of q", _Q_NORM, "", "norm is missing"),
     Fault("qwen3", "the norm of k by that of q", 'attention["k_norm.weight"]', 'attention["q_norm.weight"]', "k_norm"),
-    Fault("qwen3", "norm after the rotation", _K_NORM + '            for name in "qk":\n',
-          '            for name in "qk":\n', "norm"),
+    _swap("qwen3", "norm after the rotation", _K_NORM, _TURN),
     Fault("qwen3", "no window", "window=window", "window=0", "window"),
     Fault("qwen3", "a window too long by one", "window=window", "window=window and window + 1", "window"),
     Fault("qwen3", "all see all", "head_dim ** -0.5, window=window", "head_dim ** -0.5, maskType=2", "maskType"),
     Fault("gemma3", "the embedding not scaled",
           '        self.Mul(data["hidden"], config["hidden_size"] ** 0.5, data["hidden"])\n', ""),
     Fault("gemma3", "scaled without the root", 'config["hidden_size"] ** 0.5', 'config["hidden_size"] * 1.0'),
-    Fault("gemma3", "w where it is 1 + w", '1 + attention["q_norm.weight"]', 'attention["q_norm.weight"]', "1 +"),
+    Fault("gemma3", "w where it is 1 + w", '1 + attention["q_norm.weight"]', 'attention["q_norm.weight"]', "offset"),
     Fault("gemma3", "no offset", '[".post_feedforward_layernorm.weight"], eps, data["added"], 1)',
           '[".post_feedforward_layernorm.weight"], eps, data["added"])', "offset"),
     Fault("gemma3", "scale by the head", 'config["query_pre_attn_scalar"] ** -0.5', "head_dim ** -0.5", "scale"),
@@ -127,7 +129,7 @@ FAULTS = (
           '        self.SoftCap(data["logits"], config["final_logit_softcapping"], data["logits"])\n', "", "SoftCap"),
     Fault("gemma2", "no softcap of scores", 'softcap=config["attn_logit_softcapping"]', "softcap=0", "softcap"),
     Fault("gpt_neox", "half of the part rotated", '"cos"], turning, turning', '"cos"], turning // 2, turning // 2',
-          "rotation"),
+          "part"),
     Fault("gpt_neox", "halves of the head rotated", """self.LlamaRotatePosition2DPart(
                     data[name], data["positionIds"], data["sin"], data["cos"], turning, turning
                 )""", '''self.LlamaRotatePosition2D(
