@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ftllm_nb.verification.trial import Change, Ground
 
-RANK = 38
+RANK = 34
 _NEAR = 6
 """Calls that may stand between the two."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.references import Argument, DataReference
+from ftllm_nb.ops.base import Kind
 from ftllm_nb.verification.trial import Change, Ground, one_call, with_arguments
 
 RANK = 25
@@ -70,6 +71,8 @@ def _others(ground: Ground, call: Call) -> Iterator[Change]:
             for value in node.outputs.values():
                 known[value.name] = value.type.shape
     for parameter, name in _data(ground, call).items():
+        if call.operator.parameter(parameter).kind is Kind.INPLACE:
+            continue  # that would only leave it out here
         for other, shape in reversed(known.items()):
             if other != name and shape == shapes[name]:
                 yield one_call(
