@@ -67,20 +67,23 @@ class Engine:
         logits = llama_cpp.llama_get_logits_ith(self.context, -1)
         return seconds, np.ctypeslib.as_array(logits, (self.vocab_size,)).copy()
 
-    def all_logits(self, token_ids: np.ndarray) -> np.ndarray:
-        """Append a few tokens: the logits of all of them [tokens, vocabulary]; the next step overwrites them."""
+    def all_logits(self, token_ids: np.ndarray, last: int | None = None) -> np.ndarray:
+        """Append a few tokens: the logits of all of them, or the last ones [tokens, vocabulary]; the next step
+        overwrites them."""
+        wanted = len(token_ids) if last is None else last
         begin = llama_cpp.llama_memory_seq_pos_max(llama_cpp.llama_get_memory(self.context), 0) + 1
         batch = llama_cpp.llama_batch_init(len(token_ids), 0, 1)
         batch.n_tokens = len(token_ids)
         for at, token_id in enumerate(token_ids.tolist()):
-            batch.token[at], batch.pos[at], batch.logits[at] = token_id, begin + at, 1
+            batch.token[at], batch.pos[at] = token_id, begin + at
+            batch.logits[at] = at >= len(token_ids) - wanted
             batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
         status = llama_cpp.llama_decode(self.context, batch)
         llama_cpp.llama_batch_free(batch)
         if status != 0:
             raise SystemExit(f"llama_decode of {len(token_ids)} tokens failed with status {status}.")
         logits = llama_cpp.llama_get_logits(self.context)
-        return np.ctypeslib.as_array(logits, (len(token_ids), self.vocab_size))
+        return np.ctypeslib.as_array(logits, (wanted, self.vocab_size))
 
 
 @llama_cpp.llama_log_callback

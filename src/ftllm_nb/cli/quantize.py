@@ -10,6 +10,7 @@ after any other error nothing stays.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from ftllm_nb.cli.model_arguments import (
     add_threads_argument,
     chosen_path,
 )
-from ftllm_nb.cli.number_types import byte_size, whole_number
+from ftllm_nb.cli.number_types import byte_size, real_number, whole_number
 from ftllm_nb.cli.value_types import OneOf
 from ftllm_nb.errors import UsageError
 from ftllm_nb.terminal_text import one_printable_line
@@ -27,16 +28,20 @@ from ftllm_nb.terminal_text import one_printable_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftllm_nb.quantization.gguf.job import GgufJob
-    from ftllm_nb.quantization.job import QuantizeJob
+    from ftllm_nb.checkpoint import Checkpoint
+    from ftllm_nb.quantization.formats.base import Job, Output
+    from ftllm_nb.quantization.job import QuantizeOptions
 
 GROUP = "Models"
 ALIASES = ("export",)
 DEFAULT_FORMAT = "compressed_tensors"
+ENDINGS = {".gguf": "gguf", ".imatrix": "imatrix"}
+"""Forms by how OUT ends."""
 EXAMPLES = (
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-int4 --dtype int4g128",
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-Q4_K_M.gguf --dtype q4_k_m",
     "ftllm-nb quantize my-model -o my-int4 --dtype int4g32 --method gptq --calibration text.txt",
+    "ftllm-nb quantize my-model -o my-model.gguf --bits 4.5 --calibration text.txt",
     "ftllm-nb quantize demo --dtype int8 --dry_run",
 )
 
@@ -88,6 +93,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "q4_k_m, q5_k_s or q5_k_m (default there: q4_k_m)",
     )
     parser.add_argument(
+        "--bits",
+        type=real_number(0, above_low=True),
+        metavar="B",
+        help="in place of --dtype: a type for each matrix, so that all take B bits a weight, as 4.5, and the model "
+        "changes least; measured, with --method gptq (default here) or imatrix. Embeddings and the matrix that makes "
+        "logits are not counted",
+    )
+    parser.add_argument(
+        "--embedding_bits",
+        type=real_number(0, above_low=True),
+        metavar="B",
+        help="with --bits, in packed folders and GGUF files: at most so many bits a weight for embeddings and the "
+        "matrix that makes logits (default: 6 to 8)",
+    )
+    parser.add_argument(
         "--dtype_config",
         metavar="FILE",
         help='a JSON file of exceptions from --dtype (a list of {"key": regular expression of weights\' names, '
@@ -95,17 +115,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        default="mse",
         type=OneOf(method_names),
         metavar="NAME",
         help="how scales are chosen: rtn, round to nearest; mse, least mean squared error; or, by what a text makes "
-        "of the model's inputs, imatrix, least error of outputs, or gptq, which makes errors good, too (default: mse)",
+        "of the model's inputs, imatrix, least error of outputs, or gptq, which makes errors good, too (default: mse, "
+        "or gptq with --bits)",
     )
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help="with imatrix and gptq: a UTF-8 text as those that the model is for, or builtin, conversations and code "
-        "(default: builtin)",
+        help="with imatrix and gptq: a UTF-8 text as those that the model is for, or builtin, conversations and code; "
+        "with imatrix also what llama-imatrix has written, FILE.imatrix, .dat or .gguf (default: builtin)",
     )
     parser.add_argument(
         "--calibration_tokens",
@@ -121,7 +141,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=OneOf(format_names),
         metavar="NAME",
         help="what the folder holds: compressed_tensors, which other programs load, too, or packed, which only "
-        "ftllm-nb loads, and at once; or gguf, a file of llama.cpp (default: gguf where OUT ends in .gguf, else "
+        "ftllm-nb loads, and at once; or gguf, a file of llama.cpp; or imatrix, the importance of inputs alone, as "
+        "llama-imatrix writes it (default: gguf where OUT ends in .gguf, imatrix where in .imatrix, else "
         "compressed_tensors)",
     )
     parser.add_argument(
@@ -151,22 +172,25 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output is None and not args.dry_run:
         raise UsageError("-o is missing: name the folder or the .gguf file to make, or ask for --dry_run.")
-    is_file = args.output is not None and args.output.lower().endswith(".gguf")
-    format = args.format or ("gguf" if is_file else DEFAULT_FORMAT)
+    format = args.format or ENDINGS.get(os.path.splitext((args.output or "").lower())[1], DEFAULT_FORMAT)
     output = output_format(format)
-    if args.dtype is not None and args.dtype not in output.dtypes():
+    if args.dtype is not None and output.dtypes() and args.dtype not in output.dtypes():
         others = [name for name in format_names() if args.dtype in output_format(name).dtypes()]
         raise UsageError(
             f"--dtype {args.dtype} is of --format {' or '.join(others)}, and {format} has {', '.join(output.dtypes())}."
         )
     rules = () if args.dtype_config is None else read_rules(args.dtype_config, output.rule_dtypes())
+    if args.bits is not None and args.dtype is not None:
+        raise UsageError("--bits chooses the types that --dtype would name: leave one of them out.")
+    dtype = args.dtype or (output.default_dtype if args.bits is None else output.beside(args.bits))
+    method = args.method or (output.default_method if args.bits is None else "gptq")
     options = QuantizeOptions(
-        args.dtype or output.default_dtype, args.method, not args.asymmetric, rules, format, args.max_shard_size,
-        args.custom, args.calibration, args.calibration_tokens,
+        dtype, method, not args.asymmetric, rules, format, args.max_shard_size, args.custom, args.calibration,
+        args.calibration_tokens, args.bits, args.embedding_bits,
     )  # fmt: skip
     options.check()
     with open_checkpoint(model_folder(chosen_path(args), args.revision, args.cache_dir)) as checkpoint:
-        job = output.job(checkpoint, options)
+        job = output.job(checkpoint, options) if args.bits is None else chosen_job(output, checkpoint, options, args)
         for sentence in (*unread_warning(job.unread_tensors), *job.notes()):
             print(f"warning: {one_printable_line(sentence)}", file=sys.stderr)
         if args.dry_run:
@@ -178,7 +202,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def warn_of_place(job: QuantizeJob | GgufJob, args: argparse.Namespace) -> None:
+def chosen_job(
+    output: Output, checkpoint: Checkpoint, options: QuantizeOptions, args: argparse.Namespace
+) -> Job:
+    """The job with a type for each matrix; prints what was chosen."""
+    from ftllm_nb.cli.progress_bar import ProgressBar
+    from ftllm_nb.host_cores import default_threads, worker_count
+    from ftllm_nb.quantization.mixed import kept_path, mixed_job
+
+    kept = None if args.dry_run else kept_path(absolute(args.output))
+    with ProgressBar() as bar:
+        threads = worker_count(args.threads or default_threads(), bar.warn)
+        job, choice = mixed_job(
+            output, checkpoint, options, threads, kept=kept, resume=args.resume, progress=bar.update
+        )
+    print(f"{choice.table()}\n")
+    return job
+
+
+def warn_of_place(job: Job, args: argparse.Namespace) -> None:
     """Say on stderr why OUT could not be made there."""
     try:
         job.check_place(absolute(args.output), args.force)
@@ -186,12 +228,13 @@ def warn_of_place(job: QuantizeJob | GgufJob, args: argparse.Namespace) -> None:
         print(f"warning: {one_printable_line(str(error))}", file=sys.stderr)
 
 
-def write(job: QuantizeJob | GgufJob, args: argparse.Namespace) -> None:
+def write(job: Job, args: argparse.Namespace) -> None:
     """Make OUT, and say what it is."""
     import time
 
     from ftllm_nb.cli.progress_bar import RateBar
     from ftllm_nb.host_cores import default_threads, worker_count
+    from ftllm_nb.quantization.mixed import kept_path
     from ftllm_nb.quantization.partial import partial_path
 
     out = absolute(args.output)
@@ -204,8 +247,8 @@ def write(job: QuantizeJob | GgufJob, args: argparse.Namespace) -> None:
         if partial_path(out).is_dir():
             print(f"stopped: {partial_path(out)} keeps what was done, for --resume.", file=sys.stderr)
         raise
-    size, weights = sum(shard.size for shard in job.layout.shards), job.weights
-    print(f"{out}: {size / 1e6:,.1f} MB, {8 * size / weights:.2f} bits a weight ({time.monotonic() - started:.1f} s)")
+    kept_path(out).unlink(missing_ok=True)
+    print(f"{out}: {job.summary()} ({time.monotonic() - started:.1f} s)")
 
 
 def absolute(output: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +10,16 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme, pack
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import read_float32
-from ftllm_nb.hadamard import spread_weights
 from ftllm_nb.quant.integers import has_room
 from ftllm_nb.quantization.calibration.moments import Moments
-from ftllm_nb.quantization.calibration.walk import capture
+from ftllm_nb.quantization.calibration.walk import Captured, capture
+from ftllm_nb.quantization.fitting import fitted
 from ftllm_nb.quantization.formats.base import PlannedTensor
-from ftllm_nb.quantization.grids import Fitter, Grid
+from ftllm_nb.quantization.gguf.imatrix_file import moments_of
 from ftllm_nb.quantization.job import QuantizeJob
 from ftllm_nb.quantization.methods import method_module
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.rows import QuantizedRows, not_quantizable, too_small
-
-COLUMNS_MULTIPLE = 32
-"""Of what is fitted: columns are filled up to it where a scale is a whole row's."""
 
 
 def make_calibrated(
@@ -41,9 +38,13 @@ def make_calibrated(
         if progress is not None:
             progress("calibrate", done, total)
 
-    layers = capture(
-        job.graph, job.checkpoint, job.windows, set(wanted), products=method.NEEDS_PRODUCTS, progress=report
-    )
+    layers: Iterable[Captured]
+    if job.importance:
+        layers = ({name: moments_of(job.importance[name])} for name in wanted)
+    else:
+        layers = capture(
+            job.graph, job.checkpoint, job.windows, set(wanted), products=method.NEEDS_PRODUCTS, progress=report
+        )
     for captured in layers:
         for name, moments in captured.items():
             tensor = wanted[name]
@@ -59,21 +60,13 @@ def _quantized(job: QuantizeJob, tensor: PlannedTensor, moments: Moments, pool: 
     weights = read_float32(job.checkpoint, tensor.name)
     weights = np.ascontiguousarray(weights.T if tensor.turned else weights)
     job.checkpoint.release(tensor.name)
-    columns = weights.shape[1]
-    padded = -(-columns // COLUMNS_MULTIPLE) * COLUMNS_MULTIPLE
-    weights, moments = np.pad(weights, ((0, 0), (0, padded - columns))), moments.padded(padded)
-    if scheme.spread:
-        size = scheme.group or padded
-        weights = spread_weights(weights.reshape(len(weights), -1, size)).reshape(weights.shape)
-        moments = moments.spread(size)
-    fitter = Fitter(Grid.of(scheme.type), pool)
     try:
-        codes, scales = method_module(job.options.method).quantize_matrix(weights, moments, fitter)
+        codes, scales, _ = fitted(weights, moments, scheme, job.options.method, pool)
     except ValueError as error:
         raise not_quantizable(tensor.name, error) from None
     if weights.any() and not has_room(np.abs(scales.scales)):
         raise too_small(tensor.name, scheme.name)
-    return QuantizedRows(_laid(codes[:, :columns], scheme), scales.scales, scales.zeros)
+    return QuantizedRows(_laid(codes[:, : weights.shape[1]], scheme), scales.scales, scales.zeros)
 
 
 def _laid(codes: NDArray[np.uint8], scheme: WeightScheme) -> NDArray[np.uint8]:

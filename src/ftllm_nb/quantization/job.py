@@ -8,36 +8,44 @@ import json
 import math
 import stat
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ftllm_nb import __version__
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.checkpoint.files import file_mode, list_folder, reason
-from ftllm_nb.engine.weight_types import AS_STORED, Rule
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.engine.weight_types import AS_STORED, Rule, embedding_weights
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import Value
-from ftllm_nb.kernels.compile import Kernel
+from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quant.base import WeightFormat
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
+from ftllm_nb.quantization.fitting import FolderRounder
 from ftllm_nb.quantization.formats import output_format
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
 from ftllm_nb.quantization.gguf.as_floats import FloatCheckpoint, folder_files, rounded_twice
+from ftllm_nb.quantization.gguf.imatrix_file import Importance, file_names, importance_of, is_imatrix
 from ftllm_nb.quantization.grids import Grid
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
+from ftllm_nb.quantization.mixed import Mixable, Rounder, Unit, largest_within
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import AUTO, plan_kept, plan_tensors, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
-from ftllm_nb.quantization.table import plan_table
+from ftllm_nb.quantization.table import plan_table, sizes
 
 Progress = Callable[[str, int, int], None]
 CONFIG = "config.json"
@@ -57,7 +65,8 @@ _TURNED = (
 class QuantizeOptions:
     """What `ftllm-nb quantize` is asked for. `rules`: exceptions from `dtype`; `custom`: a file to copy beside.
     `calibration`: the file of a text, or "builtin", which None means, too, where the method needs one;
-    `calibration_tokens`: about how many of its tokens are read.
+    `calibration_tokens`: about how many of its tokens are read. `bits`: of matrices of layers, a weight, each with a
+    type that is chosen, and `dtype` for those of whose inputs nothing is known; `embedding_bits`: of others, at most.
     """
 
     dtype: str
@@ -69,16 +78,24 @@ class QuantizeOptions:
     custom: str | PathLike[str] | None = None
     calibration: str | None = None
     calibration_tokens: int | None = None
+    bits: float | None = None
+    embedding_bits: float | None = None
 
     def check(self) -> None:
         """Raise `UsageError` for a name that is none, and for a text that the method would not look at."""
         output_format(self.format).check(self)
+        if self.bits is None and self.embedding_bits is not None:
+            raise UsageError("--embedding_bits goes with --bits: else name a type by a rule of --dtype_config.")
+        if self.bits is not None and not is_calibrated(self.method):
+            able = " or ".join(name for name in methods() if is_calibrated(name))
+            raise UsageError(f"--bits chooses by what a text makes of inputs, which {self.method} does not look at: "
+                             f"choose --method {able}.")
         if not is_calibrated(self.method) and (self.calibration, self.calibration_tokens) != (None, None):
             able = " or ".join(name for name in methods() if is_calibrated(name))
             raise UsageError(f"{self.method} looks at no calibration text: leave that out, or choose --method {able}.")
 
 
-class QuantizeJob:
+class QuantizeJob(Mixable):
     """A model and what is to be made of it. Raises `FtllmError`s for what cannot be done; reads no weight."""
 
     def __init__(self, checkpoint: Checkpoint, options: QuantizeOptions) -> None:
@@ -103,11 +120,23 @@ class QuantizeJob:
         if self._turns:
             self._config["stores_transposed"] = False
         self.calibrated = self._calibrated()
-        self.windows, self._doubts = (
-            read_windows(checkpoint, graph, options.calibration, options.calibration_tokens)
-            if self.calibrated
-            else ([], [])
-        )
+        self.importance: Importance = {}
+        self.windows: list[NDArray[np.int32]] = []
+        self._doubts: list[str] = []
+        if self.calibrated and is_imatrix(options.calibration):
+            self._read_importance(str(options.calibration))
+        elif self.calibrated:
+            self.windows, self._doubts = read_windows(
+                checkpoint, graph, options.calibration, options.calibration_tokens
+            )
+
+    def _read_importance(self, path: str) -> None:
+        """Take what a file of importance says; tensors of which it says nothing are not calibrated."""
+        names = file_names(self.checkpoint.path, self.graph)
+        columns = {names[tensor.name]: tensor.shape[1] for tensor in self.calibrated}
+        found = importance_of(path, self.options.method, self.options.calibration_tokens, columns)
+        self.calibrated = [tensor for tensor in self.calibrated if names[tensor.name] in found]
+        self.importance = {tensor.name: found[names[tensor.name]] for tensor in self.calibrated}
 
     @property
     def stored_bytes(self) -> int:
@@ -150,6 +179,49 @@ class QuantizeJob:
         multiplied_ones = multiplied(self.graph, quantized)
         return [tensor for tensor in self.tensors if tensor.name in multiplied_ones]
 
+    def units(self) -> list[Unit]:
+        """See `Mixable`."""
+        named = [rule.pattern for rule in self.options.rules]
+        tables = {value.tensor for value in embedding_weights(self.graph)}
+        return [
+            Unit((tensor.name,), math.prod(tensor.shape), self._bits(tensor))
+            for tensor in self.calibrated
+            if tensor.name not in tables and not any(pattern.search(tensor.name) for pattern in named)
+        ]
+
+    def table_rules(self, bits: float) -> dict[str, str]:
+        """See `Mixable`."""
+        if self.format.table_dtype(self.options.dtype) == AUTO:
+            raise UsageError(
+                f"--embedding_bits is not for --format {self.options.format}, where embeddings stay floats."
+            )
+        tables = {value.tensor for value in embedding_weights(self.graph)}
+        return {
+            tensor.name: largest_within(bits, self._bits(tensor), math.prod(tensor.shape))
+            for tensor in self.tensors
+            if tensor.name in tables and tensor.scheme is not None
+        }
+
+    def _bits(self, tensor: PlannedTensor) -> dict[str, float]:
+        """The bits that a tensor takes in each type whose groups fit."""
+        found = {}
+        for name, type in quantized_types().items():
+            if type.group and tensor.shape[1] % type.group:
+                continue
+            made = replace(tensor, scheme=self.format.scheme(type.bits, type.group, self.options.symmetric))
+            found[name] = 8.0 * sum(output.nbytes for output in self.format.outputs(made))
+        return found
+
+    @contextmanager
+    def rounder(self, threads: int) -> Iterator[Rounder]:
+        """See `Mixable`."""
+        prepare([kernel for type in quantized_types().values() for kernel in Grid.of(type).kernels()])
+        pool = ThreadPool(threads, 64)
+        try:
+            yield FolderRounder(self.format, self.options.symmetric, pool)
+        finally:
+            pool.close()
+
     @property
     def _turns(self) -> bool:
         return any(tensor.turned for tensor in self.tensors)
@@ -168,6 +240,10 @@ class QuantizeJob:
         """Files that are written anew. `sums`: see `OutputFormat.config`."""
         config = json.dumps(self.format.config(self._config, self.tensors, sums), indent=2) + "\n"
         return {CONFIG: config.encode(), **self._beside}
+
+    def summary(self) -> str:
+        """How large the folder is."""
+        return sizes(sum(shard.size for shard in self.layout.shards), self.weights)
 
     @property
     def needed_bytes(self) -> int:
@@ -218,7 +294,7 @@ class QuantizeJob:
         tensors = [(tensor.name, tensor.shape, tensor.dtype, str(tensor.scheme)) for tensor in self.tensors]
         weights = stored_files(self.checkpoint.path)
         shards = [(shard.name, shard.size) for shard in self.layout.shards]
-        text = [window.tobytes() for window in self.windows]
+        text = [each.tobytes() for each in (*self.windows, *self.importance.values())]
         facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts({}), text)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

@@ -62,6 +62,11 @@ def lines_as_table(lines: Iterable[Line]) -> str:
     return "\n".join([texts[0], rule, *texts[1:]])
 
 
+def sizes(size: int, weights: int) -> str:
+    """Bytes of so many weights in words."""
+    return f"{size / 1e6:,.1f} MB, {8 * size / weights:.2f} bits a weight"
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
     """A key by which model.layers.2 is before model.layers.10."""
     # By a number's length, then its digits: Python refuses to read a number of thousands of digits.

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,15 +51,18 @@ def capture(
     Tensors that are multiplied by rows which no node writes are left out. Raises `EngineError` where an input is not
     finite.
     """
-    walk = _Walk(graph, with_computed_weights(checkpoint, graph), windows)
-    layers = _layers(_needed(graph.nodes, wanted))
+    walk = Walk(graph, with_computed_weights(checkpoint, graph))
+    streams = [Stream(ids) for ids in windows]
+    layers = layers_of(_needed(graph.nodes, wanted))
     for number, nodes in enumerate(layers):
 
         def report(done: int, number: int = number) -> None:
             if progress is not None:
                 progress(number * len(windows) + done, len(layers) * len(windows))
 
-        yield walk.layer(nodes, _rows_of(nodes, wanted), products, report)
+        with walk.layer(nodes) as layer:
+            captured = layer.observe(streams, wanted, products, report)
+        yield captured
 
 
 def multiplied(graph: CheckedGraph, wanted: set[str]) -> set[str]:
@@ -82,7 +88,8 @@ def _needed(nodes: Sequence[Node], wanted: set[str]) -> list[Node]:
     return list(nodes[: last + 1])
 
 
-def _layers(nodes: Sequence[Node]) -> list[list[Node]]:
+def layers_of(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Runs of nodes whose weights are of one layer."""
     layers: list[list[Node]] = []
     current: str | None = None
     for node in nodes:
@@ -96,36 +103,67 @@ def _layers(nodes: Sequence[Node]) -> list[list[Node]]:
     return layers
 
 
-class _Walk:
-    def __init__(self, graph: CheckedGraph, checkpoint: Checkpoint, windows: Sequence[NDArray[np.int32]]) -> None:
-        self.graph, self.checkpoint, self.windows = graph, checkpoint, windows
+@dataclass(eq=False)
+class Stream:
+    """A sequence on its way through the graph: the values that later layers read, and its caches and states."""
+
+    ids: NDArray[np.int32]
+    kept: dict[Value, Any] = field(default_factory=dict)
+    caches: dict[str, ReferenceCache] = field(default_factory=dict)
+    states: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def fork(self) -> Stream:
+        """Another one that goes on from here. Nodes write no value twice, so both may share what was written."""
+        return Stream(self.ids, dict(self.kept), deepcopy(self.caches), deepcopy(self.states))
+
+
+class Walk:
+    """A graph, a layer after the other."""
+
+    def __init__(self, graph: CheckedGraph, checkpoint: Checkpoint) -> None:
+        self.graph, self.checkpoint = graph, checkpoint
         self.tables = rope_tables(graph)
         self.last_reader = {value: at for at, node in enumerate(graph.nodes) for value in node.inputs.values()}
         self.reached = 0
-        self.kept: list[dict[Value, Any]] = [{} for _ in windows]
-        self.caches: list[dict[str, ReferenceCache]] = [{} for _ in windows]
-        self.states: list[dict[str, NDArray[np.float32]]] = [{} for _ in windows]
 
-    def layer(
-        self, nodes: Sequence[Node], rows_of: dict[str, Value], products: bool, report: Callable[[int], None]
+    @contextmanager
+    def layer(self, nodes: Sequence[Node]) -> Iterator[Layer]:
+        """The next nodes, their weights in memory; all streams go through them here."""
+        weights = {value: read_float32(self.checkpoint, value.name)
+                   for node in nodes for value in node.inputs.values() if value.kind == "weight"}  # fmt: skip
+        yield Layer(self, nodes, weights)
+        self.reached += len(nodes)
+        for value in {value for value in weights if self.last_reader[value] < self.reached}:
+            self.checkpoint.release(value.name)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Some nodes of a walk, and their weights as float32."""
+
+    walk: Walk
+    nodes: Sequence[Node]
+    weights: dict[Value, NDArray[np.float32]]
+
+    @property
+    def _ends(self) -> int:
+        return self.walk.reached + len(self.nodes)
+
+    def observe(
+        self, streams: Sequence[Stream], wanted: set[str], products: bool, report: Callable[[int], None]
     ) -> Captured:
-        """Let all windows go through the next nodes."""
+        """Let all streams go through; the moments of what the wanted tensors are multiplied by."""
+        rows_of = _rows_of(self.nodes, wanted)
         observed: dict[Value, Moments] = {}
         for value in rows_of.values():
             columns = int(np.prod([value.type.size(axis) for axis in range(2, value.type.rank)]))
             observed.setdefault(value, Moments(columns, products))
-        weights = {value: self._read(value) for node in nodes for value in node.inputs.values()
-                   if value.kind == "weight"}  # fmt: skip
         # A node behind which nothing is observed needs not be evaluated: of the last layer, the matrix of logits.
-        ends = self.reached + len(nodes)
-        is_last = all(self.last_reader.get(value, -1) < ends for node in nodes for value in node.outputs.values())
-        with np.errstate(all="ignore"):  # infinities are found in the sums
-            for number in range(len(self.windows)):
-                self._window(number, nodes, observed, weights, skip_last=is_last)
-                report(number + 1)
-        self.reached = ends
-        for value in {value for value in weights if self.last_reader[value] < ends}:
-            self.checkpoint.release(value.name)
+        last_reader, ends = self.walk.last_reader, self._ends
+        is_last = all(last_reader.get(value, -1) < ends for node in self.nodes for value in node.outputs.values())
+        for number, stream in enumerate(streams):
+            self.run(stream, observed, skip_last=is_last)
+            report(number + 1)
         for value, moments in observed.items():
             if not moments.is_finite:
                 raise EngineError(
@@ -134,43 +172,48 @@ class _Walk:
                 )
         return {tensor: observed[value] for tensor, value in rows_of.items()}
 
-    def _read(self, value: Value) -> NDArray[np.float32]:
-        return read_float32(self.checkpoint, value.name)
+    def matrices(self, name: str) -> list[Value]:
+        """The weights of this layer that are a tensor of the model, as products read them."""
+        return [value for value in self.weights if value.tensor == name]
 
-    def _window(
+    def run(
         self,
-        number: int,
-        nodes: Sequence[Node],
-        observed: dict[Value, Moments],
-        weights: dict[Value, NDArray[np.float32]],
-        skip_last: bool,
-    ) -> None:
-        ids = self.windows[number]
-        inputs = graph_inputs(self.graph, self.tables, [ids], [np.arange(len(ids))])
-        values: dict[Value, Any] = {**weights, **inputs, **self.kept[number]}
-        for cache in cached_values(self.graph):
-            if any(cache in node.inputs.values() for node in nodes):
+        stream: Stream,
+        observed: dict[Value, Moments] | None = None,
+        replaced: dict[Value, NDArray[np.float32]] | None = None,
+        skip_last: bool = False,
+    ) -> NDArray[np.float32] | None:
+        """Let a stream go through, `observed` count what it makes; `replaced`: other weights. Its logits, float32
+        [tokens, vocabulary], where this layer makes them."""
+        graph, last_reader, ids = self.walk.graph, self.walk.last_reader, stream.ids
+        inputs = graph_inputs(graph, self.walk.tables, [ids], [np.arange(len(ids))])
+        values: dict[Value, Any] = {**self.weights, **(replaced or {}), **inputs, **stream.kept}
+        for cache in cached_values(graph):
+            if any(cache in node.inputs.values() for node in self.nodes):
                 heads, size = cache.type.size(1), cache.type.size(2)
-                self.caches[number].setdefault(cache.name, ReferenceCache(heads, size, "float32"))
-        for name, shape in self.graph.state_shapes.items():
-            self.states[number].setdefault(name, np.zeros(shape, np.float32))
-        context = StepContext((len(ids),), (slice(0, len(ids)),), config=self.graph.config)
-        unseen = dict(observed)
-        for at, node in enumerate(nodes, self.reached):
-            for value in node.inputs.values():
-                if value in unseen:
-                    moments = unseen.pop(value)
-                    moments.add(values[value].reshape(-1, moments.columns))
-            if not (skip_last and node is nodes[-1]):
-                evaluate_node(node, context, values, self.caches[number : number + 1], self.states[number : number + 1])
-            for value in node.inputs.values():
-                if value.kind == "data" and self.last_reader[value] == at:
-                    values.pop(value, None)
-        ends = self.reached + len(nodes)
-        self.kept[number] = {
+                stream.caches.setdefault(cache.name, ReferenceCache(heads, size, "float32"))
+        for name, shape in graph.state_shapes.items():
+            stream.states.setdefault(name, np.zeros(shape, np.float32))
+        context = StepContext((len(ids),), (slice(0, len(ids)),), config=graph.config)
+        unseen, logits = dict(observed or {}), None
+        with np.errstate(all="ignore"):  # infinities are found in the sums
+            for at, node in enumerate(self.nodes, self.walk.reached):
+                for value in node.inputs.values():
+                    if value in unseen:
+                        moments = unseen.pop(value)
+                        moments.add(values[value].reshape(-1, moments.columns))
+                if not (skip_last and node is self.nodes[-1]):
+                    evaluate_node(node, context, values, [stream.caches], [stream.states])
+                if graph.logits in node.outputs.values() and graph.logits in values:
+                    logits = values[graph.logits].reshape(-1, graph.vocab_size)
+                for value in node.inputs.values():
+                    if value.kind == "data" and last_reader[value] == at:
+                        values.pop(value, None)
+        stream.kept = {
             value: array for value, array in values.items()
-            if value.kind == "data" and self.last_reader.get(value, -1) >= ends
+            if value.kind == "data" and last_reader.get(value, -1) >= self._ends
         }  # fmt: skip
-        for cache in cached_values(self.graph):
-            if self.last_reader[cache] < ends:
-                self.caches[number].pop(cache.name, None)
+        for cache in cached_values(graph):
+            if last_reader[cache] < self._ends:
+                stream.caches.pop(cache.name, None)
+        return logits

@@ -6,7 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,12 @@ from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.gguf.as_floats import as_floats
-from ftllm_nb.quantization.methods import method_module
+from ftllm_nb.quantization.methods import DEFAULT, method_module
 from ftllm_nb.quantization.rows import QuantizedRows
 from ftllm_nb.quantized_type import BlockedType, QuantizedType
 
 if TYPE_CHECKING:
-    from ftllm_nb.quantization.gguf.job import GgufJob
-    from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+    from ftllm_nb.quantization.job import Progress, QuantizeJob, QuantizeOptions
 
 ITEM_BYTES = {"I64": 8, "F64": 8, "I32": 4, "F32": 4, "BF16": 2, "F16": 2, "I8": 1, "U8": 1}
 """Bytes of an element, by the name that safetensors gives its type; types that are copied only are not here."""
@@ -74,10 +74,34 @@ class Piece:
     content: NDArray[Any]
 
 
+class Job(Protocol):
+    """A model and what is to be made of it."""
+
+    @property
+    def unread_tensors(self) -> list[str]:
+        """Those of the model that no operator reads."""
+
+    def notes(self) -> list[str]:
+        """Sentences that are worth saying once."""
+
+    def table(self) -> str:
+        """What will be made, a line a tensor."""
+
+    def check_place(self, out: Path, replace: bool) -> None:
+        """Raise `UsageError` where it cannot be made there."""
+
+    def write(self, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None) -> None:
+        """Make it; what stays where that fails is as `quantize` of quantization/run.py says."""
+
+    def summary(self) -> str:
+        """What was made, in a few words."""
+
+
 class Output(ABC):
-    """What `--format` names. `default_dtype`: what `--dtype` is where nobody says."""
+    """What `--format` names. `default_dtype`, `default_method`: what `--dtype` and `--method` are where nobody says."""
 
     default_dtype: str = "int4g128"
+    default_method: str = DEFAULT
 
     @abstractmethod
     def dtypes(self) -> list[str]:
@@ -87,12 +111,16 @@ class Output(ABC):
         """What rules of `--dtype_config` may name; None for the types of `--dtype` while a model loads."""
         return None
 
+    def beside(self, bits: float) -> str:
+        """What `--dtype` is beside `--bits`: the type of matrices of whose inputs nothing is known."""
+        return "int8g32" if bits >= 8 else "int4g32"
+
     @abstractmethod
     def check(self, options: QuantizeOptions) -> None:
         """Raise `UsageError` for options that are none, or not for this form."""
 
     @abstractmethod
-    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob | GgufJob:
+    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> Job:
         """What is to be made of a model. Raises `FtllmError`s for what cannot be done; reads no weight."""
 
 

@@ -25,6 +25,11 @@ class Gguf(Output):
     def rule_dtypes(self) -> list[str]:
         return dtype_names()
 
+    def beside(self, bits: float) -> str:
+        if bits >= 8:
+            return "q8_0"
+        return "q6_k" if bits >= 6 else "q5_k" if bits >= 5 else "iq4_nl"
+
     def check(self, options: QuantizeOptions) -> None:
         require_dtype(options.dtype)
         if not options.symmetric:

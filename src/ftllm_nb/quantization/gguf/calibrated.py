@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.ggml import dequantize
 from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.block_types.base import Bytes, Floats, WrittenType
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.walk import capture
+from ftllm_nb.quantization.gguf.imatrix_file import moments_of
 from ftllm_nb.quantization.grids import Fitter, Grid, Lines
 from ftllm_nb.quantization.methods import UNCALIBRATED, method_module
+from ftllm_nb.quantization.mixed import Rounder
 
 if TYPE_CHECKING:
     from ftllm_nb.quantization.gguf.job import GgufJob, PlannedFileTensor
@@ -38,8 +41,7 @@ def calibrated_tensors(
         return
     if job.importance:
         for name, tensor in waiting.items():
-            moments = Moments(tensor.shape[-1], False, 1)
-            moments.squares = job.importance[name].astype(np.float64)
+            moments = moments_of(job.importance[name])
             yield tensor, {part.weight.tensor: moments for part in tensor.parts}
         return
     names = {part.weight.tensor for tensor in waiting.values() for part in tensor.parts}
@@ -80,6 +82,26 @@ class Encoder:
         fitter = Fitter(Grid(type.levels, type.group), self._pool)
         places = self._method.rounded(rows, moments, fitter, lines_of(type, encoded, columns))
         return _with_places(type, encoded, places)
+
+
+class BlockRounder(Rounder):
+    """Rounds to block types."""
+
+    def __init__(self, threads: int) -> None:
+        self._workers, self._threads = ThreadPoolExecutor(threads, "ftllm-nb quantizer"), threads
+        self._encoders: dict[str, Encoder] = {}
+
+    def rounded(self, dtype: str, weights: Floats, moments: Moments, method: str) -> Floats:
+        type = written_types()[dtype]
+        if method not in self._encoders:
+            self._encoders[method] = Encoder(method, self._threads, self._workers)
+        return dequantize(type.name, self._encoders[method].encode(type, weights, moments)).reshape(weights.shape)
+
+    def close(self) -> None:
+        """End the threads."""
+        for encoder in self._encoders.values():
+            encoder.close()
+        self._workers.shutdown()
 
 
 def lines_of(type: WrittenType, encoded: Bytes, columns: int) -> Lines:

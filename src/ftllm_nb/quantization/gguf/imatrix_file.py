@@ -5,6 +5,7 @@ Tensors have the names that GGUF gives them. The older form is a list of entries
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -14,8 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.files import reason
+from ftllm_nb.checkpoint.gguf.draft import DraftFile
 from ftllm_nb.checkpoint.gguf.file import read_gguf
 from ftllm_nb.errors import CheckpointError, UsageError
+from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.quantization.calibration.moments import Moments
+from ftllm_nb.quantization.gguf.model import outgoing
+from ftllm_nb.quantization.methods import method_module
+from ftllm_nb.quantization.partial import writing
 
 ENDINGS = (".imatrix", ".dat", ".gguf")
 """Of the names of such files."""
@@ -43,6 +50,62 @@ def read_imatrix(path: Path) -> Importance:
     if not found or not all(np.isfinite(values).all() and (values >= 0).all() for values in found.values()):
         raise UsageError(f"{path} is no importance matrix, as llama-imatrix writes them, or it is damaged.")
     return found
+
+
+def is_imatrix(source: str | None) -> bool:
+    """Whether what `--calibration` names is such a file, by its name."""
+    return source is not None and source.lower().endswith(ENDINGS)
+
+
+def importance_of(path: str, method: str, tokens: int | None, columns: Mapping[str, int]) -> Importance:
+    """What a file says of tensors that have so many columns, by their names in files. Raises `UsageError` where it is
+    another model's, where the method wants more, or where `--calibration_tokens` is given."""
+    if method_module(method).NEEDS_PRODUCTS:
+        raise UsageError(
+            f"--method {method} needs a text: {path} says how large inputs are, not how they go together."
+        )
+    if tokens is not None:
+        raise UsageError(f"--calibration_tokens is of a text, and {path} is an importance matrix: leave it out.")
+    found = read_imatrix(Path(path))
+    require_of_model(path, found, columns)
+    return found
+
+
+def moments_of(squares: NDArray[np.float32]) -> Moments:
+    """The moments of one input with these mean squares."""
+    moments = Moments(len(squares), False, 1)
+    moments.squares = squares.astype(np.float64)
+    return moments
+
+
+def file_names(path: object, graph: CheckedGraph) -> dict[str, str]:
+    """What a GGUF file calls the model's tensors. Raises `CheckpointError` for an architecture that has no such file
+    here."""
+    model = outgoing(path, graph)
+    return {source.tensor: model.architecture.file_name(name) for name, source in model.sources.items()}
+
+
+def write_imatrix(path: Path, found: Mapping[str, Moments], text: str, window: int) -> None:
+    """Write a file of the newer form, beside and then renamed. `found`: by the names in files; `text`: what inputs
+    were made of. Raises `OutputError` where it cannot be written."""
+    contents = {}
+    for name, moments in found.items():
+        contents[name + _SUMS] = moments.squares.astype(np.float32)[None]
+        contents[name + _COUNTS] = np.array([[moments.count]], np.float32)
+    tokens = max((moments.count for moments in found.values()), default=0)
+    metadata = {
+        "general.type": "imatrix", "imatrix.datasets": [text], "imatrix.chunk_count": tokens // window,
+        "imatrix.chunk_size": window,
+    }  # fmt: skip
+    shapes = {name: ("F32", values.shape) for name, values in contents.items()}
+    draft = DraftFile(path, metadata, shapes, contents)
+    content = bytearray(draft.header.ljust(draft.size, b"\0"))
+    for name, tensor in draft.tensors.items():
+        content[tensor.start : tensor.start + tensor.nbytes] = draft.bytes_of(name).tobytes()
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        partial.write_bytes(content)
+        os.replace(partial, path)
 
 
 def require_of_model(path: object, importance: Importance, columns: Mapping[str, int]) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,22 +25,26 @@ from ftllm_nb.checkpoint.gguf.types import GGML_TYPES
 from ftllm_nb.engine.weight_types import Rule
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.round_feedback import feedback_kernel
 from ftllm_nb.loading import describe
 from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.gguf.agreement import require_same_graph, require_same_tokens
 from ftllm_nb.quantization.gguf.as_floats import rounded_twice
-from ftllm_nb.quantization.gguf.imatrix_file import ENDINGS, Importance, read_imatrix, require_of_model
+from ftllm_nb.quantization.gguf.calibrated import BlockRounder
+from ftllm_nb.quantization.gguf.imatrix_file import Importance, importance_of, is_imatrix
 from ftllm_nb.quantization.gguf.model import WeightSource, outgoing
 from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, require_dtype
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.job import Progress
-from ftllm_nb.quantization.methods import is_calibrated, method_module, methods
+from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
+from ftllm_nb.quantization.mixed import Mixable, Rounder, Unit, largest_within
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import refuse_quantized
 from ftllm_nb.quantization.shards import Layout, Shard
-from ftllm_nb.quantization.table import Line, lines_as_table
+from ftllm_nb.quantization.table import Line, lines_as_table, sizes
 from ftllm_nb.quantized_type import is_quantized
 from ftllm_nb.tokenizer import load_tokenizer
 from ftllm_nb.tokenizer.gguf import load_gguf_tokenizer
@@ -51,6 +56,7 @@ FILE = "model.gguf"
 """What the file is called while it is written."""
 _PHI3 = re.compile("phi-?3", re.IGNORECASE)
 _LOGITS, _TOKENS = "output.weight", "token_embd.weight"
+_TABLES = (_LOGITS, _TOKENS)
 _BLOCKS = {type.name.lower(): type for type in GGML_TYPES.values()}
 _FLOATS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 _STORED_INTEGERS = {"int4g32_float16": "q4_0", "int8g32_float16": "q8_0"}
@@ -95,7 +101,7 @@ class PlannedFileTensor:
         return self.weights // _BLOCKS[self.dtype].block * _BLOCKS[self.dtype].block_bytes
 
 
-class GgufJob:
+class GgufJob(Mixable):
     """A model and the file that is to be made of it. Raises `FtllmError`s for what cannot be done; reads no weight."""
 
     def __init__(
@@ -133,22 +139,12 @@ class GgufJob:
         self.importance: Importance = {}
         self.windows: list[NDArray[np.int32]] = []
         self._doubts: list[str] = []
-        if self.calibrated and calibration is not None and calibration.lower().endswith(ENDINGS):
-            self._read_importance(calibration, calibration_tokens)
+        if self.calibrated and calibration is not None and is_imatrix(calibration):
+            columns = {tensor.name: tensor.shape[-1] for tensor in self.calibrated}
+            self.importance = importance_of(calibration, method, calibration_tokens, columns)
+            self.calibrated = [tensor for tensor in self.calibrated if tensor.name in self.importance]
         elif self.calibrated:
             self.windows, self._doubts = read_windows(checkpoint, graph, calibration, calibration_tokens)
-
-    def _read_importance(self, path: str, tokens: int | None) -> None:
-        """Take what a file says of inputs; tensors of which it says nothing are not calibrated."""
-        if method_module(self.method).NEEDS_PRODUCTS:
-            raise UsageError(
-                f"--method {self.method} needs a text: {path} says how large inputs are, not how they go together."
-            )
-        if tokens is not None:
-            raise UsageError(f"--calibration_tokens is of a text, and {path} is an importance matrix: leave it out.")
-        self.importance = read_imatrix(Path(path))
-        require_of_model(path, self.importance, {tensor.name: tensor.shape[-1] for tensor in self.calibrated})
-        self.calibrated = [tensor for tensor in self.calibrated if tensor.name in self.importance]
 
     def _calibrated(self) -> list[PlannedFileTensor]:
         """The tensors that are rounded by what a text makes of the inputs of all that they are made of."""
@@ -252,6 +248,36 @@ class GgufJob:
         """How many numbers the model's tensors hold."""
         return sum(tensor.weights for tensor in self.tensors)
 
+    def units(self) -> list[Unit]:
+        """See `Mixable`."""
+        patterns = [rule.pattern for rule in self.rules]
+        found = []
+        for tensor in self.calibrated:
+            names = tuple(part.weight.tensor for part in tensor.parts)
+            if tensor.name not in _TABLES and not any(pattern.search(name) for pattern in patterns for name in names):
+                found.append(Unit(names, tensor.weights, _bits(tensor)))
+        return found
+
+    def table_rules(self, bits: float) -> dict[str, str]:
+        """See `Mixable`."""
+        return {
+            part.weight.tensor: largest_within(bits, _bits(tensor), tensor.weights)
+            for tensor in self.tensors
+            if tensor.name in _TABLES
+            for part in tensor.parts
+        }
+
+    @contextmanager
+    def rounder(self, threads: int) -> Iterator[Rounder]:
+        """See `Mixable`."""
+        types = written_types().values()
+        prepare([feedback_kernel(), *(kernel for type in types for kernel in type.kernels(UNCALIBRATED))], None)
+        rounder = BlockRounder(threads)
+        try:
+            yield rounder
+        finally:
+            rounder.close()
+
     def notes(self) -> list[str]:
         """Sentences that are worth saying once."""
         names = [part.weight.tensor for tensor in self.tensors for part in tensor.parts]
@@ -276,6 +302,10 @@ class GgufJob:
         """The one file."""
         starts = {name: each.start for name, each in self.draft.tensors.items()}
         return Layout((Shard(FILE, self.draft.header, starts, self.draft.size),), None, is_file=True)
+
+    def summary(self) -> str:
+        """How large the file is."""
+        return sizes(self.draft.size, self.weights)
 
     @property
     def needed_bytes(self) -> int:
@@ -317,6 +347,15 @@ class GgufJob:
         from ftllm_nb.quantization.gguf.make import make
 
         make(self, out, threads, resume=resume, replace=replace, progress=progress)
+
+
+def _bits(tensor: PlannedFileTensor) -> dict[str, float]:
+    """The bits that a tensor takes in each type that scales and levels make and whose blocks fit."""
+    return {
+        name: 8.0 * tensor.weights / type.columns * type.nbytes
+        for name, type in written_types().items()
+        if type.with_places is not None and tensor.shape[-1] % type.columns == 0
+    }
 
 
 def _fitting(dtype: str, columns: int) -> tuple[str, str]:
