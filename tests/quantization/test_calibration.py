@@ -215,3 +215,28 @@ def test_a_wrong_text_is_one_sentence(tmp_path: Path, flags: tuple[str, ...], sa
     done = quantize("demo", "-o", tmp_path / "out", *(flag.format(tmp=tmp_path) for flag in flags))
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert says in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_refitted_scales_are_the_best() -> None:
+    weights, moments = material(2000)
+    assert moments.products is not None
+    damped = moments.products.astype(np.float64) * (1 + 0.1 * np.eye(96))
+    for type in (QuantizedType(4, 32), QuantizedType(4, 32, zero_points=True)):
+        fitter = Fitter(Grid.of(type), POOL)
+        before = fitter.scales(weights, gptq.importance(moments))
+        codes = gptq.rounded(weights, moments, fitter, fitter.lines(before))
+        codes[3, 32:64] = 8 if before.zeros is None else before.zeros[3, 1]
+        units = fitter.units(codes, before)
+        made = gptq.refitted(weights, moments, units, before.scales)
+
+        def error(scales: np.ndarray, units: np.ndarray = units) -> float:
+            off = weights - units * np.repeat(scales.astype(np.float64), 32, axis=1)
+            return float(np.einsum("ij,jk,ik->", off, damped, off))
+
+        assert error(made) < 0.99 * error(before.scales)
+        assert made[3, 1] == before.scales[3, 1], "a group of zeros keeps its scale"
+        for row, group in ((0, 0), (5, 2), (20, 1)):
+            for factor in (0.98, 1.02):
+                other = made.copy()
+                other[row, group] *= np.float16(factor)
+                assert error(made) < error(other)

@@ -131,6 +131,14 @@ class Fitter:
             return Lines(steps, None)
         return Lines(steps, -steps * (scales.zeros.astype(np.float32) + np.float32(self.grid.levels[0])))
 
+    def units(self, codes: NDArray[np.uint8], scales: Scales) -> Floats:
+        """What is multiplied by the scales, [rows, columns]."""
+        levels = np.array(self.grid.levels, np.float32)[codes]
+        if scales.zeros is None:
+            return levels
+        zeros = scales.zeros.astype(np.float32) + np.float32(self.grid.levels[0])
+        return (levels.reshape(*zeros.shape, -1) - zeros[..., None]).reshape(codes.shape)
+
     def values(self, codes: NDArray[np.uint8], scales: Scales) -> Floats:
         """The float32 weights that levels' places stand for."""
         lines = self.lines(scales)

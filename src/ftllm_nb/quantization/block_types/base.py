@@ -47,6 +47,11 @@ class WrittenType:
     group: int = 0
     with_places: WithPlaces | None = None
 
+    @property
+    def has_plain_scales(self) -> bool:
+        """Whether numbers are levels times the float16 that a block begins with."""
+        return self.scale_at == 0 and self.group == self.columns and self.levels[0] < 0
+
     def row_bytes(self, columns: int) -> int:
         """Bytes of a row."""
         return columns // self.columns * self.nbytes

@@ -1,7 +1,7 @@
 """Tensors of a GGUF file whose method looks at a calibration text: a layer's at a time, each whole in memory.
 
 A type's own search finds the scales and minimums, with columns that count as the method says. Then one that needs
-inputs' products rounds to what they stand for.
+inputs' products rounds to what they stand for, and fits the scales of types that have nothing else once more.
 """
 
 from __future__ import annotations
@@ -81,7 +81,18 @@ class Encoder:
             return encoded
         fitter = Fitter(Grid(type.levels, type.group), self._pool)
         places = self._method.rounded(rows, moments, fitter, lines_of(type, encoded, columns))
-        return _with_places(type, encoded, places)
+        encoded = _with_places(type, encoded, places)
+        return self._refitted(type, encoded, places, rows, moments) if type.has_plain_scales else encoded
+
+    def _refitted(
+        self, type: WrittenType, encoded: Bytes, places: NDArray[np.uint8], rows: Floats, moments: Moments
+    ) -> Bytes:
+        """The same numbers with the scales that fit them best."""
+        blocks = encoded.reshape(len(rows), -1, type.nbytes)
+        scales = np.ascontiguousarray(blocks[..., :2]).view("<f2")[..., 0]
+        units = np.array(type.levels, np.float32)[places]
+        found = self._method.refitted(rows, moments, units, scales).astype("<f2")
+        return np.concatenate([found[..., None].view(np.uint8), blocks[..., 2:]], axis=-1).reshape(encoded.shape)
 
 
 class BlockRounder(Rounder):

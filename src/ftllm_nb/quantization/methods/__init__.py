@@ -7,7 +7,8 @@ NEEDS_PRODUCTS, whether it wants their products (calibration/moments.py), and `q
 fitter)`: the levels' places, uint8 [rows, columns], and the scales of a matrix, float32 [rows, columns], by what its
 type's fitter (grids.py) offers. For block
 types it has `importance(moments)`, how much a column's squared error counts, float32 [columns], and, with
-NEEDS_PRODUCTS, `rounded(weights, moments, fitter, lines)`, the places where it is given what levels stand for.
+NEEDS_PRODUCTS, `rounded(weights, moments, fitter, lines)`, the places where it is given what levels stand for, and
+`refitted(weights, moments, units, scales)`, the scales that fit best to levels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Errors of outputs made good: columns are rounded one after the other, and later ones take up what earlier ones lost.
 
 The columns whose inputs are largest come first, since those after them have less to make good with; a column keeps the
-scale of its group. Scales are those of least error where a column counts as what is left of its error then. See
-kernels/round_feedback.py for the step from column to column.
+scale of its group. Scales are those of least error where a column counts as what is left of its error then; in the
+end, those of a row are fitted together to its numbers. See kernels/round_feedback.py for the step from column to
+column.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ DAMPING = 0.1
 """How much of its own square is added to each input, as if it had noise of its own: of few inputs, many go together by
 chance. More is taken where that is not enough."""
 _SMALLEST_BLOCK = 64
+_REFITTED_AT_ONCE = 1 << 22
+"""Numbers of what is in memory of rows whose scales are fitted together."""
+_LEAST_SHARE = 1e-6
+"""Added to each scale's own square, so that those of scales that do the same can be told."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def importance(moments: Moments) -> Floats:
 def quantize_matrix(weights: Floats, moments: Moments, fitter: Fitter) -> tuple[NDArray[np.uint8], Scales]:
     """See methods/__init__.py."""
     scales = fitter.scales(weights, importance(moments))
-    return rounded(weights, moments, fitter, fitter.lines(scales)), scales
+    codes = rounded(weights, moments, fitter, fitter.lines(scales))
+    return codes, Scales(refitted(weights, moments, fitter.units(codes, scales), scales.scales), scales.zeros)
 
 
 def rounded(weights: Floats, moments: Moments, fitter: Fitter, lines: Lines) -> NDArray[np.uint8]:
@@ -65,6 +71,39 @@ def rounded(weights: Floats, moments: Moments, fitter: Fitter, lines: Lines) -> 
         errors = fitter.feed_back(floats, first, np.ascontiguousarray(factor[here, here]), order, lines, codes)
         floats[:, first + AT_ONCE :] -= errors @ factor[here, first + AT_ONCE :]
     return codes
+
+
+def refitted(
+    weights: Floats, moments: Moments, units: Floats, scales: NDArray[np.float16]
+) -> NDArray[np.float16]:
+    """Scales with which the outputs of a matrix [rows, columns] are nearest, float16 [rows, groups], where weights are
+    `units` times the scale of their group: all of a row's together, since inputs of different groups go together.
+
+    Groups of zeros, and rows whose scales would be none of float16, keep theirs.
+    """
+    assert moments.products is not None
+    rows, groups = scales.shape
+    columns = weights.shape[1]
+    width = columns // groups
+    products = moments.products.copy()
+    products[np.arange(columns), np.arange(columns)] *= np.float32(1 + DAMPING)
+    wanted = weights @ products
+    made, at_once = scales.copy(), max(1, _REFITTED_AT_ONCE // (groups * columns))
+    for first in range(0, rows, at_once):
+        here = units[first : first + at_once].reshape(-1, groups, width)
+        reached = np.empty((len(here), groups, columns), np.float32)
+        for group in range(groups):
+            np.matmul(here[:, group], products[group * width : (group + 1) * width], out=reached[:, group])
+        alike = (reached.reshape(-1, groups, groups, width) * here[:, None]).sum(-1, dtype=np.float64)
+        target = (wanted[first : first + at_once].reshape(here.shape) * here).sum(-1, dtype=np.float64)
+        diagonal = np.einsum("ijj->ij", alike)
+        is_zero = diagonal <= 0
+        diagonal += np.where(is_zero, 1.0, _LEAST_SHARE * diagonal)
+        found = np.linalg.solve(alike, target[..., None])[..., 0]
+        fits = (np.abs(found) < np.finfo(np.float16).max).all(-1, keepdims=True)
+        kept = scales[first : first + at_once]
+        made[first : first + at_once] = np.where(fits & ~is_zero, found, kept)
+    return made
 
 
 def inverse_factor(products: Floats, damping: float = DAMPING) -> Floats:
