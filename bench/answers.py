@@ -164,6 +164,7 @@ def their_engines(
         from subject import Subject
     except ImportError:
         raise UsageError("llama.cpp is not installed: run this with the Python of `make peers`.") from None
+    llama.quieten()
     floats = folder / "f32.gguf"
     if ftllm_nb(["quantize", str(model), "-o", str(floats), "--dtype", "f32"]) != 0:
         return

@@ -35,7 +35,7 @@ class Engine:
         file = Path(subject.gguf) if subject.gguf else folder / "model.gguf"
         if not subject.gguf:
             write_gguf(subject.config, subject.dtype, file)
-        llama_cpp.llama_log_set(_quiet, ctypes.c_void_p(0))
+        quieten()
         llama_cpp.llama_backend_init()
         self.model = llama_cpp.llama_model_load_from_file(bytes(file), llama_cpp.llama_model_default_params())
         if not self.model:
@@ -89,6 +89,11 @@ class Engine:
 @llama_cpp.llama_log_callback
 def _quiet(level, text, user_data):
     """Its progress is nobody's matter here."""
+
+
+def quieten() -> None:
+    """Let llama.cpp say nothing."""
+    llama_cpp.llama_log_set(_quiet, ctypes.c_void_p(0))
 
 
 def _features() -> str:

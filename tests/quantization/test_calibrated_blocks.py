@@ -26,7 +26,7 @@ each_search = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def encoders() -> Iterator[dict[str, Encoder]]:
     with ThreadPoolExecutor(2) as workers:
-        made = {method: Encoder(method, 2, workers) for method in ("imatrix", "gptq")}
+        made = {method: Encoder(method, 2, workers) for method in ("imatrix", "gptq", "best")}
         yield made
         for encoder in made.values():
             encoder.close()
@@ -68,5 +68,9 @@ def test_gptq_makes_errors_good(type: WrittenType, encoders: dict[str, Encoder])
         off = weights - dequantize(type.name, encoder.encode(type, weights, moments))
         errors[method] = np.einsum("ij,jk,ik->", off, moments.products, off)
     assert errors["gptq"] < 0.7 * errors["imatrix"]
+    if type.has_plain_scales:
+        assert errors["best"] < errors["gptq"]
+    else:
+        assert errors["best"] == errors["gptq"]
     alike = weights - dequantize(type.name, type.encode(weights, "mse"))
     assert errors["imatrix"] < np.einsum("ij,jk,ik->", alike, moments.products, alike)

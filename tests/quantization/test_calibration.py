@@ -24,7 +24,7 @@ from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.text import WINDOW, builtin_text, calibration_windows
 from ftllm_nb.quantization.calibration.walk import Captured, capture
 from ftllm_nb.quantization.grids import Fitter, Grid
-from ftllm_nb.quantization.methods import gptq, imatrix
+from ftllm_nb.quantization.methods import best, gptq, imatrix
 from ftllm_nb.quantized_type import QuantizedType
 from ftllm_nb.tokenizer import choose_tokenizer
 from tests.kernels.kernel_runs import pool
@@ -115,6 +115,16 @@ def test_gptq_makes_errors_good(count: int) -> None:
     np.testing.assert_array_equal(moments.products, kept, "others read the same")
 
 
+def test_a_second_round_has_less_error() -> None:
+    weights, moments = material(2000)
+    fitter = Fitter(Grid.of(QuantizedType(4, 32)), POOL)
+    one, other = (
+        gptq.row_errors(weights - fitter.values(*method.quantize_matrix(weights, moments, fitter)), moments)
+        for method in (gptq, best)
+    )
+    assert (other <= one * 1.0001).all() and other.sum() < 0.995 * one.sum()
+
+
 def test_the_factor_is_that_of_the_inverse() -> None:
     _, moments = material(2000)
     assert moments.products is not None
@@ -203,7 +213,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--calibration", "builtin"), "mse looks at no calibration text: leave that out, or choose --method gptq or "),
+        (("--calibration", "builtin"), "mse looks at no calibration text: leave that out, or choose --method best or "),
         (("--method", "gptq", "--calibration", "{tmp}/none.txt"), "none.txt cannot be read: No such file or directory"),
         (("--method", "imatrix", "--calibration", "{tmp}/bytes.txt"), "is not UTF-8 (byte 2 is none of it)"),
         (("--method", "imatrix", "--calibration", "{tmp}/short.txt"), "tokens, and at least 1,0"),

@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on_with_its_choice(
     [
         (("--bits", 3.5), "--bits 3.5 cannot be: the smallest types that fit the model's matrices take 4.0"),
         (("--bits", 4.5, "--dtype", "int4"), "--bits chooses the types that --dtype would name"),
-        (("--bits", 4.5, "--method", "mse"), "which mse does not look at: choose --method gptq or imatrix."),
+        (("--bits", 4.5, "--method", "mse"), "which mse does not look at: choose --method best or gptq or imatrix."),
         (("--embedding_bits", 6), "--embedding_bits goes with --bits"),
         (("--bits", 5, "--embedding_bits", 6), "--embedding_bits is not for --format compressed_tensors"),
         (("--bits", 5, "--embedding_bits", 3, "--format", "packed"), "--embedding_bits 3 cannot be: the smallest type"),

@@ -65,25 +65,26 @@ class ProgressBar:
 
 
 class RateBar(ProgressBar):
-    """A bar that shows, for a stage that counts bytes, megabytes a second and the time that is left."""
+    """A bar that shows the time that is left, and for the one stage that counts bytes megabytes a second."""
 
     def __init__(self, stage: str) -> None:
         super().__init__()
-        self.stage = stage
+        self.stage = self.shown = stage
         self.begun: tuple[int, float] | None = None
 
     def update(self, stage: str, done: int, total: int) -> None:
         """As `ProgressBar.update`; the rate is that since the stage's first update."""
-        if stage == self.stage and self.begun is None:
-            self.begun = done, time.monotonic()
+        if self.begun is None or stage != self.shown:
+            self.shown, self.begun = stage, (done, time.monotonic())
         super().update(stage, done, total)
 
     def line(self, stage: str, done: int, total: int, columns: int) -> str:
         """The bar, then the rate once there is one."""
         line = super().line(stage, done, total, columns)
-        if stage == self.stage and self.begun is not None and done > self.begun[0]:
+        if stage == self.shown and self.begun is not None and done > self.begun[0]:
             rate = (done - self.begun[0]) / max(time.monotonic() - self.begun[1], 1e-9)
-            line += f"  {rate / 1e6:,.0f} MB/s, {duration((total - done) / rate)} left"
+            line += f"  {rate / 1e6:,.0f} MB/s," if stage == self.stage else " "
+            line += f" {duration((total - done) / rate)} left"
         return line[: max(columns - 1, 0)]
 
 

@@ -118,8 +118,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=OneOf(method_names),
         metavar="NAME",
         help="how scales are chosen: rtn, round to nearest; mse, least mean squared error; or, by what a text makes "
-        "of the model's inputs, imatrix, least error of outputs, or gptq, which makes errors good, too (default: mse, "
-        "or gptq with --bits)",
+        "of the model's inputs, imatrix, least error of outputs, or gptq, which makes errors good, too, or best, gptq "
+        "in two rounds (default: mse, or gptq with --bits)",
     )
     parser.add_argument(
         "--calibration",
@@ -206,12 +206,12 @@ def chosen_job(
     output: Output, checkpoint: Checkpoint, options: QuantizeOptions, args: argparse.Namespace
 ) -> Job:
     """The job with a type for each matrix; prints what was chosen."""
-    from ftllm_nb.cli.progress_bar import ProgressBar
+    from ftllm_nb.cli.progress_bar import RateBar
     from ftllm_nb.host_cores import default_threads, worker_count
     from ftllm_nb.quantization.mixed import kept_path, mixed_job
 
     kept = None if args.dry_run else kept_path(absolute(args.output))
-    with ProgressBar() as bar:
+    with RateBar("quantize") as bar:
         threads = worker_count(args.threads or default_threads(), bar.warn)
         job, choice = mixed_job(
             output, checkpoint, options, threads, kept=kept, resume=args.resume, progress=bar.update

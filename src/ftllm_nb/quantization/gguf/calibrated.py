@@ -80,9 +80,19 @@ class Encoder:
         if not self._method.NEEDS_PRODUCTS or type.with_places is None:
             return encoded
         fitter = Fitter(Grid(type.levels, type.group), self._pool)
-        places = self._method.rounded(rows, moments, fitter, lines_of(type, encoded, columns))
-        encoded = _with_places(type, encoded, places)
-        return self._refitted(type, encoded, places, rows, moments) if type.has_plain_scales else encoded
+        rounds = self._method.ROUNDS if type.has_plain_scales else 1
+        best: tuple[Bytes, Floats] | None = None
+        for _ in range(rounds):
+            places = self._method.rounded(rows, moments, fitter, lines_of(type, encoded, columns))
+            encoded = _with_places(type, encoded, places)
+            if type.has_plain_scales:
+                encoded = self._refitted(type, encoded, places, rows, moments)
+            if rounds > 1:
+                off = rows - dequantize(type.name, encoded).reshape(rows.shape)
+                made = encoded, self._method.row_errors(off, moments)[:, None]
+                best = made if best is None else self._method.better_rows(made, best)
+                encoded = best[0]
+        return encoded
 
     def _refitted(
         self, type: WrittenType, encoded: Bytes, places: NDArray[np.uint8], rows: Floats, moments: Moments

@@ -8,7 +8,8 @@ fitter)`: the levels' places, uint8 [rows, columns], and the scales of a matrix,
 type's fitter (grids.py) offers. For block
 types it has `importance(moments)`, how much a column's squared error counts, float32 [columns], and, with
 NEEDS_PRODUCTS, `rounded(weights, moments, fitter, lines)`, the places where it is given what levels stand for, and
-`refitted(weights, moments, units, scales)`, the scales that fit best to levels.
+`refitted(weights, moments, units, scales)`, the scales that fit best to levels, and ROUNDS, how often both are found;
+with more than one, `row_errors(off, moments)` and `better_rows(new, old)` choose among them.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,16 @@ from ftllm_nb.quantization.grids import Fitter, Floats, Lines, Scales
 
 CALIBRATED = True
 NEEDS_PRODUCTS = True
+ROUNDS = 1
+"""How often numbers and scales are fitted to each other."""
 AT_ONCE = 128
 """Columns between two products with all that follow."""
 DAMPING = 0.1
 """How much of its own square is added to each input, as if it had noise of its own: of few inputs, many go together by
 chance. More is taken where that is not enough."""
 _SMALLEST_BLOCK = 64
-_REFITTED_AT_ONCE = 1 << 22
-"""Numbers of what is in memory of rows whose scales are fitted together."""
+_REFITTED_AT_ONCE, _LEAST_REFITTED = 1 << 24, 64
+"""Rows whose scales are fitted at a time: so many, or as have so many pairs of scales."""
 _LEAST_SHARE = 1e-6
 """Added to each scale's own square, so that those of scales that do the same can be told."""
 
@@ -56,9 +59,41 @@ def importance(moments: Moments) -> Floats:
 
 def quantize_matrix(weights: Floats, moments: Moments, fitter: Fitter) -> tuple[NDArray[np.uint8], Scales]:
     """See methods/__init__.py."""
+    return in_rounds(weights, moments, fitter, ROUNDS)
+
+
+def in_rounds(
+    weights: Floats, moments: Moments, fitter: Fitter, rounds: int
+) -> tuple[NDArray[np.uint8], Scales]:
+    """Numbers, and the scales that fit them; then, in further rounds, numbers for those scales, and so on. A row keeps
+    the best of its rounds."""
     scales = fitter.scales(weights, importance(moments))
-    codes = rounded(weights, moments, fitter, fitter.lines(scales))
-    return codes, Scales(refitted(weights, moments, fitter.units(codes, scales), scales.scales), scales.zeros)
+    best: tuple[NDArray[np.uint8], NDArray[np.float16], Floats] | None = None
+    for _ in range(rounds):
+        codes = rounded(weights, moments, fitter, fitter.lines(scales))
+        units = fitter.units(codes, scales)
+        scales = Scales(refitted(weights, moments, units, scales.scales), scales.zeros)
+        if rounds == 1:
+            return codes, scales
+        errors = row_errors(weights - fitter.values(codes, scales), moments)[:, None]
+        made = codes, scales.scales, errors
+        best = made if best is None else better_rows(made, best)
+        codes, scales = best[0], Scales(best[1], scales.zeros)
+    return codes, scales
+
+
+def better_rows(new: tuple[Any, ...], old: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Of two makings of a matrix, each some arrays of its rows, the errors [rows, 1] last, each row's better one."""
+    is_better = new[-1] < old[-1]
+    return tuple(np.where(is_better, one, other) for one, other in zip(new, old, strict=True))
+
+
+def row_errors(off: Floats, moments: Moments) -> Floats:
+    """The squared error of each row's outputs, [rows], where weights are off by so much; inputs have noise of their
+    own, as `DAMPING` says."""
+    assert moments.products is not None
+    errors: Floats = np.einsum("ij,ij->i", off @ moments.products, off) + DAMPING * (np.square(off) @ moments.squares)
+    return errors.astype(np.float32, copy=False)
 
 
 def rounded(weights: Floats, moments: Moments, fitter: Fitter, lines: Lines) -> NDArray[np.uint8]:
@@ -88,13 +123,14 @@ def refitted(
     products = moments.products.copy()
     products[np.arange(columns), np.arange(columns)] *= np.float32(1 + DAMPING)
     wanted = weights @ products
-    made, at_once = scales.copy(), max(1, _REFITTED_AT_ONCE // (groups * columns))
+    made, at_once = scales.copy(), max(_LEAST_REFITTED, _REFITTED_AT_ONCE // groups**2)
     for first in range(0, rows, at_once):
         here = units[first : first + at_once].reshape(-1, groups, width)
-        reached = np.empty((len(here), groups, columns), np.float32)
+        alike = np.empty((len(here), groups, groups))
         for group in range(groups):
-            np.matmul(here[:, group], products[group * width : (group + 1) * width], out=reached[:, group])
-        alike = (reached.reshape(-1, groups, groups, width) * here[:, None]).sum(-1, dtype=np.float64)
+            reached = here[:, group] @ products[group * width : (group + 1) * width, group * width :]
+            pairs = np.einsum("rgw,rgw->rg", reached.reshape(len(here), -1, width), here[:, group:])
+            alike[:, group, group:] = alike[:, group:, group] = pairs
         target = (wanted[first : first + at_once].reshape(here.shape) * here).sum(-1, dtype=np.float64)
         diagonal = np.einsum("ijj->ij", alike)
         is_zero = diagonal <= 0
