@@ -117,7 +117,7 @@ def test_gptq_makes_errors_good(count: int) -> None:
 
 def test_a_second_round_has_less_error() -> None:
     weights, moments = material(2000)
-    fitter = Fitter(Grid.of(QuantizedType(4, 32)), POOL)
+    fitter = Fitter(Grid.of(QuantizedType(4, 32)), pool())
     one, other = (
         gptq.row_errors(weights - fitter.values(*method.quantize_matrix(weights, moments, fitter)), moments)
         for method in (gptq, best)
@@ -232,7 +232,7 @@ def test_refitted_scales_are_the_best() -> None:
     assert moments.products is not None
     damped = moments.products.astype(np.float64) * (1 + 0.1 * np.eye(96))
     for type in (QuantizedType(4, 32), QuantizedType(4, 32, zero_points=True)):
-        fitter = Fitter(Grid.of(type), POOL)
+        fitter = Fitter(Grid.of(type), pool())
         before = fitter.scales(weights, gptq.importance(moments))
         codes = gptq.rounded(weights, moments, fitter, fitter.lines(before))
         codes[3, 32:64] = 8 if before.zeros is None else before.zeros[3, 1]
