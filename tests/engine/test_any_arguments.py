@@ -33,6 +33,8 @@ def arguments(parameter: Parameter) -> st.SearchStrategy[Any]:
     kind = parameter.kind
     if kind is Kind.CACHE:
         return st.just(("data", CACHES[parameter.name]))
+    if kind is Kind.STATE:
+        return st.just(("data", f"pastState.{parameter.name}.0"))
     if kind is Kind.OUTPUT:
         return st.just(("data", "out"))
     if kind is Kind.FLOAT:

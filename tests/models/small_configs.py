@@ -36,7 +36,14 @@ ROUTED = {
     "n_routed_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 20, "n_shared_experts": 1,
     "first_k_dense_replace": 1,
 }  # fmt: skip
+ATTENDING = {"layer_types": ["full_attention"] * 2}
+SHORT = ATTENDING | {"rms_norm_eps": None, "norm_eps": 1e-5}
 MORE: dict[str, dict[str, Any]] = {
+    "lfm2": SHORT,
+    "lfm2_moe": SHORT | EXPERTS,
+    "qwen3_next": ATTENDING | EXPERTS,
+    "qwen3_5_text": ATTENDING,
+    "qwen3_5_moe_text": ATTENDING | EXPERTS,
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,
     "exaone4": {"layer_types": ["full_attention"] * 2},

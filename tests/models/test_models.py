@@ -203,7 +203,8 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
 
 
 SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
-CAN_LACK = [(each, "intermediate_size") for each in ("gpt2", "qwen3_moe", "qwen2_moe", "llama4_text")]
+_ROUTED_ALONE = "gpt2", "qwen3_moe", "qwen2_moe", "llama4_text", "qwen3_next", "qwen3_5_moe_text"
+CAN_LACK = [(each, "intermediate_size") for each in _ROUTED_ALONE]
 """What has a default, or is the size of feed-forwards that no layer of theirs has."""
 
 

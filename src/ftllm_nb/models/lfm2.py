@@ -21,13 +21,12 @@ class Lfm2Model(RecurrentDecoder):
         norm="embedding_norm", out="out_proj", feed_forward="feed_forward", gate="w1", up="w3", down="w2",
         before_attention="operator_norm", before_feed_forward="ffn_norm",
     )  # fmt: skip
-    entry_names: ClassVar[Mapping[str, str]] = {"rms_norm_eps": "norm_eps", "tie_word_embeddings": "tie_embedding",
-                   "intermediate_size": "block_ff_dim"}  # fmt: skip
+    entry_names: ClassVar[Mapping[str, str]] = {"rms_norm_eps": "norm_eps", "tie_word_embeddings": "tie_embedding"}
 
     def read_config(self) -> None:
         """The base of rotations is 1,000,000 where the config has none."""
-        if self.config.get("block_ff_dim") is None:
-            self.config["block_ff_dim"] = self.config["intermediate_size"]
+        if self.config.get("block_ff_dim") is not None:
+            self.config["intermediate_size"] = self.config["block_ff_dim"]
         if self.config.get("rope_parameters") is None and self.config.get("rope_theta") is None:
             self.config["rope_theta"] = 1e6
         self.config.get("full_attn_idxs")  # another name of what layer_types says
