@@ -20,7 +20,7 @@ from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits
 from ftllm_nb.engine.session import Session
 from ftllm_nb.engine.weight_types import WeightTypes
-from ftllm_nb.errors import StepStopped
+from ftllm_nb.errors import CheckpointError, FtllmError, StepStopped
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.models import graph_class
 from tests.memory_checkpoint import MemoryCheckpoint, normal
@@ -35,6 +35,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "model_type": "qwen3_5_text", "head_dim": 24, "linear_num_key_heads": 2, "linear_num_value_heads": 6,
         "linear_key_head_dim": 13, "linear_value_head_dim": 37,
         "layer_types": ["linear_attention", "linear_attention", "full_attention", "linear_attention"],
+    },
+    "granitemoehybrid": COMMON | {
+        "model_type": "granitemoehybrid", "mamba_n_heads": 6, "mamba_n_groups": 2, "mamba_d_state": 11,
+        "layer_types": ["mamba", "attention", "mamba", "mamba"], "num_local_experts": 0, "attention_multiplier": 0.3,
+        "shared_intermediate_size": 50,
     },
     "lfm2": COMMON | {
         "model_type": "lfm2", "layer_types": ["conv", "conv", "full_attention", "conv"], "conv_bias": True,
@@ -217,3 +222,51 @@ def test_memory_of_states_is_bounded_and_given_back(config: dict[str, Any]) -> N
         assert memory.used_bytes == memory.slot_bytes
         executor.release_memory()
         assert memory.made_bytes == memory.slot_bytes
+
+
+def test_what_steers_a_state_keeps_its_floats(config: dict[str, Any]) -> None:
+    graph = loading.describe(MemoryCheckpoint(dict(config), weights(config)))
+    format_of = WeightTypes("int8g32").formats(graph)
+    floats = {weight.name for weight in graph.packed if format_of(weight).name in ("float32", "float16")}
+    steering = {name for name in graph.weights if name.endswith(("in_proj_a.weight", "in_proj_b.weight"))}
+    assert floats == steering and bool(steering) == (config["model_type"] == "qwen3_5_text")
+    assert not any("conv.weight" in weight.name or "conv1d" in weight.name for weight in graph.packed)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_is_refused(number: float) -> None:
+    config = CONFIGS["qwen3_5_text"]
+    arrays = weights(config)
+    name = "model.layers.0.linear_attn.A_log"
+    arrays[name][2] = number
+    checkpoint = MemoryCheckpoint(dict(config), arrays)
+    with pytest.raises(CheckpointError, match=f'"{name}" holds numbers that are not finite: its file is damaged'):
+        CompiledExecutor(loading.describe(checkpoint), checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "expected"),
+    [
+        ("qwen3_5_text", {"linear_num_value_heads": 5}, "linear_num_value_heads 5 is no multiple of"),
+        ("qwen3_5_text", {"layer_types": ["conv"] * 4}, "has 'conv' layers; this architecture has"),
+        ("qwen3_5_text", {"linear_conv_kernel_dim": 1}, "weight must have at least 2 taps"),
+        ("lfm2", {"conv_L_cache": 0}, "conv_L_cache must be a whole number of at least 2, but it is 0"),
+        ("lfm2", {"layer_types": None, "full_attn_idxs": "all"}, "full_attn_idxs must be a list of layers"),
+        ("granitemoehybrid", {"mamba_n_heads": 7}, "mamba_expand 120 is no multiple of its mamba_n_heads 7"),
+        ("granitemoehybrid", {"mamba_n_heads": 6, "mamba_d_head": 8}, "mamba_d_head is 8, but 6 heads of 120"),
+        ("granitemoehybrid", {"mamba_n_heads": 6, "time_step_limit": [0]}, r"time_step_limit must be two numbers"),
+    ],
+)  # fmt: skip
+def test_configs_that_contradict_themselves(model_type: str, changes: dict[str, Any], expected: str) -> None:
+    config = CONFIGS[model_type] | changes
+    with pytest.raises(FtllmError, match=expected):
+        loading.describe(MemoryCheckpoint(dict(config), weights(config)))
+
+
+@pytest.mark.parametrize("name", ["A_log", "dt_bias", "conv1d.weight"])
+def test_a_tensor_that_is_missing_is_named(name: str) -> None:
+    config = CONFIGS["qwen3_5_text"]
+    arrays = weights(config)
+    del arrays[f"model.layers.0.linear_attn.{name}"]
+    with pytest.raises(FtllmError, match=rf"model\.layers\.0\.linear_attn\.{name}"):
+        loading.describe(MemoryCheckpoint(dict(config), arrays))

@@ -41,6 +41,7 @@ SHORT = ATTENDING | {"rms_norm_eps": None, "norm_eps": 1e-5}
 MORE: dict[str, dict[str, Any]] = {
     "lfm2": SHORT,
     "lfm2_moe": SHORT | EXPERTS,
+    "granitemoehybrid": ATTENDING | EXPERTS | {"mamba_n_heads": 2, "shared_intermediate_size": 12},
     "qwen3_next": ATTENDING | EXPERTS,
     "qwen3_5_text": ATTENDING,
     "qwen3_5_moe_text": ATTENDING | EXPERTS,

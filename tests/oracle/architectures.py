@@ -37,6 +37,10 @@ ROUTED = {
 MIXED = {"enable_moe_block": True, "num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 32}
 """Of Gemma 4."""
 LINEAR = "linear_attention"
+MAMBA: dict[str, Any] = {
+    "mamba_n_heads": 6, "mamba_d_head": 16, "mamba_d_state": 12, "mamba_n_groups": 2, "head_dim": None,
+}  # fmt: skip
+"""Of Mamba-2's layers."""
 DELTA: dict[str, Any] = {
     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 12, "linear_value_head_dim": 20,
     "partial_rotary_factor": 0.5,
@@ -66,6 +70,15 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         DELTA,
         DELTA | {"tie_word_embeddings": True, "layer_types": [LINEAR, FULL, LINEAR, FULL], "linear_key_head_dim": 9,
                  "linear_value_head_dim": 33, "attention_bias": True, "linear_conv_kernel_dim": 2},
+    ],
+    "granitemoehybrid": [
+        MAMBA | {"layer_types": [LINEAR, FULL, LINEAR, LINEAR], "num_local_experts": 0, "shared_intermediate_size": 40,
+                 "attention_multiplier": 0.3, "embedding_multiplier": 3.0, "residual_multiplier": 0.4,
+                 "logits_scaling": 2.0},
+        MAMBA | LOCAL | {"layer_types": [LINEAR, FULL, LINEAR, FULL], "shared_intermediate_size": 24,
+                         "position_embedding_type": "rope", "mamba_n_heads": 3, "mamba_d_head": 32,
+                         "mamba_n_groups": 1, "mamba_d_conv": 3, "mamba_conv_bias": False, "mamba_proj_bias": True,
+                         "attention_multiplier": 0.25},
     ],
     "qwen3_5_moe_text": [EXPERTS | DELTA | {"shared_expert_intermediate_size": 24}],
     "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],

@@ -11,10 +11,11 @@ from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
+from ftllm_nb.engine.state_memory import StateMemory
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.errors import UsageError
-from ftllm_nb.graph.inputs import is_cache
-from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.graph.inputs import cache_layer, is_cache
+from ftllm_nb.graph.ir import STATE, CheckedGraph
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quantized_type import QuantizedType
@@ -31,6 +32,7 @@ class ModelFacts:
     see of it, "all positions" or "a window of 512"; `seeing`: how many layers see that, and `storing` how many of them
     store it: the others read what one of those has stored. `kinds`: of tensors, where the file has types of its own.
     `active_parameters`, `active_bytes`: what a token needs of a mixture of experts; of others that is all.
+    `state_bytes`: of what recurrent layers keep of a sequence.
     """
 
     architecture: str
@@ -48,6 +50,7 @@ class ModelFacts:
     kinds: tuple[StoredKind, ...] = ()
     active_parameters: int = 0
     active_bytes: dict[str, int] = field(default_factory=dict)
+    state_bytes: int = 0
 
 
 def model_facts(folder: Path, custom: str | None = None, context: int | None = None) -> ModelFacts:
@@ -69,7 +72,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,
-            layers=sum(any(is_cache(each.name) for each in node.inputs.values()) for node in graph.nodes),
+            layers=_layers(graph),
             context=longest,
             cached=context or longest,
             vocabulary=graph.vocab_size,
@@ -82,7 +85,17 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
             kinds=tuple(stored_kinds(checkpoint.tensors, graph)),
             active_parameters=stored.active_parameters,
             active_bytes={dtype: size.active_bytes for dtype, size in sizes.items()},
+            state_bytes=StateMemory(graph.state_shapes).slot_bytes,
         )
+
+
+def _layers(graph: CheckedGraph) -> int:
+    """Nodes that read a cache, and layers that keep states, in which several nodes do."""
+    reading = [node for node in graph.nodes if any(is_cache(each.name) for each in node.inputs.values())]
+    states = {value.name for value in graph.inputs.values() if value.kind == STATE}
+    recurrent = {cache_layer(each.name) for node in reading for each in node.inputs.values() if each.name in states}
+    attending = [node for node in reading if not any(each.name in states for each in node.inputs.values())]
+    return len(attending) + len(recurrent)
 
 
 def _stored_types(checkpoint: Checkpoint, graph: CheckedGraph) -> list[str]:
@@ -112,6 +125,7 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
         ("context", f"{facts.context} tokens"),
         (name_of_cache, f"{shown_bytes(cache)} as {cache_kind}, {others}"),
         *(("", text) for text in _by_layers(facts, cache_kind)),
+        *([("recurrent states", _states(facts))] if facts.state_bytes else []),
         ("free memory", "unknown" if free is None else shown_bytes(free)),
     ]
     for number, (dtype, size) in enumerate(facts.weight_bytes.items()):
@@ -122,6 +136,11 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
         text = f"{name:18} {shown_bytes(size):>9}  {token}{fit(size, cache, free, beside)}"
         rows.append(("weights" if number == 0 else "", text))
     return rows
+
+
+def _states(facts: ModelFacts) -> str:
+    """What recurrent layers keep."""
+    return f"{shown_bytes(facts.state_bytes)} for each sequence, twice in a step, and once for each place to go back to"
 
 
 def _active(facts: ModelFacts) -> str:

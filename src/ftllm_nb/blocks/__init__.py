@@ -7,6 +7,7 @@ from ftllm_nb.blocks.edge_mixture import EdgeMixtureDecoder
 from ftllm_nb.blocks.grouped_mixture import GroupedMixtureDecoder
 from ftllm_nb.blocks.latent_attention import LatentAttentionDecoder
 from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
+from ftllm_nb.blocks.mamba import MambaDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
 from ftllm_nb.blocks.mixture import RAW, SIGMOID, SOFTMAX, MixtureDecoder
 from ftllm_nb.blocks.names import Names
@@ -32,6 +33,7 @@ __all__ = [
     "GroupedMixtureDecoder",
     "LatentAttentionDecoder",
     "LayerNormedDecoder",
+    "MambaDecoder",
     "MiniCPMDecoder",
     "MixtureDecoder",
     "Names",

@@ -64,10 +64,15 @@ class BatchingEngine:
         """Memory that the system gave for those blocks."""
         return self.cache.made * self._engine.executor.block_bytes
 
+    @property
+    def state_bytes(self) -> int:
+        """Memory of what recurrent layers keep: of requests, and of places from which others may go on."""
+        return self._engine.executor.cache.state_memory.made_bytes
+
     def release_cache(self) -> int:
         """Forget all kept prefixes and give the cache's memory back; how many bytes. 0, and no change, while requests
         are being answered. Waits for the engine thread."""
-        before = self.cache_bytes
+        before = self.cache_bytes + self.state_bytes
         with self._lock:
             if self._rounds is not None:
                 return 0
@@ -75,7 +80,7 @@ class BatchingEngine:
             self._engine.call(lambda executor: executor.release_memory())
         except EngineError:
             return 0  # the engine is closed, and its memory given back
-        return max(0, before - self.cache_bytes)
+        return max(0, before - self.cache_bytes - self.state_bytes)
 
     def submit(self, request: Request) -> None:
         """Queue a request; its listener hears of everything that follows.

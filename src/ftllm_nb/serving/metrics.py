@@ -74,6 +74,7 @@ class _EngineCollector:
             "cache_blocks_used": ("Blocks of the KV cache that requests hold", cache.used),
             "cache_blocks_kept": ("Blocks that are only kept for their prefix", cache.kept),
             "cache_bytes": ("Memory of the KV cache now", engine.cache_bytes),
+            "state_bytes": ("Memory of recurrent layers' states now", engine.state_bytes),
             "cache_blocks_limit": ("Most blocks, used and kept", cache.limit or 0),
         }
         counters = {
