@@ -72,7 +72,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,
-            layers=_layers(graph),
+            layers=_layers_of(graph),
             context=longest,
             cached=context or longest,
             vocabulary=graph.vocab_size,
@@ -89,7 +89,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         )
 
 
-def _layers(graph: CheckedGraph) -> int:
+def _layers_of(graph: CheckedGraph) -> int:
     """Nodes that read a cache, and layers that keep states, in which several nodes do."""
     reading = [node for node in graph.nodes if any(is_cache(each.name) for each in node.inputs.values())]
     states = {value.name for value in graph.inputs.values() if value.kind == STATE}

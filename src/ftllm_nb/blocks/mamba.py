@@ -87,10 +87,11 @@ class MambaDecoder(RecurrentDecoder):
         self.ExpandHead(data["inner"], inner // heads)
         for name in "BC":
             self.ExpandHead(data[name], size // groups)
-        vectors = (self.vector(f"{at}{name}", heads) for name in ("A_log", "dt_bias", "D"))
+        aLog, dtBias, skip = (self.vector(f"{at}{name}", heads) for name in ("A_log", "dt_bias", "D"))
+        least, most = self.time_steps
         self.MambaScan(
-            data["inner"], data["dt"], data["B"], data["C"], *vectors, data["pastState."][number], data["read"],
-            *self.time_steps,
+            data["inner"], data["dt"], data["B"], data["C"], aLog, dtBias, skip, data["pastState."][number],
+            data["read"], least, most,
         )  # fmt: skip
         self.Flatten(data["read"])
         for name in ("read", "z"):
