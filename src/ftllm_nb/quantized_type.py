@@ -11,6 +11,9 @@ COLUMNS_MULTIPLE = 32
 _TYPE = re.compile(
     r"int(?P<bits>4|8)(?:g(?P<group>[1-9][0-9]*))?(?P<zeros>z?)(?P<spread>h?)_(?P<scales>float16|bfloat16|float32)"
 )
+_SCALED = re.compile(
+    r"(?P<code>[a-z]+[0-9](?:m[0-9])?)(?:g(?P<group>[1-9][0-9]*))?(?P<offsets>o?)_(?P<scales>float16|bfloat16|float32)"
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,14 @@ class ScaledType:
     group: int = 0
     scales: str = "float32"
     offsets: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> ScaledType | None:
+        """The type that `str()` writes so, None for others; whether there is such a code is not asked."""
+        found = _SCALED.fullmatch(text)
+        if found is None:
+            return None
+        return cls(found["code"], int(found["group"] or 0), found["scales"], bool(found["offsets"]))
 
     @property
     def name(self) -> str:

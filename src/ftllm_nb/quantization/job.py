@@ -100,7 +100,8 @@ class QuantizeJob(Mixable):
 
     def __init__(self, checkpoint: Checkpoint, options: QuantizeOptions) -> None:
         options.check()
-        refuse_quantized(checkpoint)
+        if options.dtype != AUTO:
+            refuse_quantized(checkpoint)
         self.checkpoint = checkpoint
         self.options = options
         self.format = _folder_format(options.format)

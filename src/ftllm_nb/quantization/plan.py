@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,8 +13,9 @@ from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
-from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, BlockedType, QuantizedType
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType, is_quantized
 
+_FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 AUTO = "auto"
 """The type that a tensor is stored in: what a rule names for a matrix that is to stay as it is."""
 
@@ -84,18 +86,25 @@ def plan_tensors(
 
 
 def plan_kept(checkpoint: Checkpoint, graph: CheckedGraph) -> list[PlannedTensor]:
-    """Every tensor of a GGUF file, in its order: matrices that are quantized keep their types, others are copied.
-    Raises `UsageError` where none is quantized."""
-    planned = [
-        PlannedTensor(
-            info.name, info.shape, str(info.dtype), info.nbytes, False, None,
-            kept=info.dtype if isinstance(info.dtype, (QuantizedType, BlockedType)) else None,
-        )
-        for info in checkpoint.tensors.values()
-    ]  # fmt: skip
+    """Every tensor of a quantized model, in its order: matrices that are quantized keep their types, others are copied.
+    Raises `UsageError` where none is quantized, and for matrices that no packed folder holds."""
+    planned = [_kept(checkpoint, info) for info in checkpoint.tensors.values()]
     if not any(tensor.kept for tensor in planned):
         raise UsageError(f"{checkpoint.path} has no quantized matrix that could be kept: name a type with --dtype.")
     return planned
+
+
+def _kept(checkpoint: Checkpoint, info: TensorInfo) -> PlannedTensor:
+    kept = info.dtype if is_quantized(info.dtype) else None
+    if kept is not None and len(info.shape) != 2:
+        raise UsageError(f"{info.name} is a stack of matrices, which packed folders do not hold: use the model itself.")
+    if checkpoint.column_order(info.name) is not None:
+        raise UsageError(
+            f"the columns of {info.name} are ordered by their activations (desc_act), which packed folders do not "
+            "hold: use the model as it is."
+        )
+    size = math.prod(info.shape) * _FLOAT_BYTES[str(info.dtype)] if info.dtype in _FLOAT_BYTES else info.nbytes
+    return PlannedTensor(info.name, info.shape, str(info.dtype), size, False, None, kept=kept)
 
 
 def refuse_quantized(checkpoint: Checkpoint) -> None:

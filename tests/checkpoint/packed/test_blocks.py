@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftllm_nb.checkpoint.compressed_tensors import pack
-from ftllm_nb.checkpoint.packed import BlockForm
+from ftllm_nb.checkpoint.packed import BlockForm, ScaledForm
+from ftllm_nb.checkpoint.packed.blocks import form_of
 from ftllm_nb.quant.integers import IntegerFormat
+from ftllm_nb.quant.scaled import ScaledFormat
 from ftllm_nb.quant.stored import StoredFormat
 from ftllm_nb.quantized_type import QuantizedType
 
@@ -63,7 +65,8 @@ def test_blocks_that_are_spread_stand_for_what_was_spread(group: int, columns: i
 
 @pytest.mark.parametrize(
     "dtype",
-    ["int4_float16", "int8_float16", "int4g32_float16", "int8g128z_float16", "int4z_float16", "int8g64h_float16"],
+    ["int4_float16", "int8_float16", "int4g32_float16", "int8g128z_float16", "int4z_float16", "int8g64h_float16",
+     "int4g32z_bfloat16", "int8_float32"],
 )
 @pytest.mark.parametrize("columns", [1, 31, 32, 100, 256])
 def test_blocks_are_as_large_as_the_engine_s(dtype: str, columns: int) -> None:
@@ -73,7 +76,20 @@ def test_blocks_are_as_large_as_the_engine_s(dtype: str, columns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["int4", "int4g128_bfloat16", "int4g33_float16", "int4g0_float16", "int2_float16", "U8", ""]
+    "dtype", ["int4", "int4g128_float64", "int4g33_float16", "int4g0_float16", "int2_float16", "U8", ""]
 )
 def test_types_that_blocks_do_not_hold(dtype: str) -> None:
     assert BlockForm.of(dtype) is None
+
+
+@pytest.mark.parametrize("dtype", ["e4m3g128_float32", "nf4g64_float32", "u4g32o_bfloat16", "u8_float16"])
+@pytest.mark.parametrize("columns", [128, 132])
+def test_blocks_of_codes_are_as_long_as_in_memory(dtype: str, columns: int) -> None:
+    form = form_of(dtype)
+    assert isinstance(form, ScaledForm) and str(form.type) == dtype
+    assert form.shape(17, columns) == (2, ScaledFormat(form.type).block_bytes(columns))
+
+
+@pytest.mark.parametrize("dtype", ["e9m9g128_float32", "e4m3g128_float64", "e4m3"])
+def test_codes_that_there_are_not(dtype: str) -> None:
+    assert form_of(dtype) is None

@@ -5,8 +5,10 @@ config.json's `quantization_config` is the header: the version, how blocks lie, 
 checksum of all this.
 """
 
-from ftllm_nb.checkpoint.packed.blocks import LAYOUT, BlockForm, KeptForm
+from ftllm_nb.checkpoint.packed.blocks import LAYOUT, BlockForm, KeptForm, ScaledForm
 from ftllm_nb.checkpoint.packed.checkpoint import PackedCheckpoint
 from ftllm_nb.checkpoint.packed.header import is_packed, read_header, write_header
 
-__all__ = ["LAYOUT", "BlockForm", "KeptForm", "PackedCheckpoint", "is_packed", "read_header", "write_header"]
+__all__ = [
+    "LAYOUT", "BlockForm", "KeptForm", "PackedCheckpoint", "ScaledForm", "is_packed", "read_header", "write_header",
+]  # fmt: skip

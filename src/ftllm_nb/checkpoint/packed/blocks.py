@@ -11,22 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.base import StoredScaled
+from ftllm_nb.checkpoint.codes import CODES, scaled_floats
 from ftllm_nb.checkpoint.ggml import block_types
 from ftllm_nb.checkpoint.ggml.places import BYTES as GRID_BYTES
 from ftllm_nb.checkpoint.ggml.places import COLUMNS as GRID_COLUMNS
 from ftllm_nb.checkpoint.ggml.places import TABLES
+from ftllm_nb.checkpoint.integers import scales_as_float32
 from ftllm_nb.hadamard import gathered_weights
-from ftllm_nb.quantized_type import BlockedType, QuantizedType
+from ftllm_nb.quantized_type import BlockedType, QuantizedType, ScaledType
 
 LAYOUT = "rows16"
 """The name of how blocks lie: another name is another way."""
 BLOCK_ROWS = 16
-_SCALE_BYTES = 2
+_SCALE_TYPES = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4"}
+"""Arrays of scales; bfloat16 as its bits."""
 
 
 @dataclass(frozen=True)
 class BlockForm:
-    """Blocks of a matrix of this type: numbers, then float16 scales, then zero points where the type has them."""
+    """Blocks of a matrix of this type: numbers, then scales, then zero points where the type has them."""
 
     type: QuantizedType
 
@@ -34,7 +38,12 @@ class BlockForm:
     def of(cls, dtype: str) -> BlockForm | None:
         """The form of a type as headers name it ("int4g128_float16"), None for what blocks cannot hold."""
         type = QuantizedType.parse(dtype)
-        return cls(type) if type is not None and type.scales == "float16" else None
+        return None if type is None else cls(type)
+
+    @property
+    def scale_bytes(self) -> int:
+        """Of a scale."""
+        return np.dtype(_SCALE_TYPES[self.type.scales]).itemsize
 
     def number_bytes(self, columns: int) -> int:
         """Bytes of the numbers of a block, which come first."""
@@ -42,7 +51,7 @@ class BlockForm:
 
     def block_bytes(self, columns: int) -> int:
         """Bytes of a block."""
-        each = _SCALE_BYTES + self.type.zero_points
+        each = self.scale_bytes + self.type.zero_points
         return self.number_bytes(columns) + BLOCK_ROWS * self.type.groups(columns) * each
 
     def shape(self, rows: int, columns: int) -> tuple[int, int]:
@@ -67,7 +76,7 @@ class BlockForm:
         source = words.view("<u4")
         if self.type.bits == 4:
             source = _nibbles_apart(source)
-        by_lane = made[:, numbers : numbers + BLOCK_ROWS * _SCALE_BYTES * scales.shape[1]].view("<f2")
+        by_lane = made[:, numbers : numbers + BLOCK_ROWS * self.scale_bytes * scales.shape[1]].view("<f2")
         by_lane = by_lane.reshape(len(made), -1, BLOCK_ROWS)
         _lay(source, quads)
         _lay(scales, by_lane)
@@ -83,15 +92,15 @@ class BlockForm:
         if self.type.bits == 4:
             quads = np.concatenate([quads & 15, quads >> 4], axis=-1)
         values = quads.transpose(0, 2, 1, 3).reshape(-1, groups, padded // groups).astype(np.float32)
-        end = numbers + BLOCK_ROWS * groups * _SCALE_BYTES
-        scales = np.ascontiguousarray(blocks[:, numbers:end]).view("<f2")
+        end = numbers + BLOCK_ROWS * groups * self.scale_bytes
+        scales = np.ascontiguousarray(blocks[:, numbers:end]).view(_SCALE_TYPES[self.type.scales])
         scales = scales.reshape(len(blocks), groups, BLOCK_ROWS).transpose(0, 2, 1).reshape(-1, groups, 1)
         if self.type.zero_points:
             zero_points = blocks[:, end:].reshape(len(blocks), groups, BLOCK_ROWS).transpose(0, 2, 1)
             values -= zero_points.reshape(-1, groups, 1)
         else:
             values -= np.float32(self.type.half)
-        values *= scales.astype(np.float32)
+        values *= scales_as_float32(scales)
         if self.type.spread:
             values = gathered_weights(values)
         return values.reshape(len(values), padded)[:rows, :columns]
@@ -114,12 +123,47 @@ class KeptForm:
         return -(-rows // BLOCK_ROWS), BLOCK_ROWS * columns // block[0] * block[1]
 
 
-Form = BlockForm | KeptForm
+@dataclass(frozen=True)
+class ScaledForm:
+    """Blocks of codes of floats of few bits: codes, then scales, then offsets (kernels/scaled)."""
+
+    type: ScaledType
+
+    @classmethod
+    def of(cls, dtype: str) -> ScaledForm | None:
+        """The form of a type as headers name it ("e4m3g128_float32"), None for other types."""
+        type = ScaledType.parse(dtype)
+        return cls(type) if type is not None and type.code in CODES else None
+
+    def code_bytes(self, columns: int) -> int:
+        """Bytes of the codes of a block, which come first."""
+        return BLOCK_ROWS * columns * CODES[self.type.code].bits // 8
+
+    def shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """[blocks, bytes of a block] of a matrix."""
+        scales = np.dtype(_SCALE_TYPES[self.type.scales]).itemsize * (1 + self.type.offsets)
+        return -(-rows // BLOCK_ROWS), self.code_bytes(columns) + BLOCK_ROWS * scales * self.type.groups(columns)
+
+    def unpack(self, blocks: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
+        """The float32 [rows, columns] that blocks stand for."""
+
+        def of_rows(part: NDArray[Any]) -> NDArray[Any]:
+            lanes = np.ascontiguousarray(part).reshape(len(blocks), -1, BLOCK_ROWS).transpose(0, 2, 1)
+            return np.ascontiguousarray(lanes.reshape(BLOCK_ROWS * len(blocks), -1)[:rows])
+
+        end = self.code_bytes(columns)
+        scales = of_rows(np.ascontiguousarray(blocks[:, end:]).view(_SCALE_TYPES[self.type.scales]))
+        groups = self.type.groups(columns)
+        offsets = scales[:, groups:] if self.type.offsets else None
+        return scaled_floats(StoredScaled(of_rows(blocks[:, :end]), scales[:, :groups], offsets), self.type, columns)
+
+
+Form = BlockForm | KeptForm | ScaledForm
 
 
 def form_of(dtype: str) -> Form | None:
     """The form of a type as headers name it ("int4g128_float16", "Q4_K"), None for what blocks cannot hold."""
-    return KeptForm(BlockedType(dtype)) if dtype in block_types() else BlockForm.of(dtype)
+    return KeptForm(BlockedType(dtype)) if dtype in block_types() else BlockForm.of(dtype) or ScaledForm.of(dtype)
 
 
 def _lay(rows: NDArray[Any], blocks: NDArray[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.checkpoint.packed.blocks import LAYOUT, Form, form_of
 from ftllm_nb.errors import CheckpointError
-from ftllm_nb.quantized_type import BlockedType, QuantizedType
+from ftllm_nb.quantized_type import BlockedType, QuantizedType, ScaledType
 
 QUANT_METHOD = "ftllm-nb-packed"
 VERSION = 2
@@ -37,7 +37,9 @@ def is_packed(config: Mapping[str, Any]) -> bool:
     return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
 
 
-def write_header(matrices: Mapping[str, tuple[tuple[int, int], QuantizedType | BlockedType, int]]) -> dict[str, Any]:
+def write_header(
+    matrices: Mapping[str, tuple[tuple[int, int], QuantizedType | BlockedType | ScaledType, int]],
+) -> dict[str, Any]:
     """The header of matrices: name → (shape, type, checksum)."""
     header = {
         "quant_method": QUANT_METHOD,

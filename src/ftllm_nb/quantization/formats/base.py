@@ -19,7 +19,7 @@ from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.gguf.as_floats import as_floats
 from ftllm_nb.quantization.methods import DEFAULT, method_module
 from ftllm_nb.quantization.rows import QuantizedRows
-from ftllm_nb.quantized_type import BlockedType, QuantizedType
+from ftllm_nb.quantized_type import BlockedType, QuantizedType, ScaledType
 
 if TYPE_CHECKING:
     from ftllm_nb.quantization.job import Progress, QuantizeJob, QuantizeOptions
@@ -51,7 +51,7 @@ class PlannedTensor:
     one of a part that is not computed here. `scheme`: how its numbers are quantized, None where it stays as it is.
     `note`: why it got another type than was asked for, "" where it did not.
     `turned`: the model's file has its axes the other way: `shape` is that of what is written.
-    `kept`: the type of a matrix that a GGUF file has quantized, and that is not rounded again; None for others.
+    `kept`: the type of a matrix that the model has quantized, and that is not rounded again; None for others.
     """
 
     name: str
@@ -62,7 +62,7 @@ class PlannedTensor:
     scheme: WeightScheme | None
     note: str = ""
     turned: bool = False
-    kept: QuantizedType | BlockedType | None = None
+    kept: QuantizedType | BlockedType | ScaledType | None = None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
-from ftllm_nb.checkpoint.gguf.checkpoint import GgufCheckpoint
-from ftllm_nb.checkpoint.packed import BlockForm, KeptForm, write_header
+from ftllm_nb.checkpoint.packed import BlockForm, KeptForm, ScaledForm, write_header
 from ftllm_nb.engine.weight_types import embedding_type
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quantization.formats.base import (
@@ -23,7 +22,7 @@ from ftllm_nb.quantization.formats.base import (
 )
 from ftllm_nb.quantization.plan import AUTO
 from ftllm_nb.quantization.rows import QuantizedRows
-from ftllm_nb.quantized_type import BlockedType, QuantizedType
+from ftllm_nb.quantized_type import BlockedType, QuantizedType, ScaledType, is_quantized
 
 if TYPE_CHECKING:
     from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
@@ -40,8 +39,11 @@ class Packed(OutputFormat):
             super().check(options)
 
     def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob:
-        if options.dtype == AUTO and not isinstance(checkpoint, GgufCheckpoint):
-            raise UsageError("--dtype auto keeps the types of a GGUF file: of a folder, name a type to pack.")
+        if options.dtype == AUTO and not any(is_quantized(info.dtype) for info in checkpoint.tensors.values()):
+            raise UsageError(
+                "--dtype auto keeps the types of a GGUF file or of another tool's quantized folder: of floats, name a "
+                "type to pack."
+            )
         return super().job(checkpoint, options)
 
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
@@ -82,12 +84,14 @@ class Packed(OutputFormat):
         return ["only ftllm-nb loads a packed folder: other programs take --format compressed_tensors."]
 
 
-def _packed_type(tensor: PlannedTensor) -> QuantizedType | BlockedType | None:
+def _packed_type(tensor: PlannedTensor) -> QuantizedType | BlockedType | ScaledType | None:
     return tensor.scheme.type if tensor.scheme is not None else tensor.kept
 
 
-def kept_form(type: QuantizedType | BlockedType) -> BlockForm | KeptForm:
+def kept_form(type: QuantizedType | BlockedType | ScaledType) -> BlockForm | KeptForm | ScaledForm:
     """How the blocks of a matrix lie that is not rounded again."""
+    if isinstance(type, ScaledType):
+        return ScaledForm(type)
     return BlockForm(type) if isinstance(type, QuantizedType) else KeptForm(type)
 
 
