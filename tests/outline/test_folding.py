@@ -8,15 +8,18 @@ from ftllm_nb.graph.types import Symbol
 from ftllm_nb.outline.folding import number_ranges, sections_of
 from ftllm_nb.outline.steps import steps_of
 from tests.graph.small_graphs import CONFIG
-from tests.models.small_configs import DECODERS, MORE, checked
+from tests.models.small_configs import DECODERS, EXPERTS, MORE, checked
 
 LAYERS = 4
+SHORT = {"layer_types": ["full_attention"] * 2, "rms_norm_eps": None, "norm_eps": 1e-5}
+RECURRENT = {"lfm2": SHORT, "lfm2_moe": SHORT | EXPERTS, "qwen3_next": EXPERTS, "qwen3_5_moe_text": EXPERTS}
+"""What those with recurrent layers ask for."""
 FOUR = {"num_hidden_layers": LAYERS, "tie_word_embeddings": True}
 
 
 @pytest.mark.parametrize("model_type", DECODERS)
 def test_each_architecture_is_folded(model_type: str) -> None:
-    entries = CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | FOUR
+    entries = CONFIG | {"model_type": model_type} | RECURRENT.get(model_type, {}) | MORE.get(model_type, {}) | FOUR
     if "layer_types" in entries:
         entries["layer_types"] = entries["layer_types"] * 2
     steps = steps_of(checked(entries), {})

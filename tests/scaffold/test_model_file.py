@@ -21,6 +21,7 @@ from ftllm_nb.scaffold.marks import peculiarities
 from ftllm_nb.scaffold.model_file import class_name, model_file
 from tests.graph.small_graphs import CONFIG
 from tests.models.small_configs import DECODERS, MORE
+from tests.outline.test_folding import RECURRENT
 
 LAYERS = 4
 QUICK = {"gemma2", "gpt_neox", "qwen3_moe", "stablelm"}
@@ -29,7 +30,8 @@ TOKENS = np.arange(3, 15, dtype=np.int32)
 
 def checkpoint_of(model_type: str, **entries: Any) -> RandomCheckpoint:
     """Random weights of a small model; its model_type is one that nobody knows."""
-    config = CONFIG | {"num_hidden_layers": LAYERS} | MORE.get(model_type, {}) | entries
+    own = RECURRENT.get(model_type, {}) | MORE.get(model_type, {})
+    config = CONFIG | {"num_hidden_layers": LAYERS} | own | entries
     if "layer_types" in config:
         config["layer_types"] = config["layer_types"] * 2
     if model_type in ("gemma3n_text", "gemma4_text"):
