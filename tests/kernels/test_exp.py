@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftllm_nb.kernels.compile import kernel
-from ftllm_nb.kernels.exp import exp, tanh
+from ftllm_nb.kernels.exp import exp, exp_to_one, tanh
 from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
 
 
@@ -14,6 +14,13 @@ from ftllm_nb.kernels.simd import load_vector_partial, store_vector_partial
 def exp_of_floats(source, target, count):  # type: ignore[no-untyped-def]
     for at in range(0, count, 16):
         store_vector_partial(target + 4 * at, exp(load_vector_partial(source + 4 * at, count - at)), count - at)
+
+
+@kernel()
+def exp_to_one_of_floats(source, target, count):  # type: ignore[no-untyped-def]
+    for at in range(0, count, 16):
+        values = load_vector_partial(source + 4 * at, count - at)
+        store_vector_partial(target + 4 * at, exp_to_one(values), count - at)
 
 
 @kernel()
@@ -33,6 +40,21 @@ def test_within_three_units_in_the_last_place(count: int) -> None:
     values = np.random.default_rng(count).uniform(-87, 87.9, count).astype(np.float32)
     exact = np.exp(values.astype(np.float64))
     assert np.max(np.abs(compiled_exp(values) - exact) / np.spacing(exact.astype(np.float32))) < 3
+
+
+def test_of_numbers_that_are_not_positive() -> None:
+    random = np.random.default_rng(2)
+    values = np.concatenate([random.uniform(-87.3, 0, 3000), -random.exponential(0.1, 1000)]).astype(np.float32)
+    edges = np.array([0, -0.0, -87.6, -88, -89, -3e38, -np.inf, np.nan], np.float32)
+    result = np.empty(values.size + edges.size, np.float32)
+    both = np.concatenate([values, edges])
+    exp_to_one_of_floats(both.ctypes.data, result.ctypes.data, both.size)
+    exact = np.exp(values.astype(np.float64))
+    assert np.max(np.abs(result[:4000] - exact) / np.spacing(exact.astype(np.float32))) < 3
+    np.testing.assert_array_equal(result[4000:4002], 1)
+    np.testing.assert_allclose(result[4002], np.exp(np.float64(edges[2])), atol=1e-38)
+    np.testing.assert_array_equal(result[4003:4007], 0)
+    assert np.isnan(result[4007])
 
 
 def test_tanh_within_three_units_in_the_last_place() -> None:

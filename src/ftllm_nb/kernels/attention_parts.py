@@ -16,7 +16,7 @@ import numpy as np
 
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_columns, padded
 from ftllm_nb.kernels.emit import usable_in_kernels
-from ftllm_nb.kernels.exp import exp, tanh
+from ftllm_nb.kernels.exp import exp_to_one, tanh
 from ftllm_nb.kernels.hadamard import hadamard_in_place, hadamard_size
 from ftllm_nb.kernels.matmul_tile import INT8
 from ftllm_nb.kernels.memory import bits_float, load_f32, load_i64, store_f32
@@ -135,7 +135,7 @@ def judge(scores, begin, valid, softcap, largest):
 def weigh(scores, m, totals):
     """Turn a block's scores into exp(score − m); returns the lanes' `totals` with them."""
     for at in range(0, BLOCK_POSITIONS, 16):
-        weight = exp(load_vector(scores + 4 * at) - spread(m))
+        weight = exp_to_one(load_vector(scores + 4 * at) - spread(m))
         store_vector(scores + 4 * at, weight)
         totals = totals + weight
     return totals
@@ -148,7 +148,7 @@ def weigh_wide(scores, valid, m, totals, scales, row):
     limit, zero = spread_int(np.int32(valid)), spread(np.float32(0.0))
     bits, sums = spread_int(np.int32(0)), spread_int(np.int32(0))
     for at in range(0, BLOCK_POSITIONS, 16):
-        weight = exp(load_vector(scores + 4 * at) - spread(m))
+        weight = exp_to_one(load_vector(scores + 4 * at) - spread(m))
         totals = totals + weight
         scaled = weight * load_vector(scales + 4 * at)
         if valid < at + 16:  # what follows may be anything, no number even
@@ -170,7 +170,7 @@ def merge(running, totals, span_values, span_m, span_l, value_vectors):
     """Add one span's result to the running one: values at `running`, and m, l at `totals`."""
     m = load_f32(totals)
     new_m = max(m, span_m)
-    factors = exp(pair(m - new_m, span_m - new_m))
+    factors = exp_to_one(pair(m - new_m, span_m - new_m))
     old, new = lane(factors, 0), lane(factors, 1)
     store_f32(totals, new_m)
     store_f32(totals + 4, load_f32(totals + 4) * old + span_l * new)

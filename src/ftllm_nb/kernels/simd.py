@@ -178,6 +178,12 @@ def to_int(builder, a):
     return builder.fptosi(a, V_I32)
 
 
+@emitted(int32x16, float32x16)
+def as_int_bits(builder, a):
+    """The lanes' bits read as int32."""
+    return builder.bitcast(a, V_I32)
+
+
 @emitted(float32x16, int32x16)
 def as_float_bits(builder, a):
     """The lanes' bits read as float32."""
