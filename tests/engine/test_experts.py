@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -59,12 +60,12 @@ def mixture(gate_type: int, *, stacked: bool, biased: bool = False) -> Callable[
     return build
 
 
-def of_two_stacks(self: ComputeGraph) -> None:
+def of_two_stacks(self: ComputeGraph, norm: int = 2) -> None:
     """As GGUF has them: a stack of gates and one of ups."""
     data, weight = self.data, self.weight
     self.Embedding(data["inputIds"], weight["embed"], data["x"])
     self.Linear(data["x"], weight["router"], None, data["scores"])
-    self.SelectExpert(data["scores"], data["index"], data["score"], PICKS, 2)
+    self.SelectExpert(data["scores"], data["index"], data["score"], PICKS, norm, jitter=0.4)
     gate, up = weight["gate_up"].part(1, 0, INNER), weight["gate_up"].part(1, INNER, 2 * INNER)
     biases = [[weight[f"{name} bias.{e}"] for e in range(EXPERTS)] for name in ("inner", "outer")]
     self.MergeMOE(
@@ -76,8 +77,9 @@ def of_two_stacks(self: ComputeGraph) -> None:
     self.Linear(data["x"], weight["head"], None, data["logits"])
 
 
-def test_gates_and_ups_may_be_stacks_of_their_own() -> None:
-    assert_alike(of_two_stacks, ARRAYS, CONFIG)
+@pytest.mark.parametrize("norm", [2, 3])
+def test_gates_and_ups_may_be_stacks_of_their_own(norm: int) -> None:
+    assert_alike(partial(of_two_stacks, norm=norm), ARRAYS, CONFIG)
 
 
 @pytest.mark.parametrize("gate_type", range(7))

@@ -64,6 +64,7 @@ MORE: dict[str, dict[str, Any]] = {
     "olmoe": EXPERTS,
     "granitemoe": EXPERTS,
     "minimax_m2": EXPERTS,
+    "phimoe": EXPERTS,
     "laguna": EXPERTS | {"head_dim": 8},
     "hunyuan_v1_moe": EXPERTS | {"moe_topk": 2},
     "ernie4_5_moe": {"moe_num_experts": 3, "moe_k": 2, "moe_intermediate_size": 20},

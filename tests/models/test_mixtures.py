@@ -112,3 +112,23 @@ def test_stacks_of_another_size_are_refused(model_type: str) -> None:
     shapes[name] = (shapes[name][0] - 1, *shapes[name][1:])
     with pytest.raises(FtllmError, match=rf'tensor "{re.escape(name)}" has shape'):
         checked_with(config, shapes)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "shape", "sentence"),
+    [
+        ("qwen3_moe", "model.layers.1.mlp.gate.weight", (4, 32), "model.layers.1.mlp.gate.weight"),
+        ("qwen3_moe", "model.layers.0.mlp.experts.1.up_proj.weight", (19, 32), "experts.1.up_proj.weight"),
+        ("minimax_m2", "model.layers.0.block_sparse_moe.e_score_correction_bias", (4,), "e_score_correction_bias"),
+    ],
+)
+def test_routers_and_experts_of_another_size_are_refused(
+    model_type: str, name: str, shape: tuple[int, ...], sentence: str
+) -> None:
+    config = config_of(model_type)
+    shapes = shapes_of(config)
+    assert len(shapes[name]) == len(shape)
+    shapes[name] = (shape[0], *shapes[name][1:])
+    with pytest.raises(FtllmError, match=rf'"{re.escape(name)}".* has shape|{re.escape(sentence)}') as caught:
+        checked_with(config, shapes)
+    assert str(shape[0]) in str(caught.value)

@@ -13,7 +13,7 @@ from tests.ops.operator_runs import OPERATORS, STEP, normal
 
 NUMBERS: dict[str, Any] = {
     "topk": 2, "needNorm": 0, "routeScale": 1.0, "gateBias": None, "expertScale": None, "groups": 1, "topGroups": 1,
-    "groupTop": 1, "epsilon": 0.0, "least": 0.0,
+    "groupTop": 1, "epsilon": 0.0, "least": 0.0, "jitter": 0.01,
 }  # fmt: skip
 
 
@@ -36,6 +36,13 @@ def chosen(scores: list[float], numbers: dict[str, Any]) -> list[tuple[int, floa
     elif numbers["needNorm"] == 2:
         powers = [math.exp(weight) for weight in weights]
         weights = [power / sum(powers) for power in powers]
+    elif numbers["needNorm"] == 3:
+        weights, left = [], list(experts)
+        for expert in picked:
+            best = scores[expert]
+            near = [s for s in (scores[e] for e in left) if (best - s) / max(abs(s), best) <= 2 * numbers["jitter"]]
+            weights.append(1 / sum(math.exp(s - best) for s in near))
+            left.remove(expert)
     factors = numbers["expertScale"] if numbers["expertScale"] is not None else [1.0] * len(scores)
     return [(e, weight * numbers["routeScale"] * factors[e]) for e, weight in zip(picked, weights, strict=True)]
 
@@ -45,6 +52,7 @@ def chosen(scores: list[float], numbers: dict[str, Any]) -> list[tuple[int, floa
     {"gateBias": normal(1, 6), "needNorm": 1, "epsilon": 0.5}, {"needNorm": 1, "least": 100.0},
     {"groups": 3, "topGroups": 1, "groupTop": 2}, {"groups": 3, "topGroups": 2, "gateBias": normal(2, 6), "topk": 4},
     {"expertScale": normal(3, 6), "routeScale": 0.5},
+    {"needNorm": 3, "jitter": 0.2}, {"needNorm": 3, "topk": 3, "jitter": 5.0, "expertScale": normal(3, 6)},
 ])  # fmt: skip
 def test_select_expert(changes: dict[str, Any]) -> None:
     numbers, logits = NUMBERS | changes, 0.1 + np.abs(normal(7, 1, 9, 6))
@@ -105,7 +113,9 @@ def refused(name: str, arguments: dict[str, Any]) -> str:
     ({"groups": 3, "topGroups": 4}, "topGroups must be 1 to 3"),
     ({"groups": 3, "topGroups": 1, "groupTop": 3}, "groupTop 1 to 2"),
     ({"groups": 3, "topGroups": 1, "topk": 3}, "topk must be 1 to 2"),
-    ({"needNorm": 3}, "needNorm must be 0, 1 or 2"),
+    ({"needNorm": 4}, "needNorm must be 0, 1, 2 or 3"),
+    ({"needNorm": 3, "gateBias": normal(1, 6)}, "with needNorm 3 there are neither a gateBias nor groups"),
+    ({"needNorm": 3, "groups": 2, "topGroups": 2}, "with needNorm 3 there are neither a gateBias nor groups"),
     ({"gateBias": normal(1, 5)}, r"gateBias must have shape [6]"),
 ])  # fmt: skip
 def test_select_expert_refuses(changes: dict[str, Any], sentence: str) -> None:
@@ -120,7 +130,7 @@ def test_select_expert_refuses(changes: dict[str, Any], sentence: str) -> None:
     ({"gate0": normal(1, 4, 12, 7)}, "gate must take 8 features"),
     ({"down0": normal(1, 3, 8, 6)}, "of 3 experts"),
     ({"down0": normal(1, 8, 6), "down1": normal(1, 8, 5)}, "number 1 is [8, 5], and number 0 [8, 6]"),
-    ({"gateType": 6}, "gateType must be 0 to 5"),
+    ({"gateType": 7}, "gateType must be 0 to 6"),
     ({"gateType": 2, "up0": normal(1, 4, 12, 8)}, "up must be None with gateType 2"),
     ({"downBias0": normal(1, 8)}, "downBias must have a vector for each of 4 experts, but it has 1"),
     ({"limit": 0.0}, "limit must be above 0"),

@@ -144,6 +144,13 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         EXPERTS | {"head_dim": None, "intermediate_size": 20, "norm_topk_prob": True, "num_experts_per_tok": 1},
         EXPERTS | {"head_dim": None, "num_key_value_heads": 4, "attention_bias": True, "num_experts_per_tok": 6},
     ],
+    "phimoe": [
+        {"num_local_experts": 6, "head_dim": None, "attention_bias": True, "lm_head_bias": True},
+        {"num_local_experts": 9, "head_dim": None, "router_jitter_noise": 0.4, "sliding_window": 12,
+         "intermediate_size": 24},
+        {"num_local_experts": 3, "head_dim": None, "router_jitter_noise": 2.0, "original_max_position_embeddings": 300,
+         "rope_parameters": LONG | {"original_max_position_embeddings": 300, "short_mscale": 1.2, "long_mscale": 1.5}},
+    ],
     "granitemoe": [
         {"num_local_experts": 5, "num_experts_per_tok": 2, "head_dim": None},
         {"num_local_experts": 4, "num_experts_per_tok": 4, "head_dim": None, "embedding_multiplier": 6.0,

@@ -47,6 +47,7 @@ UNTOLD = {
     "deepseek_v3": {1},  # neighbours always turn
     "glm4_moe_lite": {1},  # nor other layers that are dense
     "ernie4_5_moe": {1, 2},  # nor where experts end, nor a least sum of weights
+    "phimoe": {0, 1, 2},  # the original context is always there, the jitter and factors by length are not
     "hunyuan_v1_moe": {1},  # nor numbers for each layer
     "llama4_text": {0, 1, 2, 3, 4, 5},  # chunks are fixed, experts always there
     "exaone4": {2},
@@ -69,6 +70,10 @@ MORE: dict[str, list[dict[str, Any]]] = {
     ],
     "qwen3": [{"rope_parameters": YARN}],
     "qwen3_moe": [EXPERTS | {"norm_topk_prob": True}],
+    "phimoe": [
+        {"num_local_experts": 6, "head_dim": None, "attention_bias": True, "lm_head_bias": True,
+         "original_max_position_embeddings": 256},
+    ],
     "llama4_text": [
         LOCAL | {"intermediate_size_mlp": 72, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2},
         LOCAL | {"intermediate_size_mlp": 72, "num_experts_per_tok": 1, "interleave_moe_layer_step": 1,

@@ -243,16 +243,18 @@ class Operators:
 
         Ministral 3 has an offset of 0 and Llama 4 of 1; `length` is the context from which on attention would get flatter.
         """
-    def SelectExpert(self, logits: DataReference, index: DataReference, score: DataReference, topk: int = 1, needNorm: int = 0, routeScale: float = 1.0, gateBias: WeightReference | None = None, expertScale: WeightReference | None = None, groups: int = 1, topGroups: int = 1, groupTop: int = 1, epsilon: float = 0.0, least: float = 0.0) -> None:
+    def SelectExpert(self, logits: DataReference, index: DataReference, score: DataReference, topk: int = 1, needNorm: int = 0, routeScale: float = 1.0, gateBias: WeightReference | None = None, expertScale: WeightReference | None = None, groups: int = 1, topGroups: int = 1, groupTop: int = 1, epsilon: float = 0.0, least: float = 0.0, jitter: float = 0.01) -> None:
         """The `topk` experts of the largest `logits` + `gateBias`, best first, the lower number of equal ones.
 
         logits [1, tokens, experts], as SoftMax or Sigmoid have made them; index and score [1, tokens, topk]: the experts'
         numbers, from 0, and the weights of what they compute: their logits, without the bias, which only chooses, times
         routeScale. needNorm 1 divides by max(Σ + epsilon, least) over the picked ones; 2 takes their softmax: then logits
-        are raw. expertScale [experts] multiplies an expert's weight. With `groups` the experts fall into so many equal
-        runs, of which only the topGroups best may be chosen from, by the sum of the groupTop largest in each. The matrix
-        that logits are products of keeps its floats, whatever --dtype says. fastllm has logits, index, score, topk,
-        needNorm, routeScale and gateBias.
+        are raw, as with 3, Phi's sparse mixer: a pick's weight is its part of the softmax over the experts that are not
+        picked yet, without those whose logit s is so far below its own, m, that m − s > 2 · jitter · max(|s|, m).
+        expertScale [experts] multiplies an expert's weight. With `groups` the experts fall into so many equal runs, of
+        which only the topGroups best may be chosen from, by the sum of the groupTop largest in each. The matrix that logits
+        are products of keeps its floats, whatever --dtype says. fastllm has logits, index, score, topk, needNorm,
+        routeScale and gateBias.
         """
     def Sigmoid(self, input: DataReference, output: DataReference) -> None:
         """1 / (1 + e^−input); `output` may be `input`."""

@@ -11,16 +11,18 @@ from ftllm_nb.kernels.row_fields import row_fields
 from ftllm_nb.kernels.runs import soften
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, scalar, take_chunk
 
-NORM_NONE, NORM_SUM, NORM_SOFTMAX = range(3)
-"""What is done with the picked scores: nothing; divided by their sum; their softmax."""
+NORM_NONE, NORM_SUM, NORM_SOFTMAX, NORM_MIXER = range(4)
+"""What is done with the picked scores: nothing; divided by their sum; their softmax; each one's part of the softmax
+over the experts that were left when it was picked, and are not too far below it."""
 
 SELECT = row_fields("input", "input_stride", "index", "index_stride", "score", "score_stride", "experts", "picks",
                     "bias", "factors", "groups", "top_groups", "group_top", "norm", "scale", "epsilon", "least",
-                    "count")  # fmt: skip
+                    "apart", "count")  # fmt: skip
 """Arguments of `select_expert`'s rows. `bias`: float32 [experts], added before choosing; `factors`: float32 [experts],
 by which weights are multiplied, or 0. `groups`: into how many groups of neighbours the experts fall, of which the
 `top_groups` best stay, by the sum of their `group_top` best. `norm`: of the constants above; `epsilon` is added to the
-sum, which is at least `least`. `count`: the step's field with the number of tokens."""
+sum, which is at least `least`; `apart`: how far below a pick, as a share of the larger of both, experts are left out of
+its softmax. `count`: the step's field with the number of tokens."""
 
 
 def select_scratch_bytes(experts: int) -> int:
@@ -60,6 +62,18 @@ def _keep_groups(values, experts, groups, top_groups, group_top, scratch):
                 store_f32(values + 4 * at, np.float32(-np.inf))
 
 
+@numba.njit
+def _mix(values, experts, expert, best, apart, scratch):
+    """The weight of an expert that was taken from the values, by a sparse mixer."""
+    for at in range(experts):
+        value = best if at == expert else load_f32(values + 4 * at)
+        if best - value > apart * max(abs(value), best):
+            value = np.float32(-np.inf)
+        store_f32(scratch + 4 * at, value)
+    soften(scratch, scratch, experts)
+    return load_f32(scratch + 4 * expert)
+
+
 @kernel()
 def select_expert(row, step, worker):
     """Each token's best experts, best first, and their weights. A chunk is a token."""
@@ -83,6 +97,9 @@ def select_expert(row, step, worker):
             expert = _take_best(values, experts)
             picked = load_f32(source + 4 * expert)
             total += picked
+            if norm == NORM_MIXER:
+                apart = scalar(row, SELECT.apart)
+                picked = _mix(values, experts, expert, picked, apart, values + 4 * experts)
             store_f32(index + 4 * pick, np.float32(expert))
             store_f32(score + 4 * pick, picked)
         if norm == NORM_SOFTMAX:

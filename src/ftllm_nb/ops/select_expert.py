@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.select_expert import NORM_NONE, NORM_SUM, SELECT, select_expert, select_scratch_bytes
+from ftllm_nb.kernels.select_expert import (
+    NORM_MIXER,
+    NORM_NONE,
+    NORM_SOFTMAX,
+    NORM_SUM,
+    SELECT,
+    select_expert,
+    select_scratch_bytes,
+)
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_vector
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
-_NORMS = 3
+_NORMS = NORM_NONE, NORM_SUM, NORM_SOFTMAX, NORM_MIXER
 """Values of `needNorm`."""
 
 
@@ -19,10 +27,12 @@ class SelectExpert(Operator):
     logits [1, tokens, experts], as SoftMax or Sigmoid have made them; index and score [1, tokens, topk]: the experts'
     numbers, from 0, and the weights of what they compute: their logits, without the bias, which only chooses, times
     routeScale. needNorm 1 divides by max(Σ + epsilon, least) over the picked ones; 2 takes their softmax: then logits
-    are raw. expertScale [experts] multiplies an expert's weight. With `groups` the experts fall into so many equal
-    runs, of which only the topGroups best may be chosen from, by the sum of the groupTop largest in each. The matrix
-    that logits are products of keeps its floats, whatever --dtype says. fastllm has logits, index, score, topk,
-    needNorm, routeScale and gateBias.
+    are raw, as with 3, Phi's sparse mixer: a pick's weight is its part of the softmax over the experts that are not
+    picked yet, without those whose logit s is so far below its own, m, that m − s > 2 · jitter · max(|s|, m).
+    expertScale [experts] multiplies an expert's weight. With `groups` the experts fall into so many equal runs, of
+    which only the topGroups best may be chosen from, by the sum of the groupTop largest in each. The matrix that logits
+    are products of keeps its floats, whatever --dtype says. fastllm has logits, index, score, topk, needNorm,
+    routeScale and gateBias.
     """
 
     parameters = (
@@ -39,12 +49,14 @@ class SelectExpert(Operator):
         Parameter("groupTop", Kind.INT, default=1, is_extra=True),
         Parameter("epsilon", Kind.FLOAT, default=0.0, is_extra=True),
         Parameter("least", Kind.FLOAT, default=0.0, is_extra=True),
+        Parameter("jitter", Kind.FLOAT, default=0.01, is_extra=True),
     )
 
     @staticmethod
     def infer(
         logits: TensorType, topk: int, needNorm: int, routeScale: float, gateBias: TensorType | None,
         expertScale: TensorType | None, groups: int, topGroups: int, groupTop: int, epsilon: float, least: float,
+        jitter: float,
     ) -> tuple[TensorType, TensorType]:  # fmt: skip
         """Two of [1, tokens, topk]."""
         require_activation(logits, "logits", 3)
@@ -63,14 +75,17 @@ class SelectExpert(Operator):
             )
         if not 1 <= topk <= topGroups * size:
             raise ShapeError(f"topk must be 1 to {topGroups * size}, as many as can be chosen, but it is {topk}", topk)
-        if needNorm not in range(_NORMS):
-            raise ShapeError(f"needNorm must be 0, 1 or 2, but it is {needNorm}")
+        if needNorm not in _NORMS:
+            raise ShapeError(f"needNorm must be 0, 1, 2 or 3, but it is {needNorm}")
+        if needNorm == NORM_MIXER and (gateBias is not None or groups > 1):
+            raise ShapeError("with needNorm 3 there are neither a gateBias nor groups")
         return logits.with_shape(*logits.shape[:2], topk), logits.with_shape(*logits.shape[:2], topk)
 
     @staticmethod
     def reference(
         step: StepContext, logits: Array, topk: int, needNorm: int, routeScale: float, gateBias: Array | None,
         expertScale: Array | None, groups: int, topGroups: int, groupTop: int, epsilon: float, least: float,
+        jitter: float,
     ) -> tuple[Array, Array]:  # fmt: skip
         chosen_by = logits if gateBias is None else logits + gateBias
         if topGroups < groups:
@@ -84,6 +99,8 @@ class SelectExpert(Operator):
         score = np.take_along_axis(logits, index, axis=-1)
         if needNorm == NORM_SUM:
             score = score / np.maximum(score.sum(-1, keepdims=True) + np.float32(epsilon), np.float32(least))
+        elif needNorm == NORM_MIXER:
+            score = _mixed(logits, index, np.float32(2 * jitter))
         elif needNorm != NORM_NONE:
             powers = np.exp(score - score.max(-1, keepdims=True))
             score = powers / powers.sum(-1, keepdims=True)
@@ -107,6 +124,17 @@ class SelectExpert(Operator):
                 factors=0 if scale is None else lowering.vector([scale], [experts]),
                 groups=numbers["groups"], top_groups=numbers["topGroups"], group_top=numbers["groupTop"],
                 norm=numbers["needNorm"], scale=float(numbers["routeScale"]), epsilon=float(numbers["epsilon"]),
-                least=float(numbers["least"]), count=lowering.count(source),
+                least=float(numbers["least"]), apart=2 * float(numbers["jitter"]), count=lowering.count(source),
             ),
         )  # fmt: skip
+
+
+def _mixed(logits: Array, index: Array, apart: np.float32) -> Array:
+    """The weights of a sparse mixer."""
+    left, weights = logits.copy(), []
+    for pick in np.moveaxis(index, -1, 0)[..., None]:
+        best = np.take_along_axis(logits, pick, axis=-1)
+        is_far = best - logits > apart * np.maximum(np.abs(logits), best)
+        weights.append(1 / np.where(is_far, 0, np.exp(left - best)).sum(-1))
+        np.put_along_axis(left, pick, -np.inf, axis=-1)
+    return np.stack(weights, axis=-1)

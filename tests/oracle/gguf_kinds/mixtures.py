@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 from gguf import MODEL_ARCH, ExpertGatingFuncType, GGUFWriter
 
-from tests.oracle.gguf_kinds.common import Array, Kind, Tensors, head_dim, part_settings, permuted
-from tests.oracle.gguf_kinds.llama import granite_settings, hunyuan_settings, llama3_factors, llama_settings
+from tests.oracle.gguf_kinds.common import Array, Kind, Tensors, head_dim, long_factors, part_settings, permuted
+from tests.oracle.gguf_kinds.llama import (
+    granite_settings,
+    hunyuan_settings,
+    llama3_factors,
+    llama_settings,
+    phi3_settings,
+)
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 PICKS = ("num_experts_per_tok", "top_k_experts", "moe_k", "moe_topk")
@@ -28,6 +34,11 @@ def expert_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
         writer.add_expert_group_count(config["n_group"])
     if config.get("topk_group") is not None:
         writer.add_expert_group_used_count(config["topk_group"])
+
+
+def phi_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
+    expert_settings(writer, config)
+    phi3_settings(writer, config)
 
 
 def sized_settings(writer: GGUFWriter, config: dict[str, Any]) -> None:
@@ -207,5 +218,6 @@ KINDS = {
     "glm4_moe": Kind(MODEL_ARCH.GLM4_MOE, glm4_settings, stacked_experts),
     "ernie4_5_moe": Kind(MODEL_ARCH.ERNIE4_5_MOE, ernie_settings, ernie_tensors),
     "hunyuan_v1_moe": Kind(MODEL_ARCH.HUNYUAN_MOE, hunyuan_moe_settings, stacked_experts),
+    "phimoe": Kind(MODEL_ARCH.PHIMOE, phi_settings, stacked_experts, long_factors),
     "minimax_m2": Kind(MODEL_ARCH.MINIMAXM2, minimax_settings, stacked_experts),
 }  # fmt: skip

@@ -31,7 +31,8 @@ class LongRope(RopeType):
 
     @classmethod
     def read(cls, entries: RopeEntries) -> LongRope:
-        """Needs `short_factor` and `long_factor`; knows `factor` and `attention_factor`."""
+        """Needs `short_factor` and `long_factor`; knows `factor`, `attention_factor`, and `short_mscale` and
+        `long_mscale`, which go before it."""
         dim, original = entries.dim, entries.original
         if original <= 1:
             raise GraphError(
@@ -40,10 +41,11 @@ class LongRope(RopeType):
             )
         short, long = (entries.numbers(name, entries.angles) for name in ("short_factor", "long_factor"))
         factor = entries.optional("factor") or entries.context / original
-        scale = entries.optional("attention_factor")
+        is_long = entries.positions > original
+        scales = {name: entries.optional(name) for name in ("short_mscale", "long_mscale", "attention_factor")}
+        scale = scales["long_mscale" if is_long else "short_mscale"] or scales["attention_factor"]
         if scale is None:
             scale = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
-        is_long = entries.positions > original
         return cls(entries.base, dim, long if is_long else short, scale, original, is_long)
 
     @property
