@@ -54,7 +54,8 @@ def read_packed(
 def memory_of(part: WeightPart, checkpoint: Checkpoint) -> NDArray[np.uint8]:
     """The bytes of a program that are a matrix's."""
     weight = part.weight
-    size = part.format.packed_bytes(weight.type.size(0), weight.type.size(1))
+    count, rows, columns = weight.type.matrices
+    size = count * part.format.packed_bytes(rows, columns)
     stored = checkpoint.tensors[weight.name].nbytes
     if stored != size:  # reading more would write over what lies behind
         raise CheckpointError(

@@ -71,7 +71,7 @@ class GptOssModel(MixtureDecoder):
 
     @property
     def are_apart(self) -> bool:
-        """Whether the checkpoint has gates and ups as tensors of their own, as GGUF files do."""
+        """Whether the checkpoint has gates and ups as tensors of their own, as GGUF files and quantized folders do."""
         return len(self.stacked_as) != len(self.stacks)
 
     @property
@@ -81,18 +81,29 @@ class GptOssModel(MixtureDecoder):
 
     def merging(self, at: str) -> dict[str, Any]:
         """Biases of each expert, and the gate's numbers."""
-        names = [name.removesuffix(".weight") for name in self.stacked_as]
-        ending, sizes = "_bias", [2 * self.expert_size, self.hidden_size]
-        if self.are_apart:
-            ending, sizes = ".bias", [self.expert_size, self.expert_size, self.hidden_size]
-        gate, *up, down = (self.rows_of(f"{at}{name}{ending}", size) for name, size in zip(names, sizes, strict=True))
+        sizes = [self.expert_size, self.expert_size, self.hidden_size]
+        if not self.stacked_as:
+            biases = [
+                self.vectors_of(f"{at}{self.experts}", part, size)
+                for part, size in zip(self.expert_parts, sizes, strict=True)
+            ]
+        elif self.are_apart:
+            names = (f"{at}{name.removesuffix('weight')}bias" for name in self.stacked_as)
+            biases = [self.rows_of(name, size) for name, size in zip(names, sizes, strict=True)]
+        else:
+            gate, down = (f"{at}{name}_bias" for name in self.stacked_as)
+            biases = [self.rows_of(gate, 2 * self.expert_size), [], self.rows_of(down, self.hidden_size)]
         return {
-            "gateBias": gate,
-            "upBias": up[0] if up else None,
-            "downBias": down,
+            **dict(zip(("gateBias", "upBias", "downBias"), (each or None for each in biases), strict=True)),
             "limit": positive_or(self.config, "swiglu_limit", 7.0),
             "alpha": positive_or(self.config, "swiglu_alpha", 1.702),
         }
+
+    def vectors_of(self, at: str, part: str, size: int) -> list[WeightReference]:
+        """Each expert's vector, of a tensor of its own."""
+        names = [f"{at}.{expert}.{part}.bias" for expert in range(self.num_experts)]
+        self._shapes.update(dict.fromkeys(names, (size,)))
+        return [self.weight[name] for name in names]
 
     def rows_of(self, name: str, size: int) -> list[WeightReference]:
         """Each expert's vector, of a tensor that holds all."""

@@ -64,6 +64,13 @@ _GATES = (
 """By `gateType`."""
 
 
+def gates_and_ups(gate_type: int, rows: int) -> tuple[slice, slice]:
+    """Which of so many rows of a `gate` that holds both are gates, and which ups."""
+    if _GATES[gate_type].are_pairs:
+        return slice(0, rows, 2), slice(1, rows, 2)
+    return slice(0, rows // 2), slice(rows // 2, rows)
+
+
 class MergeMOE(Operator):
     """output = Σ over a token's experts, by ascending number, of score · down(gated(gate(input), up(input))).
 

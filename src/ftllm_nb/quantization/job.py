@@ -46,6 +46,7 @@ from ftllm_nb.quantization.plan import AUTO, plan_kept, plan_tensors, refuse_qua
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 from ftllm_nb.quantization.table import plan_table, sizes
+from ftllm_nb.quantization.unstacked import UnstackedCheckpoint
 
 Progress = Callable[[str, int, int], None]
 CONFIG = "config.json"
@@ -167,7 +168,7 @@ class QuantizeJob(Mixable):
         ]
 
     def _rounded_twice(self) -> list[str]:
-        if not isinstance(self.checkpoint, FloatCheckpoint):
+        if not isinstance(self.checkpoint, (FloatCheckpoint, UnstackedCheckpoint)):
             return []
         rounded, names = self.checkpoint.rounded, [tensor.name for tensor in self.tensors if tensor.scheme is not None]
         return rounded_twice(rounded[name] for name in names if name in rounded)

@@ -96,8 +96,10 @@ def plan_kept(checkpoint: Checkpoint, graph: CheckedGraph) -> list[PlannedTensor
 
 def _kept(checkpoint: Checkpoint, info: TensorInfo) -> PlannedTensor:
     kept = info.dtype if is_quantized(info.dtype) else None
-    if kept is not None and len(info.shape) != 2:
-        raise UsageError(f"{info.name} is a stack of matrices, which packed folders do not hold: use the model itself.")
+    if kept is not None and len(info.shape) != 2 and checkpoint.tokenizer_metadata is None:
+        raise UsageError(
+            f"{info.name} is a stack of matrices, which packed folders hold of GGUF files alone: use the model itself."
+        )
     if checkpoint.column_order(info.name) is not None:
         raise UsageError(
             f"the columns of {info.name} are ordered by their activations (desc_act), which packed folders do not "

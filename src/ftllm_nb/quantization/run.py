@@ -137,7 +137,8 @@ def _keep(
     """Write a matrix that is not rounded again, as it will lie in memory."""
     (output,) = job.format.outputs(tensor)
     content = aligned_bytes(output.nbytes)
-    if format.packed_bytes(*tensor.shape) != output.nbytes:
+    count, *shape = value.type.matrices
+    if count * format.packed_bytes(*shape) != output.nbytes:
         raise CheckpointError(f'the tensor "{tensor.name}" lies in {output.nbytes:,} bytes otherwise than in memory.')
     pack_matrix(WeightPart(value, content.ctypes.data, format), job.checkpoint, pool)
     folder.write(output.name, 0, content)

@@ -7,8 +7,9 @@ checksum of all this.
 
 from ftllm_nb.checkpoint.packed.blocks import LAYOUT, BlockForm, KeptForm, ScaledForm
 from ftllm_nb.checkpoint.packed.checkpoint import PackedCheckpoint
-from ftllm_nb.checkpoint.packed.header import is_packed, read_header, write_header
+from ftllm_nb.checkpoint.packed.header import PackedMatrix, is_packed, read_header, write_header
 
 __all__ = [
-    "LAYOUT", "BlockForm", "KeptForm", "PackedCheckpoint", "ScaledForm", "is_packed", "read_header", "write_header",
+    "LAYOUT", "BlockForm", "KeptForm", "PackedCheckpoint", "PackedMatrix", "ScaledForm", "is_packed", "read_header",
+    "write_header",
 ]  # fmt: skip

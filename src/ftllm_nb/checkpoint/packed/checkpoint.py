@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,16 +29,16 @@ class PackedCheckpoint(Checkpoint):
         self._matrices = read_header(stored.config, str(stored.path / "config.json"))
         tensors = dict(stored.tensors)
         for name, matrix in self._matrices.items():
-            info, shape = tensors.get(name), matrix.form.shape(matrix.rows, matrix.columns)
+            info, shape = tensors.get(name), matrix.stored_shape
             if info is None:
                 raise CheckpointError(f"{self.path} lacks the tensor {shown(name)}, which config.json names as packed.")
             if info.dtype != "U8" or info.shape != shape:
                 raise CheckpointError(
                     f"{self.path}: tensor {shown(name)} has the shape {list(info.shape)} of {info.dtype}, but "
-                    f"{list(shape)} of U8 were expected for a matrix of [{matrix.rows}, {matrix.columns}] in the type "
+                    f"{list(shape)} of U8 were expected for a matrix of {list(matrix.shape)} in the type "
                     f"{matrix.form.type}: the files do not belong together."
                 )
-            tensors[name] = TensorInfo(name, (matrix.rows, matrix.columns), matrix.form.type, info.nbytes)
+            tensors[name] = TensorInfo(name, matrix.shape, matrix.form.type, info.nbytes)
         self.tensors = tensors
 
     def read(self, name: str) -> NDArray[Any]:
@@ -51,7 +52,9 @@ class PackedCheckpoint(Checkpoint):
                 "read: give the GGUF file that the folder was made of."
             )
         self.check_sum(name, checksum(stored))
-        return matrix.form.unpack(stored, matrix.rows, matrix.columns)
+        *count, rows, columns = matrix.shape
+        each = (matrix.form.unpack(blocks, rows, columns) for blocks in np.split(stored, math.prod(count)))
+        return np.concatenate(list(each)).reshape(matrix.shape)
 
     def is_packed(self, name: str) -> bool:
         """Whether the header names the tensor."""

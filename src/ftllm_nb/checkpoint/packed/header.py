@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +24,18 @@ _AGAIN = "make it again with ftllm-nb quantize --format packed"
 
 @dataclass(frozen=True)
 class PackedMatrix:
-    """A matrix [rows, columns], how its blocks lie, and the checksum of their bytes (checkpoint/checksum.py)."""
+    """A matrix, or a stack of `count` of them, how its blocks lie, and the checksum of their bytes
+    (checkpoint/checksum.py). `shape`: [rows, columns], or [count, rows, columns]."""
 
-    rows: int
-    columns: int
+    shape: tuple[int, ...]
     form: Form
     checksum: int
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """[blocks, bytes of a block] of all matrices."""
+        blocks, size = self.form.shape(self.shape[-2], self.shape[-1])
+        return math.prod(self.shape[:-2]) * blocks, size
 
 
 def is_packed(config: Mapping[str, Any]) -> bool:
@@ -38,7 +45,7 @@ def is_packed(config: Mapping[str, Any]) -> bool:
 
 
 def write_header(
-    matrices: Mapping[str, tuple[tuple[int, int], QuantizedType | BlockedType | ScaledType, int]],
+    matrices: Mapping[str, tuple[tuple[int, ...], QuantizedType | BlockedType | ScaledType, int]],
 ) -> dict[str, Any]:
     """The header of matrices: name → (shape, type, checksum)."""
     header = {
@@ -80,14 +87,15 @@ def read_header(config: Mapping[str, Any], where: str) -> dict[str, PackedMatrix
 
 def _matrix(entry: Any, where: str) -> PackedMatrix:
     shape, dtype, total = map(entry.get, ("shape", "dtype", "checksum")) if isinstance(entry, dict) else (None,) * 3
-    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n < 1 << 40 for n in shape):
+    sizes: list[Any] = shape if isinstance(shape, list) else []
+    if len(sizes) not in (2, 3) or not all(type(n) is int and 0 < n < 1 << 40 for n in sizes):
         raise CheckpointError(f"{where} has the shape {shown(shape)}, but [rows, columns] was expected.")
     form = form_of(dtype) if isinstance(dtype, str) else None
     if form is None:
         raise CheckpointError(f"{where} is of type {shown(dtype)}, which is none of packed matrices.")
     if not isinstance(total, str) or _CHECKSUM.fullmatch(total) is None:
         raise CheckpointError(f"{where} has the checksum {shown(total)}, but 16 hexadecimal digits were expected.")
-    return PackedMatrix(shape[0], shape[1], form, int(total, 16))
+    return PackedMatrix(tuple(sizes), form, int(total, 16))
 
 
 def _checksum(header: Mapping[str, Any]) -> str:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.errors import UsageError
+from ftllm_nb.loading import describe
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.gguf.as_floats import as_floats
 from ftllm_nb.quantization.methods import DEFAULT, method_module
 from ftllm_nb.quantization.rows import QuantizedRows
+from ftllm_nb.quantization.unstacked import unstacked
 from ftllm_nb.quantized_type import BlockedType, QuantizedType, ScaledType
 
 if TYPE_CHECKING:
@@ -140,7 +142,10 @@ class OutputFormat(Output):
     def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob:
         from ftllm_nb.quantization.job import QuantizeJob  # which knows the forms of folders
 
-        return QuantizeJob(as_floats(checkpoint, keep=options.dtype == "auto"), options)
+        floats = as_floats(checkpoint, keep=options.dtype == "auto")
+        if options.custom is None and options.dtype != "auto":
+            floats = unstacked(floats, describe(floats))
+        return QuantizeJob(floats, options)
 
     @abstractmethod
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:

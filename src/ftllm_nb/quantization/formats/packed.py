@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
-from ftllm_nb.checkpoint.packed import BlockForm, KeptForm, ScaledForm, write_header
+from ftllm_nb.checkpoint.packed import BlockForm, KeptForm, PackedMatrix, ScaledForm, write_header
 from ftllm_nb.engine.weight_types import embedding_type
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quantization.formats.base import (
@@ -54,8 +54,8 @@ class Packed(OutputFormat):
 
     def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
         if tensor.kept is not None:
-            rows, columns = tensor.shape
-            return (OutputTensor.of(tensor.name, "U8", kept_form(tensor.kept).shape(rows, columns)),)
+            matrix = PackedMatrix(tensor.shape, kept_form(tensor.kept), 0)
+            return (OutputTensor.of(tensor.name, "U8", matrix.stored_shape),)
         if tensor.scheme is None:
             return (copied(tensor),)
         rows, columns = tensor.shape
@@ -74,7 +74,7 @@ class Packed(OutputFormat):
         self, config: dict[str, Any], tensors: Sequence[PlannedTensor], sums: Mapping[str, int]
     ) -> dict[str, Any]:
         matrices = {
-            tensor.name: ((tensor.shape[0], tensor.shape[1]), type, sums.get(tensor.name, 0))
+            tensor.name: (tensor.shape, type, sums.get(tensor.name, 0))
             for tensor in tensors
             if (type := _packed_type(tensor)) is not None
         }
