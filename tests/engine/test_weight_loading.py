@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import CheckpointError, EngineError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
+from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.models import graph_class
+from tests.engine.two_engines import checked_graph
 from tests.golden.small_models import SMALL_MODELS, tensor_shapes
 from tests.memory_checkpoint import MemoryCheckpoint, normal
 
@@ -170,3 +173,36 @@ def test_the_peak_of_memory_is_that_of_the_packed_weights(large_folder: Path, dt
     print(f"{dtype}: {packed / 1e6:.0f} MB of packed weights, {peak / 1e6:.0f} MB at most")
     assert packed < 1.1 * {"auto": 1, "int4g32": 0.35}[dtype] * (large_folder / "model.safetensors").stat().st_size
     assert peak < packed + largest + 300e6
+
+
+def of_turned_stacks(self: ComputeGraph) -> None:
+    """Experts stored as [in, out], as gpt-oss and Llama 4 have them."""
+    data, weight = self.data, self.weight
+    self.Embedding(data["inputIds"], weight["embed"], data["x"])
+    self.Linear(data["x"], weight["router"], None, data["scores"])
+    self.SelectExpert(data["scores"], data["index"], data["score"], 1, 2)
+    gate, down = weight["gate_up"].transposed(), weight["down"].transposed()
+    self.MergeMOE(data["x"], data["index"], data["score"], gate, None, down, data["y"])
+    self.SplitLastTokenStates(data["y"], data["seqLens"], data["y"])
+    self.Linear(data["y"], weight["head"], None, data["logits"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int4g32"])
+def test_stacks_of_experts_are_never_copied_whole(dtype: str) -> None:
+    experts, hidden, inner = 64, 128, 160
+    arrays = {
+        "embed": normal(1, 32, hidden), "router": normal(2, experts, hidden), "head": normal(3, 32, hidden),
+        "gate_up": normal(4, experts, hidden, 2 * inner), "down": normal(5, experts, inner, hidden),
+    }  # fmt: skip
+    checkpoint = MemoryCheckpoint({"max_position_embeddings": 64, "vocab_size": 32}, arrays)
+    graph = checked_graph(of_turned_stacks, checkpoint)
+    CompiledExecutor(graph, checkpoint, weight_types=WeightTypes(dtype)).close()  # compiles, which takes memory
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        executor = CompiledExecutor(graph, checkpoint, weight_types=WeightTypes(dtype))
+        taken = tracemalloc.get_traced_memory()[1] - before
+        executor.close()
+    finally:
+        tracemalloc.stop()
+    assert taken < arrays["gate_up"].nbytes / 2  # the packed weights are memory of the system, and not counted

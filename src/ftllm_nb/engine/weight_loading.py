@@ -109,6 +109,8 @@ def pack_matrix(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> N
     convert = None if _is_interleaved(part, checkpoint) else conversion(part, checkpoint.tensors[name].stored)
     if convert is not None:
         fault = pack_converted(part, kernel, checkpoint.read_blocks(name), convert, pool)
+    elif part.weight.type.rank > 2 and not is_quantized(_source_type(part)):
+        fault = _pack_stack(part, kernel, checkpoint, pool)
     else:
         fault = _pack_whole(part, kernel, _sources(part, checkpoint, pool), pool)
     if fault:
@@ -126,12 +128,37 @@ def _pack_whole(part: WeightPart, kernel: int, sources: Sources, pool: ThreadPoo
     arrays, numbers = sources
     source, *others = (array.ctypes.data for array in arrays)
     count, *shape = part.weight.type.matrices
-    fault = np.zeros(1, np.int64)
-    rows = np.zeros((count, ROW_FIELDS), np.int64)
     packed_bytes, source_bytes = part.format.packed_bytes(*shape), arrays[0].nbytes // count
-    for number, row in enumerate(rows):
-        places = (source + number * source_bytes, part.address + number * packed_bytes)
-        fields = (*places, *shape, fault.ctypes.data, *others, *numbers)
+    rows = [
+        (source + number * source_bytes, part.address + number * packed_bytes, others) for number in range(count)
+    ]
+    return _run(kernel, rows, shape, numbers, pool)
+
+
+def _pack_stack(part: WeightPart, kernel: int, checkpoint: Checkpoint, pool: ThreadPool) -> int:
+    """Pack a stack of matrices of floats; the kernel's fault word. Where they lie otherwise in the checkpoint than the
+    kernel reads them, one is copied at a time, so that there are never two stacks in memory."""
+    stack = checkpoint.read(part.weight.name)
+    if stack.flags.c_contiguous and not isinstance(part.format, RoundedBlocks):
+        return _pack_whole(part, kernel, ([stack], []), pool)
+    count, *shape = part.weight.type.matrices
+    for number, matrix in enumerate(stack.reshape(count, *shape)):
+        array = _in_blocks(part, matrix, pool) if isinstance(part.format, RoundedBlocks) else _contiguous(matrix, pool)
+        target = part.address + number * part.format.packed_bytes(*shape)
+        fault = _run(kernel, [(array.ctypes.data, target, [])], shape, [], pool)
+        if fault:
+            return fault
+    return 0
+
+
+def _run(
+    kernel: int, places: list[tuple[int, int, list[int]]], shape: list[int], numbers: list[int], pool: ThreadPool
+) -> int:
+    """Run a packing kernel on matrices of a shape: source, target and further sources of each. Its fault word."""
+    fault = np.zeros(1, np.int64)
+    rows = np.zeros((len(places), ROW_FIELDS), np.int64)
+    for row, (source, target, others) in zip(rows, places, strict=True):
+        fields = (source, target, *shape, fault.ctypes.data, *others, *numbers)
         row[: 1 + len(fields)] = (kernel, *fields)
     if not pool.run(rows, np.zeros(STEP_FIELDS, np.int64)):
         raise StepStopped
@@ -162,12 +189,11 @@ def _too_small(part: WeightPart) -> CheckpointError:
     )
 
 
-def _in_blocks(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> NDArray[np.uint8]:
-    """A matrix of floats, or several of one shape, rounded to the blocks of its format."""
+def _in_blocks(part: WeightPart, floats: NDArray[Any], pool: ThreadPool) -> NDArray[np.uint8]:
+    """A matrix of floats rounded to the blocks of the part's format."""
     name, source = part.weight.name, _source_type(part)
     assert isinstance(part.format, RoundedBlocks)
-    floats = _contiguous(checkpoint.read(name), pool)
-    rows = floats.reshape(-1, floats.shape[-1])
+    rows = _contiguous(floats, pool)
     try:
         blocks = blocks_of(part.format.stored_name, rows, source, threads=pool.num_workers)
     except ValueError as error:
@@ -205,7 +231,7 @@ def _sources(part: WeightPart, checkpoint: Checkpoint, pool: ThreadPool) -> Sour
     """What the kernel that packs a matrix reads."""
     name, dtype = part.weight.name, _source_type(part)
     if isinstance(part.format, RoundedBlocks):
-        return [_in_blocks(part, checkpoint, pool)], []
+        return [_in_blocks(part, checkpoint.read(name), pool)], []
     if isinstance(part.format, BlockFormat) or _is_interleaved(part, checkpoint):
         return [np.ascontiguousarray(checkpoint.read_blocks(name))], []
     if isinstance(part.format, ScaledFormat):
