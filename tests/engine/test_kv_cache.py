@@ -10,8 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ftllm_nb.engine.block_pool import BlockPool, chained_key
+from ftllm_nb.engine import kv_cache
+from ftllm_nb.engine.block_pool import BlockPool, CacheFullError, chained_key
 from ftllm_nb.engine.kv_cache import GONE, MOST_SAVED, CachedSequence, KVCache
+from ftllm_nb.engine.saved_states import LEAST_KEPT
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
 from tests.engine.paged_executor import is_writable
@@ -302,3 +304,44 @@ def test_a_reach_is_what_attention_sees(window: int, chunk: int) -> None:
         united = reach.united(other)
         for position in range(30):
             assert united.first_seen(position) <= min(reach.first_seen(position), other.first_seen(position))
+
+
+def test_states_on_the_way_are_thinned_out_where_they_outweigh_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv_cache, "MOST_BYTES", 0)
+    cache = new_cache(states={"sum": (2,)})
+    cache.spacing = SIZE
+    sequence = cache.new_sequence()
+    cache.save(sequence, 10)
+    for length in range(1, 100 * SIZE + 1):
+        cache.reserve(sequence, length)
+        cache.advance(sequence, 1, cache.take_states(sequence))
+    lengths = sorted(sequence.snapshots)
+    assert 10 in lengths and len(lengths) == LEAST_KEPT + 1 and cache.can_cut(sequence, 100 * SIZE)
+    assert max(np.diff([0, *lengths])) <= 20 * SIZE
+
+
+def test_states_have_their_share_of_a_limit_and_give_way_in_order() -> None:
+    cache = new_cache(states={"sum": (16,)})
+    memory = cache.state_memory
+    assert memory.limit_share(1000, 1) == 1000 - 7 * 64 and memory.most_sequences == 3
+    assert memory.limit_share(10**12, 2) == 10**12 - (5 + (256 << 20) // 64) * 64
+    with pytest.raises(CacheFullError, match=r"a cache of 383 bytes is too small .* need 192 bytes"):
+        memory.limit_share(383, 1)
+    assert memory.limit_share(384, 1) == 192 and memory.limit == 3
+    cache.spacing = SIZE
+    sequence = cache.new_sequence()
+    for length in range(1, 9 * SIZE):
+        cache.reserve(sequence, length)
+        cache.advance(sequence, 1, cache.take_states(sequence))
+        if length % SIZE == 0:
+            cache.publish(sequence, [bytes([number]) for number in range(length // SIZE)], 0)
+    assert memory.made_bytes == 3 * 64
+    other = cache.new_sequence()
+    with pytest.raises(CacheFullError, match="states of recurrent layers take all of their share"):
+        held = [cache.take_states(other), cache.take_states(other)]  # noqa: F841
+    cache.free(sequence)
+
+
+def test_without_states_a_limit_is_all_for_blocks() -> None:
+    memory = new_cache().state_memory
+    assert memory.limit_share(5, 1) == 5 and memory.most_sequences is None

@@ -12,10 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from ftllm_nb import loading
+from ftllm_nb.benchmark.limits import MachineLimits
+from ftllm_nb.benchmark.profile import profile_test
+from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.request import Request, Token
+from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits
 from ftllm_nb.engine.session import Session
@@ -23,6 +26,7 @@ from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import CheckpointError, FtllmError, StepStopped
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.models import graph_class
+from ftllm_nb.quant.base import weight_format
 from tests.memory_checkpoint import MemoryCheckpoint, normal
 
 COMMON: dict[str, Any] = {
@@ -222,6 +226,30 @@ def test_memory_of_states_is_bounded_and_given_back(config: dict[str, Any]) -> N
         assert memory.used_bytes == memory.slot_bytes
         executor.release_memory()
         assert memory.made_bytes == memory.slot_bytes
+
+
+def test_a_state_that_is_no_number_ends_its_request_alone() -> None:
+    config = CONFIGS["qwen3_5_text"]
+    arrays = weights(config)
+    arrays["model.embed_tokens.weight"][5] = np.inf
+    checkpoint = MemoryCheckpoint(dict(config), arrays)
+    executor, ends = CompiledExecutor(loading.describe(checkpoint), checkpoint, threads=2), dict[int, End]()
+    fine = TOKENS[TOKENS != 5][:90].tolist()
+    with closing(executor):
+        scheduler = Scheduler(executor, SchedulerLimits(4, chunk_tokens=90))
+        for number, ids in enumerate(([*fine[:70], 5, *fine[:9]], fine, [5, *fine[:30]])):
+            listen = lambda event, mine=number: ends.update({mine: event}) if isinstance(event, End) else None  # noqa: E731
+            settings = SamplingSettings(max_tokens=9, logit_bias=((5, -100.0),))
+            scheduler.add(Request(ids, settings, listen))
+        while not scheduler.is_idle:
+            scheduler.step()
+        assert [ends[number].reason for number in range(3)] == ["failed", "length", "failed"]
+        assert "logits are not finite" in str(ends[0].error)
+
+
+def test_a_profile_begins_each_time_at_its_depth(executor: CompiledExecutor) -> None:
+    limits = MachineLimits(1, 1, 1.0, 1.0, None)
+    profile_test(executor, SpeedTest(True, 4, depth=70), lambda weight: weight_format("float32"), limits)
 
 
 def test_what_steers_a_state_keeps_its_floats(config: dict[str, Any]) -> None:

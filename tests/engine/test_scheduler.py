@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
+from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits, context_tokens
@@ -268,6 +269,53 @@ def test_out_of_memory_is_no_full_cache_and_those_who_came_first_go_on() -> None
     (end,) = heard(too_long).ends
     assert end.reason == "failed" and "there is no memory" in str(end.error)
     assert scheduler.counts.preemptions > 0 and executor.cache.pool.counts.used == 0
+
+
+def test_a_step_for_which_memory_is_out_is_not_tried_again_and_again() -> None:
+    """Memory for the states of two sequences: no blocks are given back by whom is put off, so that nothing changes
+    until an answer ends."""
+    def no_more_than_two(steps: list[SequenceStep]) -> None:
+        if len(steps) > 2:
+            raise CacheFullError("there is no memory for more of recurrent states.")
+
+    executor = PagedExecutor(limit=None, before_step=no_more_than_two, has_state=True)
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=5))
+    requests = [new_request([number] * 7, 12, logit_bias=((0, -100.0),)) for number in range(1, 6)]
+    for request in requests:
+        scheduler.add(request)
+    run_all(scheduler)
+    for request in requests:
+        check_answer(request, 12)
+    assert scheduler.counts.preemptions < 12
+
+
+def test_one_prompt_for_many_answers_is_computed_once_where_states_are_needed() -> None:
+    """Beside an answer under way, so that steps do not end where blocks do."""
+    executor = PagedExecutor(has_state=True)
+    scheduler = Scheduler(executor, SchedulerLimits(max_batch=8))
+    other = new_request([9, 8], 60, logit_bias=((0, -100.0),))
+    scheduler.add(other)
+    scheduler.step()
+    requests = [new_request([*range(1, 20), *range(1, 23)], 6, seed=number, do_sample=True) for number in range(4)]
+    for request in requests:
+        scheduler.add(request)
+    run_all(scheduler)
+    for request in [*requests, other]:
+        check_answer(request, request.most_tokens)
+    assert [request.cached_tokens for request in requests] == [0, 40, 40, 40]
+
+
+def test_what_is_never_cut_back_keeps_no_states() -> None:
+    def look(steps: list[SequenceStep]) -> None:
+        assert not any(step.sequence.snapshots for step in steps)
+
+    executor = PagedExecutor(has_state=True, before_step=look)
+    executor.cache.spacing = 4
+    scheduler = Scheduler(executor, SchedulerLimits())
+    request = new_request(list(range(1, 22)), 12)
+    scheduler.add(request)
+    run_all(scheduler)
+    check_answer(request, 12)
 
 
 @pytest.mark.parametrize("only_prompt", [False, True])

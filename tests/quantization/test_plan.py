@@ -190,6 +190,19 @@ def test_what_a_graph_computes_with_stays_as_it_is() -> None:
         assert notes == {"embed.weight": COMPUTED, "up.weight": "", "down.weight": COMPUTED}
 
 
+def test_what_steers_a_state_is_not_said_to_choose_experts() -> None:
+    config = CONFIG | {
+        "model_type": "qwen3_5_text", "head_dim": 8, "layer_types": ["linear_attention"] * CONFIG["num_hidden_layers"],
+        "linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    }  # fmt: skip
+    graph = build_graph(graph_class(config), config)
+    checkpoint = MemoryCheckpoint(config, {name: normal(1, *shape) for name, shape in graph.weight_shapes().items()})
+    checked = check_graph(graph, checkpoint.tensors)
+    planned = plan_tensors(checkpoint, checked, "int8", (), output_format("compressed_tensors"))
+    notes = {tensor.name.rsplit(".", 2)[1] for tensor in planned if tensor.note == "states change by it"}
+    assert notes == {"in_proj_a", "in_proj_b"} and not any("experts" in tensor.note for tensor in planned)
+
+
 def test_a_router_keeps_its_floats_unless_a_rule_names_it() -> None:
     config = CONFIG | {"model_type": "qwen3_moe", "head_dim": 8} | EXPERTS
     graph = build_graph(graph_class(config), config)

@@ -7,7 +7,10 @@ import time
 import httpx
 import pytest
 
-from ftllm_nb.serving.cache_room import default_bytes
+from ftllm_nb.errors import UsageError
+from ftllm_nb.serving.cache_room import default_bytes, limit_cache
+from ftllm_nb.serving.options import ServerOptions
+from tests.engine.paged_executor import PagedExecutor
 from tests.serving.server_process import ServerProcess
 
 GB = 1 << 30
@@ -22,6 +25,18 @@ GB = 1 << 30
 ])
 def test_the_default_leaves_room(free: int, context: int, expected: int) -> None:
     assert default_bytes(free, context, 32) == expected
+
+
+def test_states_of_recurrent_layers_count() -> None:
+    executor = PagedExecutor(has_state=True)
+    cache = executor.cache
+    assert limit_cache(executor, ServerOptions(kv_cache_bytes=10_000)) == 5_000 + 78 * 64
+    assert cache.pool.limit == 5 and cache.state_memory.limit == 78
+    for too_little, why in ((300, "too small for recurrent layers"), (1100, "less than one block of the cache")):
+        with pytest.raises(UsageError, match=f"--kv_cache_limit allows too little: .*{why}"):
+            limit_cache(executor, ServerOptions(kv_cache_bytes=too_little))
+    alike = PagedExecutor()
+    assert limit_cache(alike, ServerOptions(kv_cache_bytes=10_000)) == 10_000 and alike.cache.pool.limit == 10
 
 
 @pytest.mark.slow

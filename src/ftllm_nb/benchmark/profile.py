@@ -68,6 +68,7 @@ def profile_test(
         for begin in range(0, depth, executor.max_step_tokens):
             count = min(executor.max_step_tokens, depth - begin)
             executor.run([SequenceStep(sequence, random.integers(0, executor.vocab_size, count, np.int32))])
+        executor.cache.save(sequence, depth)
     taken: dict[tuple[int, RowLabel], list[float]] = {}
     for number in range(1 + STEPS):
         ids = random.integers(0, executor.vocab_size, tokens, np.int32)

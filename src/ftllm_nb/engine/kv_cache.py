@@ -39,7 +39,8 @@ class CachedSequence:
     """A sequence's place in the cache. `tables`: of each group, its blocks by position, `GONE` before `held`, the first
     that it still has. `saved`: lengths to which it can be cut back, the oldest first; `retained`: of each group, what
     is seen from there and went out of sight, by position. `states`: by name, never written again; `snapshots`: those of
-    lengths to which it can be cut back; `last_published`: the key of states that give way to the next ones."""
+    lengths to which it can be cut back; `last_published`: the key of states that give way to the next ones.
+    `is_cut_back`: whether it may be, but to nothing; a sequence that never is keeps no states of lengths."""
 
     def __init__(self, groups: int) -> None:
         self.length = 0
@@ -50,6 +51,7 @@ class CachedSequence:
         self.states: States = {}
         self.snapshots: dict[int, States] = {}
         self.last_published: bytes | None = None
+        self.is_cut_back = True
 
 
 class KVCache:
@@ -69,7 +71,8 @@ class KVCache:
         self._reaches = tuple(reaches)
         self.state_memory = StateMemory(state_shapes or {})
         state_bytes = self.state_memory.slot_bytes
-        self.spacing = state_spacing(state_bytes, len(self._reaches) * block_bytes / block_positions, block_positions)
+        self._bytes_of_position = len(self._reaches) * block_bytes / block_positions
+        self.spacing = state_spacing(state_bytes, self._bytes_of_position, block_positions)
         self._published = SavedStates(max(MOST_BYTES, LEAST_KEPT * state_bytes))
         self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
 
@@ -82,30 +85,45 @@ class KVCache:
     def _first_states(self) -> States:
         return self.state_memory.zeros() if self.has_states else _NO_STATES
 
-    def take_states(self) -> StateSlot:
-        """States for a step to write. Raises `CacheFullError` where memory is out, although all is forgotten that is
-        only kept for others."""
+    def take_states(self, sequence: CachedSequence) -> StateSlot:
+        """States for a step of this sequence to write. Raises `CacheFullError` where memory is out, although all is
+        forgotten that is only kept for others, or for the sequence to be cut back to."""
         while self.has_states:
             try:
                 return self.state_memory.take()
             except CacheFullError:
-                if not self._published.forget_oldest():
+                if sequence.snapshots and not self._published:
+                    del sequence.snapshots[min(sequence.snapshots)]
+                elif not self._published.forget_oldest():
                     raise
         return _NO_STATES
 
     def most_at_once(self, sequence: CachedSequence, count: int) -> int:
-        """How many of `count` tokens may come in one step: none beyond a saved length, whose states are needed."""
-        if not self.has_states:
-            return count
-        ahead = [saved - sequence.length for saved in sequence.saved if saved > sequence.length]
-        return min([count, self.spacing - sequence.length % self.spacing, *ahead])
+        """How many of `count` tokens may come in one step: none beyond a length whose states stay."""
+        return min(count, self.next_kept(sequence) - sequence.length) if self.has_states else count
+
+    def next_kept(self, sequence: CachedSequence) -> int:
+        """The next length whose states stay, as the sequence goes on."""
+        ahead = [saved for saved in sequence.saved if saved > sequence.length]
+        return min([(sequence.length // self.spacing + 1) * self.spacing, *ahead])
 
     def advance(self, sequence: CachedSequence, count: int, states: States) -> None:
         """The sequence has `count` tokens more, after which its states are these."""
         sequence.length += count
         sequence.states = states
-        if self.has_states and self._keeps_states(sequence, sequence.length):
+        if self.has_states and sequence.is_cut_back and self._keeps_states(sequence, sequence.length):
             sequence.snapshots[sequence.length] = states
+            self._thin_out(sequence)
+
+    def _thin_out(self, sequence: CachedSequence) -> None:
+        """Where states on the way take more memory than keys and values, and more than a little, let those go between
+        whose neighbours the least is computed again."""
+        most_bytes = max(MOST_BYTES, sequence.length * self._bytes_of_position)
+        most = max(LEAST_KEPT, int(most_bytes / self.state_memory.slot_bytes))
+        lengths = [0, *sorted(length for length in sequence.snapshots if length not in sequence.saved)]
+        while len(lengths) - 1 > most:
+            number = min(range(1, len(lengths) - 1), key=lambda each: lengths[each + 1] - lengths[each - 1])
+            del sequence.snapshots[lengths.pop(number)]
 
     def _keeps_states(self, sequence: CachedSequence, length: int) -> bool:
         """Whether the states of this length stay."""
@@ -177,7 +195,7 @@ class KVCache:
             sequence.saved.append(length)
             del sequence.saved[:-MOST_SAVED]
             self._release_retained(sequence)
-            if length == sequence.length:
+            if length == sequence.length and sequence.is_cut_back:
                 sequence.snapshots[length] = sequence.states
 
     def give_back_unseen(self, sequence: CachedSequence) -> None:

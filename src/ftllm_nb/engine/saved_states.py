@@ -27,6 +27,9 @@ class SavedStates:
         self._states: OrderedDict[bytes, States] = OrderedDict()
         self._bytes = 0
 
+    def __len__(self) -> int:
+        return len(self._states)
+
     def __contains__(self, key: bytes) -> bool:
         return key in self._states
 

@@ -68,6 +68,11 @@ class Scheduler:
         self._limits = limits
         self._budget = min(limits.chunk_tokens, executor.max_step_tokens)
         self._max_batch = min(limits.max_batch, self._budget)
+        most = self._cache.state_memory.most_sequences
+        if most is not None:
+            self._max_batch = min(self._max_batch, most)
+        self._most_running = self._max_batch
+        """Fewer where memory was out, until a request ends."""
         self.waiting = FairQueue()
         self.running: list[Request] = []
         """In the order in which they arrived."""
@@ -123,6 +128,7 @@ class Scheduler:
             last = self.running[-1]
             if len(self.running) > 1:
                 self._preempt(last)
+                self._most_running = len(self.running)
             else:
                 self._end(last, FAILED, error)
             return True
@@ -168,7 +174,7 @@ class Scheduler:
     def _admit(self) -> None:
         """Let waiting requests begin, in the queue's order, while there is room for all of their tokens."""
         for request in self.waiting:
-            if len(self.running) >= self._max_batch:
+            if len(self.running) >= self._most_running:
                 return
             sequence = self._beginning_of(request)
             if sequence is None:
@@ -184,6 +190,7 @@ class Scheduler:
                 self._cache.save(sequence, len(request.token_ids) - 1)
             elif self._cache.has_states:
                 # Another request may begin as this one does.
+                sequence.is_cut_back = False
                 size = self._cache.block_positions
                 self._cache.save(sequence, (len(request.token_ids) - 1) // size * size)
             if request.times.admitted is None:
@@ -214,8 +221,14 @@ class Scheduler:
         return sequence
 
     def _will_publish(self, other: Request, keys: list[bytes], number: int) -> bool:
-        """Whether a running request is about to compute its block `number`, and that block is keys[number]."""
+        """Whether a running request is about to compute its block `number`, and that block is keys[number]. Where
+        states are needed, it has to reach the end of a block at which they stay."""
         size = self._cache.block_positions
+        if self._cache.has_states and other.sequence.length >= number * size:
+            next_kept = self._cache.next_kept(other.sequence)
+            number = next_kept // size - 1
+            if next_kept % size or not 0 <= number < len(keys):
+                return False
         if other.sequence.length >= (number + 1) * size or len(other.token_ids) < (number + 1) * size:
             return False
         return other.block_keys(number + 1, size)[number] == keys[number]
@@ -322,6 +335,7 @@ class Scheduler:
     def _end(self, request: Request, reason: str, error: BaseException | None = None) -> None:
         if request.sequence is not None:
             self.running.remove(request)
+            self._most_running = self._max_batch
             sequence, request.sequence = request.sequence, None
             if reason == FAILED:
                 self._cache.free(sequence)

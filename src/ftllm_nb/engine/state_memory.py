@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.engine.block_pool import CacheFullError
+from ftllm_nb.engine.saved_states import LEAST_KEPT, MOST_BYTES
 from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.memory import ALIGNMENT, Slabs
 
 Floats = NDArray[np.float32]
+
+FEWEST_SLOTS = 3
+"""With which a sequence can go on: what it has, what the step writes, and zeros."""
 
 
 class StateSlot(dict[str, Floats]):
@@ -33,7 +37,8 @@ class StateSlot(dict[str, Floats]):
 
 
 class StateMemory:
-    """Makes slots for states of these shapes, by name. `offsets`: where each begins in a slot, in bytes."""
+    """Makes slots for states of these shapes, by name. `offsets`: where each begins in a slot, in bytes; `limit`: most
+    slots, None for as many as there is memory for; may be assigned."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._shapes = dict(shapes)
@@ -42,6 +47,7 @@ class StateMemory:
         for name, shape in self._shapes.items():
             self.offsets[name] = self.slot_bytes
             self.slot_bytes += -(-4 * math.prod(shape) // ALIGNMENT) * ALIGNMENT
+        self.limit: int | None = None
         self._slabs = Slabs()
         self._free: list[NDArray[np.uint8]] = []
         self._made = 0
@@ -57,6 +63,27 @@ class StateMemory:
         """Memory of the slots that somebody has."""
         return (self._made - len(self._free)) * self.slot_bytes
 
+    @property
+    def most_sequences(self) -> int | None:
+        """How many sequences a step can hold; None for as many as there is memory for."""
+        return None if self.limit is None or not self.slot_bytes else (self.limit - 1) // 2
+
+    def limit_share(self, limit: int, sequences: int) -> int:
+        """Let slots take at most their share of a cache of `limit` bytes: half, or what so many sequences and saved
+        states need where that is less. The bytes that are left. Raises `CacheFullError` where the share is too small.
+        """
+        if not self.slot_bytes:
+            return limit
+        wanted = (1 + 2 * sequences + max(LEAST_KEPT, MOST_BYTES // self.slot_bytes)) * self.slot_bytes
+        slots = min(wanted, limit // 2) // self.slot_bytes
+        if slots < FEWEST_SLOTS:
+            raise CacheFullError(
+                f"a cache of {limit} bytes is too small for recurrent layers, which have half of it and need "
+                f"{FEWEST_SLOTS * self.slot_bytes} bytes to answer a request."
+            )
+        self.limit = slots
+        return limit - slots * self.slot_bytes
+
     def zeros(self) -> StateSlot:
         """The states of a sequence that has no token yet: the same for all."""
         if self._zeros is None:
@@ -66,7 +93,7 @@ class StateMemory:
         return self._zeros
 
     def take(self) -> StateSlot:
-        """A slot of its own, which holds anything. Raises `CacheFullError` where memory is out."""
+        """A slot of its own, which holds anything. Raises `CacheFullError` where memory, or the limit, is out."""
         memory = self._free.pop() if self._free else self._new()
         arrays = {
             name: memory[self.offsets[name] :][: 4 * math.prod(shape)].view(np.float32).reshape(shape)
@@ -83,6 +110,8 @@ class StateMemory:
         self._slabs = Slabs()
 
     def _new(self) -> NDArray[np.uint8]:
+        if self.limit is not None and self._made >= self.limit:
+            raise CacheFullError("the cache is full: states of recurrent layers take all of their share.")
         obtainable = obtainable_bytes()
         try:
             if obtainable is not None and obtainable < self.slot_bytes:

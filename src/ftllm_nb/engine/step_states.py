@@ -16,7 +16,7 @@ from ftllm_nb.graph.ir import STATE, Node
 
 def new_states(cache: KVCache, sequence: CachedSequence, copied: Collection[str]) -> StateSlot:
     """States for a step to write. Those of these names begin as copies, the others hold anything."""
-    slot = cache.take_states()
+    slot = cache.take_states(sequence)
     for name in copied:
         slot[name][...] = sequence.states[name]
     return slot

@@ -62,7 +62,7 @@ class WeightTypes:
     def formats(self, graph: CheckedGraph) -> FormatOf:
         """The format of each matrix of a graph."""
         embeddings = embedding_weights(graph)
-        floats = weights_where(graph, lambda parameter: parameter.stays_float) | steering_weights(graph)
+        floats = weights_where(graph, lambda parameter: parameter.stays_float) | steering_weights(graph).keys()
         by_expert = weights_where(graph, lambda parameter: parameter.by_expert)
 
         def format_of(weight: Value) -> WeightFormat:
@@ -192,26 +192,23 @@ def weights_where(graph: CheckedGraph, says: Callable[[Parameter], bool]) -> set
     }
 
 
-def steering_weights(graph: CheckedGraph) -> set[Value]:
+def steering_weights(graph: CheckedGraph) -> dict[Value, str]:
     """The matrices of whose products it is chosen by which other weights a token is multiplied, since a rounded one
     would choose others, or how fast a state decays, since an error there stays. What lies between is of the products'
-    shape: who chooses by what flows from layer to layer means no matrix."""
-    found: set[Value] = set()
-    waiting = [
-        value
-        for node in graph.nodes
-        for name, value in node.inputs.items()
-        if node.operator.parameter(name).chooses or node.operator.parameter(name).decays
-    ]
+    shape: who chooses by what flows from layer to layer means no matrix. Each with what it does, for people."""
+    found: dict[Value, str] = {}
+    read = [(node.operator.parameter(name), value) for node in graph.nodes for name, value in node.inputs.items()]
+    waiting = [(value, "experts are chosen by it") for parameter, value in read if parameter.chooses]
+    waiting += [(value, "states change by it") for parameter, value in read if parameter.decays]
     while waiting:
-        value = waiting.pop()
+        value, does = waiting.pop()
         maker = value.producer
         if maker is None:
             continue
         if maker.products:
-            found.update(maker.inputs[name] for name in maker.products)
+            found.update((maker.inputs[name], does) for name in maker.products)
         else:
-            waiting += [each for each in maker.inputs.values() if each.type.shape == value.type.shape]
+            waiting += [(each, does) for each in maker.inputs.values() if each.type.shape == value.type.shape]
     return found
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ftllm_nb.errors import UsageError
+from ftllm_nb.errors import EngineError, UsageError
 from ftllm_nb.llm.absent import ABSENT_METHODS, absent
 from ftllm_nb.llm.answer_events import events_of, request_of
 from ftllm_nb.llm.answer_text import text_of
@@ -333,7 +333,11 @@ class Model:
 
     def set_kv_cache_limit(self, limit: str | int | float) -> None:
         """Let the KV cache take at most so many bytes ("500m", "2g"), which shortens the context where need be."""
-        tokens = self._loaded.cached_tokens(cache_bytes(limit))
+        try:
+            left = self._loaded.executor.cache.state_memory.limit_share(cache_bytes(limit), sequences=1)
+        except EngineError as error:
+            raise UsageError(f"a KV cache of {limit} is not enough: {error}") from None
+        tokens = self._loaded.cached_tokens(left)
         if tokens < 1:
             raise UsageError(f"a KV cache of {limit} does not hold a single token of this model: allow more.")
         self._loaded.executor.max_positions = min(self._context, tokens)

@@ -41,10 +41,10 @@ def plan_tensors(
     """Every tensor of the checkpoint, in its order.
 
     Matrices that only products read are quantized, but for those from which the graph computes other weights, and those
-    by which experts are chosen. The one that makes logits and embeddings become what the form of folder says, or what a
-    rule says of them; embeddings stay as they are in forms that other programs load. Where groups do not divide the
-    columns, the largest smaller groups do that divide them, or whole rows. With `turns`, matrices of products that the
-    graph only transposes are written the way that products read them.
+    by which experts are chosen or states change. The one that makes logits and embeddings become what the form of
+    folder says, or what a rule says of them; embeddings stay as they are in forms that other programs load. Where
+    groups do not divide the columns, the largest smaller groups do that divide them, or whole rows. With `turns`,
+    matrices of products that the graph only transposes are written the way that products read them.
     Raises `UsageError` where a type is none, or nothing is quantized.
     """
     quantized_type(dtype)
@@ -57,10 +57,10 @@ def plan_tensors(
     linear = products - computed_with
     tables = {value.name for value in embedding_weights(graph)} - computed_with
     table_dtype = format.table_dtype(dtype)
-    routers = {value.tensor for value in steering_weights(graph)}
+    steering = {value.tensor: does for value, does in steering_weights(graph).items()}
     planned = []
     for info in checkpoint.tensors.values():
-        chosen = table_dtype if info.name in tables else AUTO if info.name in routers else dtype
+        chosen = table_dtype if info.name in tables else AUTO if info.name in steering else dtype
         for rule in rules:
             if rule.pattern.search(info.name):
                 chosen = rule.dtype
@@ -72,8 +72,8 @@ def plan_tensors(
         tensor = replace(tensor, turned=info.name in turned)
         if info.name in computed_with and len(info.shape) > 1:
             tensor = replace(tensor, note="the graph computes weights from it")
-        if info.name in routers and tensor.scheme is None:
-            tensor = replace(tensor, note="experts are chosen by it")
+        if info.name in steering and tensor.scheme is None:
+            tensor = replace(tensor, note=steering[info.name])
         planned.append(tensor)
     if not any(tensor.scheme for tensor in planned):
         if computed_with:

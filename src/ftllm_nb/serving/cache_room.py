@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ftllm_nb.engine.block_pool import CacheFullError
 from ftllm_nb.engine.executor import Executor
+from ftllm_nb.engine.state_memory import FEWEST_SLOTS
 from ftllm_nb.errors import EngineError, UsageError
 from ftllm_nb.host_memory import available_bytes
 from ftllm_nb.serving.options import ServerOptions
@@ -20,9 +22,10 @@ KEPT_SHARE = 2
 """Times what all answers at once take at most: as much again is kept for prompts that come again."""
 
 
-def cache_blocks(executor: Executor, options: ServerOptions) -> int:
-    """Most blocks of the cache. `EngineError` where the free memory holds none, `UsageError` where --kv_cache_limit
-    does not."""
+def limit_cache(executor: Executor, options: ServerOptions) -> int:
+    """Let blocks and recurrent layers' states take at most what this returns, in bytes. `EngineError` where the free
+    memory is too little, `UsageError` where --kv_cache_limit is."""
+    memory = executor.cache.state_memory
     free = available_bytes()
     free = SIZE_WHERE_UNKNOWN if free is None else free
     limit = options.kv_cache_bytes
@@ -31,18 +34,23 @@ def cache_blocks(executor: Executor, options: ServerOptions) -> int:
         if options.max_context_length is not None:
             positions = min(positions, options.max_context_length)
         context = executor.cache.most_blocks(positions, executor.max_step_tokens) * executor.block_bytes
-        limit = default_bytes(free, context, options.max_batch)
-        if limit < executor.block_bytes:
-            raise EngineError(
-                f"{free / 1e6:.0f} MB of memory are free beside the model, too little for its KV cache: close other "
-                "programs, raise the limit of memory, or choose a smaller model or --dtype."
+        limit = default_bytes(free, context + 2 * FEWEST_SLOTS * memory.slot_bytes, options.max_batch)
+    try:
+        of_blocks = memory.limit_share(limit, options.max_batch)
+        if of_blocks < executor.block_bytes:
+            raise CacheFullError(
+                f"{of_blocks} bytes is less than one block of the cache, {executor.block_bytes} bytes for "
+                f"{executor.cache.block_positions} tokens."
             )
-    if limit < executor.block_bytes:
-        raise UsageError(
-            f"--kv_cache_limit of {limit} bytes is less than one block of the cache, "
-            f"{executor.block_bytes} bytes for {executor.cache.block_positions} tokens."
-        )
-    return limit // executor.block_bytes
+    except CacheFullError as error:
+        if options.kv_cache_bytes is not None:
+            raise UsageError(f"--kv_cache_limit allows too little: {error}") from None
+        raise EngineError(
+            f"{free / 1e6:.0f} MB of memory are free beside the model, too little for its KV cache: close other "
+            "programs, raise the limit of memory, or choose a smaller model or --dtype."
+        ) from None
+    executor.cache.pool.limit = of_blocks // executor.block_bytes
+    return executor.cache.pool.limit * executor.block_bytes + limit - of_blocks
 
 
 def default_bytes(free: int, context: int, max_batch: int) -> int:

@@ -23,7 +23,7 @@ from ftllm_nb.engine.scheduler import SchedulerLimits
 from ftllm_nb.loading import LoadedModel
 from ftllm_nb.serving import request_log
 from ftllm_nb.serving.api_errors import ApiError
-from ftllm_nb.serving.cache_room import IdleTimer, cache_blocks
+from ftllm_nb.serving.cache_room import IdleTimer, limit_cache
 from ftllm_nb.serving.choices import Choice, Choices, timings
 from ftllm_nb.serving.constraints import Grammars
 from ftllm_nb.serving.mailbox import Mailbox
@@ -42,8 +42,7 @@ class Model:
 
     def __init__(self, loaded: LoadedModel, options: ServerOptions) -> None:
         executor = loaded.executor
-        executor.cache.pool.limit = cache_blocks(executor, options)
-        self.cache_limit_bytes = executor.cache.pool.limit * executor.block_bytes
+        self.cache_limit_bytes = limit_cache(executor, options)
         limits = SchedulerLimits(options.max_batch, options.chunked_prefill_size, options.max_context_length)
         self.thread = EngineThread(executor)
         self.engine = BatchingEngine(self.thread, limits, options.max_queue)
