@@ -33,3 +33,10 @@ def test_ends_of_answers_that_are_no_tokens(
         loading.load(folder, warn=said.append)
     expected = f"eos_token_id {beyond} is beyond the model's vocabulary of 2048 tokens: no answer ends there."
     assert said == ([expected] if beyond else [])
+
+
+def test_a_tensor_that_is_read_in_other_layers_is_named_with_its_layer() -> None:
+    names = ["h.1.up", "h.0.down", "h.1.down"]
+    assert loading.unread_warning(names) == [
+        "the checkpoint holds tensors that no operator reads: h.1.up, h.*.down (2 tensors)."
+    ]

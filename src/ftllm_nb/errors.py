@@ -17,6 +17,7 @@ The command line prints the sentence and exits with status 2; `--debug` shows th
 from __future__ import annotations
 
 MODEL_PAGE = "docs/custom_model.md"
+OPERATORS_PAGE = "docs/operators.md"
 """The page that says how a model is described: errors of what is missing end with it."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -352,8 +351,10 @@ def unread_warning(names: list[str]) -> list[str]:
     """A sentence that lists the tensors that no operator reads, all layers together; [] for none."""
     if not names:
         return []
-    kinds = Counter(re.sub(r"\d+", "*", name) for name in names)
-    shown = [f"{kind} ({count} tensors)" if count > 1 else kind for kind, count in kinds.items()]
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(re.sub(r"\d+", "*", name), []).append(name)
+    shown = [f"{kind} ({len(found)} tensors)" if len(found) > 1 else found[0] for kind, found in kinds.items()]
     if len(shown) > MOST_NAMES_LISTED:
         shown[MOST_NAMES_LISTED:] = [f"{len(shown) - MOST_NAMES_LISTED} more kinds"]
     return [f"the checkpoint holds tensors that no operator reads: {', '.join(shown)}."]

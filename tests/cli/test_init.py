@@ -74,3 +74,21 @@ def test_folders_of_which_no_file_can_be_made(
     out, err = capsys.readouterr()
     assert out == "" and "config.json" in err and err.count("\n") == 1
     assert not (tmp_path / "x.py").exists()
+
+
+def test_why_no_architecture_can_be_made_is_what_is_wrong(
+    unknown: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((unknown / "config.json").read_text())
+    del config["num_hidden_layers"]
+    (unknown / "config.json").write_text(json.dumps(config))
+    assert main(["init", str(unknown), "-o", str(tmp_path / "x.py")]) == 2
+    err = capsys.readouterr().err
+    assert "no known architecture can be made of its config.json; llama, the plainest, says: " in err
+    assert "num_hidden_layers" in err and "hidden_size" not in err
+
+
+def test_the_next_command_can_be_copied(unknown: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "my model.py"
+    assert main(["init", str(unknown), "-o", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Next: ftllm-nb graph {unknown} --custom '{file}'"

@@ -18,6 +18,16 @@ def test_a_weight_of_the_same_layer_is_nearer_than_the_same_weight_of_another() 
     assert nearest_names("layers.99.down", names, count=1)[0].endswith(".down")
 
 
+def test_what_names_share_is_no_likeness() -> None:
+    layer = "model.layers.0"
+    names = [f"{layer}.self_attn.{name}.weight" for name in ("q_proj", "k_proj", "o_proj", "q_layernorm")]
+    assert nearest_names(f"{layer}.input_layernorm.weight", names[:3]) == []
+    assert nearest_names(f"{layer}.self_attn.q_prj.weight", names)[0] == names[0]
+    assert names[3] not in nearest_names(f"{layer}.self_attn.v_proj.weight", names, count=9)
+    others = ["model.head.weight", "model.decoder.norm.weight"]
+    assert nearest_names("model.norm.weight", others) == others[1:]
+
+
 def test_sentences() -> None:
     assert did_you_mean("x", []) == "."
     assert did_you_mean("hiden", ["hidden"]) == '; did you mean "hidden"?'

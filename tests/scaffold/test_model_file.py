@@ -123,6 +123,54 @@ def test_what_is_not_known_is_a_todo() -> None:
     compile(made.text, "x.py", "exec")
 
 
+def test_a_matrix_that_is_lacking_counts() -> None:
+    known = checkpoint_of("llama")
+    shapes = {name: info.shape for name, info in known.tensors.items() if ".gate_proj." not in name}
+    checkpoint = RandomCheckpoint(known.config, shapes, "float32")
+    found = nearest(checkpoint)[0]
+    assert list(found.missing) == ["model.layers.0.mlp.gate_proj.weight"] and not found.unread
+    (todo,) = model_file(checkpoint, [found], "x").todos
+    assert todo.startswith("the checkpoint has no model.layers.0.mlp.gate_proj.weight")
+
+
+def test_an_activation_that_is_not_known_is_a_todo_and_nothing_more() -> None:
+    known = checkpoint_of("qwen3")
+    shapes = {name: info.shape for name, info in known.tensors.items()}
+    checkpoint = RandomCheckpoint(known.config | {"hidden_act": "xielu"}, shapes, "float32")
+    found = nearest(checkpoint)
+    assert found[0].name == "qwen3"
+    made = model_file(checkpoint, found, "x")
+    assert made.todos == [
+        "config.json has hidden_act = 'xielu', by which the activation is another one, and nothing here does that."
+    ]
+    assert 'config["hidden_act"]' not in made.text
+
+
+def test_a_checkpoint_of_which_nothing_is_known_begins_with_the_plainest() -> None:
+    known = checkpoint_of("llama")
+    shapes = {f"other.{number}": info.shape for number, info in enumerate(known.tensors.values())}
+    found = nearest(RandomCheckpoint(known.config, shapes, "float32"))
+    assert found[0].name == "llama"
+
+
+@pytest.mark.parametrize(
+    "name, shape, guess",
+    [
+        ("model.decoder.embed_tokens.weight", (32, 8), "a table of 32 rows for Embedding"),
+        ("h.0.mixer.conv1d.weight", (8, 1, 4), "a convolution of 8 channels and 4 taps, CausalConv1D"),
+        ("h.0.mixer.A_log", (8, 4), "MambaScan"),
+        ("h.0.moe.input_linear.weight", (8, 6, 4), "a stack of 8 matrices, as those of experts, which MergeMOE takes"),
+        ("h.0.act.beta", (), "one number"),
+    ],
+)
+def test_guesses(name: str, shape: tuple[int, ...], guess: str) -> None:
+    known = checkpoint_of("llama")
+    shapes = {each: info.shape for each, info in known.tensors.items()} | {name: shape}
+    checkpoint = RandomCheckpoint(known.config, shapes, "float32")
+    (todo,) = model_file(checkpoint, nearest(checkpoint), "x").todos
+    assert todo.startswith(name) and guess in todo
+
+
 def test_tensors_show_what_is_special() -> None:
     lines = "\n".join(peculiarities(checkpoint_of("gpt_oss").tensors, is_tied=True))
     for text in ("tokens are sent to a few of many experts: ", "each head of attention has a sink: ", "biases: "):

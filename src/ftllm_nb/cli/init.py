@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_cache_argument, named_path
-from ftllm_nb.errors import CheckpointError, FtllmError, OutputError, UsageError
+from ftllm_nb.errors import MODEL_PAGE, CheckpointError, FtllmError, OutputError, UsageError
 from ftllm_nb.terminal_text import one_printable_line
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file; the exit status."""
     from ftllm_nb.checkpoint import open_checkpoint
     from ftllm_nb.loading import model_folder
-    from ftllm_nb.scaffold.candidates import nearest
+    from ftllm_nb.scaffold.candidates import nearest, refusal
     from ftllm_nb.scaffold.model_file import model_file
 
     path = named_path(args)
@@ -56,9 +57,8 @@ def run(args: argparse.Namespace) -> int:
         candidates = nearest(checkpoint)
         if not candidates:
             raise CheckpointError(
-                f"{checkpoint.path}: no known architecture can be made of its config.json, which lacks what they need, "
-                "as hidden_size, num_hidden_layers and num_attention_heads: begin the file by hand, as "
-                "docs/custom_model.md shows."
+                f"{checkpoint.path}: no known architecture can be made of its config.json; {refusal(checkpoint)}; "
+                f"begin the file by hand, as {MODEL_PAGE} shows."
             )
         written = model_file(checkpoint, candidates, checkpoint.path.resolve().name)
         write(args.output, written.text)
@@ -101,4 +101,4 @@ def report(written: ModelFile, checkpoint: Checkpoint, output: str, path: str) -
         print(one_printable_line(f"It cannot run yet: {error}"))
     else:
         print(f"It runs: {len(graph.nodes)} operators on {len(graph.weights)} weights.")
-    print(f"Next: ftllm-nb graph {path} --custom {output}")
+    print(f"Next: {shlex.join(['ftllm-nb', 'graph', path, '--custom', output])}")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 
 _MOST_CANDIDATES = 2000
+_MOST_ALIKE = 12
+_LEAST_ALIKE = 0.5
 _NUMBER = re.compile(r"\d+")
 
 
@@ -21,10 +23,24 @@ def nearest_names(name: str, candidates: Iterable[str], count: int = 3) -> list[
     alike = [candidate for candidate in all_candidates if _NUMBER.findall(candidate) == numbers]
     for pool in (alike, all_candidates[:_MOST_CANDIDATES]):
         by_lower_case = {candidate.lower(): candidate for candidate in pool}
-        found = difflib.get_close_matches(name.lower(), by_lower_case, n=count, cutoff=0.6)
-        if found:
-            return [by_lower_case[lower] for lower in found]
+        found = difflib.get_close_matches(name.lower(), by_lower_case, n=_MOST_ALIKE, cutoff=0.6)
+        meant = [by_lower_case[lower] for lower in found if _differ_little(name.lower(), lower)]
+        if meant:
+            return meant[:count]
     return []
+
+
+def _differ_little(one: str, other: str) -> bool:
+    """Whether what is left is alike as well, without the parts between dots that both begin and end with.
+
+    Weights of one layer share most of their letters, and need not be alike for that.
+    """
+    ours, theirs = one.split("."), other.split(".")
+    for place in (0, -1):
+        while ours and theirs and ours[place] == theirs[place]:
+            del ours[place], theirs[place]
+    rest = ".".join(ours), ".".join(theirs)
+    return not all(rest) or difflib.SequenceMatcher(None, rest[1], rest[0]).ratio() >= _LEAST_ALIKE
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pprint
 import re
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from ftllm_nb.scaffold.program import Program
 from ftllm_nb.scaffold.text import CODE_WIDTH, filled, todo_lines
 
 _MOST_PECULIARITIES = 12
+_EMBEDDING = re.compile(r"embed|\bw[tp]e\b")
 PAGE = "docs/custom_model.md"
 
 
@@ -146,7 +148,7 @@ def _why(best: Candidate, candidates: list[Candidate], checkpoint: Checkpoint) -
         + (f" and {missing} that the checkpoint lacks" if missing else "")
         + "."
     ]
-    if best.problem is not None:
+    if best.problem is not None and not missing:
         sentences.append(f"As it is, it is refused: {best.problem}")
     return sentences
 
@@ -191,8 +193,18 @@ def _guess(name: str, shape: tuple[int, ...]) -> str:
         return "a bias, which Linear takes as its third argument, or LayerNorm as its beta"
     if "norm" in name:
         return f"a norm of {shape[-1]} features, RMSNorm, or LayerNorm where it has a bias, before or after its branch"
+    if math.prod(shape) == 1:
+        return "one number, by which MulTo may multiply or which AddTo may add"
     if len(shape) == 1:
         return f"{shape[0]} numbers by which features may be multiplied (MulTo) or to which they are added (AddTo)"
+    if _EMBEDDING.search(name) and len(shape) == 2:
+        return f"a table of {shape[0]} rows for Embedding, of token ids or of positions"
+    if name.endswith("A_log"):
+        return "the decay of a recurrence, which MambaScan takes"
+    if "conv" in name and len(shape) == 3:
+        return f"a convolution of {shape[0]} channels and {shape[2]} taps, CausalConv1D"
+    if len(shape) == 3:
+        return f"a stack of {shape[0]} matrices, as those of experts, which MergeMOE takes"
     if "gate" in name or "router" in name:
         return "a gate (Linear, Sigmoid, MulTo) or the router of experts (Linear, SoftMax, SelectExpert)"
     if len(shape) == 2:
