@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from ftllm_nb.benchmark.model_facts import model_facts, model_rows
 from ftllm_nb.checkpoint import open_checkpoint
-from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
+from ftllm_nb.checkpoint.compressed_tensors import (
+    INT_QUANTIZED,
+    QuantizedMatrix,
+    WeightScheme,
+    stored_tensors,
+    write_config,
+)
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.weight_loading import read_float32
@@ -22,10 +28,12 @@ from tests.engine.test_quantized_models import CONFIG, MODEL, divergences, logit
 from tests.executors import open_executor
 from tests.foreign_folders import Parts, awq_parts, foreign_folder, fp8_parts, gptq_parts
 from tests.golden.small_models import uniform, write_checkpoint
-from tests.quantized_folders import quantize_folder, write_tensors
+from tests.quantized_folders import dequantized, quantize_folder, quantized, write_tensors
 
 Make = Callable[[str, NDArray[np.float32]], Parts]
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": False}
+ACTORDER = write_config({"Linear": WeightScheme(4, 32, False)}, ["lm_head"])
+ACTORDER["config_groups"]["group_0"]["weights"]["actorder"] = "group"
 AWQ = {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm", "zero_point": True}
 
 
@@ -36,6 +44,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def order_of(columns: int, seed: str = "order") -> NDArray[np.int64]:
     return np.argsort(uniform(seed, columns), kind="stable")
+
+
+def ordered_parts(weight: NDArray[np.float32], order: NDArray[np.int64], scheme: WeightScheme) -> Parts:
+    """compressed-tensors' tensors; `order`: which column comes to each place before groups are made."""
+    matrix = quantized(weight[:, order], scheme, "bfloat16")
+    steps, index = np.empty_like(matrix.steps), np.empty(len(order), np.int32)
+    steps[:, order] = matrix.steps
+    index[order] = np.arange(len(order)) // scheme.group
+    tensors = stored_tensors("", QuantizedMatrix(steps, matrix.scales, matrix.zero_points), scheme)
+    names = {"uint16": "BF16", "int32": "I32", "int64": "I64", "int8": "I8"}
+    parts = {name: (names[array.dtype.name], array) for name, array in tensors.items()}
+    return {**parts, ".weight_g_idx": ("I32", index)}
 
 
 # With types that other tests have, so that no kernel is compiled for these alone.
@@ -56,6 +76,10 @@ FORMS: dict[str, tuple[dict[str, Any], Make]] = {
         lambda name, weight: fp8_parts(weight, (32, 64)),
     ),
     "awq": (AWQ, lambda name, weight: awq_parts(weight, 32, "bfloat16")),
+    "compressed-tensors, act-order": (
+        ACTORDER,
+        lambda name, weight: ordered_parts(weight, order_of(weight.shape[1], name[-7:]), WeightScheme(4, 32, False)),
+    ),
 }
 
 
@@ -126,6 +150,26 @@ def test_inputs_of_one_order_are_ordered_once(tmp_path: Path, source: Path) -> N
         step = SequenceStep(executor.cache.new_sequence(), np.arange(3, dtype=np.int32))
         names = [label.operator for label, _ in executor.profile([step])]
     assert names.count("OrderFeatures") == 4 * CONFIG["num_hidden_layers"]  # before qkv, o, gate and up, down
+
+
+@pytest.mark.parametrize("scheme", [WeightScheme(4, 32), WeightScheme(8, 64, False, INT_QUANTIZED)])
+def test_ordered_columns_are_read_where_inputs_are(tmp_path: Path, source: Path, scheme: WeightScheme) -> None:
+    def make(name: str, weight: NDArray[np.float32]) -> Parts:
+        return ordered_parts(weight, order_of(weight.shape[1]), scheme)
+
+    section = write_config({"Linear": scheme}, ["lm_head"])
+    folder = foreign_folder(source, tmp_path / "quantized", section, make)
+    name = "model.layers.0.mlp.down_proj.weight"
+    with open_checkpoint(source) as plain, open_checkpoint(folder) as checkpoint:
+        weight = read_float32(plain, name)
+        order = order_of(weight.shape[1])
+        expected = np.empty_like(weight)
+        expected[:, order] = dequantized(quantized(weight[:, order], scheme, "bfloat16"))
+        np.testing.assert_array_equal(checkpoint.read(name), expected)
+        found = checkpoint.column_order(name)
+        assert found is not None
+        groups = (np.sort(each.reshape(-1, scheme.group)) for each in (found, order))
+        np.testing.assert_array_equal(*groups)
 
 
 def test_zero_points_that_contradict_the_config(tmp_path: Path, source: Path) -> None:

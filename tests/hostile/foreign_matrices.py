@@ -145,3 +145,13 @@ spoil("mlx_scales_of_other_groups", "'m.scales' has the shape [8, 3], but [8, 2]
 spoil("mlx_offsets_missing", "'m.biases' is missing", MLX, biases=None)
 spoil("mlx_of_another_mode", "the mode 'nvfp4'; supported are affine", MLX, {"mode": "nvfp4"})
 spoil("mlx_module_that_is_not", "quantization says false of m, whose weights", MLX, {"m": False})
+spoil("mlx_groups_that_end_beyond_rows", "'m.scales' has the shape [8, 1], but [8, 2]", MLX, weight=("U32", [8, 10]),
+      scales=("F16", [8, 1]), biases=("F16", [8, 1]))  # fmt: skip
+spoil("nvfp4_groups_that_end_beyond_rows", "'m.weight_scale' has the shape [8, 2], but [8, 3]", NVFP4,
+      weight=("U8", [8, 20]), weight_scale=("F8_E4M3", [8, 2]))  # fmt: skip
+spoil("mxfp8_groups_that_end_beyond_rows", "'m.weight_scale' has the shape [8, 2], but [8, 3]", FP8,
+      weight=("F8_E4M3", [8, 80]), weight_scale_inv=None, weight_scale=("U8", [8, 2]))  # fmt: skip
+spoil("nvfp4_with_factors_of_inputs", "'m.pre_quant_scale' holds factors of a product's inputs", NVFP4,
+      pre_quant_scale=("BF16", [64]))  # fmt: skip
+spoil("awq_with_factors_of_an_activation", "'m.act.scales' divides what an activation function gives", AWQ,
+      act__scales=("F16", [24]))  # fmt: skip

@@ -136,9 +136,19 @@ def packed_for_other_bits(root: Path) -> Path:
     return quantized_folder(root, PACKED, {"num_bits": 8})
 
 
-@hostile(".", "orders columns by activation")
-def columns_ordered_by_activation(root: Path) -> Path:
+@hostile(".", "'m.weight_g_idx' makes no groups of 32 columns each")
+def columns_ordered_into_one_group(root: Path) -> Path:
     return quantized_folder(root, {**PACKED, "m.weight_g_idx": ("I32", [64])})
+
+
+@hostile(".", "'m.weight_g_idx' has the shape [63], but [64]")
+def columns_ordered_that_are_others(root: Path) -> Path:
+    return quantized_folder(root, {**PACKED, "m.weight_g_idx": ("I32", [63])})
+
+
+@hostile(".", "'m.weight_g_idx' is missing")
+def columns_ordered_nobody_knows_how(root: Path) -> Path:
+    return quantized_folder(root, PACKED, {"actorder": "group"})
 
 
 @hostile(".", "'m.weight_packed' lies beside 'm.weight'")

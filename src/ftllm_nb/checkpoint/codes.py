@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import StoredScaled
-from ftllm_nb.checkpoint.integers import scales_as_float32
+from ftllm_nb.checkpoint.integers import grouped, scales_as_float32
 from ftllm_nb.quantized_type import ScaledType
 
 
@@ -68,9 +68,11 @@ def scaled_floats(stored: StoredScaled, type: ScaledType, columns: int) -> NDArr
     code = CODES[type.code]
     weight = code.values[unpacked(stored.codes, code.bits, columns)]
     width = type.group or columns
-    scales = np.repeat(scales_as_float32(stored.scales), width, axis=1)[:, :columns]
+    scales = scales_as_float32(stored.scales)
+    offsets = None if stored.offsets is None else scales_as_float32(stored.offsets)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite stays so, and is found by who uses it
-        weight *= scales
-        if stored.offsets is not None:
-            weight += np.repeat(scales_as_float32(stored.offsets), width, axis=1)[:, :columns]
+        for part, groups in grouped(weight, width):
+            part *= scales[:, groups, None]
+            if offsets is not None:
+                part += offsets[:, groups, None]
     return weight

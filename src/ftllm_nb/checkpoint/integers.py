@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,21 @@ def stand_for(stored: StoredIntegers, type: QuantizedType, columns: int) -> NDAr
     numbers = stored.numbers if stored.numbers.dtype == np.int8 else unpack(stored.numbers, type.bits, columns)
     scales, width = scales_as_float32(stored.scales), type.group or columns
     weight = numbers.astype(np.float32)
-    count = scales.shape[1]
-    if count * width == columns:
-        parts = [weight.reshape(len(weight), count, width)]
-    else:  # the groups before the last one are seen apart from it
-        parts = [weight[:, None, first : first + width] for first in range(0, columns, width)]
-    for part, groups in zip(parts, np.split(np.arange(count), len(parts)), strict=True):
+    for part, groups in grouped(weight, width):
         if stored.zero_points is not None:
             part -= stored.zero_points[:, groups, None]
         part *= scales[:, groups, None]
     return weight
+
+
+def grouped(weight: NDArray[np.float32], width: int) -> Iterator[tuple[NDArray[np.float32], slice]]:
+    """Views [rows, groups, columns of a group] of a matrix, and which groups they are: those of `width` columns, and
+    the last one where it is shorter."""
+    count, rest = divmod(weight.shape[1], width)
+    if count:
+        yield weight[:, : count * width].reshape(len(weight), count, width), slice(count)
+    if rest:
+        yield weight[:, None, count * width :], slice(count, count + 1)
 
 
 def scales_as_float32(scales: NDArray[Any]) -> NDArray[np.float32]:

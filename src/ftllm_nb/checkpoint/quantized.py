@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, StoredScaled, TensorInfo
 from ftllm_nb.checkpoint.compressed_tensors.config import QuantizationConfig
-from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size, unpack, unpack_zero_points
+from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size, reordered, unpack, unpack_zero_points
 from ftllm_nb.checkpoint.compressed_tensors.scheme import WeightScheme
 from ftllm_nb.checkpoint.compressed_tensors.tensors import COLUMN_GROUPS, PACKED, SCALE, SHAPE, WEIGHT, ZERO_POINT
 from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.checkpoint.foreign.groups import column_groups, in_input_order, ordered_groups
+from ftllm_nb.checkpoint.foreign.parts import Parts
 from ftllm_nb.checkpoint.integers import scales_as_float32, stand_for
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.quantized_type import QuantizedType
@@ -28,12 +30,14 @@ _WHOLE_NUMBERS = ("I8", "I16", "I32", "I64")
 
 @dataclass(frozen=True)
 class _Module:
-    """A quantized module: what it is called, how it is stored, its matrix's shape, and its tensors by their endings."""
+    """A quantized module: what it is called, how it is stored, its matrix's shape, its tensors by their endings, and
+    which column comes to each place of its groups, None where they are runs of columns."""
 
     name: str
     scheme: WeightScheme
     shape: tuple[int, int]
     tensors: Mapping[str, TensorInfo]
+    order: NDArray[np.int32] | None = None
 
     @property
     def is_packed(self) -> bool:
@@ -84,11 +88,6 @@ class QuantizedCheckpoint(Checkpoint):
     def _checked(self, name: str, parts: dict[str, TensorInfo], quantization: QuantizationConfig) -> _Module:
         if WEIGHT in parts and PACKED in parts:
             raise self._error(name + PACKED, f"lies beside {shown(name + WEIGHT)}: one of the two is expected")
-        if COLUMN_GROUPS in parts:
-            raise self._error(
-                name + COLUMN_GROUPS,
-                'orders columns by activation, which is not supported: quantize with actorder "weight" or none',
-            )
         weight = parts.get(PACKED) or parts[WEIGHT]
         scheme = quantization.scheme_of(name, _class_of(name))
         if scheme is None:
@@ -99,10 +98,22 @@ class QuantizedCheckpoint(Checkpoint):
                 weight.name, f"has {shape[1]} columns, which groups of {scheme.group} do not divide evenly"
             )
         used = {ending: part for ending, part in parts.items() if ending not in _ACTIVATIONS}
-        module = _Module(name, scheme, shape, used)
+        module = _Module(name, scheme, shape, used, self._order(name, scheme, shape))
         self._check_scales(module)
         self._check_zero_points(module)
         return module
+
+    def _order(self, name: str, scheme: WeightScheme, shape: tuple[int, int]) -> NDArray[np.int32] | None:
+        """Which column comes to each place where groups are not runs of columns, None where they are."""
+        parts, count = Parts(self._stored, name), scheme.groups(shape[1])
+        because = f"{shape[1]} columns in {count} groups"
+        index = column_groups(parts, COLUMN_GROUPS, shape[1], count, -1, because)
+        if not parts.used and scheme.is_ordered and count > 1:
+            raise self._error(name + COLUMN_GROUPS, "is missing, which says how columns are ordered (actorder)")
+        groups = ordered_groups(index, shape[1], count)
+        if groups is None:
+            raise self._error(name + COLUMN_GROUPS, f"makes no groups of {scheme.group} columns each")
+        return groups.order
 
     def _shape(
         self, name: str, weight: TensorInfo, scheme: WeightScheme, parts: Mapping[str, TensorInfo]
@@ -168,13 +179,15 @@ class QuantizedCheckpoint(Checkpoint):
         module = self._modules.get(name)
         if module is None:
             return self._stored.read(name)
-        stored, columns = self.read_integers(name), module.shape[1]
+        stored, columns = self._integers(module), module.shape[1]
         numbers = unpack(stored.numbers, module.scheme.bits, columns) if module.is_packed else stored.numbers
         self._check_range(module, WEIGHT, numbers)
         if not np.isfinite(scales_as_float32(stored.scales)).all():
             raise self._error(module.name + SCALE, "holds numbers that are not finite: download its file again")
         assert isinstance(module.info.dtype, QuantizedType)
         weight = stand_for(StoredIntegers(numbers, stored.scales, stored.zero_points), module.info.dtype, columns)
+        if module.order is not None:
+            weight = in_input_order(weight, module.order)
         weight.flags.writeable = False
         return weight
 
@@ -188,9 +201,15 @@ class QuantizedCheckpoint(Checkpoint):
     def read_integers(self, name: str) -> StoredIntegers:
         """See `Checkpoint.read_integers`."""
         module = self._modules.get(name)
-        if module is None:
-            return super().read_integers(name)
+        return super().read_integers(name) if module is None else self._integers(module)
+
+    def _integers(self, module: _Module) -> StoredIntegers:
+        """As stored, but that columns are ordered by their groups."""
         numbers = self._stored.read(module.weight_name)
+        if module.order is not None and module.is_packed:
+            numbers = reordered(np.ascontiguousarray(numbers.T), module.scheme.bits, module.order).T
+        elif module.order is not None:
+            numbers = np.take(numbers, module.order, axis=1)
         groups = module.shape[0], module.groups
         scales = self._stored.read(module.name + SCALE).reshape(groups)
         return StoredIntegers(numbers, scales, self._zero_points(module))
@@ -202,6 +221,11 @@ class QuantizedCheckpoint(Checkpoint):
     def read_scaled(self, name: str) -> StoredScaled:
         """See `Checkpoint.read_scaled`."""
         return self._stored.read_scaled(name)
+
+    def column_order(self, name: str) -> NDArray[np.int32] | None:
+        """See `Checkpoint.column_order`."""
+        module = self._modules.get(name)
+        return None if module is None else module.order
 
     def _zero_points(self, module: _Module) -> NDArray[np.int8] | None:
         if ZERO_POINT not in module.tensors:

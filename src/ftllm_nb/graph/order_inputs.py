@@ -35,10 +35,12 @@ def order_inputs(graph: CheckedGraph, order_of: Orders) -> CheckedGraph:
             if order is None:
                 continue
             source = node.inputs.get(node.products.get(name, ""))
-            if source is None or source.kind == "weight":
+            # Of several products on one input each may have an order of its own.
+            if source is None or source.kind == "weight" or len(node.products) > 1:
                 raise GraphError(
-                    f'{node.call.where}: the columns of "{value.name}" are ordered by their activations (desc_act), '
-                    f"which {node.operator.name} cannot read: take a model that was quantized without."
+                    f'{node.call.where}: the columns of "{value.name}" are ordered by their activations '
+                    f"(desc_act or actorder), which {node.operator.name} cannot read: take a model that was quantized "
+                    "without."
                 )
             key = source, order.tobytes()
             if key not in ordered:

@@ -102,8 +102,8 @@ def _kept(checkpoint: Checkpoint, info: TensorInfo) -> PlannedTensor:
         )
     if checkpoint.column_order(info.name) is not None:
         raise UsageError(
-            f"the columns of {info.name} are ordered by their activations (desc_act), which packed folders do not "
-            "hold: use the model as it is."
+            f"the columns of {info.name} are ordered by their activations (desc_act or actorder), which packed "
+            "folders do not hold: use the model as it is."
         )
     size = math.prod(info.shape) * _FLOAT_BYTES[str(info.dtype)] if info.dtype in _FLOAT_BYTES else info.nbytes
     return PlannedTensor(info.name, info.shape, str(info.dtype), size, False, None, kept=kept)

@@ -116,7 +116,7 @@ def changed(**entries: Any) -> dict[str, Any]:
         (group(strategy=None, group_size=None), "'tensor'"),
         (group(group_size=48), "group_size 48; supported are multiples of 32"),
         (group(group_size=None), "group_size null"),
-        (group(actorder="group"), "actorder 'group'"),
+        (group(actorder="random"), "actorder 'random'; supported are weight, static, group, dynamic"),
         (group(symmetric="yes"), "symmetric 'yes'"),
     ],
 )

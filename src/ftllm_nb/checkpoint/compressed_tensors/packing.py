@@ -42,6 +42,18 @@ def unpack_unsigned(words: NDArray[np.int32], bits: int, columns: int) -> NDArra
     return np.ascontiguousarray(stored[:, :columns])
 
 
+def reordered(words: NDArray[np.int32], bits: int, order: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Numbers that are packed along the first axis, int32 [words, n], in another order: place i gets what place
+    order[i] holds. `order` fills whole words."""
+    in_word, mask = WORD_BITS // bits, np.uint32((1 << bits) - 1)
+    targets = (np.arange(in_word, dtype=np.uint32) * np.uint32(bits))[:, None]
+    given, found = words.view(np.uint32), np.empty((len(order) // in_word, words.shape[1]), np.uint32)
+    for row, places in zip(found, order.reshape(-1, in_word), strict=True):  # a word at a time: caches hold it
+        numbers = given[places // in_word] >> (places % in_word * bits).astype(np.uint32)[:, None]
+        np.bitwise_or.reduce((numbers & mask) << targets, axis=0, out=row)
+    return found.view("<i4")
+
+
 def pack_zero_points(zero_points: NDArray[np.int8], bits: int) -> NDArray[np.int32]:
     """int8 [rows, groups] as int32 [words, groups]: packed along the rows."""
     return np.ascontiguousarray(pack(np.ascontiguousarray(zero_points.T), bits).T)

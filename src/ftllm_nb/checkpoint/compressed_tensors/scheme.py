@@ -22,6 +22,8 @@ FLOAT_LAYOUTS = ("float-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantize
 BITS = (4, 8)
 CHANNEL, GROUP = "channel", "group"
 STRATEGIES = (CHANNEL, GROUP)
+ORDERS = ("weight", "static", "group", "dynamic")
+"""Of `actorder`: of the last two, which are one, columns do not lie in their groups."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class WeightScheme:
     row), a zero point beside each scale unless `symmetric`. `layout`: one of `LAYOUTS`.
 
     `int8_activations`: inputs are meant to be rounded to int8, a scale a token, while the model runs. `spread`: rows
-    are spread first, as no other program has them (`QuantizedType.spread`).
+    are spread first, as no other program has them (`QuantizedType.spread`). `is_ordered`: columns were ordered by
+    their activations, so that groups are not runs of them.
     """
 
     bits: int
@@ -39,6 +42,7 @@ class WeightScheme:
     layout: str = PACK_QUANTIZED
     int8_activations: bool = False
     spread: bool = False
+    is_ordered: bool = False
 
     def groups(self, columns: int) -> int:
         """Scales of a row of so many columns."""
@@ -96,15 +100,15 @@ def read_scheme(entry: dict[str, Any], layout: str, where: str) -> WeightScheme 
     bits = weights.get("num_bits", 8)
     if type(bits) is not int or bits not in BITS:
         raise CheckpointError(f"{where} has the num_bits {shown(bits)}; supported are {_listed(BITS)}.")
-    if weights.get("actorder") in ("group", "dynamic", True):
-        raise CheckpointError(
-            f"{where} orders columns by activation (actorder {shown(weights['actorder'])}), which is not supported: "
-            'quantize with actorder "weight" or none.'
-        )
+    order = weights.get("actorder")
+    if order not in (None, False, True, *ORDERS):
+        raise CheckpointError(f"{where} has the actorder {shown(order)}; supported are {', '.join(ORDERS)}.")
+    is_ordered = order in (*ORDERS[2:], True)
     symmetric = weights.get("symmetric", True)
     if type(symmetric) is not bool:
         raise CheckpointError(f"{where} has the symmetric {shown(symmetric)}, but true or false was expected.")
-    return WeightScheme(bits, _group(weights, where), symmetric, layout, entry.get("input_activations") is not None)
+    rounds = entry.get("input_activations") is not None
+    return WeightScheme(bits, _group(weights, where), symmetric, layout, rounds, is_ordered=is_ordered)
 
 
 def _group(weights: dict[str, Any], where: str) -> int:

@@ -25,8 +25,9 @@ from ftllm_nb.quantized_type import BlockedType, ScaledType
 _WEIGHT, _PACKED = ".weight", ".weight_packed"
 _SCALES = (".weight_scale_inv", ".weight_scale")
 _DIVISOR, _FACTOR = ".weight_global_scale", ".weight_scale_2"
-_OF_ACTIVATIONS = (".input_scale", ".input_global_scale", ".output_scale")
-"""The engine reads activations as they are."""
+_OF_ACTIVATIONS = (".input_scale", ".input_global_scale", ".output_scale", ".k_scale", ".v_scale")
+"""The engine reads activations as they are, and rounds its cache on scales of its own."""
+_OF_INPUTS = ".pre_quant_scale"
 _EIGHT_BITS = {"F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
 _POWERS = ("U8", "F8_E8M0")
 """Types of scales that are exponents."""
@@ -51,6 +52,11 @@ def float_matrices(stored: Checkpoint, block: Block = _BLOCK) -> Iterator[Foreig
 def _scales(parts: Parts, dtypes: tuple[str, ...]) -> TensorInfo:
     for ending in _OF_ACTIVATIONS:
         parts.find(ending)
+    factors = parts.find(_OF_INPUTS)
+    if factors is not None:
+        raise parts.error(
+            factors.name, "holds factors of a product's inputs, which are not supported: take a model without"
+        )
     ending = next((each for each in _SCALES if parts.name + each in parts.stored.tensors), _SCALES[-1])
     return parts.require(ending, dtypes)
 
@@ -71,7 +77,7 @@ def _spread(
     (rows, columns), shape = weight.shape, scales.shape
     in_blocks = -(-rows // block[0]), -(-columns // block[1])
     if scales.dtype in _POWERS:
-        parts.require_shape(scales, (rows, columns // _MX_COLUMNS), because=f"{rows} outputs and {columns} inputs")
+        parts.require_shape(scales, (rows, -(-columns // _MX_COLUMNS)), because=f"{rows} outputs and {columns} inputs")
         return _MX_COLUMNS, lambda found: found
     if int(np.prod(shape)) == 1:
         return 0, lambda found: np.broadcast_to(found.reshape(1, 1), (rows, 1))
@@ -97,7 +103,7 @@ def _of_4_bits(parts: Parts, ending: str) -> ForeignMatrix:
             raise parts.error(codes.name, f"has {columns} inputs, which {_MX_COLUMNS} do not divide")
         info = TensorInfo(f"{parts.name}.weight", (rows, columns), BlockedType("MXFP4"), parts.nbytes, "MXFP4")
         return BlockMatrix(info, tuple(parts.used), partial(_mx_rows, parts, codes.name, scales.name))
-    parts.require_shape(scales, (rows, columns // _NV_COLUMNS), because=because)
+    parts.require_shape(scales, (rows, -(-columns // _NV_COLUMNS)), because=because)
     factor = parts.find(_DIVISOR) or parts.require(_FACTOR, ("float32",))
     parts.require_type(factor, ("float32",))
     if int(np.prod(factor.shape)) != 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import StoredIntegers, StoredScaled, TensorInfo
 from ftllm_nb.checkpoint.codes import scaled_floats
+from ftllm_nb.checkpoint.foreign.groups import in_input_order
 from ftllm_nb.checkpoint.ggml import dequantize
 from ftllm_nb.checkpoint.integers import stand_for
 from ftllm_nb.quantized_type import QuantizedType, ScaledType
@@ -67,11 +68,7 @@ class IntegerMatrix(ForeignMatrix):
         """See `ForeignMatrix`."""
         assert isinstance(self.info.dtype, QuantizedType)
         found = stand_for(self.integers(), self.info.dtype, self.info.shape[1])
-        if self.order is None:
-            return found
-        ordered = np.empty_like(found)
-        ordered[:, self.order] = found
-        return ordered
+        return found if self.order is None else in_input_order(found, self.order)
 
 
 class BlockMatrix(ForeignMatrix):

@@ -24,6 +24,9 @@ BESIDE = "quant_config.json"
 _WEIGHT, _SCALES, _ZEROS = ".qweight", ".scales", ".qzeros"
 _ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 _BITS, _IN_WORD, _HALF = 4, 8, 8
+_SWAPS = ((4, 0x0000FFFF), (2, 0x00FF00FF), (1, 0x0F0F0F0F))
+"""How 8 words of 8 numbers are turned: between words of this distance, the upper numbers of the first one, which the
+mask leaves out, for the lower ones of the second."""
 
 
 def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
@@ -33,6 +36,11 @@ def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
         raise entries.error(f"has the bits {bits}; supported is {_BITS}")
     entries.one_of("version", ("gemm",), "gemm")
     entries.flag("zero_point", True)
+    for name in stored.tensors:
+        if name.endswith(_SCALES) and name.removesuffix(_SCALES) + _WEIGHT not in stored.tensors:
+            raise Parts(stored, name).error(
+                name, "divides what an activation function gives, which is not supported: take a model without"
+            )
     for name in [name for name in stored.tensors if name.endswith(_WEIGHT)]:
         yield _matrix(stored, name.removesuffix(_WEIGHT))
 
@@ -58,15 +66,24 @@ def _matrix(stored: Checkpoint, module: str) -> ForeignMatrix:
 
 
 def _integers(stored: Checkpoint, module: str) -> StoredIntegers:
-    numbers = _outputs(stored.read(module + _WEIGHT))
-    columns, rows = numbers.shape
-    words = np.zeros((columns // _IN_WORD, rows), np.uint32)
-    for number, part in enumerate(numbers.reshape(-1, _IN_WORD, rows).swapaxes(0, 1)):
-        words |= part.astype(np.uint32) << np.uint32(_BITS * number)
     zeros = np.ascontiguousarray(_outputs(stored.read(module + _ZEROS)).T)
     return StoredIntegers(
-        words.view(np.int32).T, stored.read(module + _SCALES).T, (zeros - np.uint8(_HALF)).view(np.int8)
+        _turned(stored.read(module + _WEIGHT)), stored.read(module + _SCALES).T, (zeros - np.uint8(_HALF)).view(np.int8)
     )
+
+
+def _turned(words: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Words [in, out / 8] of eight outputs as words [out, in / 8] of eight inputs."""
+    turned = np.array(words, "<u4").reshape(-1, _IN_WORD, words.shape[1])
+    for distance, mask in _SWAPS:
+        pairs = turned.reshape(len(turned), -1, 2, distance, words.shape[1])
+        first, second = pairs[:, :, 0], pairs[:, :, 1]
+        shift = np.uint32(_BITS * distance)
+        differs = ((first >> shift) ^ second) & np.uint32(mask)
+        second ^= differs
+        first ^= differs << shift
+    in_order = turned[:, np.argsort(_ORDER)]
+    return np.ascontiguousarray(in_order.transpose(2, 1, 0)).reshape(-1, len(turned)).view("<i4")
 
 
 def _outputs(words: NDArray[np.int32]) -> NDArray[np.uint8]:

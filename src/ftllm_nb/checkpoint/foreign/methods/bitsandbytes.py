@@ -1,9 +1,9 @@
 """bitsandbytes: floats of 4 bits (nf4 and fp4), also with scales that are quantized themselves, and 8-bit rows.
 
-Of a module NAME, 4 bits: `weight` uint8 [n / 2, 1] is the whole matrix, row after row, the first of two in the upper
-bits; `weight.absmax` a scale for each run of `blocksize` numbers, which with `weight.nested_absmax` are codes
-themselves; `weight.quant_state.bitsandbytes__nf4` JSON with the shape. 8 bits: `weight` int8, and `SCB`, 127 steps, for
-each row.
+Of a module NAME, 4 bits: `weight` uint8 [n / 2, 1], or the same bytes as another type (`bnb_4bit_quant_storage`), is
+the whole matrix, row after row, the first of two in the upper bits; `weight.absmax` a scale for each run of `blocksize`
+numbers, which with `weight.nested_absmax` are codes themselves; `weight.quant_state.bitsandbytes__nf4` JSON with the
+shape. 8 bits: `weight` int8, and `SCB`, 127 steps, for each row.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _WEIGHT, _ROW_LIMITS = ".weight", ".SCB"
 _SCALES, _VALUES = ".weight.absmax", ".weight.quant_map"
 _NESTED, _NESTED_VALUES = ".weight.nested_absmax", ".weight.nested_quant_map"
 _STATES = {code: f".weight.quant_state.bitsandbytes__{code}" for code in ("nf4", "fp4")}
+_RUNS = 32
+"""What numbers that share a scale are a multiple of."""
 _STEP = np.float32(1 / 127)
 
 
@@ -39,7 +41,7 @@ def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
             continue
         if info.dtype == "I8" and module + _ROW_LIMITS in stored.tensors:
             yield _of_8_bits(Parts(stored, module))
-        elif info.dtype == "U8":
+        elif info.dtype == "U8" or module + _SCALES in stored.tensors:
             yield _of_4_bits(Parts(stored, module))
 
 
@@ -57,14 +59,16 @@ def _of_8_bits(parts: Parts) -> ForeignMatrix:
 
 
 def _of_4_bits(parts: Parts) -> ForeignMatrix:
-    codes = parts.require(_WEIGHT, ("U8",))
+    codes = parts.require(_WEIGHT, ("U8", *FLOATS))
     code = next((code for code, ending in _STATES.items() if parts.find(ending) is not None), None)
     if code is None:
         raise parts.error(codes.name, "has no quant_state beside it, which says how its bytes are to be read")
     state = _state(parts, _STATES[code])
     (rows, columns), block = state["shape"], state["blocksize"]
     numbers = rows * columns
-    if int(np.prod(codes.shape)) * 2 != numbers or numbers % block:
+    if block % _RUNS:
+        raise parts.error(codes.name, f"has a scale for {block} numbers; supported are multiples of {_RUNS}")
+    if codes.nbytes * 2 != numbers or numbers % block:
         raise parts.error(
             codes.name, f"has {codes.nbytes} bytes, which are no {rows} × {columns} numbers of 4 bits, runs of {block}"
         )
@@ -119,15 +123,20 @@ def _scales(parts: Parts, state: dict[str, Any]) -> NDArray[np.float32]:
     return np.asarray(found + np.float32(state["nested_offset"]), np.float32)
 
 
+def _bytes(parts: Parts) -> NDArray[np.uint8]:
+    """The codes, two a byte."""
+    return np.ascontiguousarray(parts.stored.read(parts.name + _WEIGHT)).reshape(-1).view(np.uint8)
+
+
 def _read(parts: Parts, state: dict[str, Any]) -> StoredScaled:
     rows = state["shape"][0]
-    codes = parts.stored.read(parts.name + _WEIGHT).reshape(rows, -1)
+    codes = _bytes(parts).reshape(rows, -1)
     return StoredScaled((codes << np.uint8(4)) | (codes >> np.uint8(4)), _scales(parts, state).reshape(rows, -1))
 
 
 def _floats(parts: Parts, state: dict[str, Any], code: str) -> NDArray[np.float32]:
     """Of runs that do not end with rows."""
-    codes = parts.stored.read(parts.name + _WEIGHT).reshape(-1)
+    codes = _bytes(parts)
     numbers = CODES[code].values[np.stack((codes >> np.uint8(4), codes & np.uint8(15)), axis=-1).reshape(-1)]
     weight = numbers.reshape(-1, state["blocksize"]) * _scales(parts, state)[:, None]
     return np.asarray(weight.reshape(state["shape"]), np.float32)

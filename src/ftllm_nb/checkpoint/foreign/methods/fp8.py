@@ -11,6 +11,7 @@ from ftllm_nb.checkpoint.foreign.float_matrices import float_matrices
 from ftllm_nb.checkpoint.foreign.matrix import ForeignMatrix
 
 METHODS = ("fp8", "fbgemm_fp8", "modelopt")
+BESIDE = "hf_quant_config.json"
 _BLOCK = "weight_block_size"
 
 

@@ -2,7 +2,8 @@
 
 Of a module NAME, `qweight` int32 [in · bits / 32, out] holds the numbers, the first input in the lowest bits; `scales`
 [groups, out]; `qzeros` int32 [groups, out · bits / 32] the zero points, in version 1 each less 1; `g_idx` int32 [in]
-the group of each input. Where inputs were ordered by their activation (desc_act), groups are not runs of inputs.
+the group of each input. Where inputs were ordered by their activation (desc_act), groups are not runs of inputs. A
+`bias` of zeros that the model does not have may lie beside them, since early versions gave each module one.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
-from ftllm_nb.checkpoint.compressed_tensors.packing import WORD_BITS, pack, packed_size, unpack, unpack_unsigned
+from ftllm_nb.checkpoint.compressed_tensors.packing import WORD_BITS, packed_size, reordered, unpack, unpack_unsigned
 from ftllm_nb.checkpoint.foreign.entries import Entries
-from ftllm_nb.checkpoint.foreign.groups import ordered_groups
+from ftllm_nb.checkpoint.foreign.groups import column_groups, ordered_groups
 from ftllm_nb.checkpoint.foreign.matrix import FloatMatrix, ForeignMatrix, IntegerMatrix
 from ftllm_nb.checkpoint.foreign.parts import FLOATS, Parts
 from ftllm_nb.checkpoint.integers import scales_as_float32
@@ -24,7 +25,8 @@ from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
 
 METHODS = ("gptq",)
 BESIDE = "quantize_config.json"
-_WEIGHT, _SCALES, _ZEROS, _GROUPS = ".qweight", ".scales", ".qzeros", ".g_idx"
+_WEIGHT, _SCALES, _ZEROS, _GROUPS, _BIAS = ".qweight", ".scales", ".qzeros", ".g_idx", ".bias"
+_VERSIONS = ("gptq", "gptq_v2")
 _BITS = (4, 8)
 _ONES = {4: 0x11111111, 8: 0x01010101}
 """A one for each number of a word."""
@@ -36,14 +38,15 @@ def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
     default = entries.whole("bits")
     if default not in _BITS:
         raise entries.error(f"has the bits {default}; supported are {' and '.join(map(str, _BITS))}")
-    is_old = entries.one_of("checkpoint_format", ("gptq", "gptq_v2"), "gptq") == "gptq"
-    is_symmetric, is_ordered = entries.flag("sym", True), entries.flag("desc_act", False)
+    version = entries.one_of("checkpoint_format", _VERSIONS, entries.one_of("format", _VERSIONS, _VERSIONS[0]))
+    is_old = version == _VERSIONS[0]
+    is_symmetric, is_ordered = entries.flag("sym", False), entries.flag("desc_act", False)
     differs = "dynamic" in entries  # modules have bits, groups and zero points of their own
     for name in [name for name in stored.tensors if name.endswith(_WEIGHT)]:
         module = _Module(stored, name.removesuffix(_WEIGHT), None if differs else default, is_old)
         if is_ordered and module.index is None and module.count > 1:
             raise module.parts.error(
-                f"{module.name}{_GROUPS}", "is missing, which says how columns are ordered: config.json has desc_act"
+                f"{module.name}{_GROUPS}", "is missing or zeros, so nothing says how columns are ordered (desc_act)"
             )
         yield module.matrix(is_symmetric and not differs)
 
@@ -59,7 +62,6 @@ class _Module:
         words = parts.require(_WEIGHT, ("I32",), 2)
         scales = parts.require(_SCALES, FLOATS, 2)
         zeros = parts.require(_ZEROS, ("I32",), 2)
-        index = parts.find(_GROUPS)
         self.count, self.rows = count, _ = scales.shape
         self.bits = bits or _bits_of(zeros, self.rows)
         if self.bits not in _BITS:
@@ -69,17 +71,11 @@ class _Module:
         parts.require_shape(words, (words.shape[0], self.rows), because=because)
         parts.require_shape(zeros, (count, packed_size(self.rows, self.bits)), because=because)
         self.scales = str(scales.dtype)
-        given = None
-        if index is not None:
-            parts.require_type(index, ("I32", "I64"))
-            parts.require_shape(index, (self.columns,), because=because)
-            given = np.asarray(stored.read(index.name), np.int64)
-            if given.min() < 0 or given.max() >= count:
-                raise parts.error(
-                    index.name, f"names the groups {given.min()} … {given.max()}, of which there are {count}"
-                )
-        self.index = given
-        self.groups = ordered_groups(given, self.columns, count)
+        self.index = column_groups(parts, _GROUPS, self.columns, count, 0, because)
+        self.groups = ordered_groups(self.index, self.columns, count)
+        bias = stored.tensors.get(name + _BIAS)
+        if bias is not None and not stored.read(bias.name).any():
+            parts.find(_BIAS)
 
     def matrix(self, is_symmetric: bool) -> ForeignMatrix:
         """What is shown. Where `is_symmetric`, zero points must be half the range, and are left out."""
@@ -99,8 +95,7 @@ class _Module:
         assert self.groups is not None
         words = self.stored.read(self.name + _WEIGHT)
         if self.groups.order is not None:
-            numbers = unpack(np.ascontiguousarray(words.T), self.bits, self.columns)
-            words = pack(np.ascontiguousarray(numbers[:, self.groups.order]), self.bits).T
+            words = reordered(words, self.bits, self.groups.order)
         zeros: NDArray[np.int8] | None = self._zero_points()
         if is_symmetric:
             assert zeros is not None

@@ -32,7 +32,7 @@ def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
         if name.endswith(_WEIGHT) and info.dtype == "U32":
             module = name.removesuffix(_WEIGHT)
             own = entries.section.get(module)
-            yield _matrix(Parts(stored, module), entries if own is None else _own(entries, module, own))
+            yield _matrix(Parts(stored, module), entries if own is None or own is True else _own(entries, module, own))
 
 
 def _own(entries: Entries, module: str, own: Any) -> Entries:
@@ -51,10 +51,10 @@ def _matrix(parts: Parts, entries: Entries) -> ForeignMatrix:
     scales = parts.require(_SCALES, FLOATS, 2)
     rows, columns = words.shape[0], words.shape[1] * 32 // bits
     because = f"{rows} outputs and {columns} inputs of {bits} bits in groups of {group}"
-    parts.require_shape(scales, (rows, columns // group), because=because)
+    dtype = ScaledType(f"u{bits}", group, str(scales.dtype), offsets=True)
+    parts.require_shape(scales, (rows, dtype.groups(columns)), because=because)
     offsets = parts.require(_OFFSETS, (str(scales.dtype),), 2)
     parts.require_shape(offsets, scales.shape, because=because)
-    dtype = ScaledType(f"u{bits}", group, str(scales.dtype), offsets=True)
     info = TensorInfo(words.name, (rows, columns), dtype, parts.nbytes, f"MLX int{bits}")
     return ScaledMatrix(info, tuple(parts.used), partial(_read, parts))
 

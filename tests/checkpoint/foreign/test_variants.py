@@ -1,0 +1,107 @@
+"""What some versions of the tools write otherwise: the same numbers, from tensors and configs that differ."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftllm_nb.checkpoint import open_checkpoint
+from ftllm_nb.checkpoint.base import StoredScaled
+from ftllm_nb.checkpoint.codes import scaled_floats
+from ftllm_nb.errors import CheckpointError
+from ftllm_nb.quantized_type import ScaledType
+from tests.golden.foreign_matrices import ForeignCase
+
+ASYMMETRIC = "gptq 8 bits, groups of 64"
+RUNS = "gptq 4 bits, groups of 32, symmetric"
+NF4, NESTED = "bitsandbytes nf4, 96", "bitsandbytes nf4, nested, 128"
+
+
+def read(case: ForeignCase, folder: Path, **entries: object) -> None:
+    """The folder holds the case's matrix and nothing else."""
+    with open_checkpoint(case.write(folder, **entries)) as checkpoint:
+        assert set(checkpoint.tensors) == {"m.weight"}
+        np.testing.assert_array_equal(checkpoint.read("m.weight"), case.expected)
+
+
+def test_a_config_that_does_not_say_whether_numbers_are_symmetric(tmp_path: Path) -> None:
+    case = ForeignCase(ASYMMETRIC)
+    del case.config["sym"]
+    with open_checkpoint(case.write(tmp_path)) as checkpoint:
+        assert checkpoint.read_integers("m.weight").zero_points is not None
+    read(case, tmp_path)
+
+
+def test_groups_that_were_never_set(tmp_path: Path) -> None:
+    """Early packages left zeros where columns are not ordered."""
+    case = ForeignCase(RUNS)
+    case.tensors["m.g_idx"][:] = 0
+    read(case, tmp_path)
+    with pytest.raises(CheckpointError, match="is missing or zeros"):
+        read(case, tmp_path, desc_act=True)
+
+
+def test_a_bias_of_zeros_is_none(tmp_path: Path) -> None:
+    """Early packages gave one to each module: models that have none hold it."""
+    case = ForeignCase(RUNS)
+    case.types["m.bias"], case.tensors["m.bias"] = "F16", np.zeros(len(case.expected), np.float16)
+    read(case, tmp_path)
+    case.tensors["m.bias"][3] = 1
+    with open_checkpoint(case.write(tmp_path)) as checkpoint:
+        assert set(checkpoint.tensors) == {"m.weight", "m.bias"}
+
+
+def test_a_version_by_its_newer_name(tmp_path: Path) -> None:
+    case = ForeignCase(ASYMMETRIC)
+    ones = np.uint32(0x01010101)
+    case.tensors["m.qzeros"] = (case.tensors["m.qzeros"].view(np.uint32) + ones).view(np.int32)
+    read(case, tmp_path, format="gptq_v2")
+
+
+@pytest.mark.parametrize("name", [NF4, NESTED])
+def test_codes_stored_as_floats(tmp_path: Path, name: str) -> None:
+    """bnb_4bit_quant_storage, which sharded training wants."""
+    case = ForeignCase(name)
+    case.tensors["m.weight"] = case.tensors["m.weight"].reshape(-1).view(np.uint16).reshape(-1, 1)
+    case.types["m.weight"] = "BF16"
+    read(case, tmp_path)
+
+
+def test_runs_that_kernels_do_not_walk(tmp_path: Path) -> None:
+    case = ForeignCase(NF4)
+    name = next(name for name in case.tensors if "quant_state" in name)
+    state = json.loads(case.tensors[name].tobytes())
+    case.tensors[name] = np.frombuffer(json.dumps({**state, "blocksize": 2}).encode(), np.uint8)
+    case.tensors["m.weight.absmax"] = np.ones(case.expected.size // 2, np.float32)
+    with pytest.raises(CheckpointError, match="has a scale for 2 numbers; supported are multiples of 32"):
+        read(case, tmp_path)
+
+
+def test_a_module_that_is_said_to_be_quantized(tmp_path: Path) -> None:
+    read(ForeignCase("mlx 4 bits, groups of 64"), tmp_path, m=True)
+
+
+def test_a_config_in_modelopts_own_file(tmp_path: Path) -> None:
+    case = ForeignCase("nvfp4 of modelopt")
+    case.write(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    own = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "exclude_modules": ["lm_head"]}}
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(own))
+    with open_checkpoint(tmp_path) as checkpoint:
+        np.testing.assert_array_equal(checkpoint.read("m.weight"), case.expected)
+
+
+def test_scales_take_no_second_matrix() -> None:
+    rows, columns = 256, 4096
+    scales = np.ones((rows, columns // 64), np.float32)
+    stored = StoredScaled(np.ones((rows, columns), np.uint8), scales, scales)
+    tracemalloc.start()
+    found = scaled_floats(stored, ScaledType("u8", 64, "float32", offsets=True), columns)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found == 2).all()
+    assert peak < 1.5 * found.nbytes
