@@ -338,10 +338,34 @@ def test_states_have_their_share_of_a_limit_and_give_way_in_order() -> None:
     assert memory.made_bytes == 3 * 64
     other = cache.new_sequence()
     with pytest.raises(CacheFullError, match="states of recurrent layers take all of their share"):
-        held = [cache.take_states(other), cache.take_states(other)]  # noqa: F841
-    cache.free(sequence)
+        held = [cache.take_states(other), cache.take_states(other)]
+    memory.limit = 4
+    cache.reserve(sequence, 9 * SIZE)
+    cache.advance(sequence, 1, cache.take_states(sequence))
+    assert cache.can_cut(sequence, 9 * SIZE) and list(sequence.snapshots) == [9 * SIZE]
+    cache.reserve(sequence, 9 * SIZE + 1)
+    cache.advance(sequence, 1, cache.take_states(sequence))
+    held = [cache.take_states(other), cache.take_states(other)]
+    assert not sequence.snapshots and memory.made_bytes == len(held) * 64 + 2 * 64
 
 
 def test_without_states_a_limit_is_all_for_blocks() -> None:
     memory = new_cache().state_memory
     assert memory.limit_share(5, 1) == 5 and memory.most_sequences is None
+
+
+def test_states_that_one_passes_and_another_keeps_stay() -> None:
+    cache = new_cache(limit=100, states={"sum": (2,)})
+    keys = [bytes([number]) for number in range(4)]
+    passing, keeping = cache.new_sequence(), cache.new_sequence()
+    cache.save(keeping, SIZE)
+    for sequence in (passing, keeping):
+        cache.reserve(sequence, SIZE)
+        cache.advance(sequence, SIZE, cache.take_states(sequence))
+        cache.publish(sequence, keys[:1], 0)
+    for number in (2, 3):
+        cache.reserve(passing, number * SIZE)
+        cache.advance(passing, SIZE, cache.take_states(passing))
+        cache.publish(passing, keys[:number], number - 1)
+    assert cache.find(keys[:2]).length == SIZE, "what the other kept"
+    assert cache.find(keys).length == 3 * SIZE, "the last that passed"

@@ -153,14 +153,19 @@ def test_cut_back_to_a_saved_length(executor: CompiledExecutor, expected: NDArra
 
 def answers(executor: CompiledExecutor, prompts: list[list[int]], batch: int) -> tuple[list[list[int]], int, int]:
     """Of each prompt, the sampled tokens; how many tokens were found in the cache, and how often one was put off."""
-    scheduler, heard = Scheduler(executor, SchedulerLimits(batch, chunk_tokens=90)), []
+    scheduler = Scheduler(executor, SchedulerLimits(batch, chunk_tokens=90))
+    return answers_of(scheduler, prompts), scheduler.counts.cached_tokens, scheduler.counts.preemptions
+
+
+def answers_of(scheduler: Scheduler, prompts: list[list[int]]) -> list[list[int]]:
+    heard: list[list[int]] = []
     for ids in prompts:
         heard.append([])
         listen = lambda event, mine=heard[-1]: mine.append(event.token_id) if isinstance(event, Token) else None  # noqa: E731
         scheduler.add(Request(ids, SamplingSettings(max_tokens=80, do_sample=True, top_k=0, seed=1), listen))
     while not scheduler.is_idle:
         scheduler.step()
-    return heard, scheduler.counts.cached_tokens, scheduler.counts.preemptions
+    return heard
 
 
 def test_what_others_began_and_what_was_preempted(executor: CompiledExecutor) -> None:
@@ -252,6 +257,22 @@ def test_a_profile_begins_each_time_at_its_depth(executor: CompiledExecutor) -> 
     profile_test(executor, SpeedTest(True, 4, depth=70), lambda weight: weight_format("float32"), limits)
 
 
+@pytest.mark.parametrize("slots", [3, 6])
+def test_more_requests_than_there_are_states_for(slots: int) -> None:
+    """Some wait, whether the scheduler knows it from the beginning or a step finds out."""
+    prompts = [TOKENS[number : number + 70].tolist() for number in range(5)]
+    with opened(CONFIGS["qwen3_5_text"]) as executor:
+        memory = executor.cache.state_memory
+        scarce = Scheduler(executor, SchedulerLimits(5, chunk_tokens=90))
+        memory.limit = slots
+        few = Scheduler(executor, SchedulerLimits(5, chunk_tokens=90))
+        found = [answers_of(scheduler, prompts) for scheduler in (scarce, few)]
+        assert memory.made_bytes <= slots * memory.slot_bytes
+        assert scarce.counts.preemptions > 0 == few.counts.preemptions
+        memory.limit = None
+        assert found == [[answers(executor, [ids], 1)[0][0] for ids in prompts]] * 2
+
+
 def test_what_steers_a_state_keeps_its_floats(config: dict[str, Any]) -> None:
     graph = loading.describe(MemoryCheckpoint(dict(config), weights(config)))
     format_of = WeightTypes("int8g32").formats(graph)
@@ -280,6 +301,8 @@ def test_a_vector_that_is_not_finite_is_refused(number: float) -> None:
         ("qwen3_5_text", {"linear_conv_kernel_dim": 1}, "weight must have at least 2 taps"),
         ("lfm2", {"conv_L_cache": 0}, "conv_L_cache must be a whole number of at least 2, but it is 0"),
         ("lfm2", {"layer_types": None, "full_attn_idxs": "all"}, "full_attn_idxs must be a list of layers"),
+        ("lfm2", {"layer_types": None, "full_attn_idxs": [2, 4]}, "full_attn_idxs must be a list of layers, of 0 to 3"),
+        ("granitemoehybrid", {"position_embedding_type": "alibi"}, 'must be "rope", "nope" or null, but it is'),
         ("granitemoehybrid", {"mamba_n_heads": 7}, "mamba_expand 120 is no multiple of its mamba_n_heads 7"),
         ("granitemoehybrid", {"mamba_n_heads": 6, "mamba_d_head": 8}, "mamba_d_head is 8, but 6 heads of 120"),
         ("granitemoehybrid", {"mamba_n_heads": 6, "time_step_limit": [0]}, r"time_step_limit must be two numbers"),

@@ -15,6 +15,7 @@ others the last.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,7 @@ class KVCache:
         state_bytes = self.state_memory.slot_bytes
         self._bytes_of_position = len(self._reaches) * block_bytes / block_positions
         self.spacing = state_spacing(state_bytes, self._bytes_of_position, block_positions)
+        self._sequences: WeakSet[CachedSequence] = WeakSet()
         self._published = SavedStates(max(MOST_BYTES, LEAST_KEPT * state_bytes))
         self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
 
@@ -80,6 +82,7 @@ class KVCache:
         """An empty sequence."""
         sequence = CachedSequence(len(self._reaches))
         sequence.states = self._first_states()
+        self._sequences.add(sequence)
         return sequence
 
     def _first_states(self) -> States:
@@ -87,15 +90,17 @@ class KVCache:
 
     def take_states(self, sequence: CachedSequence) -> StateSlot:
         """States for a step of this sequence to write. Raises `CacheFullError` where memory is out, although all is
-        forgotten that is only kept for others, or for the sequence to be cut back to."""
+        forgotten that is only kept for others, or for sequences to be cut back to, this one first."""
         while self.has_states:
             try:
                 return self.state_memory.take()
             except CacheFullError:
-                if sequence.snapshots and not self._published:
-                    del sequence.snapshots[min(sequence.snapshots)]
-                elif not self._published.forget_oldest():
+                if self._published.forget_oldest():
+                    continue
+                shortened = next((each for each in (sequence, *self._sequences) if each.snapshots), None)
+                if shortened is None:
                     raise
+                del shortened.snapshots[min(shortened.snapshots)]
         return _NO_STATES
 
     def most_at_once(self, sequence: CachedSequence, count: int) -> int:
@@ -274,11 +279,12 @@ class KVCache:
 
     def _publish_states(self, sequence: CachedSequence, key: bytes) -> None:
         """Let others go on from where the sequence is; of states that do not stay, the last."""
-        is_new = self._published.put(key, sequence.states)
-        if self._keeps_states(sequence, sequence.length):
+        passes = not self._keeps_states(sequence, sequence.length)
+        is_new = self._published.put(key, sequence.states, passes)
+        if not passes:
             return
         if sequence.last_published is not None:
-            self._published.forget(sequence.last_published)
+            self._published.forget_passing(sequence.last_published)
         sequence.last_published = key if is_new else None
 
     def find(self, keys: Sequence[bytes]) -> CachedSequence:

@@ -25,10 +25,8 @@ class SavedStates:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._states: OrderedDict[bytes, States] = OrderedDict()
+        self._passing: set[bytes] = set()
         self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._states)
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._states
@@ -38,10 +36,15 @@ class SavedStates:
         self._states.move_to_end(key)
         return self._states[key]
 
-    def put(self, key: bytes, states: States) -> bool:
-        """Keep states under a key; the first under a key stay, and then the answer is False."""
+    def put(self, key: bytes, states: States, passes: bool = False) -> bool:
+        """Keep states under a key; the first under a key stay, and then the answer is False. Those that pass are kept
+        until `forget_passing`, unless somebody else puts the same to stay."""
+        if not passes:
+            self._passing.discard(key)
         if key in self._states:
             return False
+        if passes:
+            self._passing.add(key)
         self._states[key] = states
         self._bytes += _size(states)
         while self._bytes > self._most_bytes and len(self._states) > LEAST_KEPT:
@@ -50,9 +53,15 @@ class SavedStates:
 
     def forget(self, key: bytes) -> None:
         """Keep them no longer; harmless where they are gone."""
+        self._passing.discard(key)
         gone = self._states.pop(key, None)
         if gone is not None:
             self._bytes -= _size(gone)
+
+    def forget_passing(self, key: bytes) -> None:
+        """Keep them no longer, unless they stay."""
+        if key in self._passing:
+            self.forget(key)
 
     def forget_oldest(self) -> bool:
         """Forget those that were used longest ago; False where there are none."""
@@ -64,12 +73,13 @@ class SavedStates:
     def clear(self) -> None:
         """Forget all."""
         self._states.clear()
+        self._passing.clear()
         self._bytes = 0
 
 
 def state_spacing(state_bytes: int, bytes_of_position: float, block_positions: int) -> int:
-    """Positions, a multiple of a block, between states that are saved on the way, so that a sequence's saved states
-    take no more memory than its keys and values do."""
+    """Positions, a multiple of a block, between states that are saved on the way: as many as take no more memory than
+    states do, or about `_MOST_SPACING`."""
     wanted = state_bytes / bytes_of_position if bytes_of_position else math.inf
     positions = min(wanted, max(_MOST_SPACING, 4 * block_positions))
     return max(1, math.ceil(positions / block_positions)) * block_positions

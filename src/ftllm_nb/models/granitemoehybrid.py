@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ftllm_nb.blocks import MambaDecoder
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import whole
 from ftllm_nb.models.granitemoe import GraniteMoeModel
 
@@ -16,7 +18,11 @@ class GraniteMoeHybridModel(MambaDecoder, GraniteMoeModel):
 
     def rotates(self, number: int) -> bool:
         """Where position_embedding_type says so."""
-        return bool(self.config.get("position_embedding_type") == "rope")
+        kind = self.config.get("position_embedding_type")
+        if kind not in (None, "nope", "rope"):
+            known = '"rope", "nope" or null'
+            raise GraphError(f"config.json's position_embedding_type must be {known}, but it is {shown(kind)}.")
+        return bool(kind == "rope")
 
     def feed_forward(self, at: str, source: str, target: str) -> None:
         """The experts' sum, and what all tokens go through, whose gate and up are one matrix."""

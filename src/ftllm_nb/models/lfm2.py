@@ -37,8 +37,11 @@ class Lfm2Model(RecurrentDecoder):
         given = self.config.get("full_attn_idxs")
         if given is None:
             return super().usual_kinds()
-        if not isinstance(given, list) or not all(isinstance(each, int) for each in given):
-            raise GraphError(f"config.json's full_attn_idxs must be a list of layers, but it is {shown(given)}.")
+        if not isinstance(given, list) or not all(each in range(self.num_layers) for each in given):
+            raise GraphError(
+                f"config.json's full_attn_idxs must be a list of layers, of 0 to {self.num_layers - 1}, but it is "
+                f"{shown(given)}."
+            )
         return ["full_attention" if number in given else self.recurrent_kind for number in range(self.num_layers)]
 
     @property
