@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 from ftllm_nb.blocks.recurrent import RecurrentDecoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag, whole
+from ftllm_nb.graph.layer_kinds import FULL
 
-_EARLIER = "mamba"
+_EARLIER, _ATTENDS = "mamba", "attention"
+"""Kinds as configs called them before."""
 _INFINITY = {"__float__": "Infinity"}
 """As transformers writes it, since JSON has none."""
 _MOST_SECONDS = 3e38
@@ -25,10 +28,18 @@ class MambaDecoder(RecurrentDecoder):
     @cached_property
     def kinds(self) -> list[str]:
         """Also as configs called them before."""
-        given = self.config.get("layer_types") or self.config.get("layers_block_type")
-        if isinstance(given, list):
-            self.config["layer_types"] = [self.recurrent_kind if kind == _EARLIER else kind for kind in given]
-        return super().kinds
+        names = ("layer_types", "layers_block_type")
+        newer, older = (self._named_anew(self.config.get(name)) for name in names)
+        self.config["layer_types"] = older if newer is None else newer
+        kinds = super().kinds
+        if older is not None and self._named_anew(older, _ATTENDS, FULL) != kinds:
+            raise GraphError("config.json's layers_block_type contradicts its layer_types: remove one of them.")
+        return kinds
+
+    def _named_anew(self, kinds: Any, earlier: str = _EARLIER, now: str | None = None) -> Any:
+        if not isinstance(kinds, list):
+            return kinds
+        return [(now or self.recurrent_kind) if kind == earlier else kind for kind in kinds]
 
     def usual_kinds(self) -> list[str]:
         """None attends."""
@@ -69,9 +80,11 @@ class MambaDecoder(RecurrentDecoder):
         if given is None:
             return 0.0, _MOST_SECONDS
         limits = [math.inf if each == _INFINITY else each for each in given] if isinstance(given, list) else []
-        are_numbers = all(isinstance(each, (int, float)) and not math.isnan(each) for each in limits)
-        if len(limits) != 2 or not are_numbers:
-            raise GraphError(f"config.json's time_step_limit must be two numbers, but it is {shown(given)}.")
+        are_numbers = all(type(each) in (int, float) for each in limits)
+        if len(limits) != 2 or not are_numbers or not 0 <= limits[0] <= limits[1]:
+            raise GraphError(
+                f"config.json's time_step_limit must be two numbers, from 0 on and in order, but it is {shown(given)}."
+            )
         return float(limits[0]), min(float(limits[1]), _MOST_SECONDS)
 
     def recurrent_layer(self, number: int, at: str, source: str, target: str) -> None:

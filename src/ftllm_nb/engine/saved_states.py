@@ -16,7 +16,7 @@ MOST_BYTES = 256 << 20
 LEAST_KEPT = 8
 """How many are kept whatever their size."""
 _MOST_SPACING = 1024
-"""Positions between states where keys and values, which states should not outweigh, take little or nothing."""
+"""Positions between states where keys and values take little or nothing: an edit should not compute more again."""
 
 
 class SavedStates:
@@ -78,8 +78,8 @@ class SavedStates:
 
 
 def state_spacing(state_bytes: int, bytes_of_position: float, block_positions: int) -> int:
-    """Positions, a multiple of a block, between states that are saved on the way: as many as take no more memory than
-    states do, or about `_MOST_SPACING`."""
+    """Positions, a multiple of a block, between states that are saved on the way: as many as take the memory of states,
+    but not many more than `_MOST_SPACING`."""
     wanted = state_bytes / bytes_of_position if bytes_of_position else math.inf
     positions = min(wanted, max(_MOST_SPACING, 4 * block_positions))
     return max(1, math.ceil(positions / block_positions)) * block_positions

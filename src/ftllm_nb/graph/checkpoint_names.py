@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ftllm_nb.checkpoint.files import shown
@@ -43,8 +43,18 @@ def _hint(name: str, tensors: Mapping[str, TensorHeader]) -> str:
     numbers = numbers_present(name, tensors)
     if not numbers:
         return did_you_mean(name, tensors)
-    held = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f": it has this weight for {held} only; config.json may ask for more layers than it holds."
+    held, layer = _runs(numbers), _layer(name)
+    why = "config.json may ask for more layers than it holds"
+    if layer is not None and any(each.startswith(layer) for each in tensors):
+        why = "a file of the model may be missing, or config.json gives the kinds of another model's layers"
+    return f": it has this weight for {held} only; {why}."
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Ascending numbers as people write them: 0 to 2, 5."""
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    return ", ".join(str(one) if one == other else f"{one} to {other}" for one, other in zip(starts, ends, strict=True))
 
 
 def unread_tensors(tensors: Mapping[str, TensorHeader], read: Container[str]) -> list[str]:
