@@ -1,4 +1,4 @@
-"""Mixtures of experts as other tools quantize them: gpt-oss in MXFP4."""
+"""Mixtures of experts as other tools quantize them: gpt-oss in MXFP4, experts of 8 bits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.models import graph_class
+from tests.engine.test_foreign_models import as_floats
 from tests.engine.test_quantized_models import divergences
 from tests.executors import open_executor
-from tests.foreign_folders import Parts
+from tests.foreign_folders import Parts, foreign_folder, fp8_parts
 from tests.golden.foreign_matrices import write_typed
 from tests.golden.small_models import uniform
 
@@ -95,6 +96,26 @@ def test_experts_keep_their_bits(folders: tuple[Path, Path]) -> None:
     lines = [text for _, text in model_rows(model_facts(folders[0]), None)]
     kind = next(line for line in lines if line.startswith("mlp.experts.up_proj "))
     assert "MXFP4 × 2" in kind and "4.25 bits a weight" in kind and kind.endswith("in memory MXFP4")
+
+
+@pytest.mark.slow
+def test_experts_of_8_bits_are_multiplied_as_float32_is(tmp_path: Path) -> None:
+    """Each expert is a matrix of its own here, with scales of blocks that end beyond its rows and columns."""
+    config = {**CONFIG, "model_type": "qwen3_moe", "num_experts": 4, "moe_intermediate_size": 80}
+    source, folder = tmp_path / "source", tmp_path / "quantized"
+    source.mkdir()
+    (source / "config.json").write_text(json.dumps(config))
+    shapes = build_graph(graph_class(config), config).weight_shapes()
+    tensors: Parts = {}
+    for name, shape in shapes.items():
+        numbers = uniform(name, int(np.prod(shape))).reshape(shape) / np.float32(8)
+        tensors[name] = "F32", numbers + np.float32("norm" in name)
+    write_typed(source / "model.safetensors", tensors)
+    section = {"quant_method": "fp8", "weight_block_size": [32, 64]}
+    foreign_folder(source, folder, section, lambda name, weight: fp8_parts(weight, (32, 64)), only=".experts.")
+    plain = as_floats(folder, tmp_path / "floats")
+    with open_executor("compiled", folder) as ours, open_executor("compiled", plain) as other:
+        np.testing.assert_array_equal(logits(ours), logits(other))
 
 
 def test_a_scale_that_is_no_number(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -170,7 +170,6 @@ KINDS = (
 
 METHODS = {
     "aqlm": "AQLM",
-    "auto-round": "AutoRound",
     "bitnet": "BitNet",
     "eetq": "EETQ",
     "exl2": "ExLlamaV2",

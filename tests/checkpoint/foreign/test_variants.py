@@ -62,6 +62,43 @@ def test_a_version_by_its_newer_name(tmp_path: Path) -> None:
     read(case, tmp_path, format="gptq_v2")
 
 
+def test_auto_round(tmp_path: Path) -> None:
+    """Which packs as GPTQ's version 1, and has modules of their own bits in `extra_config`."""
+    case, own = ForeignCase(RUNS), {"lm_head": {"bits": 16, "data_type": "float"}}
+    for entries in ({}, {"extra_config": own}):
+        read(case, tmp_path, quant_method="auto-round", packing_format="auto_round:auto_gptq", **entries)
+    with pytest.raises(CheckpointError, match="packing_format 'auto_round:auto_awq'; supported are"):
+        read(case, tmp_path, quant_method="auto-round", packing_format="auto_round:auto_awq")
+
+
+def test_opening_keeps_no_groups_of_runs(tmp_path: Path) -> None:
+    """They would be as large as all activations of a mixture of many experts."""
+    case, columns, modules = ForeignCase(RUNS), 8192, 32
+    shapes = {"qweight": (columns // 8, 8), "scales": (columns // 32, 8), "qzeros": (columns // 32, 1)}
+    arrays = {ending: np.zeros(shape, case.tensors[f"m.{ending}"].dtype) for ending, shape in shapes.items()}
+    arrays["g_idx"] = (np.arange(columns) // 32).astype(np.int32)
+    types = {ending: case.types[f"m.{ending}"] for ending in arrays}
+    case.tensors = {f"m{number}.{ending}": array for number in range(modules) for ending, array in arrays.items()}
+    case.types = {f"m{number}.{ending}": kind for number in range(modules) for ending, kind in types.items()}
+    case.write(tmp_path)
+    tracemalloc.start()
+    with open_checkpoint(tmp_path):
+        kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < modules * columns * 2
+
+
+def test_stacks_are_made_one_matrix_at_a_time(tmp_path: Path) -> None:
+    case = ForeignCase("mxfp4 of gpt-oss")
+    case.tensors = {"m_blocks": np.ones((16, 128, 32, 16), np.uint8), "m_scales": np.full((16, 128, 32), 120, np.uint8)}
+    with open_checkpoint(case.write(tmp_path)) as checkpoint:
+        tracemalloc.start()
+        found = checkpoint.read_blocks("m.weight")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 1.5 * found.nbytes
+
+
 @pytest.mark.parametrize("name", [NF4, NESTED])
 def test_codes_stored_as_floats(tmp_path: Path, name: str) -> None:
     """bnb_4bit_quant_storage, which sharded training wants."""

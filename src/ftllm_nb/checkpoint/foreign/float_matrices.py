@@ -157,9 +157,12 @@ def mx_blocks(codes: NDArray[np.uint8], exponents: NDArray[np.uint8]) -> NDArray
     whose columns follow each other."""
     made: NDArray[np.uint8] = np.empty((*exponents.shape, 1 + _MX_BYTES), np.uint8)
     made[..., 0] = exponents
-    first, second = codes[..., : _MX_BYTES // 2], codes[..., _MX_BYTES // 2 :]
-    made[..., 1::2] = (first & 15) | (second << 4)
-    made[..., 2::2] = (first >> 4) | (second & 0xF0)
+    halves = np.ascontiguousarray(codes).view(np.uint64)  # eight bytes at a time
+    first, second, low, by = halves[..., 0], halves[..., 1], np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(4)
+    even = ((first & low) | ((second & low) << by)).view(np.uint8)
+    odd = (((first >> by) & low) | (second & ~low)).view(np.uint8)
+    pairs = np.stack((even, odd), axis=-1)
+    made[..., 1:] = pairs.reshape(*exponents.shape, _MX_BYTES)
     return made
 
 

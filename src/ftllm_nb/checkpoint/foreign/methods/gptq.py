@@ -1,4 +1,4 @@
-"""GPTQ, as AutoGPTQ, GPTQModel and their relatives write it: whole numbers with zero points, packed along inputs.
+"""GPTQ, as AutoGPTQ, GPTQModel and AutoRound write it: whole numbers with zero points, packed along inputs.
 
 Of a module NAME, `qweight` int32 [in · bits / 32, out] holds the numbers, the first input in the lowest bits; `scales`
 [groups, out]; `qzeros` int32 [groups, out · bits / 32] the zero points, in version 1 each less 1; `g_idx` int32 [in]
@@ -23,7 +23,7 @@ from ftllm_nb.checkpoint.foreign.parts import FLOATS, Parts
 from ftllm_nb.checkpoint.integers import scales_as_float32
 from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
 
-METHODS = ("gptq",)
+METHODS = ("gptq", "auto-round")
 BESIDE = "quantize_config.json"
 _WEIGHT, _SCALES, _ZEROS, _GROUPS, _BIAS = ".qweight", ".scales", ".qzeros", ".g_idx", ".bias"
 _VERSIONS = ("gptq", "gptq_v2")
@@ -39,12 +39,14 @@ def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
     if default not in _BITS:
         raise entries.error(f"has the bits {default}; supported are {' and '.join(map(str, _BITS))}")
     version = entries.one_of("checkpoint_format", _VERSIONS, entries.one_of("format", _VERSIONS, _VERSIONS[0]))
+    if "packing_format" in entries:
+        entries.one_of("packing_format", ("auto_round:auto_gptq",))
     is_old = version == _VERSIONS[0]
     is_symmetric, is_ordered = entries.flag("sym", False), entries.flag("desc_act", False)
-    differs = "dynamic" in entries  # modules have bits, groups and zero points of their own
+    differs = "dynamic" in entries or "extra_config" in entries  # bits, groups and zero points of modules
     for name in [name for name in stored.tensors if name.endswith(_WEIGHT)]:
         module = _Module(stored, name.removesuffix(_WEIGHT), None if differs else default, is_old)
-        if is_ordered and module.index is None and module.count > 1:
+        if is_ordered and not module.is_told and module.count > 1:
             raise module.parts.error(
                 f"{module.name}{_GROUPS}", "is missing or zeros, so nothing says how columns are ordered (desc_act)"
             )
@@ -71,8 +73,11 @@ class _Module:
         parts.require_shape(words, (words.shape[0], self.rows), because=because)
         parts.require_shape(zeros, (count, packed_size(self.rows, self.bits)), because=because)
         self.scales = str(scales.dtype)
-        self.index = column_groups(parts, _GROUPS, self.columns, count, 0, because)
-        self.groups = ordered_groups(self.index, self.columns, count)
+        index = column_groups(parts, _GROUPS, self.columns, count, 0, because)
+        self.is_told = index is not None
+        self.groups = groups = ordered_groups(index, self.columns, count)
+        is_runs = groups is not None and groups.order is None
+        self.index = None if is_runs else index  # all modules' are kept
         bias = stored.tensors.get(name + _BIAS)
         if bias is not None and not stored.read(bias.name).any():
             parts.find(_BIAS)

@@ -71,4 +71,7 @@ def _rows(parts: Parts, each: slice) -> NDArray[np.uint8]:
     codes = parts.stored.read(parts.name + _BLOCKS)[:, each]
     scales = parts.stored.read(parts.name + _SCALES)[:, each]
     require_powers(parts, parts.name + _SCALES, scales)
-    return mx_blocks(codes, scales).reshape(scales.shape[0] * scales.shape[1], -1)
+    made = np.empty((*scales.shape, 1 + _BYTES), np.uint8)
+    for expert, blocks in enumerate(made):  # one at a time, so that what lies between is small
+        blocks[:] = mx_blocks(codes[expert], scales[expert])
+    return made.reshape(scales.shape[0] * scales.shape[1], -1)
