@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ftllm_nb import llm
+from ftllm_nb.engine.state_memory import StateMemory
 from ftllm_nb.errors import ContextLengthError, FtllmError, TokenizerError, UsageError
 
 QUESTION = "What is 17 + 25?"
@@ -270,6 +271,20 @@ def test_memory_is_limited_and_given_back() -> None:
         model.set_max_batch(4)
         with pytest.raises(UsageError, match="largest batch"):
             model.set_max_batch(0)
+
+
+def test_a_limit_of_memory_counts_states_of_recurrent_layers() -> None:
+    with llm.model("demo", threads=1) as model:
+        cache = model.run(lambda executor: executor.cache)
+        cache.state_memory = StateMemory({"state": (10_000,)})
+        with pytest.raises(UsageError, match=r"a KV cache of 200k is not enough: .* recurrent layers"):
+            model.set_kv_cache_limit("200k")
+        model.set_kv_cache_limit("400k")
+        assert cache.state_memory.limit == 5
+        counted = model.get_max_input_len()
+        cache.state_memory = StateMemory({})
+        model.set_kv_cache_limit("200k")
+        assert 0 < counted == model.get_max_input_len() < 1024
 
 
 def test_system_prompt_end_tokens_and_template(tmp_path: Path) -> None:
