@@ -59,6 +59,7 @@ _K_NORM = '            self.RMSNorm(data["k"], attention["k_norm.weight"], eps, 
 _TURN = """            for name in "qk":
                 self.LlamaRotatePosition2D(data[name], data["positionIds"], data["sin"], data["cos"], head_dim)
 """
+_SILU = '            self.Silu(data["gate"], data["gate"])\n'
 _LAST = '        self.RMSNorm(data["last"], weight["model.norm.weight"], eps, data["last"])\n'
 _POST = '            self.RMSNorm(data["added"], layer[".post_attention_layernorm.weight"], eps, data["added"], 1)\n'
 
@@ -107,6 +108,18 @@ FAULTS = (
           'self.AddTo(data["hidden"], data["added"], -1.0)\n            self.RMSNorm', "alpha"),
     Fault("llama", "layer norm for rms norm", _LAST.strip(),
           'self.LayerNorm(data["last"], weight["model.norm.weight"], None, -1, data["last"], eps)', "RMSNorm"),
+    Fault("llama", "a residual twice", _ADD + '            self.RMSNorm(data["hidden"], layer[".post',
+          2 * _ADD + '            self.RMSNorm(data["hidden"], layer[".post', "without AddTo"),
+    Fault("llama", "what is normed goes on", 'mlp["down_proj.bias"], data["added"])\n',
+          'mlp["down_proj.bias"], data["added"])\n            self.Add(data["input"], 0.0, data["hidden"])\n',
+          'with data["hidden"]'),
+    Fault("llama", "embeddings of positions", 'data["inputIds"]', 'data["positionIds"]', "inputIds"),
+    Fault("llama", "rotary by numbers of its own",
+          'self.LlamaRotatePosition2D(data["q"], data["positionIds"], data["sin"], data["cos"], head_dim)',
+          'self.RopeEncoding(data["q"], data["positionIds"], head_dim, 5000.0)', 'by data["sin"] and data["cos"]'),
+    Fault("llama", "activation after the product",
+          _SILU + '            self.MulTo(data["gate"], data["up"])\n',
+          '            self.MulTo(data["gate"], data["up"])\n' + _SILU, "the order"),
     Fault("qwen3", "no norm of q", _Q_NORM, "", "norm is missing"),
     Fault("qwen3", "the norm of k by that of q", 'attention["k_norm.weight"]', 'attention["q_norm.weight"]', "k_norm"),
     _swap("qwen3", "norm after the rotation", _K_NORM, _TURN),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.custom_file import load_graph_class
 from ftllm_nb.graph.references import DataReference
@@ -66,6 +69,17 @@ def test_fault(fault: Fault, known: Known, found: list[Row], tmp_path: Path) -> 
     found.append(Row(f"{fault.model}: {fault.name}", named, f"{verdict.call.operator.name}: {sentence}", seconds))
     assert fault.cause in sentence, str(verdict)
     assert seconds < MOST_SECONDS
+
+
+def test_a_model_that_transformers_does_not_know(known: Known, tmp_path: Path) -> None:
+    folder = shutil.copytree(known("llama")[0], tmp_path / "zebra")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "zebra"}))
+    with pytest.raises(CheckpointError) as raised:
+        verify(folder, custom=GRAPHS / "llama.py")
+    said = str(raised.value)
+    assert said.endswith("compare with --against FOLDER, a folder of the same weights that it knows.")
+    assert said.count(". ") == 0 and "`zebra`" in said
 
 
 def test_nearly_all_were_named(found: list[Row]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from ftllm_nb.cli import main
 from ftllm_nb.errors import FtllmError, OutputError, UsageError
@@ -24,6 +25,7 @@ MODEL = "llama_mha"
 PLANTED = (
     "scale without the root", "another eps at the end", "k not rotated", "silu of up", "the norm of another place",
     "a residual forgotten", "tied where it is not", "v rotated as well", "another base",
+    "a residual twice", "what is normed goes on", "embeddings of positions", "rotary by numbers of its own",
 )  # fmt: skip
 
 
@@ -68,6 +70,25 @@ def test_planted_faults_are_named(name: str, folder: Path, reference: Reference,
     assert not verdict.agrees and verdict.parting is not None and verdict.cause is not None, str(verdict)
     assert fault.cause in verdict.cause.sentence
     assert f"{tmp_path / 'faulty.py'}:{verdict.cause.call.line}" in str(verdict)
+
+
+def test_what_is_not_read_is_told_where_no_cause_is_found(folder: Path, reference: Reference, tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    text = LLAMA.read_text(encoding="utf-8").replace('config["num_hidden_layers"]', 'config["num_hidden_layers"] - 1')
+    file.write_text(text, encoding="utf-8")
+    verdict = verify(folder, custom=file, against=reference, warn=nothing)
+    assert verdict.cause is None and "model.norm, input of" in str(verdict)
+    assert "tensors that no operator reads: model.layers." in str(verdict)
+
+
+def test_other_weights_are_told_from_other_operators(reference: Reference, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", MODEL, SMALL_MODELS[MODEL])
+    tensors = load_file(other / "model.safetensors")
+    name = "model.embed_tokens.weight"
+    save_file({**tensors, name: tensors[name][::-1].copy()}, other / "model.safetensors")
+    verdict = verify(other, custom=LLAMA, against=reference, warn=nothing)
+    assert verdict.parting is not None and verdict.cause is None
+    assert "  what it reads is the same: its weight is another one, or another model's\n" in str(verdict)
 
 
 def test_a_file_of_values_serves_as_well(folder: Path, values: Path, tmp_path: Path) -> None:
@@ -151,6 +172,10 @@ def test_what_is_refused(folder: Path, values: Path, tmp_path: Path, monkeypatch
     said: list[str] = []
     assert verify(folder, custom=LLAMA, warn=said.append).agrees
     assert "compared with the built-in one" in said[0]
+    unknown = changed(folder, tmp_path / "unknown", model_type="zebra")
+    assert "where an architecture here is the model's" in refused(UsageError, unknown, custom=LLAMA)
+    sentence = refused(UsageError, unknown, custom=LLAMA, against="builtin")
+    assert "no architecture here has the model_type 'zebra'" in sentence
 
 
 def test_a_context_that_is_shorter_than_what_was_read(folder: Path, values: Path, tmp_path: Path) -> None:

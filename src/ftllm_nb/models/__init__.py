@@ -73,8 +73,8 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
             else f"config.json has the model_type {shown(model_type)}, which is not supported"
         )
         raise CheckpointError(
-            f"{problem}; supported are {', '.join(supported)}, and any other model can be described in a "
-            f"Python file, which ftllm-nb init begins, and given with --custom FILE: see {MODEL_PAGE}."
+            f"{problem}: describe the model in a Python file, which ftllm-nb init begins, and give it with --custom "
+            f"FILE, as {MODEL_PAGE} shows; supported are {', '.join(supported)}."
         )
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
     _require_sizes(config, found)

@@ -23,7 +23,7 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.ir import CheckedGraph
-from ftllm_nb.models import graph_class
+from ftllm_nb.models import supported_architectures
 from ftllm_nb.verification import values_file, with_transformers
 from ftllm_nb.verification.causes import causes
 from ftllm_nb.verification.pairing import LOGITS, pair
@@ -140,6 +140,8 @@ def _reference(
     if name is None and not with_transformers.is_installed():
         if custom is None:
             raise UsageError(f"{with_transformers.INSTALL}, where --custom describes the model.")
+        if not _is_known(opened.checkpoint):
+            raise UsageError(f"{with_transformers.INSTALL}, where an architecture here is the model's.")
         warn("transformers and torch are not installed: the graph is compared with the built-in one.")
         name = BUILTIN
     texts = texts_of(opened.checkpoint, opened.graph, prompts, None, warn)
@@ -147,7 +149,12 @@ def _reference(
     if name == BUILTIN:
         if custom is None:
             raise UsageError("the built-in graph is what is compared: give another one by --custom FILE.")
-        own = _open_builtin(opened.checkpoint)
+        if not _is_known(opened.checkpoint):
+            raise UsageError(
+                f"no architecture here has the model_type {opened.checkpoint.config.get('model_type')!r}: --against "
+                "builtin has nothing to compare with; give a folder that transformers knows, or an .npz file."
+            )
+        own = _open(opened.checkpoint, None)
         return record_graph(own.graph, opened.weights, opened.shapes, texts, prefill)
     folder = opened.checkpoint.path if name in (None, TRANSFORMERS) else Path(str(name))
     if not folder.exists():
@@ -157,9 +164,9 @@ def _reference(
     return with_transformers.record(folder, opened.checkpoint, texts, prefill)
 
 
-def _open_builtin(checkpoint: Checkpoint) -> _Opened:
-    graph_class(checkpoint.config)  # raises where the architecture is not known
-    return _open(checkpoint, None)
+def _is_known(checkpoint: Checkpoint) -> bool:
+    """Whether an architecture here is the model's."""
+    return checkpoint.config.get("model_type") in supported_architectures()
 
 
 def _require_same_model(opened: _Opened, reference: Reference) -> None:
@@ -201,7 +208,8 @@ def _compare(
         opened.built, graph, dict(opened.checkpoint.tensors), weights, evaluations, reference, parting,
         now() + seconds,
     )  # fmt: skip
-    return Verdict(**common, parting=parting, cause=_cause(ground, progress))  # type: ignore[arg-type]
+    left_out = tuple(loading.unread_warning(graph.unread_tensors))
+    return Verdict(**common, parting=parting, cause=_cause(ground, progress), left_out=left_out)  # type: ignore[arg-type]
 
 
 def _cause(ground: Ground, progress: Progress) -> Cause | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.verification.parting import Parting
 
 
@@ -32,7 +33,8 @@ class Verdict:
     """Whether a graph computes what the reference computes; `str()` says it in words.
 
     `logits`: the relative difference of the logits; `places`: how many values were compared of each text; `tokens`: of
-    all texts. Where they part, `parting` says where, and `cause` why, if that was found.
+    all texts. Where they part, `parting` says where, and `cause` why, if that was found; `left_out`: sentences on what
+    of the checkpoint the graph does not read.
     """
 
     reference: str
@@ -43,6 +45,7 @@ class Verdict:
     parting: Parting | None = None
     cause: Cause | None = None
     step_fault: StepFault | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -91,8 +94,18 @@ class Verdict:
         else:
             lines.append("between the two are" if len(parting.suspects) > 1 else "the operator is")
             lines += [f"  {_shown(node.call)}" for node in parting.suspects[:8]]
+            if _reads_the_same(parting):
+                lines.append("  what it reads is the same: its weight is another one, or another model's")
+            lines += self.left_out
         lines.append(f"logits differ by {self.logits:.2g} of their size")
         return lines
+
+
+def _reads_the_same(parting: Parting) -> bool:
+    """Whether an operator with a weight makes something else of what agrees."""
+    node = parting.site.node
+    has_weight = any(isinstance(each, WeightReference) for each in node.call.arguments.values())
+    return parting.site.role == "output" and parting.suspects == (node,) and has_weight
 
 
 def _shown(call: Call) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.errors import CheckpointError, UsageError
+from ftllm_nb.models import supported_architectures
 from ftllm_nb.verification.tensor_names import modules_of_tensors
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def record(
     import torch
     import transformers
 
-    model = _open(folder)
+    model = _open(folder, knows_it=checkpoint.config.get("model_type") in supported_architectures())
     if sum(each.numel() for each in model.parameters()) < _SMALL:
         torch.set_num_threads(1)  # that threads wait for each other takes longer than such a model
     recorder = _Recorder(model)
@@ -84,7 +85,8 @@ def _as_array(parameter: Any) -> NDArray[np.float32]:
     return array
 
 
-def _open(folder: Path) -> Any:
+def _open(folder: Path, knows_it: bool) -> Any:
+    """transformers' model of a folder. `knows_it`: whether there is a built-in graph to compare with instead."""
     import torch
     import transformers
 
@@ -105,10 +107,12 @@ def _open(folder: Path) -> Any:
     except MemoryError:
         raise CheckpointError(f"the memory does not hold the float32 weights of {folder} in transformers.") from None
     except Exception as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        text = str(error).strip()
+        reason = text.splitlines()[0].split(". ")[0].rstrip(".") if text else type(error).__name__
+        instead = ", or with --against builtin" if knows_it else ""
         raise CheckpointError(
             f"transformers {transformers.__version__} cannot open {folder}: {reason[:300]}; compare with --against "
-            "FOLDER, a folder that it knows, or with --against builtin."
+            f"FOLDER, a folder of the same weights that it knows{instead}."
         ) from error
     return model.eval()
 

@@ -14,6 +14,8 @@ from ftllm_nb.verification.trial import Change, Ground, one_call, with_arguments
 RANK = 25
 _MOST_BEFORE = 60
 """Calls before a suspect whose data it may have meant."""
+_EXCHANGEABLE = {"inputIds", "positionIds"}
+"""Inputs of one shape."""
 
 
 def changes(ground: Ground) -> Iterator[Change]:
@@ -33,13 +35,21 @@ def _exchanged(ground: Ground) -> Iterator[Change]:
         first, second = DataReference(one), DataReference(other)
         swap: dict[Argument, Argument] = {first: second, second: first}
         parted = ground.parting.site
-        for chosen in ([call] for call in calls):
-            yield _change(f'data["{one}"] and data["{other}"] are exchanged', chosen, swap)
+        for call in calls:
+            if not _writes_one_of_both(call, {one, other}):
+                yield _change(f'data["{one}"] and data["{other}"] are exchanged', [call], swap)
         inner = [call for call in calls if call is not parted.node.call or parted.role != "input"]
         if len(inner) > 1:
             yield _change(f'data["{one}"] and data["{other}"] are exchanged', inner, swap)
         if len(calls) > 1:
             yield _change(f'data["{one}"] and data["{other}"] are exchanged', calls, swap)
+
+
+def _writes_one_of_both(call: Call, names: set[str]) -> bool:
+    """Whether both are its data and it writes one: what it wrote would stay as it was, as if it were left out."""
+    given = {each.name for each in call.arguments.values() if isinstance(each, DataReference)}
+    written = {each.name for name in call.operator.written() if isinstance(each := call.arguments[name], DataReference)}
+    return names <= given and bool(names & written)
 
 
 def _change(sentence: str, calls: list[Call], swap: dict[Argument, Argument]) -> Change:
@@ -70,18 +80,24 @@ def _others(ground: Ground, call: Call) -> Iterator[Change]:
         if node is not None:
             for value in node.outputs.values():
                 known[value.name] = value.type.shape
+    for parameter, argument in call.arguments.items():
+        if isinstance(argument, DataReference) and argument.name in _EXCHANGEABLE:
+            (other,) = _EXCHANGEABLE - {argument.name}
+            yield _instead(call, parameter, argument.name, other)
     for parameter, name in _data(ground, call).items():
         if call.operator.parameter(parameter).kind is Kind.INPLACE:
             continue  # that would only leave it out here
         for other, shape in reversed(known.items()):
             if other != name and shape == shapes[name]:
-                yield one_call(
-                    f'{call.operator.name} reads data["{name}"] as {parameter}; with data["{other}"] they are equal',
-                    call,
-                    lambda each, parameter=parameter, other=other: [  # type: ignore[misc]
-                        with_arguments(each, **{parameter: DataReference(other)})
-                    ],
-                )
+                yield _instead(call, parameter, name, other)
+
+
+def _instead(call: Call, parameter: str, name: str, other: str) -> Change:
+    return one_call(
+        f'{call.operator.name} reads data["{name}"] as {parameter}; with data["{other}"] they are equal',
+        call,
+        lambda each: [with_arguments(each, **{parameter: DataReference(other)})],
+    )
 
 
 def _data(ground: Ground, call: Call) -> dict[str, str]:

@@ -15,6 +15,7 @@ from ftllm_nb.verification.trial import Change, Ground, one_call
 
 RANK = 30
 ROTATIONS = ("LlamaRotatePosition2D", "LlamaRotatePosition2DPart", "NearlyRotatePosition2D")
+_OF_OWN_NUMBERS = ("RopeEncoding", "Llama3RopeEncoding", "YarnRopeEncoding")
 _TEXT = {
     "LlamaRotatePosition2D": "the two halves of a head turn",
     "LlamaRotatePosition2DPart": "the two halves of the first {dim} features of a head turn",
@@ -25,7 +26,7 @@ _BASES = (1e4, 5e5, 1e6, 1e5, 1e7, 8e6)
 
 def changes(ground: Ground) -> Iterator[Change]:
     """Other rotations of what is turned, then rotations of what is not."""
-    turning = [call for call in ground.suspects if call.operator.name in ROTATIONS]
+    turning = [call for call in ground.suspects if call.operator.name in (*ROTATIONS, *_OF_OWN_NUMBERS)]
     for call in turning:
         yield from _otherwise(ground, call)
     if turning:
@@ -40,9 +41,10 @@ def _otherwise(ground: Ground, call: Call) -> Iterator[Change]:
     for table in _tables(ground):
         for name, dim in _kinds(ground, call):
             rotation = _rotation(call, call.arguments["input"], name, dim, table)
-            other = "" if table == "" or call.arguments["sin"] == rotation.arguments["sin"] else (
-                f', by data["sin.{table}"] and data["cos.{table}"]'
-            )
+            sin, cos = (rotation.arguments[name] for name in ("sin", "cos"))
+            assert isinstance(sin, DataReference) and isinstance(cos, DataReference)
+            is_same = call.arguments.get("sin") == sin
+            other = "" if is_same else f', by data["{sin.name}"] and data["{cos.name}"]'
             if (rotation.operator.name, rotation.arguments.get("sin")) == own and rotation.arguments == call.arguments:
                 continue
             yield one_call(
