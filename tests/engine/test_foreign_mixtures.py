@@ -1,4 +1,4 @@
-"""Mixtures of experts as other tools quantize them: gpt-oss in MXFP4, experts of 8 bits."""
+"""Mixtures of experts as other tools quantize them: gpt-oss in MXFP4, experts of 8 bits, MLX's stacks."""
 
 from __future__ import annotations
 
@@ -98,19 +98,42 @@ def test_experts_keep_their_bits(folders: tuple[Path, Path]) -> None:
     assert "MXFP4 × 2" in kind and "4.25 bits a weight" in kind and kind.endswith("in memory MXFP4")
 
 
+def write_separate(folder: Path, inner: int, entries: dict[str, Any] | None = None, stacked: bool = False) -> Path:
+    """A qwen3_moe of floats, each expert's matrices apart; or, where `stacked`, these as MLX's numbers of 4 bits."""
+    config = {**CONFIG, "model_type": "qwen3_moe", "num_experts": 4, "moe_intermediate_size": inner, **(entries or {})}
+    tensors: Parts = {}
+    for name, shape in build_graph(graph_class(config), config).weight_shapes().items():
+        at, _, own = name.rpartition(".experts.0.")
+        if stacked and at:
+            stack, (rows, columns) = f"{at}.switch_mlp.{own.removesuffix('.weight')}", shape
+            words = np.random.PCG64(len(name)).random_raw(4 * rows * columns // 16).view(np.uint32)
+            halves = (uniform(name, rows * columns // 4) / 16).astype(np.float16).reshape(2, 4, rows, columns // 32)
+            tensors[f"{stack}.weight"] = "U32", words.reshape(4, rows, columns // 8)
+            tensors[f"{stack}.scales"], tensors[f"{stack}.biases"] = (("F16", each) for each in halves)
+        elif not stacked or ".experts." not in name:
+            numbers = uniform(name, int(np.prod(shape))).reshape(shape) / np.float32(8)
+            tensors[name] = "F32", numbers + np.float32("norm" in name)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    write_typed(folder / "model.safetensors", tensors)
+    return folder
+
+
+def test_stacks_of_mlx_are_the_experts_of_the_graph(tmp_path: Path) -> None:
+    section = {"quantization": {"group_size": 32, "bits": 4}}
+    folder = write_separate(tmp_path / "mlx", 96, section, stacked=True)
+    plain = as_floats(folder, tmp_path / "floats")
+    config = json.loads((plain / "config.json").read_text())
+    del config["quantization"]
+    (plain / "config.json").write_text(json.dumps(config))
+    with open_executor("reference", folder) as ours, open_executor("reference", plain) as other:
+        np.testing.assert_array_equal(logits(ours), logits(other))
+
+
 @pytest.mark.slow
 def test_experts_of_8_bits_are_multiplied_as_float32_is(tmp_path: Path) -> None:
     """Each expert is a matrix of its own here, with scales of blocks that end beyond its rows and columns."""
-    config = {**CONFIG, "model_type": "qwen3_moe", "num_experts": 4, "moe_intermediate_size": 80}
-    source, folder = tmp_path / "source", tmp_path / "quantized"
-    source.mkdir()
-    (source / "config.json").write_text(json.dumps(config))
-    shapes = build_graph(graph_class(config), config).weight_shapes()
-    tensors: Parts = {}
-    for name, shape in shapes.items():
-        numbers = uniform(name, int(np.prod(shape))).reshape(shape) / np.float32(8)
-        tensors[name] = "F32", numbers + np.float32("norm" in name)
-    write_typed(source / "model.safetensors", tensors)
+    source, folder = write_separate(tmp_path / "source", 80), tmp_path / "quantized"
     section = {"quant_method": "fp8", "weight_block_size": [32, 64]}
     foreign_folder(source, folder, section, lambda name, weight: fp8_parts(weight, (32, 64)), only=".experts.")
     plain = as_floats(folder, tmp_path / "floats")

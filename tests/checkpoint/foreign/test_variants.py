@@ -122,6 +122,29 @@ def test_a_module_that_is_said_to_be_quantized(tmp_path: Path) -> None:
     read(ForeignCase("mlx 4 bits, groups of 64"), tmp_path, m=True)
 
 
+@pytest.mark.parametrize(
+    ("stack", "expert"),
+    [
+        ("l.0.mlp.switch_mlp.up_proj", "l.0.mlp.experts.{}.up_proj"),
+        ("l.0.block_sparse_moe.switch_mlp.down_proj", "l.0.block_sparse_moe.experts.{}.w2"),
+    ],
+)
+def test_stacks_of_mlx_are_experts(tmp_path: Path, stack: str, expert: str) -> None:
+    case = ForeignCase("mlx 8 bits, groups of 32")
+    order = np.arange(len(case.expected))
+    orders = [order, order[::-1], np.roll(order, 5)]
+    for name in [*case.tensors]:
+        own, matrix = name.replace("m.", f"{stack}."), case.tensors.pop(name)
+        case.tensors[own], case.types[own] = np.stack([matrix[rows] for rows in orders]), case.types[name]
+    with open_checkpoint(case.write(tmp_path)) as checkpoint:
+        assert set(checkpoint.tensors) == {f"{expert.format(number)}.weight" for number in range(len(orders))}
+        for number, rows in enumerate(orders):
+            name = f"{expert.format(number)}.weight"
+            np.testing.assert_array_equal(checkpoint.read(name), case.expected[rows])
+            checkpoint.release(name)
+        assert sum(info.nbytes for info in checkpoint.tensors.values()) == sum(a.nbytes for a in case.tensors.values())
+
+
 def test_a_config_in_modelopts_own_file(tmp_path: Path) -> None:
     case = ForeignCase("nvfp4 of modelopt")
     case.write(tmp_path)
