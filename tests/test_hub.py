@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import ftllm_nb
+from ftllm_nb.checkpoint.foreign import readers
 from ftllm_nb.errors import HubError
 from ftllm_nb.hub import fetch_model, gguf_files, is_model_name, needed_files
 from tests.forking.programs import program
@@ -171,6 +172,13 @@ def test_only_needed_files() -> None:
     others = ["README.md", "original/consolidated.safetensors", "consolidated.safetensors", "onnx/model.safetensors"]
     assert needed_files([*others, *shards, "a/config.json", *small]) == [*small, *shards]
     assert needed_files([*shards, *small, "model.safetensors"]) == [*small, "model.safetensors"]
+
+
+def test_configs_of_quantized_folders_are_needed() -> None:
+    """Of those that lie beside config.json, without which nobody knows how the weights are stored."""
+    names = sorted({module.BESIDE for module in readers().values() if hasattr(module, "BESIDE")})
+    assert len(names) == 3
+    assert sorted(needed_files(names)) == names
 
 
 GGUF_NAMES = [

@@ -24,6 +24,9 @@ SECONDS_BETWEEN = 1.0
 SMALL_FILES = (
     "config.json",
     "generation_config.json",
+    "quantize_config.json",
+    "quant_config.json",
+    "hf_quant_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
