@@ -81,6 +81,8 @@ def test_pictures_are_written_whole(capsys: pytest.CaptureFixture[str], tmp_path
         ("--json --fused", "--json is the graph as it was described"),
         ("--dtype int8", "--dtype is of what is run: give it with --fused."),
         ("--svg /no/such/folder/x.svg", "cannot be written: name a file in a folder that there is."),
+        ("--svg x.png", "--svg 'x.png' must name a file that ends in .svg."),
+        ("--dot my_model.py", "--dot 'my_model.py' must name a file that ends in .dot or .gv."),
         ("--svg /", "cannot be written: name a file in a folder that there is."),
         ("/no/such/model", "/no/such/model"),
         ("demo --custom /no/such/file.py", 'there is no file "/no/such/file.py"'),

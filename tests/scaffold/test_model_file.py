@@ -117,7 +117,7 @@ def test_what_is_not_known_is_a_todo() -> None:
     todos = " ".join(made.todos)
     assert "model.layers.0.self_attn.mystery_norm.weight [24] and 3 more like it are read by nothing here: a" in todos
     assert "model.extra.weight [7, 24] is read by nothing here: a matrix for Linear, from 24 features to 7." in todos
-    assert "the checkpoint has no model.norm.weight" in todos
+    assert "the checkpoint has no model.norm.weight; " in todos and "; a norm without a weight takes None." in todos
     assert "config.json has logit_softcap = 5.0, by which numbers are bounded by a softcap" in todos
     assert made.text.count("# TODO: ") == len(made.todos) == 4
     compile(made.text, "x.py", "exec")
@@ -131,6 +131,7 @@ def test_a_matrix_that_is_lacking_counts() -> None:
     assert list(found.missing) == ["model.layers.0.mlp.gate_proj.weight"] and not found.unread
     (todo,) = model_file(checkpoint, [found], "x").todos
     assert todo.startswith("the checkpoint has no model.layers.0.mlp.gate_proj.weight")
+    assert "; a feed-forward without a gate has neither this Linear nor MulTo" in todo
 
 
 def test_an_activation_that_is_not_known_is_a_todo_and_nothing_more() -> None:

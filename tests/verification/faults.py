@@ -60,6 +60,9 @@ _TURN = """            for name in "qk":
                 self.LlamaRotatePosition2D(data[name], data["positionIds"], data["sin"], data["cos"], head_dim)
 """
 _SILU = '            self.Silu(data["gate"], data["gate"])\n'
+_SECOND_NORM = (
+    '            self.RMSNorm(data["hidden"], layer[".post_attention_layernorm.weight"], eps, data["input"])\n'
+)
 _LAST = '        self.RMSNorm(data["last"], weight["model.norm.weight"], eps, data["last"])\n'
 _POST = '            self.RMSNorm(data["added"], layer[".post_attention_layernorm.weight"], eps, data["added"], 1)\n'
 
@@ -113,6 +116,7 @@ FAULTS = (
     Fault("llama", "what is normed goes on", 'mlp["down_proj.bias"], data["added"])\n',
           'mlp["down_proj.bias"], data["added"])\n            self.Add(data["input"], 0.0, data["hidden"])\n',
           'with data["hidden"]'),
+    Fault("llama", "feed-forward of attention's norm", _SECOND_NORM, "", "RMSNorm of data"),
     Fault("llama", "embeddings of positions", 'data["inputIds"]', 'data["positionIds"]', "inputIds"),
     Fault("llama", "rotary by numbers of its own",
           'self.LlamaRotatePosition2D(data["q"], data["positionIds"], data["sin"], data["cos"], head_dim)',

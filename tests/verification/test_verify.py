@@ -26,6 +26,7 @@ PLANTED = (
     "scale without the root", "another eps at the end", "k not rotated", "silu of up", "the norm of another place",
     "a residual forgotten", "tied where it is not", "v rotated as well", "another base",
     "a residual twice", "what is normed goes on", "embeddings of positions", "rotary by numbers of its own",
+    "feed-forward of attention's norm",
 )  # fmt: skip
 
 

@@ -28,6 +28,9 @@ EXAMPLES = (
     "ftllm-nb graph demo --fused --dtype int8g32",
 )
 
+_ENDINGS = {"--svg": (".svg",), "--dot": (".dot", ".gv")}
+"""Of files: these are replaced where they are there, as a model's own file must not be."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb graph`."""
@@ -99,6 +102,8 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
     for flag, path in files.items():
         if not path or os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
             raise UsageError(f"{flag} {path!r} cannot be written: name a file in a folder that there is.")
+        if not path.lower().endswith(_ENDINGS[flag]):
+            raise UsageError(f"{flag} {path!r} must name a file that ends in {' or '.join(_ENDINGS[flag])}.")
 
 
 def print_check(graph: CheckedGraph, left_out: list[str]) -> None:

@@ -31,6 +31,11 @@ from ftllm_nb.scaffold.text import CODE_WIDTH, filled, todo_lines
 
 _MOST_PECULIARITIES = 12
 _EMBEDDING = re.compile(r"embed|\bw[tp]e\b")
+_WITHOUT = (
+    ("norm", "a norm without a weight takes None"),
+    ("gate_proj", "a feed-forward without a gate has neither this Linear nor MulTo, and the activation changes up"),
+)
+"""Parts of names of tensors that may be lacking since the model is without them, and what to write then."""
 PAGE = "docs/custom_model.md"
 
 
@@ -177,7 +182,8 @@ def _lacks(name: str, tensors: Mapping[str, TensorInfo]) -> str:
     """The rest of a TODO for a tensor that the checkpoint lacks."""
     near = nearest_names(name, tensors, count=2)
     hint = f"; of almost that name are {' and '.join(shown(each, tensors) for each in near)}" if near else ""
-    return f"the checkpoint has no {name}{hint}."
+    way = next((f"; {text}" for part, text in _WITHOUT if part in name), "")
+    return f"the checkpoint has no {name}{hint}{way}."
 
 
 def _unread(name: str, count: int, tensors: Mapping[str, TensorInfo]) -> str:
