@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
-from pathlib import Path
 
 import ftllm_nb
 
@@ -19,11 +18,12 @@ __alias_of__ = "ftllm_nb"
 
 
 def _fastllm() -> ModuleSpec | None:
-    """Where fastllm's own package is, if it is installed."""
-    here = Path(__file__).resolve().parent
-    spec = PathFinder.find_spec("ftllm", [entry for entry in sys.path if Path(entry).resolve() != here])
-    is_package = spec is not None and spec.origin is not None and spec.submodule_search_locations is not None
-    return spec if is_package else None
+    """Where fastllm's own package is, if it is installed: this file may lie at several places of the path."""
+    for entry in sys.path:
+        spec = PathFinder.find_spec("ftllm", [entry])
+        if spec is not None and spec.origin is not None and spec.submodule_search_locations is not None:
+            return spec
+    return None
 
 
 _found = _fastllm()

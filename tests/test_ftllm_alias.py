@@ -39,6 +39,8 @@ def test_an_installed_fastllm_goes_first_wherever_it_lies(tmp_path: Path) -> Non
     assert printed(behind) == "fastllm its llm"
     (package.parent / "ftllm.py").write_text((SOURCES / "ftllm.py").read_text())  # as pip installs both
     assert printed(program, package.parent) == "fastllm its llm"
+    (tmp_path / "ftllm.py").write_text((SOURCES / "ftllm.py").read_text())  # as an editable installation may
+    assert printed(behind, tmp_path) == "fastllm its llm"
 
 
 def test_a_folder_that_only_has_the_name_is_no_fastllm(tmp_path: Path) -> None:

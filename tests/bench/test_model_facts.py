@@ -62,7 +62,7 @@ def test_the_cache_by_what_layers_see(tmp_path: Path) -> None:
     facts = model_facts(folder, context=1000)
     assert facts.seeing == {"a window of 70": 3, "all positions": 1} and facts.context == 1024
     # A block is that of the one full layer, values padded to 16; the window's layers hold three, the full one sixteen.
-    block = 64 * 2 * (8 + 16) * 2
+    block = 64 * WINDOWED["num_key_value_heads"] * (8 + 16) * 2
     assert facts.cache_bytes["float16"] == {"a window of 70": 3 * 3 * block, "all positions": 16 * block}
     rows = model_rows(facts, 10**9)
     at = next(number for number, (name, _) in enumerate(rows) if name == "KV cache at 1000")

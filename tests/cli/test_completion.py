@@ -45,7 +45,7 @@ def test_bash_completes_commands_flags_and_values() -> None:
     assert completed("ftllm-nb", "chat", "--enable_thinking", "--hide") == ["--hide_thinking"]
     assert completed("ftllm-nb", "perplexity", "--dtype", "int8,int4g2") == ["int8,int4g256"]
     assert completed("ftllm-nb", "perplexity", "--base", "bf") == ["bfloat16"]
-    assert completed("ftllm-nb", "quantize", "--method", "") == ["gptq", "imatrix", "mse", "rtn"]
+    assert completed("ftllm-nb", "quantize", "--method", "") == ["best", "gptq", "imatrix", "mse", "rtn"]
     assert completed("ftllm-nb", "quantize", "--format", "p") == ["packed"]
     # Nothing is offered for a free value, so that bash completes file names.
     assert completed("ftllm-nb", "chat", "--custom", "x") == []
@@ -61,7 +61,7 @@ def test_scripts_of_other_shells_name_everything(script: str) -> None:
                 assert f"'{spelling}[" in script or f"'{spelling}=[" in script or fish_form in script
 
 
-FREE = set("FILE FOLDER PATH MODEL OUT TEXT URL KEY ADDRESS SIZE SECONDS N X P K".split())
+FREE = set("FILE FOLDER PATH MODEL OUT TEXT URL KEY ADDRESS SIZE SECONDS N X P K B".split())
 NAMED_FREELY = {"--revision", "--model_name", "--allowed_host"}
 
 
@@ -93,7 +93,7 @@ def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
     offered = [[line.split("\t")[0] for line in part.splitlines()] for part in done.stdout.split("\n\n")]
     assert offered == [
         ["chat"], ["--temperature"], ["compiled", "reference"], ["int8g32", "int8g64", "int8g128"],
-        ["gptq", "imatrix", "mse", "rtn"], ["int8,int4g256"], ["bfloat16"], ["false", "true"], [],
+        ["best", "gptq", "imatrix", "mse", "rtn"], ["int8,int4g256"], ["bfloat16"], ["false", "true"], [],
     ]  # fmt: skip
 
 

@@ -79,6 +79,10 @@ ORDINARY: dict[str, list[Any]] = {
 """Entries with which Seed-OSS, which has nothing special, is what it is without."""
 
 
+ROTATING = {"position_embedding_type": "rope"}
+"""With which Granite's hybrids rotate, so that entries about that matter."""
+
+
 def plain(**entries: Any) -> dict[str, Any]:
     return CONFIG | {"model_type": "seed_oss"} | entries
 
@@ -104,7 +108,7 @@ def test_an_architecture_refuses_what_it_does_not_do(name: str, value: Any) -> N
     said = f"config.json has {name} = {shown(value)}, by which "
     refused = 0
     for model_type in DECODERS:
-        config = CONFIG | {"model_type": model_type} | MORE.get(model_type, {}) | {name: value}
+        config = CONFIG | ROTATING | {"model_type": model_type} | MORE.get(model_type, {}) | {name: value}
         try:
             graph = build_graph(graph_class(config), config)
         except GraphError as error:
@@ -124,9 +128,10 @@ def test_an_architecture_refuses_what_it_does_not_do(name: str, value: Any) -> N
 
 @pytest.mark.parametrize("model_type", TEXT_PARTS)
 def test_an_entry_of_a_text_part(model_type: str) -> None:
-    text = CONFIG | {"scale_emb": 12, "intermediate_size_mlp": 40, "moe_layers": [], "num_kv_shared_layers": 0}
+    text_type = next(iter(TEXT_PARTS[model_type].text_models))
+    more = {"scale_emb": 12, "intermediate_size_mlp": 40, "moe_layers": [], "num_kv_shared_layers": 0}
+    text = CONFIG | more | MORE.get(text_type, {}) | {"model_type": text_type}
     config = {"model_type": model_type, "text_config": text}
-    text["model_type"] = next(iter(TEXT_PARTS[model_type].text_models))
     with pytest.raises(GraphError, match=r"^config\.json has scale_emb = 12, by which .* architecture '"):
         check_graph(build_graph(graph_class(config), config), {})
 

@@ -285,7 +285,7 @@ def test_a_matrix_too_small_for_its_scales_is_refused(tmp_path: Path, dtype: str
     [
         (("--dtype", "int5"), "--dtype: int4, int4g, int4g128"),
         (("--dtype", "bfloat16"), "q6_k or q8_0 is expected, not 'bfloat16'"),
-        (("--method", "best"), "--method: gptq, imatrix, mse or rtn is expected, not 'best'"),
+        (("--method", "awq"), "--method: best, gptq, imatrix, mse or rtn is expected, not 'awq'"),
         (("--format", "onnx"), "--format: compressed_tensors, gguf, imatrix or packed is expected, not 'onnx'"),
         (("--max_shard_size", "large"), "a size such as 500M, 4GB or 2GiB is expected, not 'large'"),
         (("--custom", "no.py"), "no.py"),

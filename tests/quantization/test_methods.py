@@ -137,5 +137,5 @@ def test_numbers_that_cannot_be_quantized_are_refused(method: str, value: float)
 
 def test_every_method_has_a_twin_and_unknown_ones_are_listed() -> None:
     assert {name for name in methods() if not is_calibrated(name)} == set(twins.METHODS)
-    with pytest.raises(UsageError, match="'hqq' is no method of quantization: use gptq or imatrix or mse or rtn"):
+    with pytest.raises(UsageError, match="'hqq' is no method of quantization: use best or gptq or imatrix"):
         method_module("hqq")
