@@ -117,6 +117,7 @@ FAULTS = (
           'mlp["down_proj.bias"], data["added"])\n            self.Add(data["input"], 0.0, data["hidden"])\n',
           'with data["hidden"]'),
     Fault("llama", "feed-forward of attention's norm", _SECOND_NORM, "", "RMSNorm of data"),
+    Fault("llama", "normed twice at the end", _LAST, 2 * _LAST, "without RMSNorm"),
     Fault("llama", "embeddings of positions", 'data["inputIds"]', 'data["positionIds"]', "inputIds"),
     Fault("llama", "rotary by numbers of its own",
           'self.LlamaRotatePosition2D(data["q"], data["positionIds"], data["sin"], data["cos"], head_dim)',

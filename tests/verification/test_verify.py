@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from ftllm_nb.cli import main
 from ftllm_nb.errors import FtllmError, OutputError, UsageError
 from ftllm_nb.verification import with_transformers
+from ftllm_nb.verification.causes.arithmetic import oddness
 from ftllm_nb.verification.reference import Reference
 from ftllm_nb.verification.run import reference_of, verify
 from ftllm_nb.verification.values_file import save
@@ -26,7 +27,7 @@ PLANTED = (
     "scale without the root", "another eps at the end", "k not rotated", "silu of up", "the norm of another place",
     "a residual forgotten", "tied where it is not", "v rotated as well", "another base",
     "a residual twice", "what is normed goes on", "embeddings of positions", "rotary by numbers of its own",
-    "feed-forward of attention's norm",
+    "feed-forward of attention's norm", "normed twice at the end",
 )  # fmt: skip
 
 
@@ -82,6 +83,18 @@ def test_what_is_not_read_is_told_where_no_cause_is_found(folder: Path, referenc
     assert "tensors that no operator reads: model.layers." in str(verdict)
 
 
+def test_a_factor_is_no_number_of_layers(folder: Path, reference: Reference, tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    text = LLAMA.read_text(encoding="utf-8").replace('weight["model.embed', '0.5 * weight["model.embed', 1)
+    file.write_text(text, encoding="utf-8")
+    verdict = verify(folder, custom=file, against=reference, warn=nothing)
+    assert verdict.cause is not None and verdict.cause.sentence == "theirs is ours times 2"
+
+
+def test_of_sums_the_plainest_is_told() -> None:
+    assert sorted([[2.0, -1.0], [1.0, 2.0], [1.0, 1.0]], key=oddness) == [[1.0, 1.0], [1.0, 2.0], [2.0, -1.0]]
+
+
 def test_other_weights_are_told_from_other_operators(reference: Reference, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other", MODEL, SMALL_MODELS[MODEL])
     tensors = load_file(other / "model.safetensors")
@@ -89,7 +102,7 @@ def test_other_weights_are_told_from_other_operators(reference: Reference, tmp_p
     save_file({**tensors, name: tensors[name][::-1].copy()}, other / "model.safetensors")
     verdict = verify(other, custom=LLAMA, against=reference, warn=nothing)
     assert verdict.parting is not None and verdict.cause is None
-    assert "  what it reads is the same: its weight is another one, or another model's\n" in str(verdict)
+    assert "  what it reads is the same: its weight is another one, another model's or rounded\n" in str(verdict)
 
 
 def test_a_file_of_values_serves_as_well(folder: Path, values: Path, tmp_path: Path) -> None:

@@ -62,8 +62,9 @@ class Verdict:
         return self.step_fault.call if self.step_fault is not None else None
 
     def __str__(self) -> str:
+        texts = "1 text" if self.texts == 1 else f"{self.texts} texts"
         lines = [
-            f"compared with {self.reference}: {self.places} places, {self.texts} texts of {self.tokens} tokens in all, "
+            f"compared with {self.reference}: {self.places} places, {texts} of {self.tokens} tokens in all, "
             "read at once and one by one"
         ]
         if self.parting is not None:
@@ -95,7 +96,7 @@ class Verdict:
             lines.append("between the two are" if len(parting.suspects) > 1 else "the operator is")
             lines += [f"  {_shown(node.call)}" for node in parting.suspects[:8]]
             if _reads_the_same(parting):
-                lines.append("  what it reads is the same: its weight is another one, or another model's")
+                lines.append("  what it reads is the same: its weight is another one, another model's or rounded")
             lines += self.left_out
         lines.append(f"logits differ by {self.logits:.2g} of their size")
         return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,8 @@ from ftllm_nb.verification.trial import Change, Ground
 RANK = 50
 _MOST_NODES = 40
 _SAMPLE = 4096
+_NO_FACTOR = re.compile(r"(^|\.)(num_|n_|max_)|token|theta|eps|range")
+"""Entries of the config by which nothing is multiplied: numbers of layers, ids of tokens."""
 
 
 def changes(ground: Ground) -> Iterator[Change]:
@@ -33,16 +36,25 @@ def changes(ground: Ground) -> Iterator[Change]:
         yield Change(f"theirs is ours times {factor:.6g}{_meaning(ground, factor)}", call, is_proven=True)
     known = _known(ground)
     for count in (1, 2, 3):
-        for chosen in itertools.combinations(known, count):
-            numbers = _solved([array for _, _, array in chosen], theirs, limit)
-            if numbers is not None:
-                text = " + ".join(
-                    f'{"" if abs(number - 1) < 1e-3 else f"{number:.5g} · "}data["{value.name}"] of '
-                    f"{node.operator.name} at {node.call.where}"
-                    for number, (node, value, _) in zip(numbers, chosen, strict=True)
-                )
-                yield Change(f"what the reference has there is {text}", call, is_proven=True)
-                return
+        sums = [
+            (numbers, chosen)
+            for chosen in itertools.combinations(known, count)
+            if (numbers := _solved([array for _, _, array in chosen], theirs, limit)) is not None
+        ]
+        if sums:
+            numbers, chosen = min(sums, key=lambda each: oddness(each[0]))
+            text = " + ".join(
+                f'{"" if abs(number - 1) < 1e-3 else f"{number:.5g} · "}data["{value.name}"] of '
+                f"{node.operator.name} at {node.call.where}"
+                for number, (node, value, _) in zip(numbers, chosen, strict=True)
+            )
+            yield Change(f"what the reference has there is {text}", call, is_proven=True)
+            return
+
+
+def oddness(numbers: list[float]) -> int:
+    """How far a sum is from a plain one: the same may be said of sums of sums, with numbers that nobody wrote."""
+    return sum((abs(number - 1) >= 1e-3) + (number < 0) for number in numbers)
 
 
 def _known(ground: Ground) -> list[tuple[Node, Value, NDArray[np.float32]]]:
@@ -75,7 +87,7 @@ def _solved(arrays: list[NDArray[np.float32]], theirs: NDArray[np.float32], limi
 def _meaning(ground: Ground, factor: float) -> str:
     """Where a number may be from."""
     for entry, number in flat_config(ground.built.config).items():
-        if number <= 0 or number == 1:
+        if number <= 0 or number == 1 or _NO_FACTOR.search(entry):
             continue
         forms = {number: entry, math.sqrt(number): f"{entry} ** 0.5", number**-0.5: f"{entry} ** -0.5",
                  1 / number: f"1 / {entry}"}  # fmt: skip
