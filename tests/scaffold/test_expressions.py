@@ -59,6 +59,8 @@ def test_choices() -> None:
     assert choice(3, 1, 4, 1) == 'config["sizes"][i]'
     assert choice(0, 8, 16, 24) == "8 * i" and choice(1, 2, 3, 4) == "i + 1"
     assert choice(7, 9, 7, 9) == '7 if config["layer_types"][i] == "a" else 9'
+    data = {i: f'data["{name}"]' for i, name in enumerate("qpqp")}  # of no entry, though one has two values in turns
+    assert by_layer.choice(data, {}) == 'data["q"] if config["layer_types"][i] == "a" else data["p"]'
     assert choice(7, 9, 2, 8) == "{0: 7, 1: 9, 2: 2, 3: 8}[i]"
 
 

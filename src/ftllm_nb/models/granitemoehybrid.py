@@ -5,12 +5,17 @@ from __future__ import annotations
 from ftllm_nb.blocks import MambaDecoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.config_entries import whole
+from ftllm_nb.graph.config_entries import positive_or, whole
 from ftllm_nb.models.granitemoe import GraniteMoeModel
 
 
 class GraniteMoeHybridModel(MambaDecoder, GraniteMoeModel):
     """The graph of `GraniteMoeHybridForCausalLM`."""
+
+    def build(self) -> None:
+        """As decoders do. A model of Mamba-2 alone has attention's factor as well, with nothing to multiply."""
+        positive_or(self.config, "attention_multiplier", 1.0)
+        super().build()
 
     def is_mixture(self, number: int) -> bool:
         """Where there are experts."""

@@ -176,7 +176,7 @@ class ByLayer:
         if len(texts) == 1:
             return texts[0]
         for name, entries in self._lists():
-            if all(entries[number] == value for number, value in numbers.items()):
+            if numbers and all(entries[number] == value for number, value in numbers.items()):
                 return f'config["{name}"][i]'
         line = _line(numbers)
         if line is not None:
