@@ -221,7 +221,7 @@ def test_entries_that_change_what_is_computed_are_refused_and_others_not(tmp_pat
 def test_an_unknown_architecture_is_named_and_may_be_described_by_a_file(tmp_path: Path) -> None:
     entries = metadata("hovercraft")
     says = refused(tmp_path, entries, as_tensors(matrices()))
-    assert "the model_type 'hovercraft', which is not supported; supported are cohere2, " in says
+    assert "the model_type 'hovercraft', which is not supported: describe the model in a Python file" in says
     file = tmp_path / "hovercraft.py"
     file.write_text(
         "from ftllm.llm import ComputeGraph\n"
