@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, chosen_path, weight_type
+from ftllm_nb.cli.model_arguments import add_custom_argument, add_described_model_arguments, chosen_path, weight_type
 from ftllm_nb.errors import UsageError
 from ftllm_nb.terminal_text import one_printable_line
 
@@ -34,17 +34,11 @@ _ENDINGS = {"--svg": (".svg",), "--dot": (".dot", ".gv")}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb graph`."""
-    parser.add_argument("positional_path", nargs="?", metavar="MODEL", help="the same as --path, without the flag")
-    parser.add_argument(
-        "-p",
-        "--path",
-        metavar="MODEL",
-        help="the model: a folder, a GGUF file, OWNER/NAME on the Hugging Face hub, or demo (default: demo)",
+    add_described_model_arguments(
+        parser,
+        "MODEL",
+        "the model: a folder, a GGUF file, OWNER/NAME on the Hugging Face hub, or demo (default: demo)",
     )
-    parser.add_argument(
-        "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
-    )
-    add_cache_argument(parser)
     add_custom_argument(parser)
     parser.add_argument(
         "--check",

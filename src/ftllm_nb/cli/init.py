@@ -11,7 +11,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from ftllm_nb.cli.model_arguments import add_cache_argument, named_path
+from ftllm_nb.cli.model_arguments import add_described_model_arguments, named_path
 from ftllm_nb.errors import MODEL_PAGE, CheckpointError, FtllmError, OutputError, UsageError
 from ftllm_nb.terminal_text import one_printable_line
 
@@ -25,17 +25,11 @@ EXAMPLES = ("ftllm-nb init my-folder -o my_model.py", "ftllm-nb init OWNER/NAME 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb init`."""
-    parser.add_argument("positional_path", nargs="?", metavar="MODEL", help="the same as --path, without the flag")
-    parser.add_argument(
-        "-p",
-        "--path",
-        metavar="MODEL",
-        help="the model: a folder in Hugging Face form, OWNER/NAME on the Hugging Face hub, or a GGUF file",
+    add_described_model_arguments(
+        parser,
+        "MODEL",
+        "the model: a folder in Hugging Face form, OWNER/NAME on the Hugging Face hub, or a GGUF file",
     )
-    parser.add_argument(
-        "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
-    )
-    add_cache_argument(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="the Python file to write")
     parser.add_argument("--force", action="store_true", help="replace the file, if it is there")
 

@@ -105,6 +105,16 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = T
     )
 
 
+def add_described_model_arguments(parser: argparse.ArgumentParser, metavar: str, path_help: str) -> None:
+    """Declare `PATH`, `--path`, `--revision` and `--cache_dir` of a command that only looks at a model."""
+    parser.add_argument("positional_path", nargs="?", metavar=metavar, help="the same as --path, without the flag")
+    parser.add_argument("-p", "--path", metavar=metavar, help=path_help)
+    parser.add_argument(
+        "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
+    )
+    add_cache_argument(parser)
+
+
 def add_custom_argument(container: argparse._ActionsContainer) -> None:
     """Declare `--custom`, a file that describes the model."""
     container.add_argument(

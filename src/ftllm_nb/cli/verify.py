@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import argparse
 
-from ftllm_nb.cli.model_arguments import add_cache_argument, add_custom_argument, add_threads_argument, chosen_path
+from ftllm_nb.cli.model_arguments import (
+    add_custom_argument,
+    add_described_model_arguments,
+    add_threads_argument,
+    chosen_path,
+)
 from ftllm_nb.cli.progress_bar import ProgressBar
 from ftllm_nb.cli.value_types import AnyText
 from ftllm_nb.errors import UsageError
@@ -26,17 +31,11 @@ STATUS_PARTS = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `ftllm-nb verify`."""
-    parser.add_argument("positional_path", nargs="?", metavar="PATH", help="the same as --path, without the flag")
-    parser.add_argument(
-        "-p",
-        "--path",
-        metavar="PATH",
-        help="the model: a folder, a GGUF file, OWNER/NAME on the Hugging Face hub, or demo (default: demo)",
+    add_described_model_arguments(
+        parser,
+        "PATH",
+        "the model: a folder, a GGUF file, OWNER/NAME on the Hugging Face hub, or demo (default: demo)",
     )
-    parser.add_argument(
-        "--revision", metavar="NAME", help="of a model on the hub: a branch, tag or commit (default: the newest)"
-    )
-    add_cache_argument(parser)
     add_custom_argument(parser)
     parser.add_argument(
         "--against",
