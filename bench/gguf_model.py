@@ -24,8 +24,8 @@ FORMATS = {
     "bfloat16": (gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.BF16),
 }
 """The types of a model's matrices, and of its embedding, that have as many bits a weight as ours."""
-ROUTER = "mlp.gate.weight"
-"""The matrix by which experts are chosen, whose name ends so: floats in all types."""
+FLOATS = ("mlp.gate.weight", "conv1d.weight", "in_proj_a.weight", "in_proj_b.weight")
+"""How the names of matrices end that are floats in all types: what chooses experts, and what steers a state."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def write_gguf(config_file: str, dtype: str, path: Path) -> None:
             values = [family.change(name, float_values(checkpoint, each), config) for each in tensors]
             values = np.stack(values) if len(tensors) > 1 else values[0]
             kind = gguf.GGMLQuantizationType.F32
-            if values.ndim > 1 and not name.endswith(ROUTER):
+            if values.ndim > 1 and not name.endswith(FLOATS):
                 kind = embedding if "embed_tokens" in name or "lm_head" in name else matrices
             writer.add_tensor(names.of(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
     write_file(writer)
@@ -95,7 +95,8 @@ class TensorNames:
 
     def of(self, name: str) -> str:
         """By Hugging Face's name."""
-        target = self._names.get_name(name, try_suffixes=(".weight", ".bias"))
+        known = name.replace("dt_bias", "dt_proj.bias")
+        target = self._names.get_name(known, try_suffixes=(".weight", ".bias"))
         if target is None:
             raise SystemExit(f"GGUF has no name for the tensor {name}.")
         return target
@@ -116,7 +117,7 @@ def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_key_length(head_dim(config))
     writer.add_value_length(head_dim(config))
-    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_rope_freq_base(config.get("rope_theta") or config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
 
 
@@ -177,10 +178,33 @@ def added_one(name: str, values: np.ndarray, config: dict) -> np.ndarray:
     return values + 1 if name.endswith("norm.weight") else values
 
 
+def delta_net_settings(writer: gguf.GGUFWriter, config: dict) -> None:
+    """What turns of a head, which layers attend, and the sizes of the others."""
+    turning = int(head_dim(config) * config["rope_parameters"]["partial_rotary_factor"])
+    writer.add_rope_dimension_count(turning)
+    writer.add_rope_dimension_sections([turning // 2 - 2 * (turning // 6), turning // 6, turning // 6, 0])
+    writer.add_full_attention_interval(config["full_attention_interval"])
+    writer.add_ssm_conv_kernel(config["linear_conv_kernel_dim"])
+    writer.add_ssm_state_size(config["linear_key_head_dim"])
+    writer.add_ssm_group_count(config["linear_num_key_heads"])
+    writer.add_ssm_time_step_rank(config["linear_num_value_heads"])
+    writer.add_ssm_inner_size(config["linear_num_value_heads"] * config["linear_value_head_dim"])
+
+
+def rates_and_ones(name: str, values: np.ndarray, config: dict) -> np.ndarray:
+    """Rates of decay instead of their logarithms, and the 1 that norms add, but for those with a gate."""
+    if name.endswith("A_log"):
+        return -np.exp(values)
+    if name.endswith("conv1d.weight"):
+        return values.reshape(len(values), -1)
+    return values if name.endswith("linear_attn.norm.weight") else added_one(name, values, config)
+
+
 FAMILIES = {
     "qwen2": Family("qwen2", gguf.MODEL_ARCH.QWEN2),
     "qwen3": Family("qwen3", gguf.MODEL_ARCH.QWEN3),
     "qwen3_moe": Family("qwen3moe", gguf.MODEL_ARCH.QWEN3MOE, mixture_settings),
+    "qwen3_5_text": Family("qwen35", gguf.MODEL_ARCH.QWEN35, delta_net_settings, rates_and_ones),
     "llama": Family("llama", gguf.MODEL_ARCH.LLAMA, llama_settings, neighbours),
     "gemma3_text": Family("gemma3", gguf.MODEL_ARCH.GEMMA3, gemma_settings, added_one),
 }

@@ -51,6 +51,11 @@ class Engine:
         """Forget all tokens."""
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
 
+    def cut(self, length: int) -> bool:
+        """Forget the tokens from `length` on; False where the model cannot, as with recurrent layers."""
+        memory = llama_cpp.llama_get_memory(self.context)
+        return bool(llama_cpp.llama_memory_seq_rm(memory, 0, length, -1))
+
     def step(self, token_ids: np.ndarray) -> tuple[float, np.ndarray]:
         """Append tokens: the seconds, and the last one's logits."""
         ids = (llama_cpp.llama_token * len(token_ids))(*token_ids)

@@ -34,6 +34,9 @@ def run(script: str, *arguments: str, tier: str = "") -> subprocess.CompletedPro
         ("compare.py", ("--gguf", "none.gguf"), "none.gguf"),
         ("shapes.py", (str(BENCH / "configs" / "qwen3-0.6b.json"), "none.json"), 'there is no file "none.json"'),
         ("shapes.py", ("--dtype", "int5"), "int5"),
+        ("conversation.py", ("--config", "none.json", "--layers", "2"), 'there is no file "none.json"'),
+        ("conversation.py", ("--edit", "21"), "--edit 21 is no turn of 20"),
+        ("conversation.py", ("-p", "demo", "--turns", "900"), "choose fewer --turns"),
     ],
 )
 def test_a_mistake_is_one_sentence(script: str, arguments: tuple[str, ...], says: str) -> None:
@@ -55,3 +58,13 @@ def test_a_table_of_kernels() -> None:
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| int8 |")]
     assert len(rows) == 4 and "| 896 × 9728 | 1 |" in done.stdout and "GB/s" in rows[0]
+
+
+def test_a_conversation() -> None:
+    """Each turn computes what is new; an edit goes on from what both have in common."""
+    sizes = ("--turns", "3", "--question", "20", "--answer", "4", "--edit", "2")
+    done = run("conversation.py", "-p", "demo", "-t", "1", *sizes)
+    assert done.returncode == 0, done.stderr
+    cells = [line.split("|")[1:4] for line in done.stdout.splitlines() if line.startswith("| ")][2:]
+    assert [[int(cell) for cell in row] for row in cells] == [[1, 0, 20], [2, 24, 21], [3, 48, 21]]
+    assert "Turn 2 of 3 edited, 24 tokens before it: 20 tokens computed in" in done.stdout

@@ -136,9 +136,7 @@ def open_weights(settings: Settings) -> Checkpoint:
     """The model's checkpoint, or random weights of its configuration."""
     if not settings.random:
         return open_checkpoint(model_folder(settings.path, settings.revision, settings.cache_dir))
-    config = _random_config(settings)
-    if settings.layers is not None:
-        config = with_layers(config, settings.layers)
+    config = random_config(settings)
     graph = build_graph(described_by(config, settings.custom, None), config)
     shapes = graph.weight_shapes()
     if not shapes:
@@ -149,8 +147,13 @@ def open_weights(settings: Settings) -> Checkpoint:
     return RandomCheckpoint(config, shapes, stored_dtype(settings.options.dtype, config))
 
 
-def _random_config(settings: Settings) -> dict[str, Any]:
+def random_config(settings: Settings) -> dict[str, Any]:
     """The configuration of the model that is to have random weights."""
+    config = _whole_config(settings)
+    return config if settings.layers is None else with_layers(config, settings.layers)
+
+
+def _whole_config(settings: Settings) -> dict[str, Any]:
     if settings.random_config is not None:
         file = Path(settings.random_config)
         if file_mode(file) is None:
