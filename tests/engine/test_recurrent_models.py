@@ -15,9 +15,11 @@ from ftllm_nb import loading
 from ftllm_nb.benchmark.limits import MachineLimits
 from ftllm_nb.benchmark.profile import profile_test
 from ftllm_nb.benchmark.speed_test import SpeedTest
+from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import SequenceStep
+from ftllm_nb.engine.kv_cache import KVCache
 from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits
@@ -212,6 +214,7 @@ def test_a_conversation_is_edited_undone_and_branched(config: dict[str, Any]) ->
             history.append([*history[-1], *answer, *TOKENS[turn * 11 : turn * 11 + 20].tolist()])
         ask(history[5], len(history[5]) - 1)  # the last answer again
         ask([*history[4], 3], len(history[3]))  # the last turn taken back, another in its place
+        ask([*history[1], 8], len(history[1]) - 1)  # and all but the first two, which no saved length is of any more
         ask([*history[0][:290], 7, 7], 256)  # the first message edited
         assert executor.cache.can_cut(session._kept._sequence, 128)  # type: ignore[arg-type]
         session.forget()
@@ -231,6 +234,20 @@ def test_memory_of_states_is_bounded_and_given_back(config: dict[str, Any]) -> N
         assert memory.used_bytes == memory.slot_bytes
         executor.release_memory()
         assert memory.made_bytes == memory.slot_bytes
+
+
+def test_states_of_older_turns_go_before_those_of_the_spacing() -> None:
+    shape = (1 << 20,)  # 4 MB: room for 64
+    cache = KVCache([], 64, BlockPool(lambda: ()), {"state": shape})
+    cache.spacing, sequence = 256, cache.new_sequence()
+    for at in range(8, 8000, 8):
+        if at % 64 == 24:
+            cache.save(sequence, at)
+        cache.advance(sequence, 8, sequence.states)
+    kept = sorted(length for length in sequence.snapshots if length not in sequence.saved)
+    assert len(kept) == 64 and {*range(256, 7936, 256)} <= {*kept}
+    older = [length for length in kept if length % 256]
+    assert len(older) > 30 and min(older) < 500 and max(np.diff([0, *kept])) <= 256
 
 
 def test_a_state_that_is_no_number_ends_its_request_alone() -> None:

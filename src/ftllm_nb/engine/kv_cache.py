@@ -7,7 +7,8 @@ from the sequence's beginning to the block's end; a sequence that begins alike t
 still has what its next token sees.
 
 States have a fixed size and cannot be cut back: each step makes new ones, and those of saved lengths are retained, as
-are those at every so many positions, `spacing`. Where a sequence is published as it reaches the end of a block, its
+are those at every so many positions, `spacing`; as long as there is room for them, those of lengths that were saved
+before, too. Where a sequence is published as it reaches the end of a block, its
 states are, too, so that one that begins alike goes on there: those of saved lengths and of the spacing for long, of the
 others the last.
 """
@@ -121,13 +122,18 @@ class KVCache:
             self._thin_out(sequence)
 
     def _thin_out(self, sequence: CachedSequence) -> None:
-        """Where states on the way take more memory than keys and values, and more than a little, let those go between
-        whose neighbours the least is computed again."""
+        """Where states of lengths that are not saved, or not any more, take more memory than keys and values, and more
+        than a little, let those go between whose neighbours the least is computed again; first those that are not of
+        the spacing, whose gaps would become longer than it."""
+        if not self.has_states:
+            return
         most_bytes = max(MOST_BYTES, sequence.length * self._bytes_of_position)
         most = max(LEAST_KEPT, int(most_bytes / self.state_memory.slot_bytes))
         lengths = [0, *sorted(length for length in sequence.snapshots if length not in sequence.saved)]
         while len(lengths) - 1 > most:
-            number = min(range(1, len(lengths) - 1), key=lambda each: lengths[each + 1] - lengths[each - 1])
+            inner = range(1, len(lengths) - 1)
+            others = [each for each in inner if lengths[each] % self.spacing]
+            number = min(others or inner, key=lambda each: lengths[each + 1] - lengths[each - 1])
             del sequence.snapshots[lengths.pop(number)]
 
     def _keeps_states(self, sequence: CachedSequence, length: int) -> bool:
@@ -202,6 +208,7 @@ class KVCache:
             self._release_retained(sequence)
             if length == sequence.length and sequence.is_cut_back:
                 sequence.snapshots[length] = sequence.states
+            self._thin_out(sequence)
 
     def give_back_unseen(self, sequence: CachedSequence) -> None:
         """Take back the blocks that no further token sees, and that are not seen from a saved length. They can be found
@@ -324,9 +331,7 @@ class KVCache:
             unseen = [number for number in retained if not self._is_seen_from(sequence.saved, reach, number)]
             self._give_back([retained.pop(number) for number in unseen])
         sequence.snapshots = {
-            length: states
-            for length, states in sequence.snapshots.items()
-            if length <= sequence.length and self._keeps_states(sequence, length)
+            length: states for length, states in sequence.snapshots.items() if length <= sequence.length
         }
 
     def _give_back(self, blocks: list[int]) -> None:
