@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,14 +40,27 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # The vocabulary that operators declare themselves in: it imports nothing.
 SHARED = {"ftllm_nb.graph.types"}
 
+BEFORE_NUMBA = ("cli", "outline", "scaffold", "llm", "extend", "loading", "engine_options", "models", "blocks", "graph",
+                "ops")  # fmt: skip
+"""Layers that describe and check models, which must not wait for Numba: only their functions import kernels, or what
+packs and multiplies weights. The other half of quant/ and the executors are imported where one is compiled."""
+WITH_NUMBA = {"graph/lower.py"}
+"""What executors alone import."""
+OF_NUMBA = ("ftllm_nb.kernels", "ftllm_nb.quant.", "ftllm_nb.engine.")
+WITHOUT_NUMBA = {"ftllm_nb.quant.activations", "ftllm_nb.quant.base", "ftllm_nb.engine.sampling_settings"}
+
 
 def layer_of(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_modules(file: Path) -> Iterator[tuple[int, str]]:
+@functools.cache
+def imported_modules(file: Path) -> tuple[tuple[int, str], ...]:
     """(line, module) of every import of this package in a file; imports of types alone do not count."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return tuple(_imports(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             node.body = []
@@ -54,7 +68,7 @@ def imported_modules(file: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}:{node.lineno}: relative imports hide the layer"
+            assert node.level == 0, f"line {node.lineno}: relative imports hide the layer"
             modules = [node.module or ""]
             if modules == ["ftllm_nb"]:
                 modules = [f"ftllm_nb.{alias.name}" for alias in node.names]
@@ -78,4 +92,27 @@ def test_imports_point_down(own: str) -> None:
             target = module.split(".")[1] if "." in module else "__init__"
             if target != own and RANK[target] <= RANK[own]:
                 wrong.append(f"{file}:{line}: {own} imports {module}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("own", BEFORE_NUMBA)
+def test_what_describes_models_imports_kernels_in_functions_alone(own: str) -> None:
+    wrong = []
+    for file in (file for file in sorted(PACKAGE.rglob("*.py")) if layer_of(file) == own):
+        if file.relative_to(PACKAGE).as_posix() in WITH_NUMBA:
+            continue
+        imports = [(line, module) for line, module in imported_modules(file) if module.startswith(OF_NUMBA)]
+        if not imports:
+            continue
+        in_functions = {
+            line
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.FunctionDef) and not (own == "ops" and node.name in ("infer", "state", "reference"))
+            for line in range(node.lineno, (node.end_lineno or 0) + 1)
+        }
+        wrong += [
+            f"{file}:{line}: import {module} in the function that lowers, so that a graph is checked without Numba"
+            for line, module in imports
+            if module not in WITHOUT_NUMBA and line not in in_functions
+        ]
     assert wrong == []

@@ -22,7 +22,6 @@ from ftllm_nb import engine as engine_package
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.checkpoint.recognise import refuse_foreign_folder
-from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine_options import EXECUTOR_SUFFIX, EngineOptions, Warn
 from ftllm_nb.errors import CheckpointError, EngineError, FtllmError, UsageError
 from ftllm_nb.graph.build import build_graph
@@ -40,6 +39,7 @@ from ftllm_nb.terminal_text import one_printable_line
 from ftllm_nb.tokenizer import Tokenizer, choose_tokenizer
 
 if TYPE_CHECKING:
+    from ftllm_nb.engine.executor import Executor
     from ftllm_nb.engine.weight_types import WeightTypes
 
 Progress = Callable[[str, int, int], None]

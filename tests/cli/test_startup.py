@@ -1,10 +1,12 @@
-"""Starting is cheap: the parser needs neither Numba nor NumPy, and `--help` answers at once."""
+"""Starting is cheap: the parser needs neither Numba nor NumPy, `--help` answers at once, and only what computes imports
+Numba."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,45 @@ def test_the_parser_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+OWN = """
+from ftllm_nb.extend import ComputeGraph, Kind, Operator, Parameter, per_row
+
+
+class Twice(Operator):
+    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+
+    @staticmethod
+    def infer(input):
+        return input
+
+    @staticmethod
+    def reference(step, input):
+        return input * 2
+
+    @per_row
+    def kernel(input, output):
+        output[:] = input * 2
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import ftllm_nb.llm",
+        "import own",
+        "main(['graph', 'demo', '--check'])",
+        "main(['graph', 'demo'])",
+        "main(['init', 'demo', '-o', 'written.py'])",
+    ],
+)
+def test_only_what_computes_imports_numba(program: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    begin, end = "import sys; sys.path.insert(0, '.'); from ftllm_nb.cli import main", "print('numba' in sys.modules)"
+    whole = f"{begin}; {program}; {end}"
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.parametrize("arguments", [["ftllm_nb", "--help"], ["ftllm_nb.chat", "--help"]])

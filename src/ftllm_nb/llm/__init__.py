@@ -6,8 +6,8 @@
         for piece in model.stream_response("Why is the sky blue?"):
             print(piece, end="", flush=True)
 
-docs/python_api.md lists every name. Importing this module imports NumPy and Numba, since a `ComputeGraph` knows its
-operators, but compiles nothing. Tokenizers are imported, and kernels compiled or loaded from the cache, by `model`.
+docs/python_api.md lists every name. Importing this module imports NumPy, since a `ComputeGraph` knows its operators.
+Numba and tokenizers are imported, and kernels compiled or loaded from the cache, by `model`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.elementwise import add_constant
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_floats
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
@@ -30,5 +29,7 @@ class Add(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import add_constant
+
         source, target = node.inputs["input"], node.outputs["output"]
         lower_each(lowering, add_constant, source, source, target, float(node.attributes["v"]))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.elementwise import add_rms_norm
-from ftllm_nb.kernels.quantize import add_rms_norm_quantize
 from ftllm_nb.ops.add_to import AddTo
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_same_shape
 from ftllm_nb.ops.fusion import Part, Pattern
@@ -52,6 +50,9 @@ class AddRMSNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import add_rms_norm
+        from ftllm_nb.kernels.quantize import add_rms_norm_quantize
+
         added = lowering.place(node.inputs["input1"])
         arguments = added.address, added.stride, float(node.attributes["alpha"])
         lower_norm(node, lowering, node.inputs["input0"], add_rms_norm, add_rms_norm_quantize, arguments)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.elementwise import add_scaled
-from ftllm_nb.kernels.runs import add_shared_number, add_shared_vector
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.operands import lower_operand, require_operand, spread_operand
@@ -36,5 +34,8 @@ class AddTo(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import add_scaled
+        from ftllm_nb.kernels.runs import add_shared_number, add_shared_vector
+
         alpha = float(node.attributes["alpha"])
         lower_operand(node, lowering, add_scaled, add_shared_number, add_shared_vector, alpha)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.runs import scale_by_position
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_positions
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -41,5 +40,7 @@ class ApplyLognAttn(Operator):
 
 def lower_factors(node: LoweredNode, lowering: Lowering, table: int) -> None:
     """A row that multiplies `input` in place by the factors at the address, float32 [positions]."""
+    from ftllm_nb.kernels.runs import scale_by_position
+
     place = lowering.place(node.inputs["input"])
     lowering.add(scale_by_position, place.address, place.stride, features(node.inputs["input"]), table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.causal_conv import CONV, causal_conv
 from ftllm_nb.ops.base import (
     Array,
     Kind,
@@ -91,6 +90,8 @@ class CausalConv1D(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.causal_conv import CONV, causal_conv
+
         source, weight = node.inputs["input"], node.inputs["weight"]
         channels = source.type.size(-1)
         read, written = lowering.place(source), lowering.place(node.outputs["output"])

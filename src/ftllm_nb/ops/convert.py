@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.bf16_parts import split_kernel
-from ftllm_nb.kernels.elementwise import scale
-from ftllm_nb.kernels.quantize import quantize
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.forms import CombiningKernels, lower_combined
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.quant.activations import Int8Form, SplitForm
-
-KERNELS = CombiningKernels(scale, quantize, split_kernel)
 
 
 class Convert(Operator):
@@ -30,4 +25,9 @@ class Convert(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        lower_combined(node, lowering, KERNELS, node.inputs["input"], node.inputs["input"])
+        from ftllm_nb.kernels.bf16_parts import split_kernel
+        from ftllm_nb.kernels.elementwise import scale
+        from ftllm_nb.kernels.quantize import quantize
+
+        kernels, source = CombiningKernels(scale, quantize, split_kernel), node.inputs["input"]
+        lower_combined(node, lowering, kernels, source, source)

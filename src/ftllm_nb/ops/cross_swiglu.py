@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.runs import silu_pairs
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.halves import half_of
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 from ftllm_nb.ops.silu import silu
+
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
 
 
 class CrossSwiglu(Operator):
@@ -28,6 +31,8 @@ class CrossSwiglu(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.runs import silu_pairs
+
         lower_pairs(node, lowering, silu_pairs, 0.0, 0.0)
 
 

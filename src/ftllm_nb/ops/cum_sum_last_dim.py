@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.recurrent_parts import RUNNING_SUM, running_sum
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -26,6 +25,8 @@ class CumSumLastDim(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.recurrent_parts import RUNNING_SUM, running_sum
+
         place, source = lowering.place(node.inputs["input"]), node.inputs["input"]
         size = source.type.size(-1)
         fields = RUNNING_SUM.values(

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.ops.base import Kind, Operator, Parameter, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
 
 class EachFeature(Operator):
-    """output = f(input); `output` may be `input`. A subclass has `kernel`, one of kernels/elementwise.py, and
-    `reference`."""
+    """output = f(input); `output` may be `input`. A subclass has `kernel`, the name of one of
+    kernels/elementwise.py, and `reference`."""
 
-    kernel: ClassVar[Kernel]
+    kernel: ClassVar[str]
     parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
 
     @staticmethod
@@ -26,5 +25,7 @@ class EachFeature(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         """One row."""
-        source = node.inputs["input"]
-        lower_each(lowering, cls.kernel, source, source, node.outputs["output"])
+        from ftllm_nb.kernels import elementwise
+
+        source, kernel = node.inputs["input"], getattr(elementwise, cls.kernel)
+        lower_each(lowering, kernel, source, source, node.outputs["output"])

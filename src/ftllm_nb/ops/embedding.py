@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_TOKEN_IDS
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
@@ -39,6 +38,8 @@ class Embedding(Operator):
 
 def lower_embedding(node: LoweredNode, lowering: Lowering) -> None:
     """A row that copies rows of the weight; ids beyond it take row 0."""
+    from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_TOKEN_IDS
+
     ids, weight = node.inputs["input"], node.inputs["weight"]
     packed, out = lowering.weight([weight]), lowering.place(node.outputs["output"])
     ids_field = {"inputIds": STEP_TOKEN_IDS, "positionIds": STEP_POSITIONS}[ids.name]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Place, Tensor, features, lower_each
 from ftllm_nb.quant.activations import Int8Form, SplitForm
+
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
 
 OUTPUT = "output"
 """The parameter that has forms."""

@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
-from ftllm_nb.kernels.attention import attend_kernel, scratch_bytes, tile_tokens
-from ftllm_nb.kernels.attention_single import attend_split_kernel, merge_splits, partial_floats
-from ftllm_nb.kernels.cache_rows import store_kernel
 from ftllm_nb.ops.base import (
     Array,
     Kind,
@@ -187,6 +184,10 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     stores nothing has no row that does, and nothing to rotate. One without the cache v has values of `vDim` features,
     the first of keys.
     """
+    from ftllm_nb.kernels.attention import attend_kernel, scratch_bytes, tile_tokens
+    from ftllm_nb.kernels.attention_single import attend_split_kernel, merge_splits, partial_floats
+    from ftllm_nb.kernels.cache_rows import store_kernel
+
     query = node.inputs["q"]
     heads, (kv_heads, key_dim) = query.type.size(2), heads_of(node.inputs["k"].type)
     are_latent = "v" not in node.inputs

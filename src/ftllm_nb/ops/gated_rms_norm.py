@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.recurrent_parts import GATED_NORM, gated_rms_norm
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_same_shape
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -68,6 +67,8 @@ class GatedRMSNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.recurrent_parts import GATED_NORM, gated_rms_norm
+
         source, weight = node.inputs["input"], node.inputs["weight"]
         size, width = source.type.size(-1), features(source)
         groups = width // size

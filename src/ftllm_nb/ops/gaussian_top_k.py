@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.magnitudes import cut_below
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
@@ -34,6 +33,8 @@ class GaussianTopK(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.magnitudes import cut_below
+
         source = node.inputs["input"]
         read, written = lowering.place(source), lowering.place(node.outputs["output"])
         lowering.add(

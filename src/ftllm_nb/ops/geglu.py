@@ -7,7 +7,7 @@ import numpy as np
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.ops.base import Array, Operator, StepContext
 from ftllm_nb.ops.gelu import exact_gelu
-from ftllm_nb.ops.gelu_multiply import EXACT
+from ftllm_nb.ops.gelu_multiply import gelu_kernels
 from ftllm_nb.ops.halves import HALVES, half_of, halves, lower_halves
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
@@ -31,4 +31,4 @@ class Geglu(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        lower_halves(node, lowering, EXACT)
+        lower_halves(node, lowering, gelu_kernels(tanh=False))

@@ -11,16 +11,11 @@ import numpy as np
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.bf16_parts import gelu_split_kernel
-from ftllm_nb.kernels.elementwise import gelu, gelu_tanh
-from ftllm_nb.kernels.quantize import gelu_quantize, gelu_tanh_quantize
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.forms import CombiningKernels, lower_combined
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.quant.activations import Int8Form, SplitForm
 
-EXACT = CombiningKernels(gelu, gelu_quantize, partial(gelu_split_kernel, tanh=False))
-TANH = CombiningKernels(gelu_tanh, gelu_tanh_quantize, partial(gelu_split_kernel, tanh=True))
 _EXACT = ("gelu", "gelu_python")
 TANH_NAMES = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate")
 """The names that transformers has for the two forms."""
@@ -44,8 +39,14 @@ class Gelu(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        source = node.inputs["input"]
-        lower_combined(node, lowering, TANH if is_tanh_form(lowering.config) else EXACT, source, source)
+        from ftllm_nb.kernels.bf16_parts import gelu_split_kernel
+        from ftllm_nb.kernels.elementwise import gelu, gelu_tanh
+        from ftllm_nb.kernels.quantize import gelu_quantize, gelu_tanh_quantize
+
+        source, tanh = node.inputs["input"], is_tanh_form(lowering.config)
+        plain, int8 = (gelu_tanh, gelu_tanh_quantize) if tanh else (gelu, gelu_quantize)
+        kernels = CombiningKernels(plain, int8, partial(gelu_split_kernel, tanh=tanh))
+        lower_combined(node, lowering, kernels, source, source)
 
 
 def exact_gelu(x: Array) -> Array:

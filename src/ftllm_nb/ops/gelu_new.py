@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ftllm_nb.kernels.elementwise import gelu_tanh
 from ftllm_nb.ops.base import Array, StepContext
 from ftllm_nb.ops.each_feature import EachFeature
 from ftllm_nb.ops.gelu import tanh_gelu
@@ -11,7 +10,7 @@ from ftllm_nb.ops.gelu import tanh_gelu
 class GeluNew(EachFeature):
     """½ input (1 + tanh(√(2/π) (input + 0.044715 input³))); `output` may be `input`."""
 
-    kernel = gelu_tanh
+    kernel = "gelu_tanh"
 
     @staticmethod
     def reference(step: StepContext, input: Array) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.recurrent_parts import L2_NORM, l2_norm
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -33,6 +32,8 @@ class L2Norm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.recurrent_parts import L2_NORM, l2_norm
+
         source = node.inputs["input"]
         size = source.type.size(-1)
         read, written = lowering.place(source), lowering.place(node.outputs["output"])

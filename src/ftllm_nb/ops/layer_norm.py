@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
 from ftllm_nb.ops.base import (
     Array,
     Kind,
@@ -73,6 +72,8 @@ def lower_layer_norm(
 
     `added`: of what is added to the source first: its address, its stride, and a factor.
     """
+    from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
+
     size, form = source.type.size(-1), node.forms.get("output")
     gamma, beta = node.inputs.get("gamma"), node.inputs.get("beta")
     read, written = lowering.place(source), lowering.place(node.outputs["output"])

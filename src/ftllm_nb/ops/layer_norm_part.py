@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.layer_norm import LayerNorm
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor
@@ -64,6 +63,8 @@ def lower_parts(
 
     Of the gammas all are None, or none is.
     """
+    from ftllm_nb.kernels.layer_norms import LAYER_NORM, layer_norm_kernel
+
     source, size = node.inputs["input"], (end - start) // len(gammas)
     place, sizes, step = lowering.place(source), [size] * len(gammas), -(-size // 16) * 64
     address = place.address + 4 * start

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.emit import LANES
-from ftllm_nb.kernels.tiling import HEAD_SCRATCH_BYTES, PANEL_BLOCKS
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
-from ftllm_nb.quant.floats import FloatFormat
 
 
 class LinearPerHead(Operator):
@@ -49,6 +46,10 @@ class LinearPerHead(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         """One row."""
+        from ftllm_nb.kernels.emit import LANES
+        from ftllm_nb.kernels.tiling import HEAD_SCRATCH_BYTES, PANEL_BLOCKS
+        from ftllm_nb.quant.floats import FloatFormat
+
         source, weight, target = node.inputs["input"], node.inputs["weight"], node.outputs["output"]
         packed, read, written = lowering.weight([weight]), lowering.place(source), lowering.place(target)
         heads, size = weight.type.size(0), weight.type.size(1)

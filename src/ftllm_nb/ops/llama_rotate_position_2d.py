@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.rotation import rotate_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_positions
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -120,6 +119,8 @@ def lower_turn(
     neighbours: bool = False,
 ) -> None:  # fmt: skip
     """The same with the addresses of `tables` of sines and cosines, float32 [positions, angles]."""
+    from ftllm_nb.kernels.rotation import rotate_kernel
+
     source = node.inputs["input"]
     place, dim = lowering.place(source), source.type.size(-1)
     lowering.add(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.elementwise import copy_runs
 from ftllm_nb.ops.base import Array
 from ftllm_nb.quant.base import WeightFormat
+
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
 
 
 class Tensor(Protocol):
@@ -182,6 +183,8 @@ def lower_runs(
 
     What is copied begins at `start` and `target_start`, and ends with whichever tensor ends first.
     """
+    from ftllm_nb.kernels.elementwise import copy_runs
+
     read, written = lowering.place(source), lowering.place(target)
     inner = math.prod(target.type.size(at) for at in range(axis + 1, target.type.rank))
     outer = math.prod(target.type.size(at) for at in range(2, axis))

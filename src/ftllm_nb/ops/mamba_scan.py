@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.recurrence import selective_scan
-from ftllm_nb.kernels.recurrent_parts import TIME_STEPS, time_steps
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_vector
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.recurrences import lower_recurrence, require_of_heads, require_recurrent_heads, state_shape
@@ -102,6 +100,9 @@ class MambaScan(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.recurrence import selective_scan
+        from ftllm_nb.kernels.recurrent_parts import TIME_STEPS, time_steps
+
         inputs, heads = node.inputs, node.inputs["x"].type.size(2)
         read, stride = lowering.place(inputs["dt"]), -(-heads // 16) * 64
         steps, decays = (lowering.temporary(name, stride * lowering.most_tokens) for name in ("time steps", "decays"))

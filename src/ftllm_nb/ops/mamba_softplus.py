@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.recurrent_parts import DECAYS, mamba_softplus
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_vector
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -42,6 +41,8 @@ class MambaSoftplus(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.recurrent_parts import DECAYS, mamba_softplus
+
         source, width = node.inputs["input"], features(node.inputs["input"])
         heads, is_of_run = source.type.size(2), source.type.rank == 4
         read, written = lowering.place(source), lowering.place(node.outputs["output"])

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from ftllm_nb.graph.types import Dimension, ShapeError, Symbol, TensorType
-from ftllm_nb.kernels.token_matmul import product_kernel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_floats
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
@@ -94,6 +93,8 @@ def product(input0: Array, input1: Array, alpha: float, group: int) -> Array:
 
 def lower_product(node: LoweredNode, lowering: Lowering, *, transposed: bool) -> None:
     """One row."""
+    from ftllm_nb.kernels.token_matmul import product_kernel
+
     first, second, target = node.inputs["input0"], node.inputs["input1"], node.outputs["output"]
     a, out = lowering.place(first), lowering.place(target)
     if second.type.rank > 3:

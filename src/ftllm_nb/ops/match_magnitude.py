@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.magnitudes import match_magnitude
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
@@ -37,6 +36,8 @@ class MatchMagnitude(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.magnitudes import match_magnitude
+
         source = node.inputs["input"]
         read, like, written = (lowering.place(each) for each in (source, node.inputs["like"], node.outputs["output"]))
         lowering.add(

@@ -9,21 +9,6 @@ import numpy as np
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import ShapeError, TensorType, format_shape
-from ftllm_nb.kernels import expert_gates
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.experts import (
-    COMBINE,
-    GATHER,
-    PRODUCT,
-    ROUTE,
-    UNIT_BYTES,
-    UNITS_HEAD,
-    combine,
-    gather,
-    most_units,
-    route,
-    route_scratch_bytes,
-)
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Work, require_activation, require_vector
 from ftllm_nb.ops.gelu import exact_gelu, tanh_gelu
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, PackedWeight, Place, Tensor
@@ -34,11 +19,12 @@ Gate = Callable[[Array, Array, float, float], Array]
 
 
 class _Gate(NamedTuple):
-    """What lies between an expert's two products. `reference`: of gate, up, alpha and limit; `kernels`: to float32, and
-    quantized; `are_pairs`: gate and up are neighbours in the first product; `has_up`: or there is the gate alone."""
+    """What lies between an expert's two products. `reference`: of gate, up, alpha and limit; `kernels`: the name of
+    two in kernels/expert_gates.py, to float32, and quantized; `are_pairs`: gate and up are neighbours in the first
+    product; `has_up`: or there is the gate alone."""
 
     reference: Gate
-    kernels: tuple[Kernel, Kernel]
+    kernels: str
     are_pairs: bool = False
     has_up: bool = True
 
@@ -53,13 +39,13 @@ def _limited_pair(gate: Array, up: Array, alpha: float, limit: float) -> Array:
 
 
 _GATES = (
-    _Gate(lambda gate, up, alpha, limit: silu(gate) * up, expert_gates.SILU),
-    _Gate(lambda gate, up, alpha, limit: exact_gelu(gate) * up, expert_gates.GELU),
-    _Gate(_limited_pair, expert_gates.LIMITED_PAIRS, are_pairs=True),
-    _Gate(lambda gate, up, alpha, limit: tanh_gelu(gate) * up, expert_gates.GELU_TANH),
-    _Gate(lambda gate, up, alpha, limit: np.square(np.maximum(gate, 0)), expert_gates.RELU_2, has_up=False),
-    _Gate(_limited_silu, expert_gates.LIMITED_SILU),
-    _Gate(_limited_pair, expert_gates.LIMITED_HALVES),
+    _Gate(lambda gate, up, alpha, limit: silu(gate) * up, "SILU"),
+    _Gate(lambda gate, up, alpha, limit: exact_gelu(gate) * up, "GELU"),
+    _Gate(_limited_pair, "LIMITED_PAIRS", are_pairs=True),
+    _Gate(lambda gate, up, alpha, limit: tanh_gelu(gate) * up, "GELU_TANH"),
+    _Gate(lambda gate, up, alpha, limit: np.square(np.maximum(gate, 0)), "RELU_2", has_up=False),
+    _Gate(_limited_silu, "LIMITED_SILU"),
+    _Gate(_limited_pair, "LIMITED_HALVES"),
 )
 """By `gateType`."""
 
@@ -208,6 +194,8 @@ class _Lowered:
     """A node on its way to rows."""
 
     def __init__(self, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.experts import UNIT_BYTES, UNITS_HEAD, most_units
+
         self.lowering, self.attributes = lowering, node.attributes
         self.index, self.score, self.output = node.inputs["index"], node.inputs["score"], node.outputs["output"]
         self.source = lowering.place(node.inputs["input"])
@@ -261,6 +249,8 @@ class _Lowered:
         return Place(self.lowering.temporary(name, stride * self.slots), stride)
 
     def sort(self) -> None:
+        from ftllm_nb.kernels.experts import ROUTE, route, route_scratch_bytes
+
         index, score = self.lowering.place(self.index), self.lowering.place(self.score)
         self.lowering.need_scratch(route_scratch_bytes(self.experts))
         self.lowering.routes(self.units, self.experts)
@@ -274,6 +264,8 @@ class _Lowered:
         )  # fmt: skip
 
     def gather(self, target: Place, size: int) -> None:
+        from ftllm_nb.kernels.experts import GATHER, gather
+
         self.lowering.add(
             gather,
             *GATHER.values(
@@ -286,6 +278,8 @@ class _Lowered:
         self, packed: PackedWeight, source: Place, biases: Sequence[Tensor], target: Place, direct: Place | None
     ) -> None:
         """The rows of a product."""
+        from ftllm_nb.kernels.experts import PRODUCT
+
         blocks = packed.num_blocks // self.experts
         bias, stride = self.lowering.vector([None], [16 * blocks]), 0
         if biases:
@@ -304,6 +298,8 @@ class _Lowered:
 
     def rows_gated(self, gate: _Gate, product: Place, up: int) -> tuple[Place, PackedWeight]:
         """What the second product reads, and its weights. `up`: where it begins in a row, if it is no part of gate."""
+        from ftllm_nb.kernels import expert_gates
+
         second = self.lowering.weight(self.lists["down"])
         form, numbers = second.format.activations, self.attributes
         size = self.lists["down"][0].type.size(-1)
@@ -317,7 +313,7 @@ class _Lowered:
             self.lowering.need_scratch(4 * columns)
         target = self.rows("gated", row_bytes)
         self.lowering.add(
-            gate.kernels[0 if form is None else 1],
+            getattr(expert_gates, gate.kernels)[0 if form is None else 1],
             *expert_gates.GATE.values(
                 input=product.address, input_stride=product.stride, up=up, output=target.address,
                 output_stride=target.stride, size=size, columns=columns, group=group, middle=middle, picks=self.picks,
@@ -327,6 +323,8 @@ class _Lowered:
         return target, second
 
     def combine(self, result: Place) -> None:
+        from ftllm_nb.kernels.experts import COMBINE, combine
+
         target = self.lowering.place(self.output)
         self.lowering.add(
             combine,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.elementwise import multiply
-from ftllm_nb.kernels.runs import multiply_shared_number, multiply_shared_vector
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.operands import lower_operand, require_operand, spread_operand
@@ -32,4 +30,7 @@ class MulTo(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import multiply
+        from ftllm_nb.kernels.runs import multiply_shared_number, multiply_shared_vector
+
         lower_operand(node, lowering, multiply, multiply_shared_number, multiply_shared_vector, 1.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ftllm_nb.graph.types import Dimension, ShapeError, TensorType
-from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.ops.base import Array, require_activation, require_floats
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features, lower_each
+
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
 
 Size = TypeVar("Size", int, Dimension)
 

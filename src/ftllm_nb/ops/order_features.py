@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ftllm_nb.graph.types import TensorType
-from ftllm_nb.kernels.order_features import ORDER, order_features
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -24,6 +23,8 @@ class OrderFeatures(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.order_features import ORDER, order_features
+
         source, order = node.inputs["input"], node.attributes["order"]
         read, written = lowering.place(source), lowering.place(node.outputs["output"])
         lowering.add(

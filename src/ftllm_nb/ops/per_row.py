@@ -6,19 +6,18 @@ import dis
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import Symbol
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.per_row import Argument, RowArray, RowId, RowNumber, per_row_kernel
-from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_TOKEN_IDS
 from ftllm_nb.ops.base import Kind
 from ftllm_nb.ops.lowering import Lowering
 
-_IDS = {"inputIds": STEP_TOKEN_IDS, "positionIds": STEP_POSITIONS}
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
+    from ftllm_nb.kernels.per_row import Argument
 
 
 class PerRow:
@@ -43,6 +42,10 @@ class PerRow:
 
     def lower(self, node: Any, lowering: Lowering) -> None:
         """One row; see `Operator.lower`."""
+        from ftllm_nb.kernels.per_row import RowArray, RowId, RowNumber, per_row_kernel
+        from ftllm_nb.kernels.step import STEP_POSITIONS, STEP_TOKEN_IDS
+
+        ids = {"inputIds": STEP_TOKEN_IDS, "positionIds": STEP_POSITIONS}
         operator, names = node.operator, tuple(inspect.signature(self.function).parameters)
         known = {parameter.name: parameter for parameter in operator.parameters}
         for name in names:
@@ -69,9 +72,9 @@ class PerRow:
                 shape = tuple(tensor.type.size(axis) for axis in range(tensor.type.rank))
                 given.append(RowArray(shape))
                 fields += [lowering.vector([tensor], [math.prod(shape)]), 0]
-            elif tensor.kind == "input" and tensor.name in _IDS:
+            elif tensor.kind == "input" and tensor.name in ids:
                 given.append(RowId())
-                fields.append(_IDS[tensor.name])
+                fields.append(ids[tensor.name])
             elif tensor.kind == "data" and tensor.type.rank > 2 and isinstance(tensor.type.shape[1], Symbol):
                 place = lowering.place(tensor)
                 counts.add(lowering.count(tensor))
@@ -90,6 +93,8 @@ class PerRow:
 
     def _failure(self, node: Any, given: tuple[Argument, ...], token: int) -> Exception:
         """What the function raised: found out by calling it in Python on ones of the same shapes."""
+        from ftllm_nb.kernels.per_row import RowArray, RowNumber
+
         arguments = [
             np.ones(each.shape, np.float32) if isinstance(each, RowArray)
             else None if each is None

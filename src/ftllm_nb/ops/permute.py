@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.runs import PERMUTED_AXES, permute
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
+
+MOST_AXES = 4
+"""After the tokens: as many as the kernel has fields for, `PERMUTED_AXES` of kernels/runs.py."""
 
 
 class Permute(Operator):
@@ -29,8 +31,8 @@ class Permute(Operator):
             raise ShapeError(
                 f"axis must name input's {input.rank} axes in another order, 0 and 1 first, but it is {list(axis)}"
             )
-        if input.rank > 2 + PERMUTED_AXES:
-            raise ShapeError(f"input must have at most {2 + PERMUTED_AXES} axes, but it has {input.rank}")
+        if input.rank > 2 + MOST_AXES:
+            raise ShapeError(f"input must have at most {2 + MOST_AXES} axes, but it has {input.rank}")
         return input.with_shape(*(input.shape[each] for each in axis))
 
     @staticmethod
@@ -39,6 +41,8 @@ class Permute(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.runs import PERMUTED_AXES, permute
+
         source, order = node.inputs["input"], node.attributes["axis"][2:]
         read, written = lowering.place(source), lowering.place(node.outputs["output"])
         sizes = [source.type.size(axis) for axis in range(source.type.rank)[2:]]

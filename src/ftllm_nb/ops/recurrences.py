@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.recurrence import COLUMNS, RECURRENCE
 from ftllm_nb.ops.base import require_activation
 from ftllm_nb.ops.lowering import Lowering, Tensor
+
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
+
+CHUNK_COLUMNS = 32
+"""Columns of a head's matrix that a worker takes at once, `COLUMNS` of kernels/recurrence.py."""
 
 
 def require_recurrent_heads(types: Mapping[str, TensorType]) -> tuple[int, int, int, int]:
@@ -37,7 +42,7 @@ def require_of_heads(type: TensorType, name: str, value: TensorType) -> None:
 def state_shape(heads: int, key_dim: int, value_dim: int) -> tuple[int, int, int]:
     """A reference's state is [heads, key dim, value dim], and zeros up to whole chunks; kernels lay it out in blocks of
     columns."""
-    return heads, key_dim, -(-value_dim // COLUMNS) * COLUMNS
+    return heads, key_dim, -(-value_dim // CHUNK_COLUMNS) * CHUNK_COLUMNS
 
 
 def lower_recurrence(
@@ -54,6 +59,8 @@ def lower_recurrence(
     skip: int = 0,
 ) -> None:
     """A row of one of the kernels in kernels/recurrence.py. `decay`, `rate`: address, and bytes from token to token."""
+    from ftllm_nb.kernels.recurrence import RECURRENCE
+
     places = [lowering.place(tensor) for tensor in (query, key, value, output)]
     read, known, given, written = places
     fields = RECURRENCE.values(

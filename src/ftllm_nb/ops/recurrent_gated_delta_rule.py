@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.elementwise import exp_each
-from ftllm_nb.kernels.recurrence import gated_delta_rule, gated_delta_rule_by_channel
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Place, features
 from ftllm_nb.ops.recurrences import lower_recurrence, require_of_heads, require_recurrent_heads, state_shape
@@ -87,6 +85,9 @@ class RecurrentGatedDeltaRule(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import exp_each
+        from ftllm_nb.kernels.recurrence import gated_delta_rule, gated_delta_rule_by_channel
+
         inputs = node.inputs
         logs, width = inputs["g"], features(inputs["g"])
         read, stride = lowering.place(logs), -(-width // 16) * 64

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.compile import Kernel
-from ftllm_nb.kernels.elementwise import rms_norm
-from ftllm_nb.kernels.quantize import rms_norm_quantize
 from ftllm_nb.ops.base import (
     Array,
     Kind,
@@ -20,6 +19,9 @@ from ftllm_nb.ops.base import (
 from ftllm_nb.ops.forms import int8_arguments
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
 from ftllm_nb.quant.activations import Int8Form
+
+if TYPE_CHECKING:
+    from ftllm_nb.kernels.compile import Kernel
 
 
 class RMSNorm(Operator):
@@ -55,6 +57,9 @@ class RMSNorm(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import rms_norm
+        from ftllm_nb.kernels.quantize import rms_norm_quantize
+
         lower_norm(node, lowering, node.inputs["input"], rms_norm, rms_norm_quantize)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.elementwise import rms_norm
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_vector
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features, lower_runs
 from ftllm_nb.ops.rms_norm import RMSNorm
@@ -47,6 +46,8 @@ class RMSNormPart(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         """A copy of all, then a row for each run of the last axis."""
+        from ftllm_nb.kernels.elementwise import rms_norm
+
         source, target = node.inputs["input"], node.outputs["output"]
         start, part, size = int(node.attributes["start"]), node.inputs["weight"].type.size(0), source.type.size(-1)
         lower_runs(lowering, source, target, source.type.rank - 1)

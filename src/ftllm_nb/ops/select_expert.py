@@ -5,20 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.select_expert import (
-    NORM_MIXER,
-    NORM_NONE,
-    NORM_SOFTMAX,
-    NORM_SUM,
-    SELECT,
-    select_expert,
-    select_scratch_bytes,
-)
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_vector
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 
-_NORMS = NORM_NONE, NORM_SUM, NORM_SOFTMAX, NORM_MIXER
-"""Values of `needNorm`."""
+NORMS = NORM_NONE, NORM_SUM, NORM_SOFTMAX, NORM_MIXER = range(4)
+"""Values of `needNorm`, the numbers that the kernel has for them."""
 
 
 class SelectExpert(Operator):
@@ -75,7 +66,7 @@ class SelectExpert(Operator):
             )
         if not 1 <= topk <= topGroups * size:
             raise ShapeError(f"topk must be 1 to {topGroups * size}, as many as can be chosen, but it is {topk}", topk)
-        if needNorm not in _NORMS:
+        if needNorm not in NORMS:
             raise ShapeError(f"needNorm must be 0, 1, 2 or 3, but it is {needNorm}")
         if needNorm == NORM_MIXER and (gateBias is not None or groups > 1):
             raise ShapeError("with needNorm 3 there are neither a gateBias nor groups")
@@ -110,6 +101,8 @@ class SelectExpert(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         """One row."""
+        from ftllm_nb.kernels.select_expert import SELECT, select_expert, select_scratch_bytes
+
         source, numbers = node.inputs["logits"], node.attributes
         read = lowering.place(source)
         index, score = (lowering.place(node.outputs[name]) for name in ("index", "score"))

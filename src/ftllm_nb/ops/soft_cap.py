@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.elementwise import soft_cap
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
@@ -32,5 +31,7 @@ class SoftCap(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import soft_cap
+
         source = node.inputs["input"]
         lower_each(lowering, soft_cap, source, source, node.outputs["output"], float(node.attributes["cap"]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.runs import softmax
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation, require_axis
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, features
 
@@ -36,6 +35,8 @@ class SoftMax(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.runs import softmax
+
         source = node.inputs["input"]
         read, written, size = lowering.place(source), lowering.place(node.outputs["output"]), source.type.size(-1)
         lowering.add(

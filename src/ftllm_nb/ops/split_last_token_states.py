@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, Symbol, TensorType
-from ftllm_nb.kernels.elementwise import gather_rows
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, lower_each
 
@@ -35,4 +34,6 @@ class SplitLastTokenStates(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.elementwise import gather_rows
+
         lower_each(lowering, gather_rows, node.inputs["input"], node.inputs["input"], node.outputs["output"])

@@ -9,7 +9,7 @@ from ftllm_nb.ops.base import Array, Operator, StepContext
 from ftllm_nb.ops.halves import HALVES, half_of, halves, lower_halves
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.silu import silu
-from ftllm_nb.ops.silu_multiply import KERNELS
+from ftllm_nb.ops.silu_multiply import silu_kernels
 
 
 class Swiglu(Operator):
@@ -28,4 +28,4 @@ class Swiglu(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
-        lower_halves(node, lowering, KERNELS)
+        lower_halves(node, lowering, silu_kernels())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.kernels.runs import limited_pairs
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext
 from ftllm_nb.ops.cross_swiglu import lower_pairs
 from ftllm_nb.ops.halves import half_of
@@ -40,6 +39,8 @@ class SwigluGptOss(Operator):
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
+        from ftllm_nb.kernels.runs import limited_pairs
+
         lower_pairs(
             node, lowering, limited_pairs, float(node.attributes["alpha"]), float(node.attributes["limit"])
         )

@@ -15,16 +15,6 @@ from numpy.typing import NDArray
 
 from ftllm_nb.graph.types import WORDS, TensorType
 from ftllm_nb.hadamard import hadamard, hadamard_size, weights_share
-from ftllm_nb.kernels.activation_rows import (
-    LEAST_MAGNITUDE,
-    ORIGIN_VALUE,
-    SCALE_MASK,
-    SPREADS,
-    has_sums,
-    origin,
-    record_bytes,
-)
-from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS
 from ftllm_nb.quantized_type import COLUMNS_MULTIPLE
 
 
@@ -72,6 +62,8 @@ class Int8Form(ActivationForm):
     @property
     def code(self) -> int:
         """`middle` and `spreads` as kernels take them."""
+        from ftllm_nb.kernels.activation_rows import SPREADS
+
         return self.middle + SPREADS * self.spreads
 
     @property
@@ -88,10 +80,14 @@ class Int8Form(ActivationForm):
 
     def row_bytes(self, features: int) -> int:
         """Values, then a record for each group."""
+        from ftllm_nb.kernels.activation_rows import record_bytes
+
         columns = self.columns(features)
         return columns + record_bytes(self.middle) * (columns // self.group_columns(features))
 
     def convert(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE, ORIGIN_VALUE, SCALE_MASK, has_sums, origin
+
         shape = values.shape[:2]
         flat = values.reshape(*shape, -1)
         columns, group = self.columns(flat.shape[-1]), self.group_columns(flat.shape[-1])
@@ -133,12 +129,16 @@ class SplitForm(ActivationForm):
         return "bfloat16" if self.parts == 1 else f"{self.parts} bfloat16"
 
     def columns(self, features: int) -> int:
+        from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS
+
         return -(-features // STEP_COLUMNS) * STEP_COLUMNS
 
     def row_bytes(self, features: int) -> int:
         return 2 * self.parts * self.columns(features)
 
     def convert(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        from ftllm_nb.kernels.bf16_parts import STEP_COLUMNS, TILE_ROWS
+
         rows = values.reshape(values.shape[1], -1)
         left = np.zeros((len(rows), self.columns(rows.shape[1])), np.float32)
         left[:, : rows.shape[1]] = rows
