@@ -24,6 +24,8 @@ ARGUMENTS = (
 )
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "webui-screenshots"
 SCRIPTED = "tests.serving.page.scripted_server"
+TIMEOUT = 30_000
+"""Milliseconds until a page that does not show something is taken to be wrong: a busy machine makes it late."""
 MISSING = [
     name
     for name, found in (("chromium", CHROMIUM), ("playwright", find_spec("playwright")))
@@ -75,7 +77,7 @@ def new_user(webui: ServerProcess, browser: Browser) -> Iterator[Callable[..., P
         page = context.new_page()
         if script:
             page.add_init_script(script)
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(TIMEOUT)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
         page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
@@ -148,7 +150,7 @@ def requests_to_model(server: ServerProcess) -> list[dict[str, Any]]:
 
 def wait_for_answers(server: ServerProcess, number: int) -> list[dict[str, Any]]:
     """The log's lines of answers, when there are at least so many."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + TIMEOUT / 1000
     while True:
         lines = [line for line in server.log if "finish_reason" in line]
         if len(lines) >= number:

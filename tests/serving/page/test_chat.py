@@ -67,6 +67,15 @@ def test_an_answer_streams_with_its_counts(page: Page) -> None:
     assert model[:2] == ["demo", "bfloat16"] and model[3:] == ["1 thread", "1,024 tokens of context"]
 
 
+def test_a_server_that_is_faster_than_the_browser_is_heard(new_user: Callable[..., Page]) -> None:
+    late = """
+      const later = window.setTimeout;
+      window.setTimeout = (act, milliseconds = 0, ...rest) => later(act, milliseconds + 1000, ...rest);
+      window.requestAnimationFrame = (act) => later(act, 1000);
+    """
+    new_user(script=late)
+
+
 @pytest.mark.parametrize("how", ["button", "Escape"])
 def test_stop_ends_the_answer_at_the_server(page: Page, webui: ServerProcess, how: str) -> None:
     webui.wait_until_idle()
@@ -77,7 +86,7 @@ def test_stop_ends_the_answer_at_the_server(page: Page, webui: ServerProcess, ho
         press(page, "Stop")
     else:
         page.keyboard.press("Escape")
-    webui.wait_until_idle(1)
+    webui.wait_until_idle()
     assert wait_for_answers(webui, before + 1)[-1]["finish_reason"] == "cancelled"
     wait_until_answered(page)
     page.locator(".mark", has_text="Stopped").wait_for()
@@ -233,10 +242,12 @@ def test_a_full_context_offers_a_way_on(page: Page, webui: ServerProcess) -> Non
 
 def test_a_page_that_is_closed_ends_its_answer(new_user: Callable[..., Page], webui: ServerProcess) -> None:
     page = new_user()
+    before = len(wait_for_answers(webui, 0))
     begin(page)
     assert webui.metric("requests_running") == 1
     page.close()
-    webui.wait_until_idle(1)
+    assert wait_for_answers(webui, before + 1)[-1]["finish_reason"] == "cancelled"
+    webui.wait_until_idle()
 
 
 def test_text_stays_as_it_is(page: Page, webui: ServerProcess) -> None:

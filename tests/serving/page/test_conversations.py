@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.serving.page.conftest import (
+    TIMEOUT,
     answer_to,
     answers,
     ask,
     press,
     questions,
     requests_to_model,
+    wait_for_answers,
     wait_until_answered,
     wait_until_ready,
 )
@@ -36,7 +38,7 @@ def another_tab(page: Page, url: str = "", script: str = "") -> Page:
     """A tab of the same browser, on a new conversation unless the address says otherwise."""
     tab = page.context.new_page()
     tab.add_init_script(script)
-    tab.set_default_timeout(10_000)
+    tab.set_default_timeout(TIMEOUT)
     tab.goto(url or page.url.partition("#")[0])
     wait_until_ready(tab)
     return tab
@@ -99,12 +101,13 @@ def test_a_tab_sees_what_another_adds(page: Page) -> None:
 
 
 def test_a_reload_keeps_the_question_and_what_there_is_of_its_answer(page: Page, webui: ServerProcess) -> None:
+    before = len(wait_for_answers(webui, 0))
     begin(page)
     page.wait_for_timeout(1000)
     grown = answers(page)[0]
     page.reload()
     page.locator(".mark", has_text="Interrupted").wait_for()
-    webui.wait_until_idle(2)
+    assert wait_for_answers(webui, before + 1)[-1]["finish_reason"] == "cancelled"
     assert questions(page) == [LONG]
     kept = answers(page)[0]
     assert len(kept) > 5 and (kept.startswith(grown[:20]))

@@ -4,7 +4,7 @@ import { change, onChange, state } from "../state/store.js";
 import { Composer, offerFiles } from "./composer.js";
 import { Dialog } from "./dialogs.js";
 import { Header } from "./header.js";
-import { html, useEffect, useReducer, useState } from "./html.js";
+import { html, useLayoutEffect, useReducer, useState } from "./html.js";
 import { Notices } from "./notices_view.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { Sidebar } from "./sidebar.js";
@@ -12,7 +12,8 @@ import { Thread } from "./thread.js";
 
 export function App() {
   const [, draw] = useReducer((count) => count + 1, 0);
-  useEffect(() => onChange(draw), []);
+  // Before the browser paints: an effect would come after the paint, and miss what the server answers until then.
+  useLayoutEffect(() => onChange(draw), []);
   const { current, list, running, search, found, listIsOpen } = state;
   return html`
     <${Sidebar} ...${{ current: current?.id, list, running, search, found }} isOpen=${listIsOpen} />
