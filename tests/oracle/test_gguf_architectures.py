@@ -15,7 +15,7 @@ from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.checkpoint.gguf.architectures import supported_architectures
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.weight_types import WeightTypes
-from tests.oracle.architectures import ARCHITECTURES, EXPERTS, LOCAL, SIZES
+from tests.oracle.architectures import ARCHITECTURES, DELTA, EXPERTS, LINEAR, LOCAL, MAMBA, SIZES
 
 pytestmark = pytest.mark.oracle
 gguf = pytest.importorskip("gguf", reason="`make oracle` installs it")
@@ -27,7 +27,7 @@ LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }  # fmt: skip
-LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e5}
+STRETCHED = {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e5}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1e4}
 UNTOLD = {
     "smollm3": {1, 2, 3},  # llama.cpp has neither windows here nor other layers without rotation
@@ -58,15 +58,20 @@ UNTOLD = {
     "ministral3": {0, 1, 2},  # nor windows, and mscale_all_dim is always there
     "minicpm": {2},  # longrope without the original context
     "minicpm3": {0, 1, 2, 3},
+    "lfm2": {1},  # nor biases
+    "lfm2_moe": {1},  # nor weights that are not normalized
+    "qwen3_next": {1},  # nor other layers without experts
+    "qwen3_5_text": {1},  # nor other layers that attend
+    "granitemoehybrid": {1},  # nor biases of projections
 }
 """Configurations that are beyond what llama.cpp's metadata tells."""
 MORE: dict[str, list[dict[str, Any]]] = {
-    "llama": [{"rope_parameters": LLAMA3}, {"rope_parameters": LINEAR, "head_dim": 20}],
+    "llama": [{"rope_parameters": LLAMA3}, {"rope_parameters": STRETCHED, "head_dim": 20}],
     "gemma2": [{"sliding_window": 12, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 20.0}],
     "gemma3_text": [
         {"sliding_window": 12, "query_pre_attn_scalar": 16, "final_logit_softcapping": 5.0},
         {"sliding_window": 12, "num_hidden_layers": 7, "query_pre_attn_scalar": 16,
-         "rope_parameters": {FULL: LINEAR, SLIDING: {"rope_type": "default", "rope_theta": 1e4}}},
+         "rope_parameters": {FULL: STRETCHED, SLIDING: {"rope_type": "default", "rope_theta": 1e4}}},
     ],
     "qwen3": [{"rope_parameters": YARN}],
     "qwen3_moe": [EXPERTS | {"norm_topk_prob": True}],
@@ -90,12 +95,22 @@ MORE: dict[str, list[dict[str, Any]]] = {
          "tie_word_embeddings": True},
     ],
     "exaone4": [{"sliding_window": 12, "rope_parameters": LLAMA3}],
+    "qwen3_5_text": [
+        DELTA | {"linear_num_value_heads": 6, "full_attention_interval": 2, "tie_word_embeddings": True,
+                 "layer_types": [LINEAR, FULL, LINEAR, FULL], "linear_conv_kernel_dim": 2},
+        DELTA | {"linear_num_key_heads": 4},
+    ],
+    "granitemoehybrid": [
+        MAMBA | LOCAL | {"layer_types": [LINEAR, FULL, LINEAR, FULL], "shared_intermediate_size": 24,
+                         "position_embedding_type": "rope", "mamba_n_heads": 3, "mamba_d_head": 32,
+                         "mamba_n_groups": 1, "mamba_d_conv": 3, "attention_multiplier": 0.25},
+    ],
     "minicpm3": [
         {"q_lora_rank": 20, "kv_lora_rank": 24, "qk_nope_head_dim": 8, "qk_rope_head_dim": 12, "v_head_dim": 12,
          "num_key_value_heads": 4, "head_dim": None, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256},
     ],
 }  # fmt: skip
-NOT_READ = ("telechat", "laguna", "lfm2", "qwen3_next", "qwen3_5", "granitemoehybrid")
+NOT_READ = ("telechat", "laguna")
 """What the names of architectures begin with whose GGUF files are not read."""
 ROWS = [
     *((name, number, config) for name, configs in ARCHITECTURES.items() for number, config in enumerate(configs)
@@ -104,10 +119,10 @@ ROWS = [
 ]  # fmt: skip
 ROUNDED = (
     "gemma", "gemma2", "gemma3_text", "gpt2", "phi3-2", "llama-10", "exaone4-10", "hunyuan_v1_dense-3", "minicpm",
-    "gpt_oss", "granitemoe", "llama4_text",
+    "gpt_oss", "granitemoe", "llama4_text", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "granitemoehybrid",
 )  # fmt: skip
-"""Norms less the 1 that was added, divisors of angles, factors and bases in float32, matrices that lie the other way
-or are cut in two: the last bits may differ."""
+"""Norms less the 1 that was added, divisors of angles, factors and bases in float32, decays in place of their
+logarithms, matrices that lie the other way or are cut in two: the last bits may differ."""
 
 
 def logits(checkpoint: Checkpoint, tokens: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -19,9 +19,7 @@ class DeltaNetDecoder(RecurrentDecoder):
     def check_config(self) -> None:
         """Heads of values are a multiple of those of keys."""
         self.config.get("full_attention_interval")  # another form of what layer_types says
-        self.multiple(
-            "linear_num_value_heads", self.state_heads, "linear_num_key_heads", self.state_key_heads
-        )
+        self.multiple("linear_num_value_heads", self.state_heads, "linear_num_key_heads", self.state_key_heads)
         super().check_config()
 
     @property
@@ -48,6 +46,11 @@ class DeltaNetDecoder(RecurrentDecoder):
     def state_heads(self) -> int:
         """Heads of its values, each with a state."""
         return whole(self.config, "linear_num_value_heads", 32)
+
+    @property
+    def tiles_values(self) -> bool:
+        """Whether heads of values stand as those of keys do, over and over, and not side by side for each; of GGUF."""
+        return flag(self.config, "linear_value_heads_are_tiled", False) and self.state_heads > self.state_key_heads
 
     @property
     def state_key_dim(self) -> int:
@@ -97,10 +100,10 @@ class DeltaNetDecoder(RecurrentDecoder):
             self.ExpandHead(data[name], size)
         for name in ("q", "k"):
             self.L2Norm(data[name], 1e-6, data[name])
+            if self.tiles_values:
+                self.Repeat(data[name], 2, heads // self.state_key_heads, data[name])
         self.Sigmoid(data["b"], data["b"])
-        self.MambaSoftplus(
-            data["a"], self.vector(f"{at}A_log", heads), self.vector(f"{at}dt_bias", heads), data["a"]
-        )
+        self.MambaSoftplus(data["a"], self.vector(f"{at}A_log", heads), self.vector(f"{at}dt_bias", heads), data["a"])
         self.RecurrentGatedDeltaRule(
             data["q"], data["k"], data["v"], data["a"], data["b"], data["pastState."][number], data["read"],
             self.state_key_dim**-0.5,

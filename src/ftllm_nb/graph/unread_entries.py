@@ -173,6 +173,7 @@ EFFECTS = (
     Effect("apply_residual_connection_post_layernorm", "branches are added to what was normalized", (False,)),
     Effect("do_layer_norm_before", "norms come after their branches", (True,)),
     Effect("attn_output_gate|use_attention_gate", "attention's result has a gate", (False,)),
+    Effect("linear_value_heads_are_tiled", "heads of values stand in another order", (False,)),
     Effect("use_qk_norm|qk_norm|(use_)?qk_layernorm", "queries and keys are normalized", (False,)),
     # Of GGUF: entries of the metadata that its reading does not know, by their own names.
     Effect(r"[\w-]+(\.[\w-]+)+", "GGUF changes what a model computes"),

@@ -35,9 +35,15 @@ class GraniteMoeHybridModel(MambaDecoder, GraniteMoeModel):
         size = self.size("shared_intermediate_size")
         if self.is_mixture(self.number):
             super().feed_forward(at, source, target)
-        self.linear(source, f"{shared}input_linear", 2 * size, "gate_up")
-        self.Swiglu(self.data["gate_up"], self.data["gate"])
-        self._sizes["gate"] = size
+        if f"{shared}gate_proj.weight" in self.checkpoint_names:  # as GGUF has them
+            self.linear(source, f"{shared}gate_proj", size, "gate")
+            self.linear(source, f"{shared}up_proj", size, "up")
+            self.activate("gate")
+            self.MulTo(self.data["gate"], self.data["up"])
+        else:
+            self.linear(source, f"{shared}input_linear", 2 * size, "gate_up")
+            self.Swiglu(self.data["gate_up"], self.data["gate"])
+            self._sizes["gate"] = size
         if not self.is_mixture(self.number):
             self.linear("gate", f"{shared}output_linear", self.hidden_size, target)
         else:

@@ -32,17 +32,21 @@ class Qwen3NextModel(QwenMixtureDecoder, DeltaNetDecoder):
         return whole(self.config, "shared_expert_intermediate_size", 512)
 
     def project(self, at: str, source: str) -> None:
-        """Two matrices, in whose rows each key head's own stand together."""
+        """Two matrices, in whose rows each key head's own stand together; GGUF has the first as Qwen3.5's two."""
         keys, dim = self.state_key_heads, self.state_key_dim
         values = self.state_heads // keys
         size = values * self.state_value_dim
-        self.linear(source, f"{at}in_proj_qkvz", keys * (2 * dim + 2 * size), "qkvz")
-        self.split_heads("qkvz", **{"q.in": dim, "k.in": dim, "v.in": size, "z": size})
-        for name in ("q.in", "k.in", "v.in", "z"):
-            self.Flatten(self.data[name])
-        self.Cat(self.data["q.in"], self.data["k.in"], -1, self.data["qk"])
-        self.Cat(self.data["qk"], self.data["v.in"], -1, self.data["mixed"])
-        self._sizes["mixed"] = keys * (2 * dim + size)
+        if f"{at}in_proj_qkv.weight" in self.checkpoint_names:
+            self.linear(source, f"{at}in_proj_qkv", keys * (2 * dim + size), "mixed")
+            self.linear(source, f"{at}in_proj_z", keys * size, "z")
+        else:
+            self.linear(source, f"{at}in_proj_qkvz", keys * (2 * dim + 2 * size), "qkvz")
+            self.split_heads("qkvz", **{"q.in": dim, "k.in": dim, "v.in": size, "z": size})
+            for name in ("q.in", "k.in", "v.in", "z"):
+                self.Flatten(self.data[name])
+            self.Cat(self.data["q.in"], self.data["k.in"], -1, self.data["qk"])
+            self.Cat(self.data["qk"], self.data["v.in"], -1, self.data["mixed"])
+            self._sizes["mixed"] = keys * (2 * dim + size)
         name, hidden = f"{at}in_proj_ba.weight", self.hidden_size
         self._shapes[name] = (2 * self.state_heads, hidden)
         both = self.weight[name].reshaped(keys, 2 * values, hidden)

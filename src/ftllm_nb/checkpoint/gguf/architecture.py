@@ -94,6 +94,11 @@ class Architecture(WayOut):
         """Heads of keys and values."""
         return self.same_in_all_layers("attention.head_count_kv", self.heads)
 
+    @property
+    def inner_size(self) -> int:
+        """Features inside of a feed-forward."""
+        return self.same_in_all_layers("feed_forward_length")
+
     def config(self) -> dict[str, Any]:
         """What config.json has of such a model. Raises `CheckpointError` for metadata that is missing or damaged."""
         metadata = self.metadata
@@ -102,7 +107,7 @@ class Architecture(WayOut):
             "model_type": self.model_type,
             "hidden_size": self.hidden_size,
             "num_hidden_layers": self.layers,
-            "intermediate_size": self.same_in_all_layers("feed_forward_length"),
+            "intermediate_size": self.inner_size,
             "num_attention_heads": self.heads,
             "num_key_value_heads": self.kv_heads,
             "head_dim": self.head_dim,
@@ -136,7 +141,7 @@ class Architecture(WayOut):
     def model_name(self, name: str) -> str:
         """What the model calls a tensor of the file."""
         layer = re.match(r"blk\.(\d+)\.", name)
-        general = name if layer is None else f"blk.*.{name[layer.end():]}"
+        general = name if layer is None else f"blk.*.{name[layer.end() :]}"
         stem, dot, ending = general.rpartition(".")
         found = self.names.get(general)
         if found is None and stem in self.names and ending in ("weight", "bias"):

@@ -50,14 +50,13 @@ class GgufCheckpoint(Checkpoint):
 
     def _info(self, name: str, source: Source) -> TensorInfo:
         tensor = self.file.tensors[source.name]
-        rows = math.prod(tensor.shape[:-1])
-        share = math.prod(source.shape[:-1]) if source.shape != tensor.shape else rows
         dtype: Any = _FLOATS.get(tensor.type, tensor.type)
-        if source.plus or tensor.type not in _ARRAY_TYPES:
+        if source.is_computed or tensor.type not in _ARRAY_TYPES:
             dtype = "float32"
-        if tensor.type not in _ARRAY_TYPES and len(source.shape) in (2, 3) and not source.plus:
+        if tensor.type not in _ARRAY_TYPES and len(source.shape) in (2, 3) and not source.is_computed:
             dtype = INTEGER_TYPES.get(tensor.type) or BlockedType(tensor.type)
-        return TensorInfo(name, source.shape, dtype, tensor.nbytes // rows * share, tensor.type)
+        nbytes = tensor.nbytes * math.prod(source.shape) // max(math.prod(tensor.shape), 1)
+        return TensorInfo(name, source.shape, dtype, nbytes, tensor.type)
 
     def read(self, name: str) -> NDArray[Any]:
         """The tensor; a matrix in blocks as the float32 that they stand for."""
@@ -66,6 +65,14 @@ class GgufCheckpoint(Checkpoint):
         array = rows.view(_ARRAY_TYPES[kind]) if kind in _ARRAY_TYPES else dequantize(kind, rows)
         if source.plus:
             array = np.add(array, np.float32(source.plus), dtype=np.float32)
+        if source.is_decay:
+            if not (array <= 0).all():
+                raise CheckpointError(
+                    f"{self.path}: tensor {shown(source.name)} should hold numbers of at most 0, by which states "
+                    "decay, but some are not: download the file again."
+                )
+            with np.errstate(divide="ignore"):
+                array = np.log(-array.astype(np.float64)).astype(np.float32)
         array = array.reshape(source.shape)
         array.flags.writeable = False
         return array

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import NAMES, Architecture
-from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.checkpoint.gguf.guessing import GuessingArchitecture
 from ftllm_nb.errors import CheckpointError
 
 SOFTMAX, SIGMOID = 1, 2
@@ -75,24 +75,15 @@ class MixtureArchitecture(Architecture):
         return f"blk.0.{tensor}" in self.file.tensors
 
 
-class GroupedMixtureArchitecture(MixtureArchitecture):
-    """A `MixtureArchitecture` as DeepSeek's and its relatives: dense layers first, groups of experts, shared ones.
-
-    Layers behind the last one, which guess further tokens, are left out.
-    """
+class GroupedMixtureArchitecture(GuessingArchitecture, MixtureArchitecture):
+    """A `MixtureArchitecture` as DeepSeek's and its relatives: dense layers first, groups of experts, shared ones."""
 
     experts_entry = "n_routed_experts"
     gating = SIGMOID
 
-    @property
-    def guessing_layers(self) -> int:
-        """How many layers behind the last guess further tokens."""
-        return self.metadata.whole("nextn_predict_layers", 0, least=0)
-
     def config(self) -> dict[str, Any]:
         """With what DeepSeek's configs say of experts."""
         whole = self.metadata.whole
-        self.layers -= self.guessing_layers
         return super().config() | {
             "moe_intermediate_size": self.expert_size,
             "n_shared_experts": whole("expert_shared_count", 0, least=0),
@@ -102,10 +93,3 @@ class GroupedMixtureArchitecture(MixtureArchitecture):
             "n_group": whole("expert_group_count", 1, least=0) or 1,
             "topk_group": whole("expert_group_used_count", 1, least=0) or 1,
         }
-
-    def sources_of(self, name: str, target: str) -> dict[str, Source]:
-        """Nothing of layers behind the last."""
-        layer = name.removeprefix("blk.").partition(".")[0] if name.startswith("blk.") else ""
-        if layer.isdecimal() and int(layer) >= self.layers:
-            return {}
-        return super().sources_of(name, target)

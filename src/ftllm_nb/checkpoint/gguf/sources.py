@@ -1,7 +1,7 @@
 """What a model's tensor is made of: some rows of a file's tensor, in an order of their own.
 
-llama.cpp lays rows out for its own rotation, stacks matrices and adds numbers to norms. Blocks of quantized types lie
-within a row, so that choosing rows is exact whatever the type.
+llama.cpp lays rows out for its own rotation, stacks matrices, adds numbers to norms and keeps decays where models have
+their logarithms. Blocks of quantized types lie within a row, so that choosing rows is exact whatever the type.
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ class Source:
 
     `rows`: which of its rows, all but the last axis counted as one, in which order; None for all as they are. Of a
     vector they are its numbers.
-    `plus`: what is added to the numbers.
+    `plus`: what is added to the numbers. `is_decay`: the file has -exp(x) for the model's x.
     """
 
     name: str
     shape: tuple[int, ...]
     rows: Rows | None = None
     plus: float = 0.0
+    is_decay: bool = False
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the model's numbers are others than the file's."""
+        return bool(self.plus) or self.is_decay
 
 
 @functools.cache

@@ -18,12 +18,8 @@ class Granite(Architecture):
 
     def config(self) -> dict[str, Any]:
         """With the four multipliers; scores are scaled as usual where the file does not say."""
+        self.refuse_unturned()
         metadata = self.metadata
-        if not metadata.flag("rope.scaling.finetuned", True):
-            raise CheckpointError(
-                f"{self.file.path} is of a Granite that does not turn by positions (rope.scaling.finetuned is false), "
-                "which this architecture does not do."
-            )
         return {
             **super().config(),
             "attention_multiplier": metadata.real("attention.scale", 0.0) or self.head_dim**-0.5,
@@ -31,6 +27,14 @@ class Granite(Architecture):
             "residual_multiplier": metadata.real("residual_scale", 0.0) or 1.0,
             "logits_scaling": metadata.real("logit_scale", 0.0) or 1.0,
         }
+
+    def refuse_unturned(self) -> None:
+        """Raise `CheckpointError` for a model without rotations."""
+        if not self.metadata.flag("rope.scaling.finetuned", True):
+            raise CheckpointError(
+                f"{self.file.path} is of a Granite that does not turn by positions (rope.scaling.finetuned is false), "
+                "which this architecture does not do."
+            )
 
     @classmethod
     def entries(cls, model: OutgoingModel) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""How llama.cpp has recurrent layers: what their tensors are called and how they lie, and which layers attend."""
+
+from __future__ import annotations
+
+import math
+
+from ftllm_nb.checkpoint.gguf.architecture import Architecture
+from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.checkpoint.gguf.way_out import FULL
+from ftllm_nb.errors import CheckpointError
+
+_CONVOLUTIONS = ("ssm_conv1d", "conv")
+
+
+def recurrent_names(at: str) -> dict[str, str]:
+    """llama.cpp's names of a recurrent layer's tensors → Hugging Face's, behind the layer's name `at` for them."""
+    at = f"model.layers.*.{at}"
+    return {
+        "blk.*.ssm_in": f"{at}.in_proj",
+        "blk.*.ssm_conv1d": f"{at}.conv1d",
+        "blk.*.ssm_a": f"{at}.A_log",
+        "blk.*.ssm_d": f"{at}.D",
+        "blk.*.ssm_dt.bias": f"{at}.dt_bias",
+        "blk.*.ssm_norm": f"{at}.norm",
+        "blk.*.ssm_out": f"{at}.out_proj",
+    }
+
+
+class RecurrentArchitecture(Architecture):
+    """An `Architecture` of whose layers some are recurrent.
+
+    Convolutions are matrices in a file, decays and the norms of groups vectors with a second axis, and norms of
+    recurrent layers have nothing added to them.
+    """
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values of layers that attend; 1 where none does."""
+        counts = {each for each in self.metadata.wholes("attention.head_count_kv", self.layers, self.heads, 0) if each}
+        if len(counts) > 1:
+            raise CheckpointError(
+                f"{self.file.path} has layers whose attention.head_count_kv differ "
+                f"({', '.join(map(str, sorted(counts)))}), which this architecture does not do."
+            )
+        return max(counts, default=1)
+
+    def kinds_by_heads(self, recurrent: str) -> list[str]:
+        """The kind of each layer: one without heads of keys is `recurrent`."""
+        counts = self.metadata.wholes("attention.head_count_kv", self.layers, self.heads, 0)
+        return [FULL if each else recurrent for each in counts]
+
+    def whole_ratio(self, name: str, unit_name: str, unit: int) -> int:
+        """An entry, divided by another number. Raises `CheckpointError` where that is not whole."""
+        size = self.metadata.whole(name)
+        if size % unit:
+            raise CheckpointError(
+                f"{self.file.path} has {size} as its {name}, which its {unit_name} {unit} does not divide: the file is "
+                "damaged."
+            )
+        return size // unit
+
+    def sources_of(self, name: str, target: str) -> dict[str, Source]:
+        """As the model has them."""
+        shape = self.file.tensors[name].shape
+        part = name.removesuffix(".weight").split(".")[-1]
+        if part in _CONVOLUTIONS and name.endswith(".weight"):
+            return {target: Source(name, (shape[0], 1, *shape[1:]))}
+        if part in ("ssm_a", "ssm_d", "ssm_norm"):
+            return {target: Source(name, (math.prod(shape),), is_decay=part == "ssm_a")}
+        return super().sources_of(name, target)
