@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from ftllm_nb.cli import main
 from ftllm_nb.errors import FtllmError, OutputError, UsageError
+from ftllm_nb.ops import gelu_multiply, silu_multiply
 from ftllm_nb.verification import with_transformers
 from ftllm_nb.verification.causes.arithmetic import oddness
 from ftllm_nb.verification.reference import Reference
@@ -227,3 +228,55 @@ def test_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_compiled_kernels_are_compared_as_well(folder: Path, reference: Reference) -> None:
     assert verify(folder, custom=LLAMA, against=reference, engine="compiled").agrees
+
+
+def test_a_wrong_kernel_is_named_with_the_operators_that_it_stands_for(
+    folder: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silu_multiply, "silu_kernels", lambda: gelu_multiply.gelu_kernels(tanh=True))
+    verdict = verify(folder, custom=LLAMA, against=reference, engine="compiled")
+    said = str(verdict)
+    assert not verdict.agrees and verdict.parting is None
+    assert verdict.call is not None and verdict.call.operator.name == "MulTo"
+    lines, at = LLAMA.read_text().splitlines(), verdict.call.index
+    silu, product = (lines.index(next(line for line in lines if name in line)) + 1 for name in ("Silu(", "MulTo("))
+    assert "the graph is right, and its kernels are not" in said
+    whole = f"Silu (operator {at - 1}) at {LLAMA}:{silu}, MulTo (operator {at}) at {LLAMA}:{product}"
+    assert f"they part at {whole}, run as SiluMultiply\n" in said
+    assert 'writes data["gate"], which differs by' in said
+    assert "please report it" in said
+
+
+def test_a_wrong_kernel_of_the_files_own_is_named(folder: Path, reference: Reference, tmp_path: Path) -> None:
+    source = LLAMA.read_text().replace("self.Silu(", "self.MySilu(")
+    assert source.count("self.MySilu(") == 1
+    file = tmp_path / "own.py"
+    build = "    def build(self)"
+    file.write_text(WRONG_KERNEL + source.replace(build, f"    operators = (MySilu,)\n\n{build}", 1))
+    assert verify(folder, custom=file, against=reference).agrees
+    said = str(verify(folder, custom=file, against=reference, engine="compiled"))
+    assert "they part at MySilu (operator 1" in said and "the operator is the file's own: compare its kernel" in said
+
+
+WRONG_KERNEL = """
+import numpy as np
+
+from ftllm_nb.extend import Kind, Operator, Parameter, per_row
+
+
+class MySilu(Operator):
+    parameters = (Parameter("input", Kind.INPUT), Parameter("output", Kind.OUTPUT))
+
+    @staticmethod
+    def infer(input):
+        return input
+
+    @staticmethod
+    def reference(step, input):
+        return input / (1 + np.exp(-input))
+
+    @per_row
+    def kernel(input, output):
+        for i in range(input.size):
+            output[i] = input[i] / (1 + np.exp(-2 * input[i]))
+"""

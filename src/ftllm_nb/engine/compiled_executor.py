@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ from ftllm_nb.ops.base import StepContext
 from ftllm_nb.ops.lowering import features
 
 Floats = NDArray[np.float32]
+See = Callable[[Node, Value, Floats], None]
 
 STEP_TOKENS_LIMIT = 512
 """Most tokens of a step: longer prompts are prefilled in chunks, which bounds memory."""
@@ -74,6 +76,7 @@ class CompiledExecutor:
         checkpoint = with_computed_weights(checkpoint, graph)
         self.vocab_size = graph.vocab_size
         self._noted: list[tuple[RowLabel, float]] | None = None
+        self._see: See | None = None
         self._logits: Floats = np.empty((0, graph.vocab_size), np.float32)
         self._of_no_token: dict[Value, Floats] = {}
         """Data of the step under way that has no row for each token: host steps make and read it."""
@@ -118,6 +121,7 @@ class CompiledExecutor:
         for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
                 self._evaluate(segment, plan, steps, states, context)
+                self._show(segment, plan)
             elif not self._walk(number, segment, plan):
                 raise StepStopped
             self._program.raise_failures()
@@ -145,6 +149,15 @@ class CompiledExecutor:
         finally:
             self._noted = None
 
+    def run_watched(self, steps: list[SequenceStep], see: See) -> Floats:
+        """Run one step as `run` does, operator by operator; `see` is shown a copy of what each has written as float32,
+        before anything changes it in place."""
+        self._see = see
+        try:
+            return self.run(steps)
+        finally:
+            self._see = None
+
     def experts_read(self) -> tuple[int, int] | None:
         """Of the last step's last layer with a mixture: experts that it read, and how many there are."""
         if not self._program.routings:
@@ -153,6 +166,8 @@ class CompiledExecutor:
         return experts_in(units), experts
 
     def _walk(self, number: int, rows: NDArray[np.int64], plan: StepPlan) -> bool:
+        if self._see is not None:
+            return self._walk_by_node(number, rows, plan)
         if self._noted is None:
             return self._pool.run(rows, plan.header)
         times = np.zeros(len(rows) + 1, np.int64)
@@ -166,6 +181,24 @@ class CompiledExecutor:
         seconds = counts * ((time.perf_counter() - started) / max(1, int(counts.sum())))
         self._noted += zip(self._program.labels[number], seconds.tolist(), strict=True)
         return finished
+
+    def _walk_by_node(self, number: int, rows: NDArray[np.int64], plan: StepPlan) -> bool:
+        nodes, begin = self._program.nodes[number], 0
+        for _, its_rows in groupby(nodes, id):
+            end = begin + sum(1 for _ in its_rows)
+            if not self._pool.run(rows[begin:end], plan.header):
+                return False
+            if (written := nodes[begin]) is not None:
+                self._show(written, plan)
+            begin = end
+        return True
+
+    def _show(self, node: Node, plan: StepPlan) -> None:
+        if self._see is None:
+            return
+        for name, value in node.outputs.items():
+            if value in self._program.places and name not in node.forms:
+                self._see(node, value, self._view(value, plan).copy())
 
     def request_stop(self) -> None:
         """Let the running step stop after a chunk of the operator at work."""

@@ -81,12 +81,13 @@ class Needs:
 class Program:
     """A lowered graph. `segments`: int64 [rows, ROW_FIELDS] tables, and nodes to evaluate on the host.
 
-    `labels`: of each segment's rows. `tables`: to be filled as far as a step's positions go. `memory` keeps alive what
-    the rows point to. `peaks`: of each row of logits, the largest of each run; see kernels/peaks.py.
+    `labels`, `nodes`: of each segment's rows. `tables`: to be filled as far as a step's positions go. `memory` keeps
+    alive what the rows point to. `peaks`: of each row of logits, the largest of each run; see kernels/peaks.py.
     """
 
     segments: list[NDArray[np.int64] | Node]
     labels: list[list[RowLabel]]
+    nodes: list[list[Node | None]]
     kernels: list[Kernel]
     places: dict[Value, Place]
     weights: list[WeightPart]
@@ -156,12 +157,13 @@ class _Lowering:
         self.peaks = self._allocate(4 * max_tokens * runs, "logits").view(np.float32).reshape(max_tokens, runs)
         self.rows: list[list[int]] = []
         self.labels: list[RowLabel] = []
+        self.nodes: list[Node | None] = []
         self.node: Node | None = None
         self.label: RowLabel | None = None
         self.packed: dict[tuple[Value, ...], PackedWeight] = {}
         self.temporaries: dict[tuple[str, int], int] = {}
         self.loaded_vectors: dict[tuple[Value | int | float, ...], int] = {}
-        self.program = Program([], [], [], {}, [], [], Needs(), {}, self.memory, self.arena, self.peaks)
+        self.program = Program([], [], [], [], {}, [], [], Needs(), {}, self.memory, self.arena, self.peaks)
 
     def run(self) -> Program:
         """Lower node by node."""
@@ -171,6 +173,7 @@ class _Lowering:
                 self._end_table()
                 self.program.segments.append(node)
                 self.program.labels.append([])
+                self.program.nodes.append([])
                 for value in (*node.inputs.values(), *node.outputs.values()):
                     if value in self.spans.spans:
                         self.place(value)
@@ -213,9 +216,10 @@ class _Lowering:
         self.rows.append([len(self.program.kernels), *bits, *[0] * (ROW_FIELDS - 1 - len(bits))])
         self.program.kernels.append(kernel)
         self.labels.append(label)
+        self.nodes.append(self.node)
 
     def _find_peaks(self) -> None:
-        logits = self.place(self.graph.logits)
+        logits, self.node = self.place(self.graph.logits), None
         self._add(
             RowLabel("Peaks", (), None), peaks,
             *PEAKS.values(
@@ -228,7 +232,8 @@ class _Lowering:
         if self.rows:
             self.program.segments.append(np.array(self.rows, np.int64))
             self.program.labels.append(self.labels)
-            self.rows, self.labels = [], []
+            self.program.nodes.append(self.nodes)
+            self.rows, self.labels, self.nodes = [], [], []
 
     def place(self, tensor: Value) -> Place:
         """Where an activation lies; remembered for host steps."""

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ftllm_nb import loading
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.engine.evaluation import Evaluation, evaluate, evaluate_in_steps
 from ftllm_nb.engine.float_weights import FloatWeights
-from ftllm_nb.engine.text_logits import text_logits
-from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.engine_options import Warn
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.build import build_graph
@@ -26,6 +21,7 @@ from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.models import supported_architectures
 from ftllm_nb.verification import values_file, with_transformers
 from ftllm_nb.verification.causes import causes
+from ftllm_nb.verification.kernel_fault import kernel_fault
 from ftllm_nb.verification.pairing import LOGITS, pair
 from ftllm_nb.verification.parting import differences, find_parting
 from ftllm_nb.verification.reference import Reference, distance
@@ -259,30 +255,4 @@ def _step_fault(
                     )
     if engine != "compiled":
         return None
-    found = _compiled_logits(opened, tokens, lengths, threads)
-    apart = distance(found, at_once.logits)
-    if apart <= max(reference.tolerance, 1e-3):
-        return None
-    own = [node.call for node in graph.nodes if node.call.is_users_own]
-    whose = f", of which {own[0].operator.name} at {own[0].where} is the file's own" if own else ""
-    return StepFault(
-        f"the graph is right, and its kernels are not: their logits differ by {apart:.2g} of their size from those "
-        f"of the operators' NumPy references{whose}.",
-        own[0] if own else None,
-    )
-
-
-def _compiled_logits(
-    opened: _Opened, tokens: NDArray[np.int32], lengths: Sequence[int], threads: int
-) -> NDArray[np.float32]:
-    executor = loading.open_executor(
-        opened.graph, opened.checkpoint, WeightTypes("float32"), kv_cache_dtype="float32", threads=threads
-    )
-    try:
-        most = executor.max_step_tokens
-        pieces = [min(most, length - begin) for length in lengths for begin in range(0, length, most)]
-        return text_logits(executor, tokens, pieces)
-    finally:
-        executor.close()
-
-
+    return kernel_fault(opened.checkpoint, at_once, lengths, threads, reference.tolerance)

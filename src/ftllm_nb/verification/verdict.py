@@ -21,8 +21,8 @@ class Cause:
 
 @dataclass(frozen=True)
 class StepFault:
-    """An operator whose values of tokens one by one are not those of the same tokens at once, or kernels that compute
-    something else than their NumPy references (`call` None)."""
+    """An operator whose values of tokens one by one are not those of the same tokens at once, or a kernel that computes
+    something else than its NumPy reference (`call` None where none is known)."""
 
     sentence: str
     call: Call | None
@@ -78,7 +78,7 @@ class Verdict:
     def _parting_lines(self, parting: Parting) -> list[str]:
         site = parting.site
         lines = [
-            f"they part at {site.module}, {site.role} of {_shown(site.node.call)}",
+            f"they part at {site.module}, {site.role} of {shown_call(site.node.call)}",
             f"  ours {list(parting.ours_shape)}, theirs {list(parting.theirs_shape)}; they differ by "
             f"{parting.difference:.2g} of their size, at most by {parting.largest:.3g}, at token {parting.token}",
         ]
@@ -86,7 +86,7 @@ class Verdict:
             agreed, difference = parting.agreed
             lines.append(f"  {agreed.module} before it agrees ({agreed.role}, to {difference:.0e})")
         if self.cause is not None:
-            lines.append(f"likely cause, at {_shown(self.cause.call)}")
+            lines.append(f"likely cause, at {shown_call(self.cause.call)}")
             lines.append(f"  {self.cause.sentence}")
             if self.cause.logits is not None and self.cause.logits < 1e-3:
                 lines.append(f"  with that in all calls of this line the logits agree, to {self.cause.logits:.0e}")
@@ -94,7 +94,7 @@ class Verdict:
                 lines.append("  with that this place agrees, and a later one does not: mend it and compare again")
         else:
             lines.append("between the two are" if len(parting.suspects) > 1 else "the operator is")
-            lines += [f"  {_shown(node.call)}" for node in parting.suspects[:8]]
+            lines += [f"  {shown_call(node.call)}" for node in parting.suspects[:8]]
             if _reads_the_same(parting):
                 lines.append("  what it reads is the same: its weight is another one, another model's or rounded")
             lines += self.left_out
@@ -109,5 +109,6 @@ def _reads_the_same(parting: Parting) -> bool:
     return parting.site.role == "output" and parting.suspects == (node,) and has_weight
 
 
-def _shown(call: Call) -> str:
+def shown_call(call: Call) -> str:
+    """An operator by its name, its number and the user's line."""
     return f"{call.operator.name} (operator {call.index}) at {call.where}"
