@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
-from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.compile import kernel
 from ftllm_nb.kernels.elementwise import softplus_of
 from ftllm_nb.kernels.exp import exp, sigmoid
 from ftllm_nb.kernels.memory import load_f32, store_f32
@@ -30,7 +28,6 @@ GATED_NORM = row_fields(
 )  # fmt: skip
 """Each token has `groups` runs of `size` features; `weight_stride`: bytes from a run's weights to the next one's."""
 
-
 L2_NORM = row_fields("input", "input_stride", "output", "output_stride", "size", "groups", "eps", "count")
 
 
@@ -42,83 +39,59 @@ def _gate(value, is_sigmoid):
     return result
 
 
-@numba.njit(inline="always")
-def _load_whole(address, count):
-    return load_vector(address)
-
-
-@numba.njit(inline="always")
-def _store_whole(address, value, count):
-    store_vector(address, value)
-
-
-def _norms(name: str, load: Any, store: Any) -> tuple[Kernel, Kernel]:
-    """(norm with a gate, norm of the sum of squares): where runs are whole vectors no masks are made."""
-
-    @kernel(variant=f"gated_{name}")
-    def gated(row, step, worker):
-        size, groups = argument(row, GATED_NORM.size), argument(row, GATED_NORM.groups)
-        is_sigmoid, is_first = argument(row, GATED_NORM.is_sigmoid) != 0, argument(row, GATED_NORM.is_gate_first) != 0
-        num_tokens = field(step, argument(row, GATED_NORM.count))
-        token = take_chunk(worker, num_tokens)
-        while token >= 0:
-            source = argument(row, GATED_NORM.input) + token * argument(row, GATED_NORM.input_stride)
-            gate = argument(row, GATED_NORM.gate) + token * argument(row, GATED_NORM.gate_stride)
-            target = argument(row, GATED_NORM.output) + token * argument(row, GATED_NORM.output_stride)
-            weight = argument(row, GATED_NORM.weight)
-            for _ in range(groups):
-                squares = spread(0.0)
-                for at in range(0, size, 16):
-                    value = load(source + 4 * at, size - at)
-                    if is_first:
-                        value = value * _gate(load(gate + 4 * at, size - at), is_sigmoid)
-                    squares = fma(value, value, squares)
-                    store(target + 4 * at, value, size - at)
-                mean = sum_lanes(squares) / np.float32(size)
-                factor = spread(np.float32(1.0) / np.sqrt(mean + scalar(row, GATED_NORM.eps)))
-                for at in range(0, size, 16):
-                    value = load(target + 4 * at, size - at) * factor * load(weight + 4 * at, size - at)
-                    if not is_first:
-                        value = value * _gate(load(gate + 4 * at, size - at), is_sigmoid)
-                    store(target + 4 * at, value, size - at)
-                source, gate, target = source + 4 * size, gate + 4 * size, target + 4 * size
-                weight += argument(row, GATED_NORM.weight_stride)
-            token = take_chunk(worker, num_tokens)
-
-    @kernel(variant=f"l2_{name}")
-    def of_squares(row, step, worker):
-        size, groups = argument(row, L2_NORM.size), argument(row, L2_NORM.groups)
-        num_tokens = field(step, argument(row, L2_NORM.count))
-        token = take_chunk(worker, num_tokens)
-        while token >= 0:
-            source = argument(row, L2_NORM.input) + token * argument(row, L2_NORM.input_stride)
-            target = argument(row, L2_NORM.output) + token * argument(row, L2_NORM.output_stride)
-            for _ in range(groups):
-                squares = spread(0.0)
-                for at in range(0, size, 16):
-                    value = load(source + 4 * at, size - at)
-                    squares = fma(value, value, squares)
-                factor = spread(np.float32(1.0) / np.sqrt(sum_lanes(squares) + scalar(row, L2_NORM.eps)))
-                for at in range(0, size, 16):
-                    store(target + 4 * at, load(source + 4 * at, size - at) * factor, size - at)
-                source, target = source + 4 * size, target + 4 * size
-            token = take_chunk(worker, num_tokens)
-
-    return gated, of_squares
-
-
-_WHOLE = _norms("whole", _load_whole, _store_whole)
-_ANY = _norms("any", load_vector_partial, store_vector_partial)
-
-
-def gated_rms_norm(size: int) -> Kernel:
+@kernel()
+def gated_rms_norm(row, step, worker):
     """RMSNorm of each token's runs, times the gate's silu or sigmoid before or after it. A chunk is a token."""
-    return (_ANY if size % 16 else _WHOLE)[0]
+    size, groups = argument(row, GATED_NORM.size), argument(row, GATED_NORM.groups)
+    is_sigmoid, is_first = argument(row, GATED_NORM.is_sigmoid) != 0, argument(row, GATED_NORM.is_gate_first) != 0
+    num_tokens = field(step, argument(row, GATED_NORM.count))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, GATED_NORM.input) + token * argument(row, GATED_NORM.input_stride)
+        gate = argument(row, GATED_NORM.gate) + token * argument(row, GATED_NORM.gate_stride)
+        target = argument(row, GATED_NORM.output) + token * argument(row, GATED_NORM.output_stride)
+        weight = argument(row, GATED_NORM.weight)
+        for _ in range(groups):
+            squares = spread(0.0)
+            for at in range(0, size, 16):
+                value = load_vector_partial(source + 4 * at, size - at)
+                if is_first:
+                    value = value * _gate(load_vector_partial(gate + 4 * at, size - at), is_sigmoid)
+                squares = fma(value, value, squares)
+                store_vector_partial(target + 4 * at, value, size - at)
+            mean = sum_lanes(squares) / np.float32(size)
+            factor = spread(np.float32(1.0) / np.sqrt(mean + scalar(row, GATED_NORM.eps)))
+            for at in range(0, size, 16):
+                value = load_vector_partial(target + 4 * at, size - at) * factor
+                value = value * load_vector_partial(weight + 4 * at, size - at)
+                if not is_first:
+                    value = value * _gate(load_vector_partial(gate + 4 * at, size - at), is_sigmoid)
+                store_vector_partial(target + 4 * at, value, size - at)
+            source, gate, target = source + 4 * size, gate + 4 * size, target + 4 * size
+            weight += argument(row, GATED_NORM.weight_stride)
+        token = take_chunk(worker, num_tokens)
 
 
-def l2_norm(size: int) -> Kernel:
+@kernel()
+def l2_norm(row, step, worker):
     """input / sqrt(Σ input² + eps) of each token's runs. A chunk is a token."""
-    return (_ANY if size % 16 else _WHOLE)[1]
+    size, groups = argument(row, L2_NORM.size), argument(row, L2_NORM.groups)
+    num_tokens = field(step, argument(row, L2_NORM.count))
+    token = take_chunk(worker, num_tokens)
+    while token >= 0:
+        source = argument(row, L2_NORM.input) + token * argument(row, L2_NORM.input_stride)
+        target = argument(row, L2_NORM.output) + token * argument(row, L2_NORM.output_stride)
+        for _ in range(groups):
+            squares = spread(0.0)
+            for at in range(0, size, 16):
+                value = load_vector_partial(source + 4 * at, size - at)
+                squares = fma(value, value, squares)
+            factor = spread(np.float32(1.0) / np.sqrt(sum_lanes(squares) + scalar(row, L2_NORM.eps)))
+            for at in range(0, size, 16):
+                value = load_vector_partial(source + 4 * at, size - at) * factor
+                store_vector_partial(target + 4 * at, value, size - at)
+            source, target = source + 4 * size, target + 4 * size
+        token = take_chunk(worker, num_tokens)
 
 
 DECAYS = row_fields(

@@ -99,8 +99,10 @@ def lane_numbers(builder):
 
 
 def _lanes_below(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
-    lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
-    return builder.icmp_signed("<", lanes, splat(builder, count))
+    whole = ir.Constant(I64, LANES)
+    below = builder.select(builder.icmp_signed("<", count, whole), count, whole)
+    lanes = ir.Constant(V_I32, list(range(LANES)))
+    return builder.icmp_signed("<", lanes, splat(builder, builder.trunc(below, I32)))
 
 
 @emitted(float32x16, types.int64)
@@ -131,11 +133,15 @@ def store_vector(builder, address, value):
 
 @emitted(types.void, types.int64, float32x16, types.int64)
 def store_vector_partial(builder, address, value, count):
-    """Write the first `count` lanes; the memory of the others is not touched."""
+    """Write the first `count` lanes; the memory of the others is not touched. Whole vectors are written as such: where
+    there are no registers for masks, CPUs take many times as long for a store with one."""
     pointer = builder.inttoptr(address, V_F32.as_pointer())
-    void = ir.VoidType()
-    masked = function(builder, "llvm.masked.store.v16f32.p0", void, V_F32, pointer.type, I32, V_I1)
-    builder.call(masked, [value, pointer, ir.Constant(I32, 4), _lanes_below(builder, count)])
+    masked = function(builder, "llvm.masked.store.v16f32.p0", ir.VoidType(), V_F32, pointer.type, I32, V_I1)
+    with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(I64, LANES))) as (is_whole, is_part):
+        with is_whole:
+            store(builder, value, address, 4)
+        with is_part:
+            builder.call(masked, [value, pointer, ir.Constant(I32, 4), _lanes_below(builder, count)])
 
 
 def widen_f16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:

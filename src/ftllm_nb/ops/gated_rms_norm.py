@@ -83,4 +83,4 @@ class GatedRMSNorm(Operator):
             is_sigmoid=int(node.attributes["gateType"]), is_gate_first=int(node.attributes["gateFirst"]),
             count=lowering.count(source),
         )  # fmt: skip
-        lowering.add(gated_rms_norm(size), *fields)
+        lowering.add(gated_rms_norm, *fields)

@@ -42,4 +42,4 @@ class L2Norm(Operator):
             size=size, groups=features(source) // size, eps=float(node.attributes["eps"]),
             count=lowering.count(source),
         )  # fmt: skip
-        lowering.add(l2_norm(size), *fields)
+        lowering.add(l2_norm, *fields)
