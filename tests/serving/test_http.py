@@ -210,13 +210,8 @@ def test_metrics_name_what_the_engine_does(http: httpx.Client, server: ServerPro
 def test_the_log_has_a_line_without_the_text(http: httpx.Client, server: ServerProcess) -> None:
     secret = "What is 17 + 25? Zanzibar"
     http.post(CHAT, json={**LONG, "messages": [{"role": "user", "content": secret}], "max_tokens": 37})
-    deadline = time.monotonic() + 5
-    lines: list[dict[str, Any]] = []
-    while not lines and time.monotonic() < deadline:
-        # Another test's answer may have ended by itself after as many tokens.
-        lines = [line for line in server.log if line.get("answer_tokens") == 37 and line["finish_reason"] == "length"]
-        time.sleep(0.01)
-    line = lines[-1]
+    # Another test's answer may have ended by itself after as many tokens.
+    line = server.wait_for_log(lambda line: line.get("answer_tokens") == 37 and line["finish_reason"] == "length")
     assert (line["status"], line["path"], line["stream"], line["finish_reason"]) == (200, CHAT, False, "length")
     assert not any("Zanzibar" in line for line in server.lines)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,10 +43,7 @@ def refusal(http: httpx.Client, path: str, **body: Any) -> tuple[str, str]:
 
 def wait_for_line(server: ServerProcess, **expected: Any) -> None:
     """Until the log has a line that says this."""
-    deadline = time.monotonic() + 10
-    while not any(all(line.get(name) == value for name, value in expected.items()) for line in server.log):
-        assert time.monotonic() < deadline, f"no line says {expected}"
-        time.sleep(0.02)
+    server.wait_for_log(lambda line: all(line.get(name) == value for name, value in expected.items()))
 
 
 @pytest.mark.parametrize("body, same_as", [

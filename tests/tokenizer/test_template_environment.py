@@ -27,10 +27,10 @@ LOOP = (
 )
 def test_time_is_limited(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.setattr(template_environment, "MAX_SECONDS", 0.2)
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(TokenizerError, match="the chat template is stopped: it runs for more than"):
         ChatTemplate(source, "here").render({})
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_time_is_limited(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     ],
 )
 def test_memory_is_limited(source: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(TokenizerError, match="the chat template is stopped: "):
         ChatTemplate(source, "here").render({})
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize("name", ["lipsum", "self.x", "cycler.__init__.__globals__"])

@@ -103,6 +103,7 @@ def test_a_tab_sees_what_another_adds(page: Page) -> None:
 def test_a_reload_keeps_the_question_and_what_there_is_of_its_answer(page: Page, webui: ServerProcess) -> None:
     before = len(wait_for_answers(webui, 0))
     begin(page)
+    page.wait_for_function("() => document.querySelector('.answer .markdown')?.innerText.length > 20")
     page.wait_for_timeout(1000)
     grown = answers(page)[0]
     page.reload()
@@ -245,8 +246,11 @@ def test_scrolling_up_is_respected(page: Page) -> None:
     answer_to(page, "ECHO " + "line\n\n" * 60)
     begin(page)
     thread = page.locator(".thread")
-    bottom = "element => element.scrollHeight - element.scrollTop - element.clientHeight"
-    assert thread.evaluate(bottom) < 40
+    is_at_end = """() => {
+      const { scrollHeight, scrollTop, clientHeight } = document.querySelector(".thread");
+      return scrollHeight - scrollTop - clientHeight < 40;
+    }"""
+    page.wait_for_function(is_at_end)
     thread.hover()
     page.mouse.wheel(0, -600)
     page.get_by_role("button", name="To the end").wait_for()
@@ -255,6 +259,6 @@ def test_scrolling_up_is_respected(page: Page) -> None:
     assert thread.evaluate("element => element.scrollTop") == pytest.approx(top, abs=2), "it is pulled back"
     press(page, "To the end")
     page.wait_for_timeout(500)
-    assert thread.evaluate(bottom) < 40, "it follows again"
+    page.wait_for_function(is_at_end)  # it follows again
     page.keyboard.press("Escape")
     wait_until_answered(page)
