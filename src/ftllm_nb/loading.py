@@ -89,6 +89,7 @@ class PreparedModel:
     threads: int
     weight_types: WeightTypes
     options: EngineOptions
+    warn: Warn | None = None
 
     def load(self, progress: Progress | None = None) -> LoadedModel:
         """Read the weights. Raises `FtllmError`, and closes the checkpoint where that happens."""
@@ -104,6 +105,7 @@ class PreparedModel:
                 pin=options.pin,
                 engine=options.engine,
                 progress=progress,
+                warn=self.warn,
             )
             undo.pop_all()
         return LoadedModel(
@@ -191,7 +193,7 @@ def prepare(
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
         warn_of_types(weight_types, checked, warn)
         undo.pop_all()
-    return PreparedModel(checkpoint, checked, opened, workers, weight_types, options)
+    return PreparedModel(checkpoint, checked, opened, workers, weight_types, options, warn)
 
 
 def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
@@ -324,18 +326,26 @@ def open_executor(
     pin: bool = False,
     engine: str = "compiled",
     progress: Progress | None = None,
+    warn: Warn | None = None,
 ) -> Executor:
-    """The executor `engine` with this graph and the checkpoint's weights in memory."""
+    """The executor `engine` with this graph and the checkpoint's weights in memory, or some of them in its files."""
+    from ftllm_nb.engine.in_place import stays_in_place
+
     module = importlib.import_module(f"{engine_package.__name__}.{engine}{EXECUTOR_SUFFIX}")
     executor_class = getattr(module, f"{engine.capitalize()}Executor")
+    weight_types = weight_types or chosen_weight_types(DEFAULTS)
+    in_place = stays_in_place(graph, checkpoint, weight_types) if executor_class.maps_experts else None
+    if in_place is not None:
+        (warn or warn_on_stderr)(in_place)
     try:
         executor: Executor = executor_class(
             graph,
             checkpoint,
-            weight_types=weight_types or chosen_weight_types(DEFAULTS),
+            weight_types=weight_types,
             kv_cache_dtype=kv_cache_dtype,
             threads=threads,
             pin=pin,
+            in_place=in_place is not None,
             progress=progress,
         )
     except MemoryError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,9 @@ def test_of_a_mixture_what_a_token_needs_is_told(tmp_path: Path) -> None:
     assert facts.active_parameters == facts.parameters - idle
     rows = model_rows(facts, 10**9)
     assert dict(rows)["parameters"].endswith(" for a token")
+    assert dict(rows)["experts"].startswith("are copied into memory; those of a packed folder may stay in its files")
+    stored = dict(model_rows(replace(facts, in_place_bytes=5_000_000), 10**9))
+    assert stored["experts"].startswith("5.0 MB, which stay in their files")
     assert all(" for a token, fits" in text for name, text in rows if name == "weights")
     assert not any("for a token" in text for _, text in model_rows(model_facts(DEMO), 10**9))
 
@@ -108,6 +112,8 @@ def test_what_fits() -> None:
     assert fit(100, 50, 1000) == "fits with a full context"
     assert fit(100, 900, 1000) == "fits with a shorter context"
     assert fit(950, 1, 1000) == "does not fit"
+    assert fit(950, 1, 1000, in_place=51) == "fits with experts in their files"
+    assert fit(950, 1, 1000, in_place=49) == "does not fit"
     assert fit(1, 1, None) == ""
 
 

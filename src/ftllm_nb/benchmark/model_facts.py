@@ -11,6 +11,7 @@ from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
+from ftllm_nb.engine.in_place import packed_experts
 from ftllm_nb.engine.state_memory import StateMemory
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.errors import UsageError
@@ -32,7 +33,8 @@ class ModelFacts:
     see of it, "all positions" or "a window of 512"; `seeing`: how many layers see that, and `storing` how many of them
     store it: the others read what one of those has stored. `kinds`: of tensors, where the file has types of its own.
     `active_parameters`, `active_bytes`: what a token needs of a mixture of experts; of others that is all.
-    `state_bytes`: of what recurrent layers keep of a sequence.
+    `state_bytes`: of what recurrent layers keep of a sequence. `in_place_bytes`: of experts that may be used where they
+    lie in the folder's files, with which `weight_bytes` count them.
     """
 
     architecture: str
@@ -51,6 +53,7 @@ class ModelFacts:
     active_parameters: int = 0
     active_bytes: dict[str, int] = field(default_factory=dict)
     state_bytes: int = 0
+    in_place_bytes: int = 0
 
 
 def model_facts(folder: Path, custom: str | None = None, context: int | None = None) -> ModelFacts:
@@ -86,6 +89,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
             active_parameters=stored.active_parameters,
             active_bytes={dtype: size.active_bytes for dtype, size in sizes.items()},
             state_bytes=StateMemory(graph.state_shapes).slot_bytes,
+            in_place_bytes=sum(checkpoint.tensors[each.name].nbytes for each in packed_experts(graph, checkpoint)),
         )
 
 
@@ -120,6 +124,7 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
     rows = [
         ("architecture", f"{facts.architecture}, {facts.layers} layers, vocabulary {facts.vocabulary}"),
         ("parameters", _count(facts.parameters) + _active(facts)),
+        *([("experts", _experts(facts))] if _is_mixture(facts) else []),
         ("matrices", "; ".join(facts.stored_types)),
         *(("", line) for line in (kind_lines(facts.kinds) if facts.kinds else [])),
         ("context", f"{facts.context} tokens"),
@@ -133,7 +138,8 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
         token = ""
         if facts.active_bytes.get(dtype, size) < size:
             token = f"{shown_bytes(facts.active_bytes[dtype])} for a token, "
-        text = f"{name:18} {shown_bytes(size):>9}  {token}{fit(size, cache, free, beside)}"
+        in_place = facts.in_place_bytes if dtype == "auto" else 0
+        text = f"{name:18} {shown_bytes(size):>9}  {token}{fit(size, cache, free, beside, in_place)}"
         rows.append(("weights" if number == 0 else "", text))
     return rows
 
@@ -145,8 +151,18 @@ def _states(facts: ModelFacts) -> str:
 
 def _active(facts: ModelFacts) -> str:
     """How many parameters a token needs, where that is not all of them."""
-    is_mixture = 0 < facts.active_parameters < facts.parameters
-    return f", {_count(facts.active_parameters)} for a token" if is_mixture else ""
+    return f", {_count(facts.active_parameters)} for a token" if _is_mixture(facts) else ""
+
+
+def _is_mixture(facts: ModelFacts) -> bool:
+    return 0 < facts.active_parameters < facts.parameters
+
+
+def _experts(facts: ModelFacts) -> str:
+    """Where a mixture's experts are used."""
+    if facts.in_place_bytes:
+        return f"{shown_bytes(facts.in_place_bytes)}, which stay in their files where the free memory is little"
+    return "are copied into memory; those of a packed folder may stay in its files (quantize --format packed)"
 
 
 def _by_layers(facts: ModelFacts, cache_kind: str) -> list[str]:
@@ -169,13 +185,18 @@ def _layers(count: int, verb: str) -> str:
     return f"{count} layers {verb}" if count > 1 else f"1 layer {verb}s"
 
 
-def fit(weights: int, cache: int, free: int | None, beside: str = "a full context") -> str:
-    """Whether weights, and the cache beside them, fit into the free memory; `beside`: what the cache holds."""
+def fit(weights: int, cache: int, free: int | None, beside: str = "a full context", in_place: int = 0) -> str:
+    """Whether weights, and the cache beside them, fit into the free memory; `beside`: what the cache holds; `in_place`:
+    bytes of the weights that need not be there."""
     if free is None:
         return ""
     if weights + cache <= free * FREE_SHARE:
         return f"fits with {beside}"
-    return "fits with a shorter context" if weights <= free * FREE_SHARE else "does not fit"
+    if weights <= free * FREE_SHARE:
+        return "fits with a shorter context"
+    if in_place and weights - in_place <= free * FREE_SHARE:
+        return "fits with experts in their files"
+    return "does not fit"
 
 
 def _count(parameters: int) -> str:

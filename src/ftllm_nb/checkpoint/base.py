@@ -126,6 +126,15 @@ class Checkpoint(ABC):
         """
         raise CheckpointError(f"{self.path} holds no packed tensor named {shown(name)}.")
 
+    def mapped(self, name: str) -> NDArray[np.uint8]:
+        """A packed tensor's bytes where they lie in its file, read-only: the system reads pages when they are touched,
+        and drops them where memory is short. `CheckpointError` as for `read`."""
+        raise CheckpointError(f"{self.path} holds no packed tensor named {shown(name)}.")
+
+    def require_unchanged(self) -> None:  # noqa: B027  # no file, no change
+        """Raise `CheckpointError` where a file was written or became shorter since it was opened; to be called before
+        what `mapped` gave is used again."""
+
     @abstractmethod
     def release(self, name: str) -> None:
         """Say that the tensor is not needed soon: its pages leave this process's resident memory.

@@ -82,6 +82,11 @@ class FolderCheckpoint(Checkpoint):
         """See `Checkpoint.read_into`: from the file, past the mapping."""
         self._file(name).read_into(name, start, target)
 
+    def require_unchanged(self) -> None:
+        """See `Checkpoint.require_unchanged`."""
+        for file in self._files:
+            file.require_unchanged()
+
     def release(self, name: str) -> None:
         """Give back the tensor's pages."""
         self._file(name).release(name)

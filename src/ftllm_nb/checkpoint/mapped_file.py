@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,14 @@ class MappedFile:
         self.path = path
         with open_regular(path) as file:
             try:
+                status = os.fstat(file.fileno())
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
                 why = reason(error) if isinstance(error, OSError) else "it changed while it was opened"
                 raise CheckpointError(f"{path} cannot be mapped into memory: {why}.") from None
         self.size = len(mapped)
+        self._identity = status.st_dev, status.st_ino
+        self._written = status.st_mtime_ns
         self._map: mmap.mmap | None = mapped
 
     @property
@@ -43,6 +47,16 @@ class MappedFile:
         if self._map is None:
             raise CheckpointError(f"{self.path} was closed.")
         return self._map
+
+    def require_unchanged(self) -> None:
+        """Raise CheckpointError if the file was written since it was opened: arrays on it may have other numbers, and
+        the end of a shorter one would end the process. One that was replaced by another is still mapped as it was."""
+        if self.content.size() < self.size:
+            raise self._shorter()
+        with contextlib.suppress(OSError):  # it is there no more, or its folder
+            found = os.stat(self.path)
+            if (found.st_dev, found.st_ino) == self._identity and found.st_mtime_ns != self._written:
+                raise CheckpointError(f"{self.path} was written while it was in use: load the model again.")
 
     def require_open(self, name: str) -> None:
         """Raise CheckpointError if the file was closed; `name`: the tensor that was asked for."""

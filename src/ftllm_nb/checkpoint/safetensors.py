@@ -95,6 +95,10 @@ class SafetensorsFile:
         self._require(name)
         self._file.read_into(self._starts[name] + start, target)
 
+    def require_unchanged(self) -> None:
+        """See `Checkpoint.require_unchanged`."""
+        self._file.require_unchanged()
+
     def release(self, name: str) -> None:
         """Give back the pages of the tensor, and those that page faults brought in around it."""
         if name in self.tensors:

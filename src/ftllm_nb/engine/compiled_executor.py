@@ -21,6 +21,7 @@ from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.host_cache import HostCache, cache_parts
+from ftllm_nb.engine.in_place import packed_experts, placed_by
 from ftllm_nb.engine.kv_cache import KVCache
 from ftllm_nb.engine.state_memory import StateSlot
 from ftllm_nb.engine.step_checks import check_steps
@@ -54,10 +55,12 @@ STEP_TOKENS_LIMIT = 512
 
 class CompiledExecutor:
     """See `Executor`. `threads`: the workers, the calling thread included; `pin`: each on a core of its own.
+    `in_place`: experts are used where they lie in the checkpoint's files, where it is packed (in_place.py).
 
     Raises `UsageError` for types that weights or caches cannot have, `EngineError` when memory is out.
     """
 
+    maps_experts = True
     max_step_tokens = STEP_TOKENS_LIMIT
 
     def __init__(
@@ -69,6 +72,7 @@ class CompiledExecutor:
         kv_cache_dtype: str = "float16",
         threads: int = 1,
         pin: bool = False,
+        in_place: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         if kv_cache_dtype not in CACHE_KINDS:
@@ -90,7 +94,10 @@ class CompiledExecutor:
         self.block_bytes = self._memory.block_bytes
         pool = BlockPool(self._memory.grow)
         self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, pool, graph.state_shapes, plan.size)
-        self._program = lower(fused, format_of, places, self.max_step_tokens, self.cache.state_memory.offsets)
+        experts = packed_experts(graph, checkpoint) if in_place else set()
+        self._files = checkpoint if experts else None
+        placed = placed_by(experts, checkpoint)
+        self._program = lower(fused, format_of, places, self.max_step_tokens, self.cache.state_memory.offsets, placed)
         self._host_states = _host_states(self._program)
         require_memory(self._program)
         needs = self._program.needs
@@ -109,6 +116,8 @@ class CompiledExecutor:
     def run(self, steps: list[SequenceStep]) -> Floats:
         """Run one step; see `Executor.run`."""
         check_steps(steps, self._known_ids, self.max_positions, self.max_step_tokens)
+        if self._files is not None:
+            self._files.require_unchanged()
         for step in steps:
             self.cache.reserve(step.sequence, step.sequence.length + len(step.token_ids))
         longest = max(step.sequence.length + len(step.token_ids) for step in steps)

@@ -59,6 +59,12 @@ class _WithComputed(Checkpoint):
     def check_sum(self, name: str, found: int) -> None:
         self._checkpoint.check_sum(name, found)
 
+    def mapped(self, name: str) -> NDArray[np.uint8]:
+        return self._checkpoint.mapped(name)
+
+    def require_unchanged(self) -> None:
+        self._checkpoint.require_unchanged()
+
     def release(self, name: str) -> None:
         self._checkpoint.release(self._computed[name].tensor if name in self._computed else name)
 

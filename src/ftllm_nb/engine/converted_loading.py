@@ -18,7 +18,7 @@ from ftllm_nb.checkpoint.ggml import block_types, dequantize
 from ftllm_nb.checkpoint.gguf.integers import INTEGER_TYPES, stored_integers
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import StepStopped
-from ftllm_nb.graph.lower import WeightPart
+from ftllm_nb.graph.weight_memory import WeightPart
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.quant.base import BLOCK_ROWS
 from ftllm_nb.quant.blocks import BlockFormat

@@ -33,6 +33,8 @@ class SequenceStep:
 class Executor(Protocol):
     """Runs steps. All methods but `request_stop` are called from one thread at a time."""
 
+    maps_experts: bool
+    """Whether it can use experts where they lie in files: argument `in_place` (in_place.py)."""
     max_step_tokens: int
     """Most tokens, over all sequences, that one step may hold: longer prompts are prefilled in chunks."""
     vocab_size: int

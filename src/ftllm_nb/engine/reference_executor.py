@@ -46,12 +46,14 @@ BLOCK_POSITIONS = 16
 
 
 class ReferenceExecutor:
-    """See `Executor`. `threads` and `pin` are accepted for the sake of the others: NumPy decides for itself.
+    """See `Executor`. `threads`, `pin` and `in_place` are accepted for the sake of the others: NumPy decides for
+    itself, and weights are floats of its own.
 
     Integer weights stand for their float values, and activations stay float32: products differ from the compiled
     engine's by the rounding of activations.
     """
 
+    maps_experts = False
     max_step_tokens = 512
 
     def __init__(
@@ -63,6 +65,7 @@ class ReferenceExecutor:
         kv_cache_dtype: str = "float16",
         threads: int = 1,
         pin: bool = False,
+        in_place: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         checkpoint = with_computed_weights(checkpoint, graph)

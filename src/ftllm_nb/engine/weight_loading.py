@@ -13,10 +13,11 @@ from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.engine.converted_loading import Sources, conversion, pack_converted
-from ftllm_nb.engine.packed_loading import read_packed
+from ftllm_nb.engine.packed_loading import packed_size, read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
-from ftllm_nb.graph.lower import Program, WeightPart
+from ftllm_nb.graph.lower import Program
+from ftllm_nb.graph.weight_memory import WeightPart
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.kernels.compile import Kernel
@@ -51,10 +52,7 @@ def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
 
 def require_memory(program: Program) -> None:
     """Raise `EngineError` where the memory cannot hold the weights: the system would end the process half-way."""
-    needed = 0
-    for part in program.weights:
-        count, rows, columns = part.weight.type.matrices
-        needed += count * part.format.packed_bytes(rows, columns)
+    needed = sum(packed_size(part.weight, part.format) for part in program.weights if not part.in_place)
     obtainable = obtainable_bytes()
     if obtainable is not None and needed > obtainable:
         raise EngineError(

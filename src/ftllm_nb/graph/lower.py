@@ -22,23 +22,14 @@ from ftllm_nb.graph.position_tables import PositionTables
 from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.graph.storage import plan_storage
 from ftllm_nb.graph.types import Symbol, format_shape
+from ftllm_nb.graph.weight_memory import Placed, WeightMemory, WeightPart
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.peaks import PEAKS, RUN, peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
-from ftllm_nb.memory import Slabs, aligned_bytes
+from ftllm_nb.memory import aligned_bytes
 from ftllm_nb.ops.base import Array
-from ftllm_nb.ops.lowering import CachePlaces, PackedWeight, Place
+from ftllm_nb.ops.lowering import CachePlaces, PackedMatrices, PackedWeight, Place
 from ftllm_nb.ops.reach import Reach
-from ftllm_nb.quant.base import WeightFormat
-
-
-@dataclass(frozen=True)
-class WeightPart:
-    """A matrix of the checkpoint and the address at which its packed form goes."""
-
-    weight: Value
-    address: int
-    format: WeightFormat
 
 
 @dataclass(frozen=True)
@@ -122,14 +113,16 @@ def lower(
     caches: dict[Value, CachePlaces],
     max_tokens: int,
     states: Mapping[str, int] | None = None,
+    placed: Placed = lambda weight, format: None,
 ) -> Program:
     """The program of a fused graph, for steps of at most `max_tokens` tokens. Weights are not loaded yet.
 
     `format_of`: the format of a matrix; matrices that are packed together have one. `caches`: by the value of a
-    layer's keys. `states`: where each state lies among those of a sequence, in bytes. Raises `GraphError` for operators
-    that ask for what there is not, `EngineError` when memory is out.
+    layer's keys. `states`: where each state lies among those of a sequence, in bytes. `placed`: the packed bytes of a
+    matrix that is in memory already. Raises `GraphError` for operators that ask for what there is not, `EngineError`
+    when memory is out.
     """
-    return _Lowering(graph, format_of, caches, max_tokens, states or {}).run()
+    return _Lowering(graph, format_of, caches, max_tokens, states or {}, placed).run()
 
 
 class _Lowering:
@@ -142,16 +135,15 @@ class _Lowering:
         caches: dict[Value, CachePlaces],
         max_tokens: int,
         states: Mapping[str, int],
+        placed: Placed,
     ) -> None:
         self.graph = graph
         self.config = graph.config
-        self.format_of = format_of
         self.caches = caches
         self.states = states
         self.most_tokens = max_tokens
         self.spans = plan_storage(graph, max_tokens)
         self.memory: list[NDArray[np.uint8]] = []
-        self.slabs = Slabs()
         self.arena = self._allocate(self.spans.size, "activations")
         runs = -(-graph.vocab_size // RUN)
         self.peaks = self._allocate(4 * max_tokens * runs, "logits").view(np.float32).reshape(max_tokens, runs)
@@ -160,10 +152,10 @@ class _Lowering:
         self.nodes: list[Node | None] = []
         self.node: Node | None = None
         self.label: RowLabel | None = None
-        self.packed: dict[tuple[Value, ...], PackedWeight] = {}
         self.temporaries: dict[tuple[str, int], int] = {}
         self.loaded_vectors: dict[tuple[Value | int | float, ...], int] = {}
         self.program = Program([], [], [], [], {}, [], [], Needs(), {}, self.memory, self.arena, self.peaks)
+        self.weights = WeightMemory(format_of, placed, self._allocate, self.program.weights, self.memory)
 
     def run(self) -> Program:
         """Lower node by node."""
@@ -254,37 +246,23 @@ class _Lowering:
 
     def weight(self, tensors: Sequence[Value]) -> PackedWeight:
         """Memory for matrices packed together; the same group is packed once."""
-        key = tuple(tensors)
-        if key not in self.packed:
-            assert self.node is not None
-            for tensor in tensors:
-                if tensor not in self.node.packed:
-                    raise self._error(
-                        f'packs weight "{tensor.name}", but its Parameter does not say by what it is multiplied: give '
-                        'it multiplies="NAME", the parameter whose rows it multiplies.'
-                    )
-            chosen = self.format_of(tensors[0])
-            for tensor in tensors:
-                if self.format_of(tensor) != chosen:
-                    raise self._error(
-                        f'packs weights "{tensors[0].name}" and "{tensor.name}" together, which need one type, but '
-                        f"would become {chosen.name} and {self.format_of(tensor).name}: a rule of --dtype_config must "
-                        "be for both."
-                    )
-            columns = tensors[0].type.size(-1)
-            shapes = [tensor.type.matrices for tensor in tensors]
-            sizes = [count * chosen.packed_bytes(rows, columns) for count, rows, _ in shapes]
-            memory = self._allocate(sum(sizes), f'the weight "{tensors[0].name}"', self.slabs.take)
-            address = int(memory.ctypes.data)
-            for number, tensor in enumerate(tensors):
-                part = WeightPart(tensor, address + sum(sizes[:number]), chosen)
-                self.program.weights.append(part)
-            self.need_scratch(chosen.pack_scratch_bytes(columns))
-            block_bytes = chosen.block_bytes(columns)
-            self.packed[key] = PackedWeight(
-                address, sum(sizes) // block_bytes, block_bytes, chosen.padded_columns(columns), chosen
-            )
-        return self.packed[key]
+        assert self.node is not None
+        packed = self.weights.weight(self.node, tensors)
+        self.need_scratch(self.weights.scratch_bytes)
+        return packed
+
+    def matrices(self, tensors: Sequence[Value]) -> PackedMatrices:
+        """Matrices of one shape, where they lie already or packed together."""
+        assert self.node is not None
+        packed = self.weights.matrices(self.node, tensors)
+        self.need_scratch(self.weights.scratch_bytes)
+        return packed
+
+    def table(self, numbers: Sequence[int]) -> int:
+        """Memory for numbers."""
+        memory = self._allocate(8 * len(numbers), "a table")
+        memory.view(np.int64)[:] = numbers
+        return int(memory.ctypes.data)
 
     def vector(self, tensors: Sequence[Value | None], sizes: Sequence[int], plus: float = 0.0) -> int:
         """Memory for vectors, each padded with zeros; the same vectors are loaded once."""

@@ -131,41 +131,45 @@ def gather(row, step, worker):
         chunk = take_chunk(worker, num_chunks)
 
 
-PRODUCT = row_fields("input", "input_stride", "columns", "weight", "block_stride", "blocks", "bias", "bias_stride",
-                     "output", "output_stride", "units", "tokens", "direct", "direct_stride")  # fmt: skip
-"""Arguments of the rows of products: `input` and `output`, a row for each slot; `blocks` of 16 rows of each expert's
-matrix; `bias`: float32 [16 · blocks] of each expert, `bias_stride` bytes apart, or 0 for the same zeros. `direct`:
-where tokens lie, which a unit of one slot reads instead, or 0; `tokens` and `units` as of `route`."""
+PRODUCT = row_fields("input", "input_stride", "columns", "matrices", "parts", "block_stride", "blocks", "bias",
+                     "bias_stride", "output", "output_stride", "units", "tokens", "direct",
+                     "direct_stride")  # fmt: skip
+"""Arguments of the rows of products: `input` and `output`, a row for each slot. `matrices`: int64 [experts, parts], the
+addresses of `blocks` of 16 rows each, whose outputs lie side by side; where they lie in memory is all the same.
+`bias`: float32 [parts, 16 · blocks] of each expert, `bias_stride` bytes apart, or 0 for the same zeros. `direct`: where
+tokens lie, which a unit of one slot reads instead, or 0; `tokens` and `units` as of `route`."""
 
 
 def expert_linear_by(multiply: Any, variant: str) -> Kernel:
-    """Each slot's row · its expert's matrixᵀ + bias, by a function as `linear_by` takes it. A chunk is a unit's panel
-    of row blocks."""
+    """Each slot's row · its expert's matricesᵀ + bias, by a function as `linear_by` takes it. A chunk is a unit's panel
+    of row blocks of a matrix."""
 
     @kernel(variant=variant)
     def expert_linear(row, step, worker):
-        units, blocks = argument(row, PRODUCT.units), argument(row, PRODUCT.blocks)
+        units, blocks, parts = argument(row, PRODUCT.units), argument(row, PRODUCT.blocks), argument(row, PRODUCT.parts)
         block_stride, direct = argument(row, PRODUCT.block_stride), argument(row, PRODUCT.direct)
         panels = (blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS
-        num_chunks = load_i64(units) * panels
+        num_chunks = load_i64(units) * parts * panels
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
-            unit, first_block = units + UNITS_HEAD + UNIT_BYTES * (chunk // panels), chunk % panels * PANEL_BLOCKS
+            first_block, matrix = chunk % panels * PANEL_BLOCKS, chunk // panels
+            part, unit = matrix % parts, units + UNITS_HEAD + UNIT_BYTES * (matrix // parts)
             expert, slot, count = load_i64(unit), load_i64(unit + 8), load_i64(unit + 16)
+            place = 64 * (part * blocks + first_block)
             source = argument(row, PRODUCT.input) + slot * argument(row, PRODUCT.input_stride)
             if direct != 0 and count == 1:
                 token = load_i32(argument(row, PRODUCT.tokens) + 4 * slot)
                 source = direct + token * argument(row, PRODUCT.direct_stride)
             multiply(
-                argument(row, PRODUCT.weight) + (expert * blocks + first_block) * block_stride,
+                load_i64(argument(row, PRODUCT.matrices) + 8 * (expert * parts + part)) + first_block * block_stride,
                 block_stride,
                 min(PANEL_BLOCKS, blocks - first_block),
                 source,
                 argument(row, PRODUCT.input_stride),
                 count,
-                argument(row, PRODUCT.bias) + expert * argument(row, PRODUCT.bias_stride) + 64 * first_block,
+                argument(row, PRODUCT.bias) + expert * argument(row, PRODUCT.bias_stride) + place,
                 0,
-                argument(row, PRODUCT.output) + slot * argument(row, PRODUCT.output_stride) + 64 * first_block,
+                argument(row, PRODUCT.output) + slot * argument(row, PRODUCT.output_stride) + place,
                 argument(row, PRODUCT.output_stride),
                 argument(row, PRODUCT.columns),
                 field(worker, WORKER_SCRATCH),

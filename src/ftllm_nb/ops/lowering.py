@@ -74,6 +74,18 @@ class PackedWeight:
 
 
 @dataclass(frozen=True)
+class PackedMatrices:
+    """Matrices of one shape, each packed by itself. `addresses`: where each begins; `num_blocks`: of each; `columns`,
+    `block_bytes`: as of `PackedWeight`."""
+
+    addresses: tuple[int, ...]
+    num_blocks: int
+    block_bytes: int
+    columns: int
+    format: WeightFormat
+
+
+@dataclass(frozen=True)
 class CachePlaces:
     """A layer's share of a cache block: offsets in bytes of keys and values; `kind`: the cache's type's code; `group`:
     whose blocks they are, of the groups that a sequence has a table for."""
@@ -105,6 +117,12 @@ class Lowering(Protocol):
 
     def weight(self, tensors: Sequence[Tensor]) -> PackedWeight:
         """Matrices [rows, columns], or stacks of them [matrices, rows, columns], packed together."""
+
+    def matrices(self, tensors: Sequence[Tensor]) -> PackedMatrices:
+        """The same of one shape, each matrix wherever it lies: maybe in the model's file, mapped into memory."""
+
+    def table(self, numbers: Sequence[int]) -> int:
+        """Address of these numbers, int64."""
 
     def vector(self, tensors: Sequence[Tensor | None], sizes: Sequence[int], plus: float = 0.0) -> int:
         """Address of vectors of the given sizes, float32, each padded with zeros to a multiple of 16; None is zeros.

@@ -11,7 +11,7 @@ from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import ShapeError, TensorType, format_shape
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Work, require_activation, require_vector
 from ftllm_nb.ops.gelu import exact_gelu, tanh_gelu
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, PackedWeight, Place, Tensor
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, PackedMatrices, Place, Tensor
 from ftllm_nb.ops.silu import sigmoid, silu
 from ftllm_nb.quant.activations import Int8Form
 
@@ -214,32 +214,29 @@ class _Lowered:
         lists, gate = self.lists, _GATES[self.attributes["gateType"]]
         self.lowering.part("routing")
         self.sort()
-        is_pair = bool(lists["up"]) and lists["gate"][0].type.rank == 3
-        first = self.lowering.weight(lists["gate"] if is_pair else _by_expert(lists["gate"], lists["up"]))
+        first, *others = [self.lowering.matrices(lists[name]) for name in ("gate", "up") if lists[name]]
         form = first.format.activations
+        if any(other.format.activations != form for other in others):
+            types = f"{first.format.name} and {others[0].format.name}"
+            raise GraphError(f"the experts' gate and up must read one form of the input, but they are {types}.")
         row_bytes = 4 * self.features if form is None else form.row_bytes(self.features)
         gathered = self.rows("gathered", row_bytes)
         self.lowering.part("gather")
         self.gather(gathered, row_bytes)
-        self.lowering.part("up", _by_expert(lists["gate"], lists["up"]))
-        blocks = first.num_blocks // self.experts
-        if is_pair:  # two stacks, whose experts do not lie side by side
-            product, other = self.rows("first", 2 * 64 * blocks), self.lowering.weight(lists["up"])
-            if other.format.activations != first.format.activations:
-                types = f"{first.format.name} and {other.format.name}"
-                raise GraphError(f"the experts' gate and up must read one form of the input, but they are {types}.")
-            self.multiply(first, gathered, lists["gateBias"], product, self.source)
-            beside = Place(product.address + 64 * blocks, product.stride)
-            self.multiply(other, gathered, lists["upBias"], beside, self.source)
+        self.lowering.part("up", [*lists["gate"], *lists["up"]])
+        size = 64 * first.num_blocks
+        product, biases = self.rows("first", size * (1 + len(others))), [lists["gateBias"], lists["upBias"]]
+        if all(other.format == first.format for other in others):
+            self.multiply([first, *others], gathered, biases, product, self.source)
         else:
-            product, biases = self.rows("first", 64 * blocks), _by_expert(lists["gateBias"], lists["upBias"])
-            self.multiply(first, gathered, biases, product, self.source)
-            blocks //= 2
+            for number, each in enumerate((first, *others)):
+                beside = Place(product.address + number * size, product.stride)
+                self.multiply([each], gathered, [biases[number]], beside, self.source)
         self.lowering.part("gate")
-        gated, second = self.rows_gated(gate, product, 64 * blocks)
+        gated, second = self.rows_gated(gate, product, size)
         self.lowering.part("down", lists["down"])
-        result = self.rows("second", 64 * (second.num_blocks // self.experts))
-        self.multiply(second, gated, lists["downBias"], result, None)
+        result = self.rows("second", 64 * second.num_blocks)
+        self.multiply([second], gated, [lists["downBias"]], result, None)
         self.lowering.part("sum")
         self.combine(result)
 
@@ -275,32 +272,42 @@ class _Lowered:
         )  # fmt: skip
 
     def multiply(
-        self, packed: PackedWeight, source: Place, biases: Sequence[Tensor], target: Place, direct: Place | None
+        self,
+        parts: Sequence[PackedMatrices],
+        source: Place,
+        biases: Sequence[Sequence[Tensor]],
+        target: Place,
+        direct: Place | None,
     ) -> None:
-        """The rows of a product."""
+        """The row of a product with each expert's matrices, one of each part, and the biases of parts that have any."""
         from ftllm_nb.kernels.experts import PRODUCT
 
-        blocks = packed.num_blocks // self.experts
-        bias, stride = self.lowering.vector([None], [16 * blocks]), 0
-        if biases:
-            bias = self.lowering.vector(biases, [each.type.size(0) for each in biases])
-            stride = 64 * blocks
+        packed, count = parts[0], len(parts)
+        features = 16 * packed.num_blocks
+        bias, stride = self.lowering.vector([None], [features * count]), 0
+        if any(biases[:count]):
+            given = [[each[expert] if each else None for each in biases[:count]] for expert in range(self.experts)]
+            vectors = [vector for expert in given for vector in expert]
+            bias = self.lowering.vector(vectors, [each.type.size(0) if each else features for each in vectors])
+            stride = 4 * features * count
+        addresses = [address for expert in zip(*(part.addresses for part in parts), strict=True) for address in expert]
         self.lowering.need_scratch(packed.format.linear_scratch_bytes(packed.columns))
         self.lowering.add(
             packed.format.expert_linear_kernel(),
             *PRODUCT.values(
-                input=source.address, input_stride=source.stride, columns=packed.columns, weight=packed.address,
-                block_stride=packed.block_bytes, blocks=blocks, bias=bias, bias_stride=stride, output=target.address,
+                input=source.address, input_stride=source.stride, columns=packed.columns,
+                matrices=self.lowering.table(addresses), parts=count, block_stride=packed.block_bytes,
+                blocks=packed.num_blocks, bias=bias, bias_stride=stride, output=target.address,
                 output_stride=target.stride, units=self.units, tokens=self.tokens,
                 direct=0 if direct is None else direct.address, direct_stride=0 if direct is None else direct.stride,
             ),
         )  # fmt: skip
 
-    def rows_gated(self, gate: _Gate, product: Place, up: int) -> tuple[Place, PackedWeight]:
+    def rows_gated(self, gate: _Gate, product: Place, up: int) -> tuple[Place, PackedMatrices]:
         """What the second product reads, and its weights. `up`: where it begins in a row, if it is no part of gate."""
         from ftllm_nb.kernels import expert_gates
 
-        second = self.lowering.weight(self.lists["down"])
+        second = self.lowering.matrices(self.lists["down"])
         form, numbers = second.format.activations, self.attributes
         size = self.lists["down"][0].type.size(-1)
         if not self.lists["up"]:
@@ -333,8 +340,3 @@ class _Lowered:
                 size=self.features, slots=self.slot_of, weights=self.weights, picks=self.picks, count=self.count,
             ),
         )  # fmt: skip
-
-
-def _by_expert(first: Sequence[Tensor], second: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Each expert's two tensors side by side, or the first alone."""
-    return [each for pair in zip(first, second, strict=True) for each in pair] if second else first

@@ -14,7 +14,7 @@ from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import pack_matrix
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.ir import Value
-from ftllm_nb.graph.lower import WeightPart
+from ftllm_nb.graph.weight_memory import WeightPart
 from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.quantize_rows import scratch_bytes
 from ftllm_nb.memory import aligned_bytes

@@ -1,12 +1,13 @@
 """Where each tensor of a folder will lie, known before the first is made: files, headers, offsets.
 
-Files are named and indexed as Hugging Face's are. Within a file, tensors with larger elements come first, so that every
-tensor begins at a multiple of its elements' size.
+Files are named and indexed as Hugging Face's are. Within a file, tensors come first whose sizes are multiples of more,
+so that every tensor begins at a multiple of its elements' size, and most matrices at one of 64.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def lay_out(groups: Sequence[Sequence[OutputTensor]], largest: int) -> Layout:
 def _shard(name: str, tensors: Sequence[OutputTensor]) -> Shard:
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offsets, end = {}, 0
-    for tensor in sorted(tensors, key=_element_bytes, reverse=True):
+    for tensor in sorted(tensors, key=_alignment, reverse=True):
         offsets[tensor.name] = end
         end += tensor.nbytes
         entries[tensor.name] = {
@@ -75,8 +76,6 @@ def _shard(name: str, tensors: Sequence[OutputTensor]) -> Shard:
     return Shard(name, header, {each: len(header) + offset for each, offset in offsets.items()}, len(header) + end)
 
 
-def _element_bytes(tensor: OutputTensor) -> float:
-    elements = 1
-    for size in tensor.shape:
-        elements *= size
-    return tensor.nbytes / elements if elements else 0.0
+def _alignment(tensor: OutputTensor) -> int:
+    """What the bytes of a tensor are a multiple of: a power of two, of at most `ALIGNMENT`."""
+    return math.gcd(tensor.nbytes, ALIGNMENT)

@@ -72,6 +72,14 @@ class PackedCheckpoint(Checkpoint):
         """See `Checkpoint.read_into`; of a packed matrix, bytes of its blocks."""
         self._stored.read_into(name, start, target)
 
+    def mapped(self, name: str) -> NDArray[np.uint8]:
+        """See `Checkpoint.mapped`."""
+        return self._stored.read(name) if name in self._matrices else super().mapped(name)
+
+    def require_unchanged(self) -> None:
+        """See `Checkpoint.require_unchanged`."""
+        self._stored.require_unchanged()
+
     def release(self, name: str) -> None:
         """Give back the tensor's pages."""
         self._stored.release(name)
