@@ -41,6 +41,10 @@ MAMBA: dict[str, Any] = {
     "mamba_n_heads": 6, "mamba_d_head": 16, "mamba_d_state": 12, "mamba_n_groups": 2, "head_dim": None,
 }  # fmt: skip
 """Of Mamba-2's layers."""
+NEMOTRON: dict[str, Any] = {
+    "mamba_num_heads": 6, "mamba_head_dim": 10, "n_groups": 2, "ssm_state_size": 12, "num_hidden_layers": None,
+}  # fmt: skip
+"""Of Nemotron-H's."""
 DELTA: dict[str, Any] = {
     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 12, "linear_value_head_dim": 20,
     "partial_rotary_factor": 0.5,
@@ -79,6 +83,46 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
                          "position_embedding_type": "rope", "mamba_n_heads": 3, "mamba_d_head": 32,
                          "mamba_n_groups": 1, "mamba_d_conv": 3, "mamba_conv_bias": False, "mamba_proj_bias": True,
                          "attention_multiplier": 0.25},
+    ],
+    "bamba": [
+        MAMBA | {"attn_layer_indices": [1], "rms_norm_eps": 1e-3},
+        MAMBA | {"attn_layer_indices": [0, 3], "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True,
+                 "mamba_proj_bias": True, "mamba_n_heads": 3, "mamba_d_head": "auto", "mamba_n_groups": 3,
+                 "time_step_limit": [0.4, 0.9]},
+        MAMBA | {"mamba_conv_bias": False, "mamba_n_groups": 1, "mamba_d_conv": 3, "mamba_expand": 3,
+                 "mamba_n_heads": 9, "mamba_chunk_size": 16, "time_step_limit": [0.0, 0.5], "attn_layer_indices": [2],
+                 "hidden_act": "gelu"},
+    ],
+    "falcon_h1": [
+        MAMBA | {"mamba_d_ssm": 96, "embedding_multiplier": 3.0, "lm_head_multiplier": 0.6, "key_multiplier": 0.7,
+                 "attention_in_multiplier": 1.3, "attention_out_multiplier": 0.8, "ssm_in_multiplier": 1.7,
+                 "ssm_out_multiplier": 0.6, "ssm_multipliers": [0.5, 1.5, 0.7, 1.2, 0.9],
+                 "mlp_multipliers": [1.4, 0.7]},
+        MAMBA | {"mamba_d_ssm": 60, "mamba_d_head": 10, "mamba_rms_norm": True, "mamba_norm_before_gate": True,
+                 "mamba_proj_bias": True, "projectors_bias": False, "attention_bias": True, "mlp_bias": True,
+                 "tie_word_embeddings": True, "ssm_multipliers": [1.5, 0.6, 1.0, 0.8, 0.7], "mamba_d_conv": 3,
+                 "time_step_limit": [0.4, 0.9], "ssm_in_multiplier": 0.5},
+        MAMBA | {"mamba_d_ssm": None, "mamba_rms_norm": True, "mamba_norm_before_gate": False, "mamba_n_groups": 3,
+                 "projectors_bias": True, "mamba_conv_bias": False, "mamba_chunk_size": 16, "key_multiplier": 1.9,
+                 "head_dim": 20, "hidden_act": "gelu", "mlp_multipliers": [0.8, 1.2],
+                 "ssm_multipliers": [0.8, 1.2, 0.9, 1.1, 1.3]},
+    ],
+    "mamba2": [
+        {"num_heads": 6, "head_dim": 16, "state_size": 12, "n_groups": 2, "chunk_size": 16},
+        {"num_heads": 9, "head_dim": 16, "state_size": 10, "n_groups": 3, "expand": 3, "tie_word_embeddings": True,
+         "use_bias": True, "conv_kernel": 3, "time_step_limit": [0.4, 0.9]},
+        {"num_heads": 3, "head_dim": 32, "state_size": 33, "n_groups": 1, "use_conv_bias": False, "hidden_act": "gelu",
+         "layer_norm_epsilon": 1e-3},
+    ],
+    "nemotron_h": [
+        NEMOTRON | {"hybrid_override_pattern": "M*-M", "n_groups": 3, "time_step_min": 0.001},
+        NEMOTRON | ROUTED | {"hybrid_override_pattern": "EM*E-", "moe_shared_expert_intermediate_size": 24,
+                             "moe_latent_size": 20, "n_group": 3, "topk_group": 2, "mlp_bias": True, "use_bias": True,
+                             "routed_scaling_factor": 1.5, "conv_kernel": 3, "chunk_size": 16},
+        NEMOTRON | ROUTED | {"layers_block_type": [LINEAR, "moe", FULL, "moe", "mlp"], "num_experts_per_tok": 3,
+                             "moe_shared_expert_intermediate_size": 40, "norm_topk_prob": False,
+                             "mlp_hidden_act": "relu2", "use_conv_bias": False, "layer_norm_epsilon": 1e-3,
+                             "time_step_min": 0.7, "residual_in_fp32": True},
     ],
     "qwen3_5_moe_text": [EXPERTS | DELTA | {"shared_expert_intermediate_size": 24}],
     "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,21 @@ def expected_logits(model: Any, tokens: NDArray[np.int64]) -> NDArray[np.float32
     """float32 [1 + DECODED, vocab]: after the prompt, then after each token that follows it."""
     ids = torch.from_numpy(tokens)[None]
     with torch.inference_mode():
+        if limits_time_steps(model.config):
+            return np.asarray(model(ids).logits[0, PROMPT - 1 :].numpy())
         answer = model(ids[:, :PROMPT], use_cache=True)
         rows = [answer.logits[0, -1].numpy()]
         for position in range(PROMPT, len(tokens)):
-            step = ids[:, position : position + 1]
-            answer = model(step, past_key_values=answer.past_key_values, use_cache=True)
+            step, at = ids[:, position : position + 1], torch.tensor([[position]])  # without it Bamba begins at 0 again
+            answer = model(step, cache=answer.cache, position_ids=at, use_cache=True)
             rows.append(answer.logits[0, -1].numpy())
     return np.stack(rows)
+
+
+def limits_time_steps(config: Any) -> bool:
+    """Whether Mamba-2's time steps have limits, which transformers knows in prompts alone and forgets in decoding."""
+    limits = tuple(getattr(config, "time_step_limit", None) or (0, math.inf))
+    return limits != (0, math.inf) or config.model_type == "nemotron_h"
 
 
 def our_logits(executor: Executor, tokens: NDArray[np.int64], pieces: list[int]) -> NDArray[np.float32]:

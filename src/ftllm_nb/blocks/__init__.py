@@ -9,6 +9,7 @@ from ftllm_nb.blocks.latent_attention import LatentAttentionDecoder
 from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.mamba import MambaDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
+from ftllm_nb.blocks.mixers import MixerDecoder
 from ftllm_nb.blocks.mixture import RAW, SIGMOID, SOFTMAX, MixtureDecoder
 from ftllm_nb.blocks.names import Names
 from ftllm_nb.blocks.one_expert import OneExpertDecoder
@@ -35,6 +36,7 @@ __all__ = [
     "LayerNormedDecoder",
     "MambaDecoder",
     "MiniCPMDecoder",
+    "MixerDecoder",
     "MixtureDecoder",
     "Names",
     "OneExpertDecoder",

@@ -10,7 +10,7 @@ from ftllm_nb.blocks.names import Names
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
-from ftllm_nb.graph.config_entries import flag, positive, whole
+from ftllm_nb.graph.config_entries import flag, positive_or, whole
 from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 from ftllm_nb.graph.nearest import join_quoted
 from ftllm_nb.graph.rope import named_rope_settings
@@ -26,8 +26,9 @@ class DecoderConfig(ComputeGraph):
 
     `names`: what tensors are called, `prefix`: what their names begin with. `entry_names`: what config.json calls an
     entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
-    rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part` and `default_activation`:
-    partial_rotary_factor and hidden_act where the config has none. `is_gated`: the feed-forward has a gate.
+    rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part`, `default_activation` and
+    `default_eps`: partial_rotary_factor, hidden_act and rms_norm_eps where the config has none. `is_gated`: the
+    feed-forward has a gate.
     `groups_heads`: there may be fewer key heads than query heads. `ties_by_default`: tie_word_embeddings where the
     config has none. `stores_transposed`: matrices are stored as [in, out], but for the head. `number`: the layer that
     build() is at, whose sizes may be its own. `by_layer`: entries for sizes that may be lists of one for each layer.
@@ -42,6 +43,7 @@ class DecoderConfig(ComputeGraph):
     turns_neighbours: bool = False
     turning_part: ClassVar[float] = 1.0
     default_activation: ClassVar[str] = "silu"
+    default_eps: ClassVar[float] = 1e-6
     is_gated: ClassVar[bool] = True
     groups_heads: ClassVar[bool] = True
     ties_by_default: ClassVar[bool] = False
@@ -110,7 +112,12 @@ class DecoderConfig(ComputeGraph):
     @property
     def eps(self) -> float:
         """What norms add to the mean square."""
-        return 1e-6 if self.config.get("rms_norm_eps") is None else positive(self.config, "rms_norm_eps")
+        return positive_or(self.config, self.own_name("rms_norm_eps"), self.default_eps)
+
+    def own_name(self, entry: str) -> str:
+        """What this config.json calls an entry."""
+        own = self.entry_names.get(entry)
+        return entry if own is None or self.config.get(own) is None else own
 
     @property
     def scale(self) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from ftllm_nb.blocks.recurrent import RecurrentDecoder
 from ftllm_nb.checkpoint.files import shown
@@ -21,9 +22,16 @@ _MOST_SECONDS = 3e38
 
 
 class MambaDecoder(RecurrentDecoder):
-    """A `RecurrentDecoder` whose recurrent layers are Mamba-2's, sized by config.json's mamba_… entries."""
+    """A `RecurrentDecoder` whose recurrent layers are Mamba-2's, sized by config.json's mamba_… entries.
+
+    `usual_sizes`: those entries where the config has none; `inner_entries`: what makes the features of all heads.
+    """
 
     recurrent_names = "mamba"
+    usual_sizes: ClassVar[Mapping[str, int]] = {
+        "mamba_n_heads": 128, "mamba_n_groups": 1, "mamba_d_state": 256, "mamba_d_conv": 4, "mamba_expand": 2,
+    }  # fmt: skip
+    inner_entries: ClassVar[str] = "hidden_size · mamba_expand"
 
     @cached_property
     def kinds(self) -> list[str]:
@@ -45,32 +53,57 @@ class MambaDecoder(RecurrentDecoder):
         """None attends."""
         return [self.recurrent_kind] * self.num_layers
 
+    def mamba_size(self, name: str) -> int:
+        """A size of the recurrence, by its usual name."""
+        return whole(self.config, self.own_name(name), self.usual_sizes[name])
+
     @property
     def mamba_heads(self) -> int:
         """Heads of the recurrence."""
-        return whole(self.config, "mamba_n_heads", 128)
+        return self.mamba_size("mamba_n_heads")
 
     @property
     def mamba_inner(self) -> int:
         """Features of all heads."""
-        return whole(self.config, "mamba_expand", 2) * self.hidden_size
+        return self.mamba_size("mamba_expand") * self.hidden_size
 
     @property
     def mamba_groups(self) -> int:
         """Groups of heads that share what they read and write by."""
-        return whole(self.config, "mamba_n_groups", 1)
+        return self.mamba_size("mamba_n_groups")
+
+    @property
+    def mamba_conv_bias(self) -> bool:
+        """Whether the convolution has a bias."""
+        return flag(self.config, self.own_name("mamba_conv_bias"), True)
+
+    @property
+    def mamba_out_bias(self) -> bool:
+        """Whether the recurrence's last projection has a bias."""
+        return flag(self.config, self.own_name("mamba_proj_bias"), False)
+
+    @property
+    def norms_before_gate(self) -> bool:
+        """Whether what the recurrence reads is normalized first, and then multiplied by its gate."""
+        return False
+
+    @property
+    def convolves_to_silu(self) -> bool:
+        """Whether the convolution's activation is silu, in place of the feed-forward's."""
+        return self.activation == "Silu"
 
     def check_config(self) -> None:
         """Heads are as large as the config says, and groups have as many of them."""
         self.config.get("layers_block_type")  # another name of layer_types
-        heads, inner = self.mamba_heads, self.mamba_inner
-        size = self.multiple("hidden_size · mamba_expand", inner, "mamba_n_heads", heads)
+        heads, inner, name = self.mamba_heads, self.mamba_inner, self.own_name("mamba_n_heads")
+        size = self.multiple(self.inner_entries, inner, name, heads)
         given = self.config.get("mamba_d_head")
         if given not in (None, "auto", size):
             raise GraphError(
-                f"config.json's mamba_d_head is {shown(given)}, but {heads} heads of {inner} features have {size} each."
+                f"config.json's {self.own_name('mamba_d_head')} is {shown(given)}, but {heads} heads of {inner} "
+                f"features have {size} each."
             )
-        self.multiple("mamba_n_heads", heads, "mamba_n_groups", self.mamba_groups)
+        self.multiple(name, heads, self.own_name("mamba_n_groups"), self.mamba_groups)
         super().check_config()
 
     @property
@@ -89,17 +122,11 @@ class MambaDecoder(RecurrentDecoder):
 
     def recurrent_layer(self, number: int, at: str, source: str, target: str) -> None:
         """The recurrence of a convolution of the source, the norm of that times a gate, and its projection."""
-        data, heads, inner, groups = self.data, self.mamba_heads, self.mamba_inner, self.mamba_groups
-        size = groups * whole(self.config, "mamba_d_state", 256)
-        bias = flag(self.config, "mamba_proj_bias", False)
-        self.linear(source, f"{at}in_proj", 2 * (inner + size) + heads, "z.mixed.dt", bias)
-        self.split("z.mixed.dt", z=inner, mixed=inner + 2 * size, dt=heads)
-        taps, has_bias = whole(self.config, "mamba_d_conv", 4), flag(self.config, "mamba_conv_bias", True)
-        self.convolve(number, f"{at}conv1d", "mixed", taps, has_bias)
-        self.split("mixed", inner=inner, B=size, C=size)
-        self.ExpandHead(data["inner"], inner // heads)
+        data, heads, groups = self.data, self.mamba_heads, self.mamba_groups
+        self.mix(number, at, source)
+        self.ExpandHead(data["inner"], self.mamba_inner // heads)
         for name in "BC":
-            self.ExpandHead(data[name], size // groups)
+            self.ExpandHead(data[name], self._sizes[name] // groups)
         aLog, dtBias, skip = (self.vector(f"{at}{name}", heads) for name in ("A_log", "dt_bias", "D"))
         least, most = self.time_steps
         self.MambaScan(
@@ -107,10 +134,34 @@ class MambaDecoder(RecurrentDecoder):
             data["read"], least, most,
         )  # fmt: skip
         self.Flatten(data["read"])
+        self._sizes["read"] = self.mamba_inner
+        self.linear(self.gate_read(at), f"{at}out_proj", self.hidden_size, target, self.mamba_out_bias)
+
+    def mix(self, number: int, at: str, source: str) -> None:
+        """z, the gate; inner, B and C, convolved; and dt: all of one product with the source."""
+        inner, size = self.mamba_inner, self.mamba_groups * self.mamba_size("mamba_d_state")
+        self.project(at, source, z=inner, mixed=inner + 2 * size, dt=self.mamba_heads)
+        self.convolve(
+            number, f"{at}conv1d", "mixed", self.mamba_size("mamba_d_conv"), self.mamba_conv_bias,
+            self.convolves_to_silu,
+        )  # fmt: skip
+        if not self.convolves_to_silu:
+            self.activate("mixed")
+        self.split("mixed", inner=inner, B=size, C=size)
+
+    def project(self, at: str, source: str, **sizes: int) -> None:
+        """The source's product, cut into data of these names and sizes."""
+        bias = flag(self.config, self.own_name("mamba_proj_bias"), False)
+        self.linear(source, f"{at}in_proj", sum(sizes.values()), "z.mixed.dt", bias)
+        self.split("z.mixed.dt", **sizes)
+
+    def gate_read(self, at: str) -> str:
+        """What holds the norm, in groups, of what was read, times its gate."""
         for name in ("read", "z"):
-            self.ExpandHead(data[name], inner // groups)
-        norm = self.vector(f"{at}norm.weight", inner)
-        self.GatedRMSNorm(data["read"], data["z"], norm, self.eps, data["read"], gateFirst=1)
-        self.Flatten(data["read"])
-        self._sizes["read"] = inner
-        self.linear("read", f"{at}out_proj", self.hidden_size, target, bias)
+            self.ExpandHead(self.data[name], self.mamba_inner // self.mamba_groups)
+        norm, is_first = self.vector(f"{at}norm.weight", self.mamba_inner), not self.norms_before_gate
+        self.GatedRMSNorm(
+            self.data["read"], self.data["z"], norm, self.eps, self.data["read"], gateFirst=int(is_first)
+        )
+        self.Flatten(self.data["read"])
+        return "read"

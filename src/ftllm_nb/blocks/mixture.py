@@ -19,7 +19,8 @@ _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_exp
 _MOST_EXPERTS = 10_000
 """Far more than any model has in a layer."""
 _GATE_TYPES = {"silu": 0, "swish": 0, "gelu": 1, **dict.fromkeys(TANH_NAMES, 3)}
-"""MergeMOE's number for the feed-forward's activation."""
+"""MergeMOE's number for the feed-forward's activation, and where there is no gate."""
+_UNGATED_TYPES = {"relu2": 4}
 
 
 class MixtureDecoder(Decoder):
@@ -133,10 +134,10 @@ class MixtureDecoder(Decoder):
     @property
     def gate_type(self) -> int:
         """MergeMOE's number for what is between an expert's products."""
-        named = self._named_activation
-        if not isinstance(named, str) or named not in _GATE_TYPES:
+        named, known = self._named_activation, _GATE_TYPES if self.is_gated else _UNGATED_TYPES
+        if not isinstance(named, str) or named not in known:
             raise GraphError(f"config.json's activation is {shown(named)}, which experts here do not have.")
-        return _GATE_TYPES[named]
+        return known[named]
 
     def merging(self, at: str) -> dict[str, Any]:
         """What MergeMOE takes besides."""
@@ -145,32 +146,36 @@ class MixtureDecoder(Decoder):
     @cached_property
     def stacked_as(self) -> tuple[str, ...]:
         """The names of all experts' matrices: two tensors or three, () where the checkpoint has them one by one."""
-        parts = tuple(f"{self.experts}.{part}.weight" for part in self.expert_parts)
-        listed = f"{self.experts}.0.{self.expert_parts[0]}.weight"
+        parts = tuple(f"{self.experts}.{part}.weight" for part in self.own_parts)
+        listed = f"{self.experts}.0.{self.own_parts[0]}.weight"
         for ending, answer in ((listed, ()), (self.stacks[0], self.stacks), (parts[0], parts)):
             if any(name.endswith(f".{ending}") for name in self.checkpoint_names):
                 return answer
         return self.stacks if self.is_stacked else ()
 
+    @property
+    def own_parts(self) -> tuple[str, ...]:
+        """What the matrices of an expert are called: those of gate, up and down, or of up and down alone."""
+        return self.expert_parts if self.is_gated else self.expert_parts[1:]
+
     def merge_experts(self, at: str, source: str, target: str) -> None:
         """target = what the chosen experts make of the source."""
-        inner, outer = self.expert_size, self.hidden_size
-        gate: WeightReference | list[WeightReference]
-        up: WeightReference | list[WeightReference] | None = None
-        down: WeightReference | list[WeightReference]
+        inner, outer = self.expert_size, self._sizes[source]
+        weights: list[WeightReference | list[WeightReference]]
         names = [f"{at}{name}" for name in self.stacked_as]
         if names:
-            gate = self.stack(names[0], 2 * inner if len(names) == 2 else inner, outer)
-            up = None if len(names) == 2 else self.stack(names[1], inner, outer)
-            down = self.stack(names[-1], outer, inner)
+            are_joined = self.is_gated and len(names) == 2
+            weights = [self.stack(name, 2 * inner if are_joined else inner, outer) for name in names[:-1]]
+            weights.append(self.stack(names[-1], outer, inner))
         else:
-            shapes = (inner, outer), (inner, outer), (outer, inner)
-            gate, up, down = (
-                self.of_each_expert(at, part, shape) for part, shape in zip(self.expert_parts, shapes, strict=True)
-            )
+            shapes = [(inner, outer)] * (len(self.own_parts) - 1) + [(outer, inner)]
+            weights = [
+                self.of_each_expert(at, part, shape) for part, shape in zip(self.own_parts, shapes, strict=True)
+            ]
+        gate, *up, down = weights
         self.MergeMOE(
-            self.data[source], self.data["experts"], self.data["weights"], gate, up, down, self.data[target],
-            self.gate_type, **self.merging(at),
+            self.data[source], self.data["experts"], self.data["weights"], gate, up[0] if up else None, down,
+            self.data[target], self.gate_type, **self.merging(at),
         )  # fmt: skip
         self._sizes[target] = outer
 

@@ -16,17 +16,23 @@ from ftllm_nb.graph.references import WeightReference
 class RecurrentDecoder(Decoder):
     """A `Decoder` with layers of `recurrent_kind` beside those that attend.
 
-    `recurrent_names`: what such a layer's tensors begin with, in place of attention's.
+    `recurrent_names`: what such a layer's tensors begin with, in place of attention's. `other_kinds`: of layers that do
+    neither. `attending_entry`: the config's list of the layers that attend, of which layer_types is another form.
     """
 
     recurrent_kind: ClassVar[str] = "linear_attention"
     recurrent_names: ClassVar[str] = "linear_attn"
+    other_kinds: ClassVar[tuple[str, ...]] = ()
+    attending_entry: ClassVar[str | None] = None
 
     @cached_property
     def kinds(self) -> list[str]:
         """As layer_types says, else as the architecture has them. Raises `GraphError` for kinds that it lacks."""
-        kinds = layer_kinds(self.config) or self.usual_kinds()
-        known = (FULL, self.recurrent_kind)
+        listed = self.listed_kinds()
+        kinds = layer_kinds(self.config) or listed or self.usual_kinds()
+        if listed not in (None, kinds):
+            raise GraphError(f"config.json's {self.attending_entry} contradicts its layer_types: remove one of them.")
+        known = (FULL, self.recurrent_kind, *self.other_kinds)
         unknown = next((kind for kind in kinds if kind not in known), None)
         if unknown is not None:
             raise GraphError(
@@ -34,8 +40,20 @@ class RecurrentDecoder(Decoder):
             )
         return kinds
 
+    def listed_kinds(self) -> list[str] | None:
+        """The kind of each layer as the list of those that attend has it; None where there is no list."""
+        given = None if self.attending_entry is None else self.config.get(self.attending_entry)
+        if given is None:
+            return None
+        if not isinstance(given, list) or not all(each in range(self.num_layers) for each in given):
+            raise GraphError(
+                f"config.json's {self.attending_entry} must be a list of layers, of 0 to {self.num_layers - 1}, but it "
+                f"is {shown(given)}."
+            )
+        return [FULL if number in given else self.recurrent_kind for number in range(self.num_layers)]
+
     def usual_kinds(self) -> list[str]:
-        """The kind of each layer where the config has no layer_types."""
+        """The kind of each layer where the config does not say."""
         return [FULL] * self.num_layers
 
     @cached_property
@@ -61,12 +79,16 @@ class RecurrentDecoder(Decoder):
 
     def convolve(self, number: int, name: str, source: str, taps: int, bias: bool = False, silu: bool = True) -> None:
         """The causal convolution of data, channel by channel, in place; `name`: of its tensors."""
-        size = self._sizes[source]
+        weight, vector = self.convolution(name, self._sizes[source], taps, bias)
+        state = self.data["pastState.conv."][number]
+        self.CausalConv1D(self.data[source], weight, vector, state, self.data[source], int(silu))
+
+    def convolution(
+        self, name: str, size: int, taps: int, bias: bool
+    ) -> tuple[WeightReference, WeightReference | None]:
+        """The weight of a convolution of so many channels, and its bias if it has one."""
         self._shapes[f"{name}.weight"] = (size, 1, taps)
-        self.CausalConv1D(
-            self.data[source], self.weight[f"{name}.weight"], self.vector(f"{name}.bias", size) if bias else None,
-            self.data["pastState.conv."][number], self.data[source], int(silu),
-        )  # fmt: skip
+        return self.weight[f"{name}.weight"], self.vector(f"{name}.bias", size) if bias else None
 
     def vector(self, name: str, size: int) -> WeightReference:
         """A vector of the checkpoint."""

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ftllm_nb.blocks import Names, RecurrentDecoder
-from ftllm_nb.checkpoint.files import shown
-from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag, positive_or, whole
 
 
@@ -17,6 +15,8 @@ class Lfm2Model(RecurrentDecoder):
     recurrent_kind = "conv"
     recurrent_names = "conv"
     ties_by_default = True
+    default_eps = 1e-5
+    attending_entry = "full_attn_idxs"
     names = Names(
         norm="embedding_norm", out="out_proj", feed_forward="feed_forward", gate="w1", up="w3", down="w2",
         before_attention="operator_norm", before_feed_forward="ffn_norm",
@@ -29,25 +29,7 @@ class Lfm2Model(RecurrentDecoder):
             self.config["intermediate_size"] = self.config["block_ff_dim"]
         if self.config.get("rope_parameters") is None and self.config.get("rope_theta") is None:
             self.config["rope_theta"] = 1e6
-        self.config.get("full_attn_idxs")  # another name of what layer_types says
         super().read_config()
-
-    def usual_kinds(self) -> list[str]:
-        """Layers of full_attn_idxs attend, all where the config has none."""
-        given = self.config.get("full_attn_idxs")
-        if given is None:
-            return super().usual_kinds()
-        if not isinstance(given, list) or not all(each in range(self.num_layers) for each in given):
-            raise GraphError(
-                f"config.json's full_attn_idxs must be a list of layers, of 0 to {self.num_layers - 1}, but it is "
-                f"{shown(given)}."
-            )
-        return ["full_attention" if number in given else self.recurrent_kind for number in range(self.num_layers)]
-
-    @property
-    def eps(self) -> float:
-        """1e-5 where the config does not say."""
-        return positive_or(self.config, "norm_eps", 1e-5)
 
     @property
     def inner_size(self) -> int:

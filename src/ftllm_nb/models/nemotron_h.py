@@ -1,0 +1,111 @@
+"""Nemotron-H and Nemotron 3: each layer is Mamba-2, attention that does not turn, a feed-forward or a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import ClassVar
+
+from ftllm_nb.blocks import GroupedMixtureDecoder, MixerDecoder
+from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import positive_or, whole
+from ftllm_nb.graph.layer_kinds import FULL
+
+_MIXTURE, _DENSE = "moe", "mlp"
+_LETTERS = {"M": MixerDecoder.recurrent_kind, "*": FULL, "-": _DENSE, "E": _MIXTURE}
+
+
+class NemotronHModel(GroupedMixtureDecoder, MixerDecoder):
+    """The graph of `NemotronHForCausalLM`. What predicts more than one token is passed over."""
+
+    other_kinds = (_DENSE, _MIXTURE)
+    is_gated = False
+    default_activation = "relu2"
+    entry_names: ClassVar[Mapping[str, str]] = {
+        **MixerDecoder.entry_names, "mamba_n_heads": "mamba_num_heads", "mamba_d_head": "mamba_head_dim",
+        "mamba_d_state": "ssm_state_size", "hidden_act": "mlp_hidden_act",
+    }  # fmt: skip
+    inner_entries = "mamba_num_heads · mamba_head_dim"
+
+    def read_config(self) -> None:
+        """There are as many layers as have a kind."""
+        self.passed_over |= {name for name in self.checkpoint_names if name.startswith("mtp.")}
+        if self.config.get("num_hidden_layers") is None:
+            self.config["num_hidden_layers"] = len(self.kinds)
+        super().read_config()
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Also as a word with a letter for each layer."""
+        word = self.config.get("hybrid_override_pattern")
+        if word is None:
+            return super().kinds
+        if not isinstance(word, str) or not word or set(word) - set(_LETTERS):
+            raise GraphError(
+                "config.json's hybrid_override_pattern must be letters M, *, - and E, for layers of Mamba-2, "
+                f"attention, a feed-forward and experts, but it is {shown(word)}."
+            )
+        kinds = [_LETTERS[letter] for letter in word]
+        if self.config.get("layers_block_type") is None and self.config.get("layer_types") is None:
+            self.config["layers_block_type"] = kinds
+        if super().kinds != kinds:
+            raise GraphError(
+                "config.json's hybrid_override_pattern contradicts its layers_block_type or layer_types: remove one."
+            )
+        return kinds
+
+    def usual_kinds(self) -> list[str]:
+        """There are none."""
+        raise GraphError("config.json has neither layers_block_type nor hybrid_override_pattern, the kinds of layers.")
+
+    @property
+    def mamba_inner(self) -> int:
+        """Heads of a size of their own."""
+        return self.mamba_heads * self.mamba_size("mamba_d_head")
+
+    @property
+    def convolves_to_silu(self) -> bool:
+        """By an entry of its own. Raises `GraphError` for anything else."""
+        named = self.config.get("mamba_hidden_act")
+        if named not in (None, "silu", "swish"):
+            raise GraphError(f"config.json's mamba_hidden_act must be silu, but it is {shown(named)}.")
+        return True
+
+    @property
+    def time_steps(self) -> tuple[float, float]:
+        """The least is time_step_min; there is no largest."""
+        name = "time_step_min"
+        return 0.0 if self.config.get(name) == 0 else positive_or(self.config, name, 0.001), super().time_steps[1]
+
+    def rotates(self, number: int) -> bool:
+        """None."""
+        return False
+
+    def is_mixture(self, number: int) -> bool:
+        """As the layer's kind says."""
+        return self.kinds[number] == _MIXTURE
+
+    @property
+    def shared_size(self) -> int:
+        """From the config, of all shared experts."""
+        return whole(self.config, "moe_shared_expert_intermediate_size", 7688)
+
+    def mixer(self, number: int, at: str, source: str, target: str) -> None:
+        """By the layer's kind."""
+        if self.kinds[number] in self.other_kinds:
+            self.feed_forward(at, source, target)
+        else:
+            super().mixer(number, at, source, target)
+
+    def merge_experts(self, at: str, source: str, target: str) -> None:
+        """Experts may read a smaller vector, and write one."""
+        if self.config.get("moe_latent_size") is None:
+            super().merge_experts(at, source, target)
+            return
+        self.linear(source, f"{at}fc1_latent_proj", self.size("moe_latent_size"), "latent", self.mlp_bias)
+        super().merge_experts(at, "latent", "merged")
+        self.linear("merged", f"{at}fc2_latent_proj", self.hidden_size, target, self.mlp_bias)
+
+
+__model__ = NemotronHModel
