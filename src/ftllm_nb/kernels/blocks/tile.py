@@ -57,8 +57,10 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
+from ftllm_nb.kernels.fetching import fetch_weights, place_to_fetch
 from ftllm_nb.kernels.simd import V_F32
 from ftllm_nb.kernels.sums import multiply_add, scaled_sums
+from ftllm_nb.kernels.tiers import current_tier
 
 Cell = tuple[int, int]
 _FETCHED_BYTES = 4 * PREFETCH_BYTES
@@ -99,6 +101,8 @@ class _Tile:
         self.start, self.start_stride, self.out, self.out_stride = start, start_stride, out, out_stride
         self.dots = {cell: cgutils.alloca_once(b, V_I32) for cell in self.cells}
         self.totals = {cell: cgutils.alloca_once(b, V_F32) for cell in self.cells}
+        self.fetches_rows = current_tier().follows_rows and not type.is_super
+        """Super-blocks have planes so long that hardware follows them badly."""
         self.kept_scales: list[Any] = []
         self.under_way: dict[tuple[int, Cell], tuple[Any, int]] = {}
         """By group and cell: sums that are no totals yet, and of how many quads."""
@@ -120,26 +124,35 @@ class _Tile:
             self.begin_dots()
             places = [b.add(w, b.add(at, self.times(self.w_stride, number))) for number in range(self.blocks)]
             if layout is None:
-                is_last = b.icmp_signed("==", b.add(loop.index, _i64(1)), units)
-                beyond = b.sub(self.times(self.w_stride, self.blocks), self.times(units, size))
-                self.emit_packed(places, b.select(is_last, beyond, _i64(0)))
+                self.emit_packed(places, self.distance_to_fetch(loop.index, units))
             else:
                 self.emit_unpacked(places, layout)
         for cell in self.cells:
             store(b, b.load(self.totals[cell]), self.place(self.out, self.out_stride, cell), 4)
 
-    def emit_packed(self, units: list[Any], skipped: Any) -> None:
-        """A unit of each block. What follows is fetched meanwhile, `skipped` bytes further where rows end."""
+    def distance_to_fetch(self, number: Any, units: Any) -> Any:
+        """How far from unit `number` of a row's `units` what is fetched meanwhile is."""
+        b, unit_bytes = self.b, self.type.unit_bytes
+        following, size = self.times(self.w_stride, self.blocks), self.times(units, unit_bytes)
+        if self.fetches_rows:
+            at = self.times(number, unit_bytes)
+            return b.sub(place_to_fetch(b, at, size, following), at)
+        is_last = b.icmp_signed("==", b.add(number, _i64(1)), units)
+        skipped = b.select(is_last, b.sub(following, size), _i64(0))
+        return b.add(skipped, _i64(_FETCHED_BYTES // self.blocks))
+
+    def emit_packed(self, units: list[Any], distance: Any) -> None:
+        """A unit of each block. What is `distance` bytes away is fetched meanwhile."""
         b, type = self.b, self.type
         for unit, kept in zip(units, self.kept_scales, strict=False):
             for number, each in enumerate(type.scales(b, unit).each):
                 store(b, each, b.add(kept, _i64(WORD_BYTES * number)), 4)
         chunk_bytes, quads = type.unit_bytes // type.chunks, type.chunk_parts * PART_QUADS
-        lines = -(-chunk_bytes // LINE_BYTES)
+        lines, fetch = -(-chunk_bytes // LINE_BYTES), fetch_weights if self.fetches_rows else prefetch
 
         def chunk(number: Any) -> None:
-            distance = b.add(self.times(number, chunk_bytes), b.add(skipped, _i64(_FETCHED_BYTES // self.blocks)))
-            ahead = [b.add(unit, distance) for unit in units]
+            fetched = b.add(self.times(number, chunk_bytes), distance)
+            ahead = [b.add(unit, fetched) for unit in units]
             for part in range(type.chunk_parts):
                 own = [kept_apart(b, unit) for unit in units]
                 # What two parts read is read twice, or registers would have to hold it.
@@ -148,7 +161,7 @@ class _Tile:
                     done = PART_QUADS * part + quad
                     for place in ahead:
                         for line in range(lines * done // quads, lines * (done + 1) // quads):
-                            prefetch(b, b.add(place, _i64(LINE_BYTES * line)))
+                            fetch(b, b.add(place, _i64(LINE_BYTES * line)))
                     return (type.tile_bytes(b, type.numbers(b, unit, number, part, quad)) for unit in own)
 
                 self.emit_part(numbers, self.kept_scales, b.add(self.times(number, type.chunk_parts), _i64(part)))
