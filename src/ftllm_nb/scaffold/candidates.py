@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import importlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ftllm_nb.models
 from ftllm_nb.checkpoint import Checkpoint, TensorInfo
 from ftllm_nb.errors import FtllmError
 from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.checkpoint_names import unread_tensors
 from ftllm_nb.graph.compute_graph import ComputeGraph
@@ -21,7 +22,8 @@ from ftllm_nb.graph.read_config import ReadConfig
 from ftllm_nb.graph.references import DataReference, WeightReference
 from ftllm_nb.graph.unread_entries import UnreadEntry, notes_on_unread, unread_by_users
 from ftllm_nb.models import supported_architectures
-from ftllm_nb.ops.base import Kind
+from ftllm_nb.ops.base import Kind, Parameter
+from ftllm_nb.scaffold.renaming import Renaming, found_names
 
 _MISSING_WEIGHS = 2
 """How much more a kind of tensors counts that the checkpoint lacks than one that nothing reads."""
@@ -39,6 +41,8 @@ class Candidate:
     tensors that nothing reads, by the first of each; `missing`: those that it reads and the checkpoint lacks.
     `entries`: those of the config that matter and that it does not read; `notes`: what else is said of it. `read`: how
     many entries it reads; `absent`: how many it looks for in vain. `is_named`: by config.json's architectures.
+    `activations`: entries that name one which it refuses. `renaming`: its tensors that the checkpoint has under other
+    names; `shapes`: of those that it expects.
     """
 
     name: str
@@ -51,25 +55,33 @@ class Candidate:
     read: int
     absent: int
     is_named: bool
+    activations: Mapping[str, Any] = field(default_factory=dict)
+    renaming: Renaming = field(default_factory=Renaming)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
         """Whether nothing is left over and nothing is missing."""
-        return not (self.problem or self.unread or self.missing or self.entries or self.notes)
+        return not (self.problem or self.unread or self.missing or self.entries or self.notes or self.renaming.doubts)
 
     @property
     def rank(self) -> tuple[Any, ...]:
         """The nearest has the least: first what is wrong, then what config.json has no use for, then the name."""
         wrong = len(self.unread) + _MISSING_WEIGHS * len(self.missing) + len(self.entries) + len(self.notes)
+        wrong += len(self.renaming.doubts)
+        if wrong and self.problem is not None and not self.missing:
+            wrong += _MISSING_WEIGHS
         refused = self.problem is not None and not wrong
         plainer = self.name != _PLAINEST, self.absent, len(self.graph.calls)
-        return (refused, wrong, not self.is_named, -self.read, *plainer, self.name)
+        return (refused, wrong, not self.is_named, -self.read, *plainer, self.name, len(self.renaming.names))
 
 
 def nearest(checkpoint: Checkpoint) -> list[Candidate]:
     """All architectures that can be built with this config, the nearest first; where none reads a tensor, the plainest
-    is."""
+    is. Where none fits as it is, each is tried as well on tensors that only have other names."""
     found = [candidate for name in supported_architectures() if (candidate := tried(name, checkpoint)) is not None]
+    if not any(candidate.fits for candidate in found):
+        found = [min(each, renamed(each, checkpoint) or each, key=lambda one: one.rank) for each in found]
     found.sort(key=lambda candidate: candidate.rank)
     if found and len(found[0].unread) == len(kinds(checkpoint.tensors)):
         found.sort(key=lambda candidate: candidate.name != _PLAINEST)
@@ -94,6 +106,14 @@ def tried(name: str, checkpoint: Checkpoint) -> Candidate | None:
         return None
 
 
+def renamed(candidate: Candidate, checkpoint: Checkpoint) -> Candidate | None:
+    """The same architecture with the checkpoint's names of its tensors; None where none has another."""
+    held = {name: tuple(checkpoint.tensors[name].shape) for name in unread_tensors(checkpoint.tensors, ())}
+    may_lack = candidate.shapes.keys() - _needed(candidate.graph)
+    renaming = found_names(candidate.shapes, held, may_lack)
+    return _candidate(candidate.name, checkpoint, candidate.activations, renaming) if renaming.names else None
+
+
 def refusal(checkpoint: Checkpoint) -> str:
     """Why the plainest architecture cannot be built with the checkpoint's config: the end of a sentence."""
     try:
@@ -110,11 +130,15 @@ def _activations(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entries[name] for name in _ACTIVATIONS if entries.get(name) is not None}
 
 
-def _candidate(name: str, checkpoint: Checkpoint, activations: Mapping[str, Any]) -> Candidate:
+def _candidate(
+    name: str, checkpoint: Checkpoint, activations: Mapping[str, Any], renaming: Renaming | None = None
+) -> Candidate:
     """An architecture built with the usual activation where these entries name one; raises what build() raises."""
     known = importlib.import_module(f"{ftllm_nb.models.__name__}.{name}").__model__
     # As a user's own class it is told of what it leaves out, where one of ours would be refused.
-    graph_class = type(known.__name__, (known,), {"__module__": "init"})
+    # What it declares of the checkpoint does not hold where that has other names.
+    declared: dict[str, Any] = {} if renaming is None else {"weight_shapes": lambda graph: {}}
+    graph_class = type(known.__name__, (known,), {"__module__": "init", **declared})
     usual = dict.fromkeys(activations, _USUAL_ACTIVATION)
     config = copy.deepcopy(checkpoint.config) | {"model_type": name} | usual
     if isinstance(config.get("text_config"), dict):
@@ -122,6 +146,9 @@ def _candidate(name: str, checkpoint: Checkpoint, activations: Mapping[str, Any]
     graph = build_graph(
         graph_class, config, checkpoint.tokenizer_config, checkpoint.generation_config, checkpoint.tensors
     )
+    shapes = _expected(graph, known.weight_shapes(graph))
+    if renaming is not None:
+        graph.calls = renaming.applied(graph.calls)
     problem, notes = None, tuple[str, ...]()
     try:
         checked = check_graph(graph, checkpoint.tensors)
@@ -147,6 +174,9 @@ def _candidate(name: str, checkpoint: Checkpoint, activations: Mapping[str, Any]
         read=len(graph.config.read) if isinstance(graph.config, ReadConfig) else 0,
         absent=len(graph.config.absent) if isinstance(graph.config, ReadConfig) else 0,
         is_named=isinstance(names, list) and _docstring_names(known, names),
+        activations=activations,
+        renaming=renaming or Renaming(),
+        shapes=shapes,
     )
 
 
@@ -167,18 +197,38 @@ def _docstring_names(known: type[ComputeGraph], names: list[Any]) -> bool:
 
 def _weights(graph: ComputeGraph, tensors: Mapping[str, TensorInfo]) -> tuple[set[str], list[str]]:
     """The names that are read, and those that the checkpoint lacks, but for biases and a tied head."""
-    read: set[str] = set()
-    missing: dict[str, None] = {}
+    read = {weight.name for _, _, weight in _read(graph)}
+    return read, [name for name in _needed(graph) if name not in tensors]
+
+
+def _read(graph: ComputeGraph) -> Iterator[tuple[Call, Parameter, WeightReference]]:
+    """Each weight that a call reads."""
     for call in graph.calls:
-        makes_logits = DataReference(LOGITS) in call.arguments.values()
         for parameter in call.operator.parameters:
             argument = call.arguments[parameter.name]
             for each in argument if isinstance(argument, tuple) else (argument,):
-                if not isinstance(each, WeightReference):
-                    continue
-                read.add(each.name)
-                is_head = parameter.may_be_embedding and makes_logits
-                may_lack = parameter.kind is Kind.OPTIONAL_WEIGHT or is_head
-                if each.name not in tensors and not may_lack:
-                    missing[each.name] = None
-    return read, list(missing)
+                if isinstance(each, WeightReference):
+                    yield call, parameter, each
+
+
+def _needed(graph: ComputeGraph) -> dict[str, None]:
+    """The names of weights that are read and must be there, in order: all but biases and a tied head."""
+    logits = DataReference(LOGITS)
+    return {
+        weight.name: None
+        for call, parameter, weight in _read(graph)
+        if parameter.kind is not Kind.OPTIONAL_WEIGHT
+        and not (parameter.may_be_embedding and logits in call.arguments.values())
+    }
+
+
+def _expected(graph: ComputeGraph, declared: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes that the config gives to what the architecture reads, with biases that it can do without."""
+    shapes = dict(declared)
+    beside: dict[int, tuple[int, ...]] = {}
+    for call, parameter, weight in _read(graph):
+        if parameter.kind is Kind.OPTIONAL_WEIGHT and call.index in beside:
+            shapes.setdefault(weight.name, beside[call.index][:1])
+        elif weight.name in declared and not weight.steps:
+            beside[call.index] = declared[weight.name]
+    return shapes

@@ -26,7 +26,7 @@ _SIZES_OF = {
 }
 """Entries of the config that a whole number of an operator may be, by its parameter; others stay numbers."""
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-_PARTS = {"start", "end"}
+_PARTS = {"start", "end", "headDim"}
 _NUMBER = re.compile(r"(\d+)")
 _LEAST_NAMED = 2
 """Below this a size is written as a number: 0 and 1 are no entries of a config."""

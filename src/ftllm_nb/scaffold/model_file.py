@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pprint
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,18 +53,18 @@ def model_file(checkpoint: Checkpoint, candidates: list[Candidate], name: str) -
     best = candidates[0]
     config = best.graph.config.peek() if isinstance(best.graph.config, ReadConfig) else dict(best.graph.config)
     tensors = checkpoint.tensors
-    lacking = {each: _lacks(each, tensors) for each in best.missing}
+    lacking = {each: _lacks(each, tensors, best) for each in best.missing}
     program = Program(best.graph, tensors, config, Sizes(config, _named_sizes(config)), lacking)
     unread = {tensor: _unread(tensor, count, tensors) for tensor, count in best.unread.items()}
     is_inside = {tensor: number_of(tensor, program.prefix) is not None for tensor in unread}
     in_layers = [text for tensor, text in unread.items() if is_inside[tensor]]
     others = [text for tensor, text in unread.items() if not is_inside[tensor]]
     others += [f"config.json has {entry}, and nothing here does that." for entry in best.entries]
-    others += best.notes
+    others += [*best.notes, *best.renaming.doubts]
     if best.problem is not None and not (others or in_layers or lacking):
         others.append(best.problem)
     why, todos = _why(best, candidates, checkpoint), [*others, *in_layers, *lacking.values()]
-    head = _docstring(name, why, peculiarities(tensors, _is_tied(best, tensors)), todos)
+    head = _docstring(name, why, peculiarities(tensors, _is_tied(best, tensors)), best.renaming.pairs, todos)
     body = _body(program, config, others, in_layers)
     preamble = _preamble(checkpoint.config, config)
     text = _file(name, head, [*preamble, *body])
@@ -158,12 +158,17 @@ def _why(best: Candidate, candidates: list[Candidate], checkpoint: Checkpoint) -
     return sentences
 
 
-def _docstring(name: str, why: list[str], special: list[str], todos: list[str]) -> list[str]:
+def _docstring(
+    name: str, why: list[str], special: list[str], pairs: Sequence[tuple[str, str]], todos: list[str]
+) -> list[str]:
     lines = [f'"""{_safe(name)}, as ftllm-nb init wrote it from names and shapes alone.', ""]
     lines += [line for sentence in why for line in filled(_safe(sentence))]
     if special:
         lines += ["", "What differs from Llama, and the tensors that show it:"]
         lines += [line for each in special[:_MOST_PECULIARITIES] for line in filled(f"- {_safe(each)}.", "  ")]
+    if pairs:
+        lines += ["", "Tensors with names of their own, by words and shapes, and what each was taken for:"]
+        lines += [line for known, own in pairs for line in filled(f"- {_safe(own)}: {_safe(known)}", "  ")]
     lines.append("")
     if todos:
         count = "One thing is" if len(todos) == 1 else f"{len(todos)} things are"
@@ -178,10 +183,15 @@ def _safe(text: str) -> str:
     return " ".join(text.replace("\\", "/").replace('"""', "'''").split())
 
 
-def _lacks(name: str, tensors: Mapping[str, TensorInfo]) -> str:
+def _lacks(name: str, tensors: Mapping[str, TensorInfo], best: Candidate) -> str:
     """The rest of a TODO for a tensor that the checkpoint lacks."""
     near = nearest_names(name, tensors, count=2)
     hint = f"; of almost that name are {' and '.join(shown(each, tensors) for each in near)}" if near else ""
+    shape = best.shapes.get(name)
+    alike = [each for each in best.unread if shape is not None and sorted(tensors[each].shape) == sorted(shape)]
+    if alike and not near:
+        verb = "is" if len(alike) == 1 else "are"
+        hint = f"; of its shape {verb} {' and '.join(shown(each, tensors) for each in alike[:3])}"
     way = next((f"; {text}" for part, text in _WITHOUT if part in name), "")
     return f"the checkpoint has no {name}{hint}{way}."
 
