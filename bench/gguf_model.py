@@ -24,7 +24,7 @@ FORMATS = {
     "bfloat16": (gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.BF16),
 }
 """The types of a model's matrices, and of its embedding, that have as many bits a weight as ours."""
-FLOATS = ("mlp.gate.weight", "conv1d.weight", "in_proj_a.weight", "in_proj_b.weight")
+FLOATS = ("mlp.gate.weight", "mlp.router.weight", "conv1d.weight", "in_proj_a.weight", "in_proj_b.weight")
 """How the names of matrices end that are floats in all types: what chooses experts, and what steers a state."""
 
 
@@ -33,13 +33,15 @@ class Family:
     """How llama.cpp has the models of a model_type.
 
     `name` and `arch`: what it calls them; `settings`: writes what they have beside all others' entries; `change`: a
-    tensor's values as llama.cpp wants them, by its name and the config.
+    tensor's values as llama.cpp wants them, by its name and the config; `shapes`: those of its tensors, where it cuts
+    and names them otherwise.
     """
 
     name: str
     arch: gguf.MODEL_ARCH
     settings: Callable[[gguf.GGUFWriter, dict], None] = lambda writer, config: None
     change: Callable[[str, np.ndarray, dict], np.ndarray] = lambda name, values, config: values
+    shapes: Callable[[dict[str, tuple[int, ...]]], dict[str, tuple[int, ...]]] = lambda shapes: shapes
 
 
 def write_gguf(config_file: str, dtype: str, path: Path) -> None:
@@ -155,6 +157,34 @@ def mixture_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
 
 
+def gpt_oss_settings(writer: gguf.GGUFWriter, config: dict) -> None:
+    """Experts, the window of every second layer, and yarn."""
+    scaling = config["rope_scaling"]
+    writer.add_expert_count(config["num_local_experts"])
+    writer.add_expert_used_count(config["num_experts_per_tok"])
+    writer.add_expert_feed_forward_length(config["intermediate_size"])
+    writer.add_sliding_window(config["sliding_window"])
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(scaling["factor"])
+    writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+
+
+def gpt_oss_shapes(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Experts' gates and ups apart, matrices as [experts, rows, columns], and sinks that are called weights."""
+    found = {}
+    for name, (count, *shape) in shapes.items():
+        head, _, part = name.rpartition(".")
+        kind = "bias" if part.endswith("_bias") else "weight"
+        if part.startswith("gate_up_proj"):
+            for each in ("gate", "up"):
+                found[f"{head}.{each}_proj.{kind}"] = (count, shape[-1] // 2, *shape[:-1])
+        elif part.startswith("down_proj"):
+            found[f"{head}.down_proj.{kind}"] = (count, *shape[::-1])
+        else:
+            found[f"{name}.weight" if part == "sinks" else name] = (count, *shape)
+    return found
+
+
 def neighbours(name: str, values: np.ndarray, config: dict) -> np.ndarray:
     """Rows of q and k so that neighbours turn, as llama.cpp has it for Llama: row 2 j is row j, row 2 j + 1 row
     j + half.
@@ -205,6 +235,7 @@ FAMILIES = {
     "qwen3": Family("qwen3", gguf.MODEL_ARCH.QWEN3),
     "qwen3_moe": Family("qwen3moe", gguf.MODEL_ARCH.QWEN3MOE, mixture_settings),
     "qwen3_5_text": Family("qwen35", gguf.MODEL_ARCH.QWEN35, delta_net_settings, rates_and_ones),
+    "gpt_oss": Family("gpt-oss", gguf.MODEL_ARCH.GPT_OSS, gpt_oss_settings, shapes=gpt_oss_shapes),
     "llama": Family("llama", gguf.MODEL_ARCH.LLAMA, llama_settings, neighbours),
     "gemma3_text": Family("gemma3", gguf.MODEL_ARCH.GEMMA3, gemma_settings, added_one),
 }

@@ -12,13 +12,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import gguf
 import numpy as np
-from gguf_model import TensorNames, family_of, write_file, write_settings, write_vocabulary
+from gguf_model import (
+    FAMILIES,
+    FLOATS,
+    TensorNames,
+    family_of,
+    stacks_of,
+    write_file,
+    write_settings,
+    write_vocabulary,
+)
 from one_sentence import one_sentence
 
 from ftllm_nb.checkpoint.ggml import block_types, dequantize
@@ -31,7 +41,9 @@ FLOATS_AT = {
     "Q4_0": (0,), "Q5_0": (0,), "Q8_0": (0,), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
     "IQ4_NL": (0,), "IQ4_XS": (0,),
 }  # fmt: skip
-"""Where a block has its float16: the scale, and that of the minimums, or the minimum."""
+"""Where a block has its float16: the scale, and that of the minimums, or the minimum. MXFP4 has an exponent alone."""
+EXPONENT_OF_ONE = 127
+"""Of MXFP4: a block's numbers are multiplied by 2 to the power of its first byte less this."""
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -63,7 +75,7 @@ def _of_logits(place: Place) -> bool:
 
 def _k_mix(usual: str) -> Callable[[Place], str]:
     def chosen(place: Place) -> str:
-        more = _of_logits(place) or (place.name in ("attn_v", "ffn_down") and place.has_more_bits)
+        more = _of_logits(place) or (place.name in ("attn_v", "ffn_down", "ffn_down_exps") and place.has_more_bits)
         return "Q6_K" if more else usual
 
     return chosen
@@ -83,6 +95,7 @@ MIXES: dict[str, Callable[[Place], str]] = {
     "Q5_K_M": _k_mix("Q5_K"),
     "Q6_K": lambda place: "Q6_K",
     "IQ4_XS": _iq4_xs,
+    "MXFP4": lambda place: "MXFP4" if place.name.endswith("_exps") else "Q8_0",
 }
 """The type of each matrix, by what files are called."""
 
@@ -92,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", metavar="OUT.gguf")
     parser.add_argument("--config", default=str(CONFIG),
-                        help="of type qwen2, qwen3, llama or gemma3_text (default: Qwen2.5-0.5B's)")  # fmt: skip
+                        help=f"of type {', '.join(FAMILIES)} (default: Qwen2.5-0.5B's)")  # fmt: skip
     parser.add_argument("--type", choices=MIXES, default="Q4_K_M", help="default: Q4_K_M")
     parser.add_argument("--layers", type=whole_number(1), help="only so many layers (default: all of the config)")
     arguments = parser.parse_args()
@@ -103,6 +116,8 @@ def write_random_gguf(config_file: str, mix: str, path: Path, layers: int | None
     """Write the model of a config.json in a mix of types."""
     config = json.loads(Path(config_file).read_text())
     config["num_hidden_layers"] = layers or config["num_hidden_layers"]
+    if "layer_types" in config:
+        config["layer_types"] = config["layer_types"][: config["num_hidden_layers"]]
     family = family_of(config, config_file)
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, family.name)
@@ -111,9 +126,12 @@ def write_random_gguf(config_file: str, mix: str, path: Path, layers: int | None
     writer.add_chat_template(TEMPLATE)
     family.settings(writer, config)
     names = TensorNames(family, config)
-    for name, shape in build_graph(described_by(config, None, None), config).weight_shapes().items():
+    shapes = build_graph(described_by(config, None, None), config).weight_shapes()
+    stacks = {name: (len(each), shapes[each[0]]) for name, each in stacks_of(shapes).items()}
+    joined = {name: (count, *shape) if count > 1 else shape for name, (count, shape) in stacks.items()}
+    for name, shape in family.shapes(joined).items():
         target = names.of(name)
-        if len(shape) == 1:
+        if len(shape) == 1 or name.endswith((".bias", *FLOATS)):
             values = np.ones(shape) if name.endswith("norm.weight") else random.normal(0, 0.1, shape)
             writer.add_tensor(target, values.astype(np.float32))
             continue
@@ -121,9 +139,10 @@ def write_random_gguf(config_file: str, mix: str, path: Path, layers: int | None
         layer = int(parts[1]) if parts[0] == "blk" else 0
         sharing = config["num_attention_heads"] // config["num_key_value_heads"]
         kind = MIXES[mix](Place(parts[-2], layer, config["num_hidden_layers"], sharing))
-        if shape[1] % block_types()[kind].columns:
+        if shape[-1] % block_types()[kind].columns:
             kind = SMALLER_BLOCKS[kind]
-        writer.add_tensor(target, random_blocks(random, kind, shape), raw_dtype=gguf.GGMLQuantizationType[kind])
+        blocks = random_blocks(random, kind, (math.prod(shape[:-1]), shape[-1])).reshape(*shape[:-1], -1)
+        writer.add_tensor(target, blocks, raw_dtype=gguf.GGMLQuantizationType[kind])
     write_file(writer)
 
 
@@ -132,6 +151,11 @@ def random_blocks(random: np.random.Generator, kind: str, shape: tuple[int, int]
     type = block_types()[kind]
     blocks = random.integers(0, 256, (shape[0] * shape[1] // type.columns, type.nbytes), np.uint8)
     few = blocks[:256].copy()
+    if kind == "MXFP4":
+        few[:, 0] = EXPONENT_OF_ONE
+        size = np.log2(dequantize(kind, few).std() * np.sqrt(shape[1]))
+        blocks[:, 0] = EXPONENT_OF_ONE - round(size) + random.integers(-1, 2, len(blocks))
+        return blocks.reshape(shape[0], -1)
     scale, *minimum = FLOATS_AT[kind]
 
     def put(target: np.ndarray, at: int, values: np.ndarray) -> None:

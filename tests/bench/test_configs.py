@@ -15,8 +15,10 @@ from tests.graph.small_graphs import Header
 
 CONFIGS = Path(__file__).parents[2] / "bench" / "configs"
 PARAMETERS = {
+    "deepseek-v2-lite": 15_706_484_224,
     "gemma-3-1b": 999_885_952,
     "gemma-4-e2b": 4_628_569_379,
+    "gpt-oss-20b": 20_914_757_184,
     "granite-4.1-3b": 3_402_836_480,
     "llama-3.2-1b": 1_235_814_400,
     "olmo-3-7b": 7_298_011_136,

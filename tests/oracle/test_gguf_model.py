@@ -87,6 +87,34 @@ def test_random_blocks_of_each_mix_keep_the_size_of_what_they_multiply(
         assert len(prepared.tokenizer.apply_chat_template([{"role": "user", "content": "What is 17 + 25?"}])) > 3
 
 
+MIXTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen3-30b-a3b": ("Q4_K_M", {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 256}),
+    "gpt-oss-20b": ("MXFP4", {"num_local_experts": 6, "num_experts_per_tok": 2}),
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_mixtures_of_random_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Experts are stacks, whatever is no matrix of products is float32, and the file is a model."""
+    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
+    from random_gguf import write_random_gguf
+
+    mix, small = MIXTURES[name]
+    more = {"hidden_size": 256, "head_dim": 64, "vocab_size": 400, **small}
+    config = json.loads((BENCH / "configs" / f"{name}.json").read_text()) | SIZES | more
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_random_gguf(str(tmp_path / "config.json"), mix, tmp_path / "model.gguf", 2)
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / "model.gguf").tensors}
+    down = tensors["blk.1.ffn_down_exps.weight"]
+    assert down.shape.tolist() == [256 if name == "qwen3-30b-a3b" else 96, 256, 6]
+    values = gguf.dequantize(down.data, down.tensor_type)
+    assert values.std() * down.shape[0] ** 0.5 == pytest.approx(1, abs=0.3)
+    assert tensors["blk.1.ffn_gate_inp.weight"].tensor_type.name == "F32"
+    prepared = prepare(tmp_path / "model.gguf", DEFAULTS)
+    with prepared.checkpoint:
+        assert prepared.graph.unread_tensors == []
+
+
 def test_llama_s_scaling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers does not read it from GGUF: what llama.cpp divides the speed of each pair by."""
     scaling = {"rope_type": "llama3", "factor": 4.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
