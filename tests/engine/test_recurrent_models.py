@@ -47,6 +47,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "layer_types": ["mamba", "attention", "mamba", "mamba"], "num_local_experts": 0, "attention_multiplier": 0.3,
         "shared_intermediate_size": 50,
     },
+    # A decay of each channel, three convolutions a layer, latent attention, experts.
+    "kimi_linear": COMMON | {
+        "model_type": "kimi_linear", "layer_types": ["linear_attention", "full_attention"] * 2, "linear_num_heads": 3,
+        "linear_head_dim": 21, "kv_lora_rank": 20, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 10,
+        "q_lora_rank": None, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+    },
     "lfm2": COMMON | {
         "model_type": "lfm2", "layer_types": ["conv", "conv", "full_attention", "conv"], "conv_bias": True,
     },
@@ -294,8 +300,13 @@ def test_what_steers_a_state_keeps_its_floats(config: dict[str, Any]) -> None:
     graph = loading.describe(MemoryCheckpoint(dict(config), weights(config)))
     format_of = WeightTypes("int8g32").formats(graph)
     floats = {weight.name for weight in graph.packed if format_of(weight).name in ("float32", "float16")}
-    steering = {name for name in graph.weights if name.endswith(("in_proj_a.weight", "in_proj_b.weight"))}
-    assert floats == steering and bool(steering) == (config["model_type"] == "qwen3_5_text")
+    endings = {
+        "qwen3_5_text": ("in_proj_a.weight", "in_proj_b.weight"),
+        "kimi_linear": ("f_a_proj.weight", "f_b_proj.weight", ".b_proj.weight", "moe.gate.weight"),
+    }.get(config["model_type"], ())
+    steering = {name for name in graph.weights if name.endswith(endings)}
+    latent = {name for name in graph.weights if "kv_b_proj" in name}  # each head's own matrices, too small to round
+    assert floats - latent == steering and all(any(name.endswith(each) for name in floats) for each in endings)
     assert not any("conv.weight" in weight.name or "conv1d" in weight.name for weight in graph.packed)
 
 

@@ -48,6 +48,8 @@ MORE: dict[str, dict[str, Any]] = {
     "nemotron_h": ROUTED | ATTENDING,
     "qwen3_next": ATTENDING | EXPERTS,
     "qwen3_5_text": ATTENDING,
+    "olmo_hybrid": ATTENDING,
+    "kimi_linear": ATTENDING | EXPERTS | LATENT | {"first_k_dense_replace": 1},
     "qwen3_5_moe_text": ATTENDING | EXPERTS,
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,

@@ -232,7 +232,7 @@ def test_activations_that_nobody_knows(model_type: str) -> None:
             checked(config | {entry: "swosh"})
 
 
-@pytest.mark.parametrize("model_type", SILU_ALONE)
+@pytest.mark.parametrize("model_type", [*SILU_ALONE, "olmo_hybrid", "kimi_linear"])
 def test_other_activations(model_type: str) -> None:
     with pytest.raises(GraphError, match=r"hidden_act is silu, but config\.json has 'gelu'"):
         checked(CONFIG | {"model_type": model_type, "hidden_act": "gelu"} | MORE.get(model_type, {}))

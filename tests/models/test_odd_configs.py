@@ -45,6 +45,8 @@ OWN_ENTRIES: dict[str, tuple[str, ...]] = {
     "minicpm": (*FACTORS, "num_experts", "sparse_config"),
     "minicpm3": (*FACTORS, *LATENT, "mscale_all_dim"),
     "telechat": TELECHAT,
+    "olmo_hybrid": ("linear_num_key_heads", "linear_key_head_dim", "linear_conv_kernel_dim", "linear_allow_neg_eigval"),
+    "kimi_linear": ("linear_attn_config", "mla_use_nope", "model_max_length", "moe_renormalize", "num_shared_experts"),
     "telechat2": TELECHAT,
 }
 """What each architecture reads besides."""

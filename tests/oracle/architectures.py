@@ -50,6 +50,11 @@ DELTA: dict[str, Any] = {
     "partial_rotary_factor": 0.5,
 }  # fmt: skip
 """Of Qwen's delta nets."""
+CHANNELS: dict[str, Any] = LATENT | {
+    "linear_num_heads": 3, "linear_head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+}  # fmt: skip
+"""Of Kimi's delta nets, whose channels decay one by one, and of what is beside them."""
 
 ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
     "lfm2": [
@@ -123,6 +128,21 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
                              "moe_shared_expert_intermediate_size": 40, "norm_topk_prob": False,
                              "mlp_hidden_act": "relu2", "use_conv_bias": False, "layer_norm_epsilon": 1e-3,
                              "time_step_min": 0.7, "residual_in_fp32": True},
+    ],
+    "olmo_hybrid": [
+        {"head_dim": None, "linear_num_key_heads": 2, "linear_key_head_dim": 12, "linear_value_head_dim": 20},
+        {"head_dim": None, "layer_types": [LINEAR, FULL, LINEAR, FULL], "attention_bias": True,
+         "rope_parameters": {"rope_theta": None, "rope_type": "default"}, "linear_conv_kernel_dim": 3},
+        {"head_dim": None, "num_hidden_layers": 3, "linear_allow_neg_eigval": False, "tie_word_embeddings": True,
+         "linear_value_head_dim": 33, "rms_norm_eps": 1e-3},
+    ],
+    "kimi_linear": [
+        CHANNELS | {"q_lora_rank": None, "layer_types": [LINEAR, LINEAR, FULL, LINEAR]},
+        CHANNELS | {"linear_attn_config": {"head_dim": 9, "num_heads": 5, "short_conv_kernel_size": 3,
+                                           "full_attn_layers": [2, 4], "kda_layers": [1, 3]},
+                    "n_group": 3, "topk_group": 2, "n_shared_experts": 2, "first_k_dense_replace": 2},
+        CHANNELS | {"num_hidden_layers": 5, "mlp_layer_types": ["sparse"] * 5, "norm_topk_prob": False,
+                    "routed_scaling_factor": 1.3, "num_experts_per_tok": 1, "linear_head_dim": 33},
     ],
     "qwen3_5_moe_text": [EXPERTS | DELTA | {"shared_expert_intermediate_size": 24}],
     "llama": [{}, {"attention_bias": True, "mlp_bias": True, "rope_parameters": YARN}, {"tie_word_embeddings": True}],

@@ -21,6 +21,7 @@ from tests.oracle.text_parts import TEXT_PARTS
 pytestmark = pytest.mark.oracle
 torch = pytest.importorskip("torch", reason="`make oracle` installs it")
 transformers = pytest.importorskip("transformers", reason="`make oracle` installs it")
+safetensors = pytest.importorskip("safetensors.torch", reason="`make oracle` installs it")
 pytest.importorskip("tests.oracle.torch_models", reason="registers what transformers lacks")
 
 TOLERANCE = 1e-4
@@ -59,7 +60,21 @@ def save_random(auto_model: Any, architecture: str, entries: dict[str, Any], fol
             else:
                 tensor.copy_(torch.randn_like(tensor) * tensor.shape[-1] ** -0.5)
     model.eval().save_pretrained(folder)
+    cut_convolutions(folder)
     return model
+
+
+def cut_convolutions(folder: Path) -> None:
+    """Convolutions of queries, keys and values as models are published, each as large as its projection: transformers
+    stacks them, and cuts them into equal parts when it saves."""
+    file = folder / "model.safetensors"
+    tensors = safetensors.load_file(file)
+    for name in [name for name in tensors if name.endswith(".q_conv1d.weight")]:
+        parts = [name.replace(".q_conv1d", f".{each}_conv1d") for each in "qkv"]
+        rows = [len(tensors[part.replace("_conv1d", "_proj")]) for part in parts]
+        stacked = torch.cat([tensors[part] for part in parts])
+        tensors |= {part: each.clone() for part, each in zip(parts, stacked.split(rows), strict=True)}
+    safetensors.save_file(tensors, file, {"format": "pt"})
 
 
 def expected_logits(model: Any, tokens: NDArray[np.int64]) -> NDArray[np.float32]:

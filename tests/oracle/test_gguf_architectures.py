@@ -110,7 +110,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
          "num_key_value_heads": 4, "head_dim": None, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256},
     ],
 }  # fmt: skip
-NOT_READ = ("telechat", "laguna", "bamba", "falcon_h1", "mamba2", "nemotron_h")
+NOT_READ = ("telechat", "laguna", "bamba", "falcon_h1", "mamba2", "nemotron_h", "olmo_hybrid", "kimi_linear")
 """What the names of architectures begin with whose GGUF files are not read."""
 ROWS = [
     *((name, number, config) for name, configs in ARCHITECTURES.items() for number, config in enumerate(configs)

@@ -77,11 +77,14 @@ class RecurrentDecoder(Decoder):
         """A layer that does not."""
         raise NotImplementedError
 
-    def convolve(self, number: int, name: str, source: str, taps: int, bias: bool = False, silu: bool = True) -> None:
-        """The causal convolution of data, channel by channel, in place; `name`: of its tensors."""
+    def convolve(
+        self, number: int, name: str, source: str, taps: int, bias: bool = False, silu: bool = True, state: str = "conv"
+    ) -> None:
+        """The causal convolution of data, channel by channel, in place; `name`: of its tensors; `state`: what a layer
+        that has several calls this one's."""
         weight, vector = self.convolution(name, self._sizes[source], taps, bias)
-        state = self.data["pastState.conv."][number]
-        self.CausalConv1D(self.data[source], weight, vector, state, self.data[source], int(silu))
+        kept = self.data[f"pastState.{state}."][number]
+        self.CausalConv1D(self.data[source], weight, vector, kept, self.data[source], int(silu))
 
     def convolution(
         self, name: str, size: int, taps: int, bias: bool

@@ -195,7 +195,8 @@ def weights_where(graph: CheckedGraph, says: Callable[[Parameter], bool]) -> set
 def steering_weights(graph: CheckedGraph) -> dict[Value, str]:
     """The matrices of whose products it is chosen by which other weights a token is multiplied, since a rounded one
     would choose others, or how fast a state decays, since an error there stays. What lies between is of the products'
-    shape: who chooses by what flows from layer to layer means no matrix. Each with what it does, for people."""
+    size: who chooses by what flows from layer to layer means no matrix; but a matrix may be stored as two factors. Each
+    with what it does, for people."""
     found: dict[Value, str] = {}
     read = [(node.operator.parameter(name), value) for node in graph.nodes for name, value in node.inputs.items()]
     waiting = [(value, "experts are chosen by it") for parameter, value in read if parameter.chooses]
@@ -207,9 +208,16 @@ def steering_weights(graph: CheckedGraph) -> dict[Value, str]:
             continue
         if maker.products:
             found.update((maker.inputs[name], does) for name in maker.products)
+            waiting += [(each, does) for each in maker.inputs.values() if each.producer and each.producer.products]
         else:
-            waiting += [(each, does) for each in maker.inputs.values() if each.type.shape == value.type.shape]
+            waiting += [(each, does) for each in maker.inputs.values() if _size(each) == _size(value)]
     return found
+
+
+def _size(value: Value) -> tuple[object, ...]:
+    """Of data the tokens, and the numbers of each, however they are grouped."""
+    shape = value.type.shape
+    return (*shape[:2], math.prod(map(value.type.size, range(2, len(shape)))))
 
 
 def embedding_type(dtype: str) -> str:
