@@ -148,7 +148,8 @@ def _candidate(
     )
     shapes = _expected(graph, known.weight_shapes(graph))
     if renaming is not None:
-        graph.calls = renaming.applied(graph.calls)
+        graph.calls = renaming.applied(graph.calls, checkpoint.tensors)
+        shapes = {renaming.own_name(own): shape for own, shape in shapes.items()}
     problem, notes = None, tuple[str, ...]()
     try:
         checked = check_graph(graph, checkpoint.tensors)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.references import Argument, WeightReference
 from ftllm_nb.graph.types import format_shape
 from ftllm_nb.graph.weight_steps import Rows, Transposed, WeightStep
+from ftllm_nb.ops.base import Kind
 from ftllm_nb.scaffold.roles import Role, role_of
 
 Shape = tuple[int, ...]
@@ -31,20 +33,41 @@ class Renaming:
     pairs: list[tuple[str, str]] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
-    def applied(self, calls: Iterable[Call]) -> list[Call]:
-        """The calls on the checkpoint's own names."""
-        return [
-            dataclasses.replace(call, arguments={name: self._own(each) for name, each in call.arguments.items()})
-            for call in calls
-        ]
+    def applied(self, calls: Iterable[Call], held: Container[str]) -> list[Call]:
+        """The calls on the checkpoint's own names; biases that it does not hold are none."""
+        found = []
+        for call in calls:
+            arguments = {name: self._own(each) for name, each in call.arguments.items()}
+            for parameter in call.operator.parameters:
+                each = arguments[parameter.name]
+                is_optional = parameter.kind is Kind.OPTIONAL_WEIGHT and isinstance(each, WeightReference)
+                if is_optional and each.name not in held:  # type: ignore[union-attr]
+                    arguments[parameter.name] = None
+            found.append(dataclasses.replace(call, arguments=arguments))
+        return found
+
+    def own_name(self, name: str) -> str:
+        """What the architecture calls so, as the checkpoint does; what it lacks has the beginning of its layers."""
+        if name in self.names:
+            return self.names[name].name
+        for theirs, mine in self._beginnings():
+            number = re.match(rf"{re.escape(theirs)}(\d+)(?=[._/-])", name)
+            if number is not None:
+                return f"{mine}{number[1]}{name[number.end() :]}"
+        return name
+
+    def _beginnings(self) -> list[tuple[str, str]]:
+        """What names of layers begin with, the architecture's and the checkpoint's, in most pairs."""
+        pairs = ((known.partition("*"), own.partition("*")) for known, own in self.pairs)
+        return [pair for pair, _ in Counter((known[0], own[0]) for known, own in pairs if known[1]).most_common(1)]
 
     def _own(self, argument: Argument) -> Argument:
         if isinstance(argument, tuple):
             return tuple(map(self._own, argument))  # type: ignore[return-value]
-        if not isinstance(argument, WeightReference) or argument.name not in self.names:
+        if not isinstance(argument, WeightReference):
             return argument
-        own = self.names[argument.name]
-        return WeightReference(own.name, (*own.steps, *argument.steps))
+        steps = self.names[argument.name].steps if argument.name in self.names else ()
+        return WeightReference(self.own_name(argument.name), (*steps, *argument.steps))
 
 
 @dataclass(eq=False)
