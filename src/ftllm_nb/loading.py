@@ -39,6 +39,7 @@ from ftllm_nb.terminal_text import one_printable_line
 from ftllm_nb.tokenizer import Tokenizer, choose_tokenizer
 
 if TYPE_CHECKING:
+    from ftllm_nb.engine.early_pages import EarlyPages
     from ftllm_nb.engine.executor import Executor
     from ftllm_nb.engine.weight_types import WeightTypes
 
@@ -81,7 +82,8 @@ class LoadedModel:
 
 @dataclass
 class PreparedModel:
-    """A model that is checked and has not read its weights yet. `threads`: how many workers there will be."""
+    """A model that is checked and has not read its weights yet. `threads`: how many workers there will be;
+    `early_pages`: memory that is being taken for the weights."""
 
     checkpoint: Checkpoint
     graph: CheckedGraph
@@ -90,12 +92,16 @@ class PreparedModel:
     weight_types: WeightTypes
     options: EngineOptions
     warn: Warn | None = None
+    early_pages: EarlyPages | None = None
 
     def load(self, progress: Progress | None = None) -> LoadedModel:
         """Read the weights. Raises `FtllmError`, and closes the checkpoint where that happens."""
         options = self.options
         with ExitStack() as undo:
             undo.enter_context(self.checkpoint)
+            early, self.early_pages = self.early_pages, None
+            if early is not None:
+                undo.callback(early.finish)
             executor = open_executor(
                 self.graph,
                 self.checkpoint,
@@ -106,6 +112,7 @@ class PreparedModel:
                 engine=options.engine,
                 progress=progress,
                 warn=self.warn,
+                early_pages=early,
             )
             undo.pop_all()
         return LoadedModel(
@@ -174,6 +181,9 @@ def prepare(
         for sentence in use_defaults(checkpoint, stored) if stored is not None else ():
             warn(sentence)
         checked = describe(checkpoint, graph, model_json, max_context)
+        early = early_pages(checked, checkpoint, weight_types) if options.engine == "compiled" else None
+        if early is not None:
+            undo.callback(early.finish)
         opened = choose_tokenizer(
             checkpoint.path,
             checked.tokenizer_config,
@@ -193,7 +203,14 @@ def prepare(
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
         warn_of_types(weight_types, checked, warn)
         undo.pop_all()
-    return PreparedModel(checkpoint, checked, opened, workers, weight_types, options, warn)
+    return PreparedModel(checkpoint, checked, opened, workers, weight_types, options, warn, early)
+
+
+def early_pages(graph: CheckedGraph, checkpoint: Checkpoint, weight_types: WeightTypes) -> EarlyPages | None:
+    """Memory for weights, which a thread begins to take; None where that is not worth while."""
+    from ftllm_nb.engine.early_pages import pages_for
+
+    return pages_for(graph, checkpoint, weight_types.formats(graph))
 
 
 def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
@@ -327,6 +344,7 @@ def open_executor(
     engine: str = "compiled",
     progress: Progress | None = None,
     warn: Warn | None = None,
+    early_pages: EarlyPages | None = None,
 ) -> Executor:
     """The executor `engine` with this graph and the checkpoint's weights in memory, or some of them in its files."""
     from ftllm_nb.engine.in_place import stays_in_place
@@ -347,6 +365,7 @@ def open_executor(
             pin=pin,
             in_place=in_place is not None,
             progress=progress,
+            **({} if early_pages is None else {"early_pages": early_pages}),
         )
     except MemoryError:
         size = sum(checkpoint.tensors[name].nbytes for name in {weight.tensor for weight in graph.weights.values()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +26,21 @@ def aligned_bytes(size: int) -> NDArray[np.uint8]:
 
 
 class Slabs:
-    """Hands out memory that is never given back singly: `aligned_bytes` from large pages where the system has them."""
+    """Hands out memory that is never given back singly: `aligned_bytes` from large pages where the system has them.
 
-    def __init__(self) -> None:
-        self._slab: NDArray[np.uint8] = np.empty(0, np.uint8)
+    `first`: zeroed memory to hand out before any other.
+    """
+
+    def __init__(self, first: NDArray[np.uint8] | None = None) -> None:
+        self._slab = np.empty(0, np.uint8) if first is None else first
 
     def take(self, size: int) -> NDArray[np.uint8]:
         """`size` zero bytes at a multiple of 64. Raises MemoryError."""
         if size > len(self._slab):
             try:
-                self._slab = _large_pages(max(size, SLAB_BYTES))
+                self._slab = large_pages(max(size, SLAB_BYTES))
             except MemoryError:
-                self._slab = _large_pages(size)  # where memory is short, no more than is asked for
+                self._slab = large_pages(size)  # where memory is short, no more than is asked for
         taken = self._slab[:size]
         self._slab = self._slab[-(-size // ALIGNMENT) * ALIGNMENT :]
         return taken
@@ -49,7 +53,7 @@ def _private_mapping(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size)
 
 
-def _large_pages(size: int) -> NDArray[np.uint8]:
+def large_pages(size: int) -> NDArray[np.uint8]:
     """`size` zero bytes, rounded up, that begin with a large page."""
     size = -(-size // _HUGE_PAGE) * _HUGE_PAGE
     try:
@@ -57,10 +61,8 @@ def _large_pages(size: int) -> NDArray[np.uint8]:
     except (OSError, OverflowError, ValueError) as error:
         raise MemoryError(f"no {size} bytes are to be had") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with suppress(OSError):  # a kernel without large pages: small ones do as well
             mapping.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a kernel without large pages: small ones do as well
     memory = np.frombuffer(mapping, np.uint8)
     start = -memory.ctypes.data % _HUGE_PAGE
     return memory[start : start + size]

@@ -19,6 +19,7 @@ from ftllm_nb.engine.block_memory import BlockMemory
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
 from ftllm_nb.engine.computed_weights import with_computed_weights
+from ftllm_nb.engine.early_pages import EarlyPages
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.host_cache import HostCache, cache_parts
 from ftllm_nb.engine.in_place import packed_experts, placed_by
@@ -56,6 +57,7 @@ STEP_TOKENS_LIMIT = 512
 class CompiledExecutor:
     """See `Executor`. `threads`: the workers, the calling thread included; `pin`: each on a core of its own.
     `in_place`: experts are used where they lie in the checkpoint's files, where it is packed (in_place.py).
+    `early_pages`: memory for weights.
 
     Raises `UsageError` for types that weights or caches cannot have, `EngineError` when memory is out.
     """
@@ -74,6 +76,7 @@ class CompiledExecutor:
         pin: bool = False,
         in_place: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
+        early_pages: EarlyPages | None = None,
     ) -> None:
         if kv_cache_dtype not in CACHE_KINDS:
             raise UsageError(f'"{kv_cache_dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
@@ -97,9 +100,12 @@ class CompiledExecutor:
         experts = packed_experts(graph, checkpoint) if in_place else set()
         self._files = checkpoint if experts else None
         placed = placed_by(experts, checkpoint)
-        self._program = lower(fused, format_of, places, self.max_step_tokens, self.cache.state_memory.offsets, placed)
+        self._program = lower(
+            fused, format_of, places, self.max_step_tokens, self.cache.state_memory.offsets, placed,
+            None if early_pages is None else early_pages.memory,
+        )  # fmt: skip
         self._host_states = _host_states(self._program)
-        require_memory(self._program)
+        require_memory(self._program, 0 if early_pages is None else early_pages.touched)
         needs = self._program.needs
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
         self.max_positions = min(graph.max_positions, needs.id_rows.get("positionIds", graph.max_positions))
@@ -107,6 +113,8 @@ class CompiledExecutor:
         prepare([*self._program.kernels, *loading_kernels(self._program, checkpoint)], progress)
         self._program.link()
         self._pool = ThreadPool(threads, needs.scratch_bytes, pin)
+        if early_pages is not None:
+            early_pages.finish()
         try:
             load_weights(self._program, checkpoint, self._pool, progress)
         except BaseException:

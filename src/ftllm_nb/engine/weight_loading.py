@@ -50,11 +50,14 @@ def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
     return packed + [transpose_kernel(element) for element in sorted(transposed)]
 
 
-def require_memory(program: Program) -> None:
-    """Raise `EngineError` where the memory cannot hold the weights: the system would end the process half-way."""
+def require_memory(program: Program, held: int = 0) -> None:
+    """Raise `EngineError` where the memory cannot hold the weights: the system would end the process half-way.
+
+    `held`: bytes for them that the process has already.
+    """
     needed = sum(packed_size(part.weight, part.format) for part in program.weights if not part.in_place)
     obtainable = obtainable_bytes()
-    if obtainable is not None and needed > obtainable:
+    if obtainable is not None and needed > obtainable + held:
         raise EngineError(
             f"the model's weights need {shown_bytes(needed)} of memory, and {shown_bytes(obtainable)} are free: close "
             "other programs, raise the limit of memory, or choose a smaller model or --dtype."

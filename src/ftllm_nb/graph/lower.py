@@ -26,7 +26,7 @@ from ftllm_nb.graph.weight_memory import Placed, WeightMemory, WeightPart
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.peaks import PEAKS, RUN, peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
-from ftllm_nb.memory import aligned_bytes
+from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.base import Array
 from ftllm_nb.ops.lowering import CachePlaces, PackedMatrices, PackedWeight, Place
 from ftllm_nb.ops.reach import Reach
@@ -114,15 +114,16 @@ def lower(
     max_tokens: int,
     states: Mapping[str, int] | None = None,
     placed: Placed = lambda weight, format: None,
+    memory: NDArray[np.uint8] | None = None,
 ) -> Program:
     """The program of a fused graph, for steps of at most `max_tokens` tokens. Weights are not loaded yet.
 
     `format_of`: the format of a matrix; matrices that are packed together have one. `caches`: by the value of a
     layer's keys. `states`: where each state lies among those of a sequence, in bytes. `placed`: the packed bytes of a
-    matrix that is in memory already. Raises `GraphError` for operators that ask for what there is not, `EngineError`
-    when memory is out.
+    matrix that is in memory already. `memory`: zeroed bytes for the others, before any are taken. Raises `GraphError`
+    for operators that ask for what there is not, `EngineError` when memory is out.
     """
-    return _Lowering(graph, format_of, caches, max_tokens, states or {}, placed).run()
+    return _Lowering(graph, format_of, caches, max_tokens, states or {}, placed, memory).run()
 
 
 class _Lowering:
@@ -136,6 +137,7 @@ class _Lowering:
         max_tokens: int,
         states: Mapping[str, int],
         placed: Placed,
+        memory: NDArray[np.uint8] | None,
     ) -> None:
         self.graph = graph
         self.config = graph.config
@@ -155,7 +157,9 @@ class _Lowering:
         self.temporaries: dict[tuple[str, int], int] = {}
         self.loaded_vectors: dict[tuple[Value | int | float, ...], int] = {}
         self.program = Program([], [], [], [], {}, [], [], Needs(), {}, self.memory, self.arena, self.peaks)
-        self.weights = WeightMemory(format_of, placed, self._allocate, self.program.weights, self.memory)
+        self.weights = WeightMemory(
+            format_of, placed, self._allocate, self.program.weights, self.memory, Slabs(memory)
+        )
 
     def run(self) -> Program:
         """Lower node by node."""

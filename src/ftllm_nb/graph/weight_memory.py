@@ -33,15 +33,15 @@ class WeightPart:
 @dataclass
 class WeightMemory:
     """Where matrices lie. `parts`: all of them; `held`: keeps alive what lies elsewhere; `scratch_bytes`: what a worker
-    needs to pack them. A group that is asked for again is where it was."""
+    needs to pack them; `slabs`: who gives memory. A group that is asked for again is where it was."""
 
     format_of: FormatOf
     placed: Placed
     allocate: Allocate
     parts: list[WeightPart]
     held: list[NDArray[np.uint8]]
+    slabs: Slabs
     scratch_bytes: int = 0
-    _slabs: Slabs = field(default_factory=Slabs)
     _packed: dict[tuple[Value, ...], PackedWeight] = field(default_factory=dict)
     _stacks: dict[tuple[Value, ...], PackedMatrices] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ class WeightMemory:
             chosen, columns = self._one_format(node, tensors), tensors[0].type.size(-1)
             shapes = [tensor.type.matrices for tensor in tensors]
             sizes = [count * chosen.packed_bytes(rows, columns) for count, rows, _ in shapes]
-            memory = self.allocate(sum(sizes), f'the weight "{tensors[0].name}"', self._slabs.take)
+            memory = self.allocate(sum(sizes), f'the weight "{tensors[0].name}"', self.slabs.take)
             address = int(memory.ctypes.data)
             for number, tensor in enumerate(tensors):
                 self.parts.append(WeightPart(tensor, address + sum(sizes[:number]), chosen))
