@@ -153,6 +153,7 @@ def test_windows_come_from_all_parts_of_a_text() -> None:
 
 def test_the_builtin_text_is_mixed_and_long() -> None:
     text = builtin_text()
+    assert builtin_text() is text, "it is not read again"
     assert len(text) > 300_000 and "助手" in text and "def " in text and "Assistant: " in text
 
 

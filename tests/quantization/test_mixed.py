@@ -90,6 +90,22 @@ def test_gguf_by_measuring(tmp_path: Path) -> None:
         assert "42" in model.response("What is 17 + 25?", temperature=0)
 
 
+@pytest.mark.parametrize(("out", "method"), [("out.gguf", "mse"), pytest.param("out", "rtn", marks=pytest.mark.slow)])
+def test_methods_without_a_text_have_types_that_were_measured_with_one(
+    tmp_path: Path, measured: list[Sequence[Any]], out: str, method: str
+) -> None:
+    done = quantize(DEMO, "-o", tmp_path / out, "--bits", 5, "--method", method, "--calibration_tokens", 1024, "-t", 2)
+    assert (done.returncode, done.stderr) == (0, "") and len(measured) == 1
+    found = types_of(tmp_path / out)
+    assert len(set(found.values())) > 1
+    name, dtype = next(pair for pair in found.items() if "gate_proj" in pair[0])
+    alone = tmp_path / f"alone-{out}"
+    plain = dtype.partition("_float16")[0].lower()
+    assert quantize(DEMO, "-o", alone, "--dtype", plain, "--method", method, "-t", 2).returncode == 0
+    with open_checkpoint(tmp_path / out) as one, open_checkpoint(alone) as other:
+        np.testing.assert_array_equal(read_float32(one, name), read_float32(other, name))
+
+
 def test_rules_come_before_what_is_chosen(tmp_path: Path, measured: object) -> None:
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps([{"key": "down_proj", "dtype": "q8_0"}]))
@@ -122,7 +138,6 @@ def test_a_stopped_run_goes_on_with_its_choice(
     [
         (("--bits", 3.5), "--bits 3.5 cannot be: the smallest types that fit the model's matrices take 4.0"),
         (("--bits", 4.5, "--dtype", "int4"), "--bits chooses the types that --dtype would name"),
-        (("--bits", 4.5, "--method", "mse"), "which mse does not look at: choose --method best or gptq or imatrix."),
         (("--embedding_bits", 6), "--embedding_bits goes with --bits"),
         (("--bits", 5, "--embedding_bits", 6), "--embedding_bits is not for --format compressed_tensors"),
         (("--bits", 5, "--embedding_bits", 3, "--format", "packed"), "--embedding_bits 3 cannot be: the smallest type"),

@@ -97,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=real_number(0, above_low=True),
         metavar="B",
         help="in place of --dtype: a type for each matrix, so that all take B bits a weight, as 4.5, and the model "
-        "changes least; measured, with --method gptq (default here) or imatrix. Embeddings and the matrix that makes "
-        "logits are not counted",
+        "changes least; measured with a text, whatever the method (default here: gptq). Embeddings and the matrix that "
+        "makes logits are not counted",
     )
     parser.add_argument(
         "--embedding_bits",
@@ -125,7 +125,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         metavar="FILE",
         help="with imatrix and gptq: a UTF-8 text as those that the model is for, or builtin, conversations and code; "
-        "with imatrix also what llama-imatrix has written, FILE.imatrix, .dat or .gguf (default: builtin)",
+        "with imatrix also what llama-imatrix has written, FILE.imatrix, .dat or .gguf (default: builtin); with --bits "
+        "what is measured with",
     )
     parser.add_argument(
         "--calibration_tokens",

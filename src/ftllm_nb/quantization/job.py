@@ -65,7 +65,7 @@ _TURNED = (
 @dataclass(frozen=True)
 class QuantizeOptions:
     """What `ftllm-nb quantize` is asked for. `rules`: exceptions from `dtype`; `custom`: a file to copy beside.
-    `calibration`: the file of a text, or "builtin", which None means, too, where the method needs one;
+    `calibration`: the file of a text, or "builtin", which None means, too, where the method or `bits` need one;
     `calibration_tokens`: about how many of its tokens are read. `bits`: of matrices of layers, a weight, each with a
     type that is chosen, and `dtype` for those of whose inputs nothing is known; `embedding_bits`: of others, at most.
     """
@@ -87,13 +87,14 @@ class QuantizeOptions:
         output_format(self.format).check(self)
         if self.bits is None and self.embedding_bits is not None:
             raise UsageError("--embedding_bits goes with --bits: else name a type by a rule of --dtype_config.")
-        if self.bits is not None and not is_calibrated(self.method):
-            able = " or ".join(name for name in methods() if is_calibrated(name))
-            raise UsageError(f"--bits chooses by what a text makes of inputs, which {self.method} does not look at: "
-                             f"choose --method {able}.")
-        if not is_calibrated(self.method) and (self.calibration, self.calibration_tokens) != (None, None):
+        if self.bits is None and not self.looks_at_text and (self.calibration, self.calibration_tokens) != (None, None):
             able = " or ".join(name for name in methods() if is_calibrated(name))
             raise UsageError(f"{self.method} looks at no calibration text: leave that out, or choose --method {able}.")
+
+    @property
+    def looks_at_text(self) -> bool:
+        """Whether the method does."""
+        return is_calibrated(self.method)
 
 
 class QuantizeJob(Mixable):

@@ -30,7 +30,7 @@ from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.quantization.allocation import Option, allocate
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.sensitivity import divergences
-from ftllm_nb.quantization.methods import method_module
+from ftllm_nb.quantization.methods import is_calibrated, method_module
 
 if TYPE_CHECKING:
     from ftllm_nb.quantization.formats.base import Job, Output
@@ -164,7 +164,11 @@ def mixed_job(
     """
     assert options.bits is not None
     plain = replace(options, bits=None, embedding_bits=None)
-    draft = output.job(checkpoint, plain)
+    if options.looks_at_text:
+        draft = output.job(checkpoint, plain)
+    else:
+        draft = output.job(checkpoint, replace(plain, method=WEIGHED_BY))
+        plain = replace(plain, calibration=None, calibration_tokens=None)
     assert isinstance(draft, Mixable), "checked with the options"
     units = draft.units()
     if not units:
@@ -173,7 +177,8 @@ def mixed_job(
         raise UsageError("--bits measures with a text, and an importance matrix is none: name one by --calibration.")
     _require_possible(options.bits, units)
     tables = {} if options.embedding_bits is None else draft.table_rules(options.embedding_bits)
-    key = hashlib.sha256(f"{draft.identity()} {options.bits} {sorted(tables.items())}".encode()).hexdigest()
+    facts = f"{draft.identity()} {options.method} {options.bits} {sorted(tables.items())}"
+    key = hashlib.sha256(facts.encode()).hexdigest()
     found = _read(kept, key, units) if kept is not None and resume else None
     if found is None:
         found = _chosen(draft, units, options.bits, options.method, threads, progress)
@@ -201,6 +206,7 @@ def _chosen(
     of_tensor = {name: unit for unit in units for name in unit.tensors}
     errors: dict[str, dict[str, float]] = {}
     step = max(1, len(draft.windows) // MEASURED_WINDOWS)
+    is_told = is_calibrated(method)
 
     def report(done: int, total: int) -> None:
         if progress is not None:
@@ -210,12 +216,13 @@ def _chosen(
 
         def replaced(name: str, weights: Floats, moments: Moments) -> Floats:
             unit = of_tensor[name]
-            errors[name] = _errors(unit, weights, moments, rounder)
-            return rounder.rounded(unit.smallest, weights, moments, method)
+            errors[name] = _errors(unit, weights, moments, rounder, is_told)
+            fitted_to, by = (moments, method) if is_told else (_alike(moments), WEIGHED_BY)
+            return rounder.rounded(unit.smallest, weights, fitted_to, by)
 
         found = divergences(
             draft.graph, draft.checkpoint, draft.windows[::step][:MEASURED_WINDOWS], set(of_tensor), replaced,
-            products=method_module(method).NEEDS_PRODUCTS, progress=report,
+            products=is_told and method_module(method).NEEDS_PRODUCTS, progress=report,
         )  # fmt: skip
     options = {
         str(number): [
@@ -228,14 +235,21 @@ def _chosen(
     return Choice(units, [best[str(number)] for number in range(len(units))])
 
 
-def _errors(unit: Unit, weights: Floats, moments: Moments, rounder: Rounder) -> dict[str, float]:
-    """The weighted squared error of each type, from some rows."""
+def _errors(unit: Unit, weights: Floats, moments: Moments, rounder: Rounder, is_told: bool) -> dict[str, float]:
+    """The weighted squared error of each type, from some rows; `is_told`: whether scales are fitted to the inputs."""
     rows = np.ascontiguousarray(weights[:: max(1, len(weights) // SAMPLED_ROWS)])
-    counts = moments.mean_squares
+    counts, fitted_to = moments.mean_squares, moments if is_told else _alike(moments)
     return {
-        dtype: float((np.square(rows - rounder.rounded(dtype, rows, moments, WEIGHED_BY)) * counts).sum(dtype=float))
+        dtype: float((np.square(rows - rounder.rounded(dtype, rows, fitted_to, WEIGHED_BY)) * counts).sum(dtype=float))
         for dtype in unit.bits
     }
+
+
+def _alike(moments: Moments) -> Moments:
+    """Those of features that are all as large: what a method sees that looks at no text."""
+    made = Moments(moments.columns, False, 1)
+    made.squares[:] = 1
+    return made
 
 
 def _loss(divergence: float, errors: Mapping[str, float], dtype: str, unit: Unit) -> float:

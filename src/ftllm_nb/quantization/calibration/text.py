@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def read_windows(
     return windows, [*doubts, *more]
 
 
+@functools.cache
 def builtin_text() -> str:
     """English and Chinese conversations, and code with what it says of itself: the package's sources, whose docstrings
     are given once more as prose."""
@@ -63,11 +65,12 @@ def _sources() -> Iterator[str]:
 
 
 def _docstrings(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-            text = ast.get_docstring(node)
-            if text is not None and len(text) >= SHORTEST_DOCSTRING:
-                yield text
+    waiting: list[ast.Module | ast.ClassDef | ast.FunctionDef] = [ast.parse(source)]
+    for node in waiting:  # not ast.walk, which looks at a million expressions
+        text = ast.get_docstring(node)
+        if text is not None and len(text) >= SHORTEST_DOCSTRING:
+            yield text
+        waiting += [each for each in node.body if isinstance(each, (ast.ClassDef, ast.FunctionDef))]
 
 
 def calibration_windows(
