@@ -20,7 +20,7 @@ CONFIG = {**SMALL_MODELS["llama_mha"], "hidden_size": 256, "intermediate_size": 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "llama_head_dim", CONFIG, "bfloat16")
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "llama_head_dim", CONFIG, "float32")
 
 
 # Products of Q4_K are compiled for other quick tests, too.

@@ -83,7 +83,10 @@ FORMS: dict[str, tuple[dict[str, Any], Make]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+# Rows of 8 bits with scales of bfloat16 have kernels that no other quick test has.
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.slow if form == "gptq of 8 bits" else []) for form in FORMS]
+)
 def test_both_executors_compute_with_the_stored_weights(tmp_path: Path, source: Path, form: str) -> None:
     """The reference does so exactly; the compiled engine rounds activations, which moves distributions a little."""
     folder = foreign_folder(source, tmp_path / "quantized", *FORMS[form])
@@ -174,7 +177,10 @@ def test_ordered_columns_are_read_where_inputs_are(tmp_path: Path, source: Path,
 
 def test_zero_points_that_contradict_the_config(tmp_path: Path, source: Path) -> None:
     """Found where the matrix is read: headers do not show it."""
-    folder = foreign_folder(source, tmp_path / "quantized", {**GPTQ, "sym": True}, FORMS["gptq"][1])
+    def make(name: str, weight: NDArray[np.float32]) -> Parts:
+        return gptq_parts(weight, 4, 32, symmetric=False)
+
+    folder = foreign_folder(source, tmp_path / "quantized", {**GPTQ, "sym": True}, make)
     with pytest.raises(CheckpointError, match="zero points that are not half the range, though config"):
         with open_executor("compiled", folder):
             pass

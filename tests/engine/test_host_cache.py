@@ -30,6 +30,8 @@ from tests.memory_checkpoint import MemoryCheckpoint, normal
 
 ARRAYS = {name: normal(number, *header.shape, scale=0.3) for number, (name, header) in enumerate(TENSORS.items())}
 TYPES = ["float32", "float16", "int8"]
+EACH_TYPE = ["float32", "float16", pytest.param("int8", marks=pytest.mark.slow)]
+"""Where attention is compiled for each."""
 
 
 def parts(layout: Layout, reach: Reach = Reach()) -> dict[str, CachePart]:  # noqa: B008  (it is frozen)
@@ -158,7 +160,7 @@ LONG = [[(0, 0, 100), (1, 0, 3)], [(1, 3, 4), (0, 100, 101)], [(0, 101, 230), (1
 """Several blocks of a sequence, in chunks and token by token, in company."""
 
 
-@pytest.mark.parametrize("kv_cache_dtype", TYPES)
+@pytest.mark.parametrize("kv_cache_dtype", EACH_TYPE)
 @pytest.mark.parametrize("window", [0, 50])
 def test_an_operator_of_numpy_alone_at_a_cache(window: int, kv_cache_dtype: str) -> None:
     config, within = {"vocab_size": 50}, {"float32": 2e-5, "float16": 2e-3, "int8": 2e-2}[kv_cache_dtype]

@@ -26,7 +26,7 @@ def logits(executor: Executor) -> NDArray[np.float32]:
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("kv_cache_dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("kv_cache_dtype", ["float32", "float16", pytest.param("int8", marks=pytest.mark.slow)])
 def test_equals_the_reference(tmp_path: Path, kv_cache_dtype: str) -> None:
     folder = write_checkpoint(tmp_path / "m", "kv_cache_types", CONFIG, "float32")
     results = {}

@@ -50,7 +50,7 @@ def checkpoint() -> MemoryCheckpoint:
 
 # Attention takes half a minute to compile for each.
 @pytest.fixture(
-    scope="module", params=["float16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("float32", "int8"))]
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in ("float16", "float32", "int8")]
 )
 def kind(request: pytest.FixtureRequest) -> str:
     """Of the cache."""

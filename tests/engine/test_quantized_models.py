@@ -33,7 +33,6 @@ MIXES: dict[str, dict[str, WeightScheme]] = {
     "int4 groups": {"Linear": ASYMMETRIC},
     # q, k and v, and gate and up, are then read side by side in different formats; o is not quantized.
     "all kinds": {"re:.*([qv]|up)_proj": ASYMMETRIC, "Linear": ROWS},
-    # Kernels that no other quick test has.
     "rows": {"re:.*([qv]|up)_proj": WeightScheme(4, symmetric=False), "Linear": ROWS},
 }
 
@@ -58,7 +57,10 @@ def divergences(expected: NDArray[np.float32], found: NDArray[np.float32]) -> ND
     return (np.exp(log_p) * (log_p - log_q)).sum(-1)
 
 
-@pytest.mark.parametrize("mix", ["int4 groups", "all kinds", pytest.param("rows", marks=pytest.mark.slow)])
+# The others have kernels that no other quick test has.
+@pytest.mark.parametrize(
+    "mix", [pytest.param(mix, marks=pytest.mark.slow if mix != "int4 groups" else []) for mix in MIXES]
+)
 def test_both_executors_compute_with_the_stored_weights(tmp_path: Path, source: Path, mix: str) -> None:
     """The reference does so exactly; the compiled engine rounds activations, which moves distributions a little."""
     target, floats = tmp_path / "quantized", tmp_path / "floats"
@@ -182,10 +184,11 @@ def test_scales_that_are_no_numbers(
 
 def test_bytes_that_do_not_fit_4_bits(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def large(weight: NDArray[np.float32], scheme: WeightScheme, scales: str) -> QuantizedMatrix:
-        return QuantizedMatrix(np.full(weight.shape, 8, np.int8), np.ones((len(weight), 1), np.float16))
+        groups = weight.shape[1] // 32
+        return QuantizedMatrix(np.full(weight.shape, 8, np.int8), np.ones((len(weight), groups), np.float16))
 
     monkeypatch.setattr("tests.quantized_folders.quantized", large)
-    quantize_folder(source, tmp_path / "target", {"Linear": WeightScheme(4, layout=INT_QUANTIZED)})
+    quantize_folder(source, tmp_path / "target", {"Linear": WeightScheme(4, 32, layout=INT_QUANTIZED)})
     with pytest.raises(CheckpointError, match="numbers that do not fit 4 bits"), open_executor(
         "compiled", tmp_path / "target"
     ):

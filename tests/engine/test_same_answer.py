@@ -29,7 +29,7 @@ WORKERS = (1, 2, pytest.param(4, marks=pytest.mark.slow), 7)
 
 # Products know nothing of the cache, and attention nothing of the weights: not every pair is told.
 TYPES = [
-    ("float32", "float32"), ("float16", "float16"), ("bfloat16", "int8"),
+    ("float32", "float32"), ("float16", "float16"), ("bfloat16", "float16"),
     *(pytest.param(types, marks=pytest.mark.slow) for types in (("int8g128", "float16"), ("int4g32", "int8"))),
 ]  # fmt: skip
 

@@ -59,7 +59,7 @@ def run(executor: Executor, limits: SchedulerLimits, numbers: list[int]) -> tupl
 
 @pytest.mark.parametrize("engine, dtype, cache", [
     ("compiled", "float32", "float16"),
-    ("compiled", "bfloat16", "int8"),
+    pytest.param("compiled", "bfloat16", "int8", marks=pytest.mark.slow),
     ("compiled", "int4g32", "float16"),
     ("reference", "float32", "int8"),
 ])

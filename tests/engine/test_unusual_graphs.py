@@ -80,9 +80,9 @@ TELLING = [(2, 1, 3, 5, 0, 0), (2, 1, 256, 256, 64, 0), (4, 2, 7, 33, 0, 0), (4,
 
 def is_quick(shape: tuple[int, ...], dtype: str) -> bool:
     """Attention is compiled for each number of queries to a key, and each type of the cache: for 1, 2 and 3 of float32,
-    and 2 of the others, elsewhere."""
+    and 2 of float16, elsewhere."""
     queries = shape[0] // shape[1]
-    return (dtype == "float32" and queries in (1, 3)) or (queries == 2 and shape in TELLING)
+    return (dtype == "float32" and queries in (1, 3)) or (dtype != "int8" and queries == 2 and shape in TELLING)
 
 
 HEADS = [

@@ -187,7 +187,7 @@ def of_turned_stacks(self: ComputeGraph) -> None:
     self.Linear(data["y"], weight["head"], None, data["logits"])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int4g32"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("int4g32", marks=pytest.mark.slow)])
 def test_stacks_of_experts_are_never_copied_whole(dtype: str) -> None:
     experts, hidden, inner = 64, 128, 160
     arrays = {

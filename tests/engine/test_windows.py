@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("model") / "m", "windows", CONFIG, "float32")
 
 
-@pytest.fixture(scope="module", params=["float16", "int8"])
+@pytest.fixture(scope="module", params=["float16", pytest.param("int8", marks=pytest.mark.slow)])
 def kind(request: pytest.FixtureRequest) -> str:
     """Of the cache."""
     return request.param

@@ -22,8 +22,8 @@ GAPS = st.sampled_from([0, 1, 16])
 each_case = pytest.mark.parametrize(
     ("dtype", "group"),
     [
-        ("float32", 2), ("float32", 3), ("float16", 2), ("int8", 2),
-        *(pytest.param(dtype, 3, marks=pytest.mark.slow) for dtype in ("float16", "int8")),
+        ("float32", 2), ("float32", 3), ("float16", 2),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("int8", 2), ("float16", 3), ("int8", 3))),
     ],
 )  # fmt: skip
 shapes = {

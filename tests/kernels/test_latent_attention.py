@@ -70,13 +70,8 @@ def test_values_of_a_block(dtype: str, dims: tuple[int, int]) -> None:
 
 
 # Attention takes half a minute to compile for each type of the cache and number of queries to a key.
-@pytest.mark.parametrize(
-    ("dtype", "group"),
-    [
-        ("float16", 5),
-        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("float16", 1), ("float32", 5), ("int8", 5))),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "group"), [("float16", 5), ("float16", 1), ("float32", 5), ("int8", 5)])
 @settings(max_examples=20, deadline=None)
 @given(
     spans=st.lists(st.tuples(st.sampled_from([0, 1, 47, 64, 130, 300, 600]), st.sampled_from([1, 2, 17, 66])),

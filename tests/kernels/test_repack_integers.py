@@ -18,8 +18,8 @@ from tests.kernels.kernel_runs import run
 from tests.quantized_folders import dequantized
 
 # Each is a kernel of its own, which takes ten seconds to compile.
-SLOW = ("int4z_float32", "int8_float32", "int8g256z_float16", "int8z_bfloat16")
-TYPES = ["int4g32z_bfloat16", "int8_bfloat16", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+SLOW = ("int8_bfloat16", "int4z_float32", "int8_float32", "int8g256z_float16", "int8z_bfloat16")
+TYPES = ["int4g32z_bfloat16", "int8_float16", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 each_type = pytest.mark.parametrize("dtype", TYPES)
 ROWS = [1, 15, 16, 17, 33, 65, 130]
 TOKENS = [1, 2, 3, 4, 6, 8, 9, 15, 16, 17, 33, 97]

@@ -157,7 +157,8 @@ def test_the_builtin_text_is_mixed_and_long() -> None:
     assert len(text) > 300_000 and "助手" in text and "def " in text and "Assistant: " in text
 
 
-@pytest.mark.parametrize("method", [pytest.param("gptq", marks=pytest.mark.slow), "imatrix"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gptq", "imatrix"])
 def test_weights_that_are_spread_stand_for_the_models(tmp_path: Path, method: str) -> None:
     """Packed folders spread weights of 8 bits by Hadamard's matrix before they are rounded."""
     flags = ("--dtype", "int8g64", "--format", "packed", "--method", method, "--calibration_tokens", 1024)

@@ -45,13 +45,13 @@ def files_of(folder: Path) -> dict[str, np.ndarray]:
     "stored, dtype, flags",
     [
         ("float32", "int4g32", ()),
-        ("float16", "int4g32", ()),
-        ("bfloat16", "int4g32", ()),
         ("bfloat16", "int4g32", ("--asymmetric",)),
         ("bfloat16", "int8", ()),
-        ("bfloat16", "int8g64", ("--method", "rtn")),
+        *(pytest.param(*each, marks=pytest.mark.slow)  # each has kernels of its own
+          for each in (("float16", "int4g32", ()), ("bfloat16", "int4g32", ()),
+                       ("bfloat16", "int8g64", ("--method", "rtn")))),
     ],
-)
+)  # fmt: skip
 def test_numbers_scales_and_zero_points(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str, dtype: str, flags: tuple[str, ...]
 ) -> None:

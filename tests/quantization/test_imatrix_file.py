@@ -117,6 +117,7 @@ def test_a_file_that_is_written_says_what_the_text_makes(own_file: Path) -> None
         assert file.metadata["imatrix.chunk_size"] == 512 and file.metadata["imatrix.chunk_count"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["out", "out.gguf"])
 def test_a_file_stands_for_its_text(own_file: Path, tmp_path: Path, out: str) -> None:
     flags = ("--dtype", "q4_0" if "." in out else "int4g32", "--method", "imatrix")
