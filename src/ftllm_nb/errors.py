@@ -16,9 +16,11 @@ The command line prints the sentence and exits with status 2; `--debug` shows th
 
 from __future__ import annotations
 
-MODEL_PAGE = "docs/custom_model.md"
+BEGINNING = "docs/custom_model.md#from-a-checkpoint-to-a-server"
+OWN_OPERATORS = "docs/custom_model.md#operators-of-your-own"
+MODELS_PAGE = "docs/models.md"
 OPERATORS_PAGE = "docs/operators.md"
-"""The page that says how a model is described: errors of what is missing end with it."""
+"""The pages that say how a model is described, and what there is: errors of what is missing end with them."""
 
 
 class FtllmError(Exception):

@@ -194,13 +194,18 @@ def string_in_list(self: ComputeGraph) -> None:
     self.Permute(self.data["x"], [0, "x"], self.data["x"])  # type: ignore[list-item]  # wrong
 
 
+WHERE_OPERATORS_STAND = (
+    "All that there are stand in docs/operators.md; how to write one, in docs/custom_model.md#operators-of-your-own."
+)
+
+
 @wrong('there is no operator "RmsNorm"; did you mean "RMSNorm", "RMSNormPart" or "GatedRMSNorm"? '
-       "All that there are stand in docs/operators.md.")
+       f"{WHERE_OPERATORS_STAND}")
 def unknown_operator(self: ComputeGraph) -> None:
     self.RmsNorm(self.data["x"], self.weight["w"], 1e-6, self.data["y"])  # wrong
 
 
-@wrong('there is no operator "Zzzz". All that there are stand in docs/operators.md.')
+@wrong(f'there is no operator "Zzzz". {WHERE_OPERATORS_STAND}')
 def unlike_any_operator(self: ComputeGraph) -> None:
     self.Zzzz(self.data["x"])  # wrong
 

@@ -149,8 +149,28 @@ def test_unsupported(model_type: Any) -> None:
     with pytest.raises(CheckpointError) as raised:
         graph_class({"model_type": model_type})
     said = str(raised.value)
-    assert "supported are bamba, " in said and ", qwen2, " in said
+    assert len(said) < 400 and f"the {len(supported_architectures())} that are supported" in said
+    assert "docs/models.md lists" in said and "docs/custom_model.md#from-a-checkpoint-to-a-server" in said
     assert ": describe the model in a Python file, which ftllm-nb init begins, and give it with --custom FILE" in said
+
+
+@pytest.mark.parametrize(
+    ("model_type", "nearest"),
+    [
+        ("mamba", "nearest are mamba2 and bamba."),
+        ("qwen4", "nearest are qwen3, qwen2, qwen2_moe and qwen3_5."),
+        ("Gemma5_text", "nearest are gemma4_text, gemma3_text"),
+    ],
+)
+def test_the_nearest_of_those_that_are_supported_are_named(model_type: str, nearest: str) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        graph_class({"model_type": model_type})
+    assert nearest in str(raised.value)
+
+
+def test_the_page_of_models_lists_all_architectures() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert [name for name in DECODERS if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ftllm_nb.cli.model_arguments import add_described_model_arguments, named_path
-from ftllm_nb.errors import MODEL_PAGE, CheckpointError, FtllmError, OutputError, UsageError
+from ftllm_nb.errors import BEGINNING, CheckpointError, FtllmError, OutputError, UsageError
 from ftllm_nb.terminal_text import one_printable_line
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         if not candidates:
             raise CheckpointError(
                 f"{checkpoint.path}: no known architecture can be made of its config.json; {refusal(checkpoint)}; "
-                f"begin the file by hand, as {MODEL_PAGE} shows."
+                f"begin the file by hand, as {BEGINNING} shows."
             )
         written = model_file(checkpoint, candidates, checkpoint.path.resolve().name)
         write(args.output, written.text)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ftllm_nb.ops
-from ftllm_nb.errors import OPERATORS_PAGE, GraphError
+from ftllm_nb.errors import OPERATORS_PAGE, OWN_OPERATORS, GraphError
 from ftllm_nb.graph.call import Call, bind
 from ftllm_nb.graph.nearest import did_you_mean, nearest_names
 from ftllm_nb.graph.source import build_line, called_by, caller_location
@@ -70,7 +70,8 @@ class Operators:
         if inspect.isclass(here) and issubclass(here, Operator):
             remedy = f": name it in the class, operators = ({name},)."
         else:
-            remedy = f"{did_you_mean(name, known)} All that there are stand in {OPERATORS_PAGE}."
+            where = f"All that there are stand in {OPERATORS_PAGE}; how to write one, in {OWN_OPERATORS}."
+            remedy = f"{did_you_mean(name, known)} {where}"
         line = build_line()
         begin = "" if line is None else f"{called_by(line)}: "
         raise UnknownOperatorError(f'{begin}there is no operator "{name}"{remedy}', *caller_location())

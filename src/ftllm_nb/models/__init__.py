@@ -6,11 +6,12 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from ftllm_nb.blocks import Decoder, TextPart
 from ftllm_nb.checkpoint.files import shown
-from ftllm_nb.errors import MODEL_PAGE, CheckpointError
+from ftllm_nb.errors import BEGINNING, MODELS_PAGE, CheckpointError
 from ftllm_nb.graph.compute_graph import ComputeGraph
 
 _POSITIVE_ENTRIES = (
@@ -22,6 +23,8 @@ _POSITIVE_ENTRIES = (
     "num_key_value_heads",
     "vocab_size",
 )
+_MOST_NAMED = 4
+"""Architectures that are named where another one is not supported."""
 _MAY_BE_NULL = ("head_dim", "num_key_value_heads")
 _MOST_LAYERS = 10_000
 """Far more than any model has; a graph of so many is recorded in seconds."""
@@ -74,7 +77,7 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
         )
         raise CheckpointError(
             f"{problem}: describe the model in a Python file, which ftllm-nb init begins, and give it with --custom "
-            f"FILE, as {MODEL_PAGE} shows; supported are {', '.join(supported)}."
+            f"FILE, as {BEGINNING} shows; {_what_is_supported(model_type, supported)}."
         )
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
     _require_sizes(config, found)
@@ -83,6 +86,19 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
         named = text_config.get("model_type")
         _require_sizes(text_config, found.text_models.get(named, Decoder) if isinstance(named, str) else Decoder)
     return found
+
+
+def _what_is_supported(model_type: object, supported: list[str]) -> str:
+    """The names that are nearest to a model_type that is not, and where all stand."""
+    name = model_type.lower() if isinstance(model_type, str) else ""
+    near = get_close_matches(name, supported, _MOST_NAMED, 0.7)
+    family = re.match(r"[a-z]{3,}", name)
+    near += [each for each in supported if family and each not in near and re.match(rf"{family[0]}(?![a-z])", each)]
+    if not near:
+        return f"{MODELS_PAGE} lists the {len(supported)} that are supported"
+    verb = "is" if len(near) == 1 else "are"
+    named = " and ".join(filter(None, [", ".join(near[:_MOST_NAMED][:-1]), near[:_MOST_NAMED][-1]]))
+    return f"of the {len(supported)} that are supported, which {MODELS_PAGE} lists, nearest {verb} {named}"
 
 
 def _require_sizes(config: dict[str, Any], found: type[ComputeGraph]) -> None:
