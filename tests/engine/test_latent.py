@@ -20,13 +20,13 @@ from tests.golden.small_models import SMALL_MODELS, prompt
 from tests.memory_checkpoint import MemoryCheckpoint, normal
 from tests.models.small_configs import checked
 
-RANK, TURNING = 40, 6
+RANK, TURNING = 100, 6
 CONFIG = {
     **SMALL_MODELS["qwen2_gqa"],
     "model_type": "minicpm3",
     "architectures": ["MiniCPM3ForCausalLM"],
-    "num_attention_heads": 5,
-    "num_key_value_heads": 5,
+    "num_attention_heads": 18,  # more than lanes, and not as many as two vectors have
+    "num_key_value_heads": 18,
     "q_lora_rank": 24,
     "kv_lora_rank": RANK,
     "qk_nope_head_dim": 10,

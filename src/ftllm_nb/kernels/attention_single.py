@@ -81,7 +81,7 @@ def partial_floats(heads: int, value_dim: int) -> int:
 
 
 @numba.njit
-def _first_keys(row, step, chunk, kv_heads, key_bytes):
+def first_keys(row, step, chunk, kv_heads, key_bytes):
     """Address of the first keys that a chunk of `attend_split` reads."""
     split = field(step, STEP_SPLITS) + chunk // kv_heads * (8 * SPLIT_FIELDS)
     sequence = field(step, STEP_SEQUENCES) + field(split, SPLIT_SEQUENCE) * (8 * SEQUENCE_FIELDS)
@@ -146,7 +146,7 @@ def attend_split_kernel(kind: int, group: int, are_latent: bool = False) -> Kern
             values_place = argument(row, ATTEND_VALUES) + kv_head * (value_bytes + scales)
             if are_latent:
                 values_place = keys_place
-            next_keys = _first_keys(row, step, min(chunk + 1, num_chunks - 1), kv_heads, 4 * key_block)
+            next_keys = first_keys(row, step, min(chunk + 1, num_chunks - 1), kv_heads, 4 * key_block)
             for head in range(group):
                 store_vector(lanes + 64 * head, spread(MINUS_INFINITY))
             for at in range(first_block, filled, BLOCK_POSITIONS):

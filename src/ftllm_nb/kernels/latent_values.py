@@ -28,7 +28,7 @@ _QUAD = 4
 def lay_values(kind: int) -> Any:
     """A function that writes the first `value_dim` features of the keys of a kv head in a block of type `kind` as
     values, int8 ones with their scales behind them. What pads values may be anything."""
-    element, turn = WEIGHT_BYTES[kind], _turn_bytes if kind == INT8 else _turn_by(WEIGHT_BYTES[kind])
+    element, turn = WEIGHT_BYTES[kind], _turn_bytes if kind == INT8 else _turn_close(WEIGHT_BYTES[kind])
     tile, scales = LANES * LANES * element, 4 * LANES if kind == INT8 else 0
 
     @numba.njit
@@ -53,17 +53,31 @@ def lay_values(kind: int) -> Any:
 
 
 @functools.cache
-def _turn_by(size: int) -> Any:
-    """A function that writes a matrix of 16 × 16 elements of `size` bytes transposed."""
+def turn_by(size: int) -> Any:
+    """A function that writes a matrix of 16 × 16 elements of `size` bytes transposed; rows lie strides apart."""
     row = ir.VectorType(_WORDS[size], LANES)
 
-    @emitted(types.void, types.int64, types.int64)
-    def turn(builder, source, target):
-        rows = [load(builder, _past(builder, source, size * LANES * at), row) for at in range(LANES)]
+    @emitted(types.void, types.int64, types.int64, types.int64, types.int64)
+    def turn(builder, source, source_stride, target, target_stride):
+        def place(base: ir.Value, stride: ir.Value, at: int) -> ir.Value:
+            return builder.add(base, builder.mul(stride, ir.Constant(I64, at)))
+
+        rows = [load(builder, place(source, source_stride, at), row) for at in range(LANES)]
         for at, turned in enumerate(_transposed(builder, rows, 1)):
-            store(builder, turned, _past(builder, target, size * LANES * at))
+            store(builder, turned, place(target, target_stride, at))
 
     return turn
+
+
+def _turn_close(size: int) -> Any:
+    """The same of rows that lie end to end."""
+    turn, stride = turn_by(size), LANES * size
+
+    @numba.njit(inline="always")
+    def turn_close(source, target):
+        turn(source, stride, target, stride)
+
+    return turn_close
 
 
 @emitted(types.void, types.int64, types.int64)
