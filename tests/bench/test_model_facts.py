@@ -11,11 +11,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from ftllm_nb.benchmark import limits
-from ftllm_nb.benchmark.model_facts import fit, model_facts, model_rows
+from ftllm_nb.benchmark.model_facts import _token_bytes, fit, model_facts, model_rows
+from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.cli import main
 from ftllm_nb.graph.build import build_graph
-from ftllm_nb.loading import model_folder
+from ftllm_nb.loading import describe, model_folder
 from ftllm_nb.models import graph_class
 from tests.engine.test_windows import CONFIG as WINDOWED
 from tests.golden.small_models import write_checkpoint
@@ -24,6 +25,7 @@ from tests.models.small_configs import EXPERTS
 from tests.quantized_folders import quantize_folder
 
 DEMO = model_folder("demo")
+CONFIGS = Path(__file__).parents[2] / "bench" / "configs"
 
 
 def test_the_bundled_model() -> None:
@@ -84,11 +86,21 @@ def test_of_a_mixture_what_a_token_needs_is_told(tmp_path: Path) -> None:
     assert facts.active_parameters == facts.parameters - idle
     rows = model_rows(facts, 10**9)
     assert dict(rows)["parameters"].endswith(" for a token")
+    stored = config["num_hidden_layers"] * config["num_key_value_heads"] * 2 * config["head_dim"]
+    assert dict(rows)["KV of a token"].startswith(f"{stored} numbers, ")
     assert dict(rows)["experts"].startswith("are copied into memory; those of a packed folder may stay in its files")
     stored = dict(model_rows(replace(facts, in_place_bytes=5_000_000), 10**9))
     assert stored["experts"].startswith("5.0 MB, which stay in their files")
     assert all(" for a token, fits" in text for name, text in rows if name == "weights")
     assert not any("for a token" in text for _, text in model_rows(model_facts(DEMO), 10**9))
+
+
+def test_a_latent_cache_holds_576_numbers_a_layer() -> None:
+    """Of DeepSeek-V2-Lite, whose heads would have 5,120 numbers a layer."""
+    with open_weights(Settings(random=True, random_config=str(CONFIGS / "deepseek-v2-lite.json"))) as checkpoint:
+        graph = describe(checkpoint)
+    assert {_token_bytes(graph, kind) for kind in ("float32", "float16")} == {27 * 576 * 4, 27 * 576 * 2}
+    assert _token_bytes(graph, "int8") == 27 * (576 + 4)  # and a scale
 
 
 def test_layers_that_read_what_others_store(tmp_path: Path) -> None:

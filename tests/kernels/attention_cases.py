@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.kernels.attention import attend_kernel
-from ftllm_nb.kernels.attention_single import attend_split_kernel, merge_splits, partial_floats
+from ftllm_nb.kernels.attention_single import merge_splits, partial_floats
 from ftllm_nb.kernels.cache_layout import SPAN_BLOCKS, SPAN_POSITIONS
+from ftllm_nb.kernels.latent_single import single_kernel
 from ftllm_nb.kernels.step import (
     MERGE_FIELDS,
     SEQUENCE_FIELDS,
@@ -181,7 +182,7 @@ class Attention:
             STEP_POSITIONS: positions,
         }
         counts = {STEP_NUM_TILES: len(tiles), STEP_NUM_SPLITS: len(splits), STEP_NUM_MERGES: len(merges)}
-        split = attend_split_kernel(layout.kind, self.group, layout.are_latent)
+        split = single_kernel(layout.kind, self.group, layout.are_latent)
         kernels = [attend_kernel(layout.kind, layout.are_latent), split, merge_splits]
         run_all(kernels, len(self.queries), queries.address, queries.stride, out.address, out.stride, self.heads,
                 layout.kv_heads, layout.key_dim, layout.value_dim, layout.keys, layout.values, self.scale,

@@ -10,13 +10,14 @@ from ftllm_nb.benchmark.stored_kinds import StoredKind, kind_lines, stored_kinds
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
-from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
+from ftllm_nb.engine.cache_groups import CACHE_KINDS, layer_bytes, plan_cache
 from ftllm_nb.engine.in_place import packed_experts
 from ftllm_nb.engine.state_memory import StateMemory
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.inputs import cache_layer, is_cache
 from ftllm_nb.graph.ir import STATE, CheckedGraph
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quantized_type import QuantizedType
@@ -34,7 +35,8 @@ class ModelFacts:
     store it: the others read what one of those has stored. `kinds`: of tensors, where the file has types of its own.
     `active_parameters`, `active_bytes`: what a token needs of a mixture of experts; of others that is all.
     `state_bytes`: of what recurrent layers keep of a sequence. `in_place_bytes`: of experts that may be used where they
-    lie in the folder's files, with which `weight_bytes` count them.
+    lie in the folder's files, with which `weight_bytes` count them. `token_numbers`, `token_bytes`: of what caches
+    store of a token, by type.
     """
 
     architecture: str
@@ -54,6 +56,8 @@ class ModelFacts:
     active_bytes: dict[str, int] = field(default_factory=dict)
     state_bytes: int = 0
     in_place_bytes: int = 0
+    token_numbers: int = 0
+    token_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def model_facts(folder: Path, custom: str | None = None, context: int | None = None) -> ModelFacts:
@@ -89,6 +93,8 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
             active_parameters=stored.active_parameters,
             active_bytes={dtype: size.active_bytes for dtype, size in sizes.items()},
             state_bytes=StateMemory(graph.state_shapes).slot_bytes,
+            token_numbers=sum(each.heads * (each.key_dim + each.value_dim) for each in graph.caches.values()),
+            token_bytes={kind: _token_bytes(graph, kind) for kind in CACHE_KINDS},
             in_place_bytes=sum(checkpoint.tensors[each.name].nbytes for each in packed_experts(graph, checkpoint)),
         )
 
@@ -113,6 +119,11 @@ def _cache_bytes(graph: CheckedGraph, kind: str, length: int) -> dict[str, int]:
     return {str(reach): size for reach, size in plan_cache(graph.caches, kind).held_bytes(length).items()}
 
 
+def _token_bytes(graph: CheckedGraph, kind: str) -> int:
+    """Of what is stored of a token in all layers, rounded up."""
+    return -(-sum(layer_bytes(cache, kind) for cache in graph.caches.values()) // BLOCK_POSITIONS)
+
+
 def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16") -> list[tuple[str, str]]:
     """The facts to print: a name and a text each, then a row for each type of weights."""
     cache = sum(facts.cache_bytes[cache_kind].values())
@@ -130,6 +141,7 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
         ("context", f"{facts.context} tokens"),
         (name_of_cache, f"{shown_bytes(cache)} as {cache_kind}, {others}"),
         *(("", text) for text in _by_layers(facts, cache_kind)),
+        *([("KV of a token", _of_token(facts, cache_kind))] if facts.token_numbers else []),
         *([("recurrent states", _states(facts))] if facts.state_bytes else []),
         ("free memory", "unknown" if free is None else shown_bytes(free)),
     ]
@@ -142,6 +154,13 @@ def model_rows(facts: ModelFacts, free: int | None, cache_kind: str = "float16")
         text = f"{name:18} {shown_bytes(size):>9}  {token}{fit(size, cache, free, beside, in_place)}"
         rows.append(("weights" if number == 0 else "", text))
     return rows
+
+
+def _of_token(facts: ModelFacts, cache_kind: str) -> str:
+    """What a token adds to the cache."""
+    others = [f"{size:,} as {kind}" for kind, size in facts.token_bytes.items() if kind != cache_kind]
+    numbers = f"{facts.token_numbers:,} numbers, {facts.token_bytes[cache_kind]:,} bytes as {cache_kind}"
+    return ", ".join([numbers, *others])
 
 
 def _states(facts: ModelFacts) -> str:

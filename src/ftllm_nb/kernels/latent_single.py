@@ -31,12 +31,12 @@ from ftllm_nb.kernels.attention_parts import (
     query_bytes,
     weigh,
 )
-from ftllm_nb.kernels.attention_single import first_keys
+from ftllm_nb.kernels.attention_single import attend_split_kernel, first_keys
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, padded
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.emit import LANES, emitted
 from ftllm_nb.kernels.latent_values import turn_by
-from ftllm_nb.kernels.matmul_tile import FLOAT32, LOADERS, WEIGHT_BYTES, matmul_tile
+from ftllm_nb.kernels.matmul_tile import FLOAT32, INT8, LOADERS, WEIGHT_BYTES, matmul_tile
 from ftllm_nb.kernels.memory import copy_bytes, load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import float32x16, load_vector, max_lanes, spread, store_vector, sum_lanes
 from ftllm_nb.kernels.step import (
@@ -77,6 +77,14 @@ def latent_scratch_bytes(kind: int, heads: int, kv_heads: int, key_dim: int, val
 def _slab_features() -> int:
     """Features that become float32 at a time, and stay in the first cache: a multiple of a tile's."""
     return _SLAB_TILES * current_tier().tile_tokens
+
+
+def single_kernel(kind: int, group: int, are_latent: bool) -> Kernel:
+    """The kernel for the spans of single tokens: `attend_latent_kernel`'s of a latent cache of floats, or else
+    `attend_split_kernel`'s."""
+    if are_latent and kind != INT8:
+        return attend_latent_kernel(kind, group)
+    return attend_split_kernel(kind, group, are_latent)
 
 
 @functools.cache

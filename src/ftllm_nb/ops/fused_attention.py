@@ -185,10 +185,9 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     the first of keys.
     """
     from ftllm_nb.kernels.attention import attend_kernel, scratch_bytes, tile_tokens
-    from ftllm_nb.kernels.attention_single import attend_split_kernel, merge_splits, partial_floats
+    from ftllm_nb.kernels.attention_single import merge_splits, partial_floats
     from ftllm_nb.kernels.cache_rows import store_kernel
-    from ftllm_nb.kernels.latent_single import attend_latent_kernel, latent_scratch_bytes
-    from ftllm_nb.kernels.matmul_tile import INT8
+    from ftllm_nb.kernels.latent_single import latent_scratch_bytes, single_kernel
 
     query = node.inputs["q"]
     heads, (kv_heads, key_dim) = query.type.size(2), heads_of(node.inputs["k"].type)
@@ -216,11 +215,9 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
         float(node.attributes["scale"]), causal, int(window), int(chunk), float(softcap),
         0 if sinks is None else lowering.vector([sinks], [heads]), cache.group,
     )  # fmt: skip
-    if are_latent and cache.kind != INT8:
+    if are_latent:
         lowering.need_scratch(latent_scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim))
-        split = attend_latent_kernel(cache.kind, heads // kv_heads)
-    else:
-        split = attend_split_kernel(cache.kind, heads // kv_heads, are_latent)
+    split = single_kernel(cache.kind, heads // kv_heads, are_latent)
     for kernel in (attend_kernel(cache.kind, are_latent), split, merge_splits):
         lowering.add(kernel, *shared)
 
