@@ -165,12 +165,14 @@ def answers(executor: CompiledExecutor, prompts: list[list[int]], batch: int) ->
     return answers_of(scheduler, prompts), scheduler.counts.cached_tokens, scheduler.counts.preemptions
 
 
-def answers_of(scheduler: Scheduler, prompts: list[list[int]]) -> list[list[int]]:
+def answers_of(scheduler: Scheduler, prompts: list[list[int]], first_seed: int | None = None) -> list[list[int]]:
+    """`first_seed`: of the first prompt; the others' follow. All have 1 where none is given."""
     heard: list[list[int]] = []
-    for ids in prompts:
+    for number, ids in enumerate(prompts):
+        seed = 1 if first_seed is None else first_seed + number
         heard.append([])
         listen = lambda event, mine=heard[-1]: mine.append(event.token_id) if isinstance(event, Token) else None  # noqa: E731
-        scheduler.add(Request(ids, SamplingSettings(max_tokens=80, do_sample=True, top_k=0, seed=1), listen))
+        scheduler.add(Request(ids, SamplingSettings(max_tokens=80, do_sample=True, top_k=0, seed=seed), listen))
     while not scheduler.is_idle:
         scheduler.step()
     return heard
@@ -198,6 +200,24 @@ def test_what_others_began_and_what_was_preempted(executor: CompiledExecutor) ->
     finally:
         cache.pool.limit = None
         assert cache.forget_all()
+
+
+def test_branches_of_one_prompt(executor: CompiledExecutor) -> None:
+    """Several answers to one prompt, as n asks for: computed once, and each as if it had been alone; also where there
+    is no room for all at once."""
+    prompt, cache, limits = TOKENS[:140].tolist(), executor.cache, SchedulerLimits(3, chunk_tokens=90)
+    alone = [answers_of(Scheduler(executor, limits), [prompt], seed)[0] for seed in (5, 6, 7)]
+    assert len({tuple(answer) for answer in alone}) == 3
+    for blocks in (1000, 6):
+        scheduler = Scheduler(executor, limits)
+        cache.pool.limit = blocks
+        try:
+            assert answers_of(scheduler, [prompt] * 3, 5) == alone
+            assert scheduler.counts.cached_tokens == 256 or blocks == 6
+            assert (scheduler.counts.preemptions > 0) == (blocks == 6)
+        finally:
+            cache.pool.limit = None
+            assert cache.forget_all()
 
 
 def test_a_conversation_is_edited_undone_and_branched(config: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.oracle.architectures import DELTA, LINEAR
+
 GRAPHS = Path(__file__).parent / "graphs"
 SLIDING, FULL = "sliding_attention", "full_attention"
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -24,6 +26,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
                               "norm_topk_prob": True, "rms_norm_eps": 1e-5}),
     "granite": ("granite", {"head_dim": None, "embedding_multiplier": 6.0, "residual_multiplier": 0.3,
                             "attention_multiplier": 0.4, "logits_scaling": 5.0}),
+    "hybrid": ("qwen3_5_text", DELTA | {"num_hidden_layers": 3, "layer_types": [LINEAR, LINEAR, FULL]}),
 }  # fmt: skip
 """By file of graphs/: transformers' architecture, and what its config has besides the SIZES of the oracle."""
 
@@ -177,4 +180,21 @@ FAULTS = (
     Fault("granite", "multiplied for divided", '1 / config["logits_scaling"]', 'config["logits_scaling"]', "v of Mul"),
     Fault("granite", "scale by the head", 'config["attention_multiplier"]', "head_dim ** -0.5", "scale"),
     Fault("granite", "the embedding not scaled", 'config["embedding_multiplier"]', "1.0", "v of Mul"),
+    Fault("hybrid", "rates and their bias exchanged", 'mixer["A_log"], mixer["dt_bias"]',
+          'mixer["dt_bias"], mixer["A_log"]', "exchanged"),
+    Fault("hybrid", "a decay by a sigmoid", 'self.MambaSoftplus(data["decay"], mixer["A_log"], mixer["dt_bias"], ',
+          'self.Sigmoid(data["decay"], ', "A_log"),
+    Fault("hybrid", "k not normed", '                self.L2Norm(data["key.k"], 1e-6, data["key.k"])\n', "", "L2Norm"),
+    Fault("hybrid", "sigmoid for silu in the gate", 'eps, data["read"])', 'eps, data["read"], 1)', "gateType"),
+    Fault("hybrid", "gate before the norm", 'eps, data["read"])', 'eps, data["read"], 0, 1)', "gateFirst"),
+    Fault("hybrid", "1 + w in the gated norm", 'mixer["norm.weight"]', '1 + mixer["norm.weight"]',
+          "alone"),
+    Fault("hybrid", "a convolution without silu", 'data["mixed"], 1\n', 'data["mixed"]\n', "activation"),
+    Fault("hybrid", "q and k exchanged in the delta rule", 'data["key.q"], data["key.k"], data["value"]',
+          'data["key.k"], data["key.q"], data["value"]', "exchanged"),
+    Fault("hybrid", "beta without a sigmoid", '                self.Sigmoid(data["beta"], data["beta"])\n', "",
+          "Sigmoid"),
+    Fault("hybrid", "no scale of queries", "key_dim ** -0.5", "1.0", "qScale"),
+    Fault("hybrid", "attention's gate by silu", 'self.Sigmoid(data["open"]', 'self.Silu(data["open"]', "Sigmoid"),
+    Fault("hybrid", "a and b exchanged", 'mixer["in_proj_b.weight"]', 'mixer["in_proj_a.weight"]', "in_proj_b"),
 )  # fmt: skip

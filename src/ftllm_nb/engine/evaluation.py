@@ -155,7 +155,8 @@ def _evaluate(
         if value.kind == "weight" or value in found.arrays
     }
     states = {name: found.states[name].copy() for name in names if name in found.states}
-    evaluate_node(node, context, local, [found.caches], [states])
+    with np.errstate(over="ignore", invalid="ignore"):  # in a graph that is wrong numbers may grow without bound
+        evaluate_node(node, context, local, [found.caches], [states])
     found.states.update(states)
     found.arrays.update({value: local[value] for value in node.outputs.values()})
 

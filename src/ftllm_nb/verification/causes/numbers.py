@@ -36,6 +36,7 @@ _USUAL: dict[str, tuple[float, ...]] = {
     "window": (0,), "chunk": (0,), "softcap": (0.0,), "alpha": (1.0, -1.0), "v": (1.0,), "offset": (0.0, 1.0),
     "needNorm": (0, 1, 2), "gateType": (0, 1, 2, 3, 4, 5), "maskType": (0, 2), "routeScale": (1.0,),
     "positionStride": (1,), "groups": (1,), "topGroups": (1,), "groupTop": (1, 2), "axis": (-1,),
+    "gateFirst": (0, 1), "activation": (0, 1),
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def _numbers(ground: Ground, call: Call, name: str, old: float) -> dict[float, s
                 found.setdefault(number**0.5, f", {entry} ** 0.5,")
     for number in _USUAL.get(name, ()):
         found.setdefault(number, "")
-    if name in ("scale", "v", "alpha"):
+    if name in ("scale", "v", "alpha", "qScale"):
         found.update({number: why for number, why in _scales(ground, call).items() if number not in found})
         for number, why in ((old**0.5 if old > 0 else 1.0, " (its square root)"), (old * old, " (its square)"),
                             (1 / old if old else 1.0, " (its reciprocal)"), (-old, "")):  # fmt: skip

@@ -1,8 +1,10 @@
-"""Another weight: transposed, with 1 added, another tensor or another part of it, with a bias or without."""
+"""Another weight: transposed, with 1 added, another tensor or another part of it, with a bias or without; or two
+exchanged."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 from ftllm_nb.graph.call import Call
@@ -19,6 +21,7 @@ def changes(ground: Ground) -> Iterator[Change]:
     """Each weight of each suspect, as something else; before that those that are read twice, where another is never."""
     yield from _read_twice(ground)
     for call in ground.suspects:
+        yield from _exchanged(ground, call)
         for parameter in call.operator.parameters:
             given = call.arguments.get(parameter.name)
             if isinstance(given, WeightReference) and given.name in ground.tensors:
@@ -52,6 +55,25 @@ def _changed(ground: Ground, call: Call, name: str, given: WeightReference) -> I
             call,
             lambda each, other=other: [_renamed(each, name, given.name, other)],  # type: ignore[misc]
         )
+
+
+def _exchanged(ground: Ground, call: Call) -> Iterator[Change]:
+    """Two tensors of one shape that the call reads, each as the other."""
+    node = ground.node_of(call)
+    read = {
+        parameter.name: node.inputs[parameter.name].type.shape
+        for parameter in call.operator.parameters
+        if node is not None and parameter.kind is Kind.WEIGHT and parameter.name in node.inputs
+    }
+    for one, other in itertools.combinations(read, 2):
+        if read[one] == read[other]:
+            yield one_call(
+                f"{one} and {other} of {call.operator.name} are exchanged",
+                call,
+                lambda each, one=one, other=other: [  # type: ignore[misc]
+                    with_arguments(each, **{one: each.arguments[other], other: each.arguments[one]})
+                ],
+            )
 
 
 def _renamed(call: Call, name: str, old: str, new: str) -> Call:
