@@ -8,9 +8,9 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.activation_rows import record_bytes
-from ftllm_nb.kernels.blocks.block_type import BlockType
+from ftllm_nb.kernels.blocks.block_type import PART_COLUMNS, BlockType
 from ftllm_nb.kernels.blocks.scratch import ScratchLayout, unpacker
-from ftllm_nb.kernels.blocks.tile import packed_tile, unpacked_tile
+from ftllm_nb.kernels.blocks.tile import FETCHES, fetching_tile, packed_tile, unpacked_tile
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.experts import expert_linear_by
@@ -51,6 +51,20 @@ def _panel_blocks(type: BlockType) -> int:
     return PANEL_BLOCKS if type.chunk_parts <= 2 else 2
 
 
+def _fetching(type: BlockType, tokens: int, blocks: int) -> Any:
+    """A tile as `fetching_tile` makes it, which fetches nothing where that was not seen to be faster: single blocks are
+    followed by hardware."""
+    if current_tier().follows_rows and type.is_super:
+        return fetching_tile(type, tokens, blocks)
+    tile = unpacked_tile(type, tokens, blocks)
+
+    @numba.njit(inline="always")
+    def without(w, stride, x, records, x_stride, start, start_stride, out, out_stride, units, following, step):
+        tile(w, stride, x, records, x_stride, start, start_stride, out, out_stride, units)
+
+    return without
+
+
 def _multiply_by(type: BlockType) -> Any:
     """As `linear_by` takes it. A single token reads weights as they are packed; for several a slab of columns is
     unpacked for some blocks at a time."""
@@ -60,21 +74,22 @@ def _multiply_by(type: BlockType) -> Any:
     panel, single, double, quadruple = (
         packed_tile(type, *shape) for shape in ((1, panel_blocks), (1, 1), (2, 1), (4, 1))
     )
-    tall, pair, one, only = (
-        unpacked_tile(type, *shape) for shape in ((tokens, blocks), (2, blocks), (1, blocks), (1, 1))
-    )
+    tall = _fetching(type, tokens, blocks)
+    pair, one, only = (unpacked_tile(type, *shape) for shape in ((2, blocks), (1, blocks), (1, 1)))
     unit_columns, unit_bytes, size = type.columns, type.unit_bytes, ScratchLayout(type).size
     slab, record = _slab_units(type), record_bytes(type.middle)
 
     @numba.njit
-    def tokens_by_slab(w, stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units):
-        """All rows × `blocks` blocks of unpacked units."""
-        row = 0
+    def tokens_by_slab(w, stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units, following):
+        """All rows × `blocks` blocks of unpacked units, which fetch the packed ones of a block that follow."""
+        lines = max(1, rows // tokens) * units * (unit_columns // PART_COLUMNS) * FETCHES
+        row, step = 0, (units * unit_bytes + lines - 1) // lines
         while row < rows:
             values, into = x + row * x_stride, out + row * out_stride
             these, before = records + row * x_stride, start + row * start_stride
             if rows - row >= tokens:
-                tall(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
+                tall(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units, following, step)
+                following += units * (unit_columns // PART_COLUMNS) * FETCHES * step
                 row += tokens
             elif rows - row >= 2:
                 pair(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
@@ -159,9 +174,12 @@ def _multiply_by(type: BlockType) -> Any:
                 before, before_stride = start + 64 * block, start_stride
                 if first > 0:
                     before, before_stride = into, out_stride
+                following = packed + block_stride
+                if block + here == num_blocks:
+                    following = w + (first + count) * unit_bytes
                 if here == blocks:
                     tokens_by_slab(scratch, stride, values, records, x_stride, rows, before, before_stride, into,
-                                   out_stride, count)  # fmt: skip
+                                   out_stride, count, following)  # fmt: skip
                 else:
                     for row in range(rows):
                         for each in range(here):

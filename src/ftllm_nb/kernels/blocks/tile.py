@@ -48,6 +48,7 @@ from ftllm_nb.kernels.emit import (
     LANES,
     LINE_BYTES,
     PREFETCH_BYTES,
+    SECOND_CACHE,
     align_stack,
     constant,
     emitted,
@@ -63,6 +64,8 @@ from ftllm_nb.kernels.sums import multiply_add, scaled_sums
 from ftllm_nb.kernels.tiers import current_tier
 
 Cell = tuple[int, int]
+FETCHES = 2
+"""Lines that a fetching tile asks for with each 32 columns."""
 _FETCHED_BYTES = 4 * PREFETCH_BYTES
 """How far ahead a tile fetches packed weights, of all its blocks together."""
 
@@ -78,6 +81,18 @@ def packed_tile(type: BlockType, tokens: int, blocks: int) -> Any:
 def unpacked_tile(type: BlockType, tokens: int, blocks: int) -> Any:
     """The same for units that are unpacked."""
     return _tile_by(type, tokens, blocks, ScratchLayout(type))
+
+
+def fetching_tile(type: BlockType, tokens: int, blocks: int) -> Any:
+    """The same with two more arguments: the address of what is fetched meanwhile, FETCHES lines with each 32 columns,
+    and how many bytes the next line is further."""
+
+    def tile(b, w, w_stride, x, records, x_stride, start, start_stride, out, out_stride, units, following, step):
+        whole = _Tile(b, type, tokens, blocks, w_stride, x, records, x_stride, start, start_stride, out, out_stride)
+        whole.following, whole.step = following, step
+        whole.emit(w, ScratchLayout(type), units)
+
+    return emitted(types.void, *([types.int64] * 12))(tile)
 
 
 def _tile_by(type: BlockType, tokens: int, blocks: int, layout: ScratchLayout | None) -> Any:
@@ -103,6 +118,8 @@ class _Tile:
         self.totals = {cell: cgutils.alloca_once(b, V_F32) for cell in self.cells}
         self.fetches_rows = current_tier().follows_rows and not type.is_super
         """Super-blocks have planes so long that hardware follows them badly."""
+        self.following: Any = None
+        self.step: Any = None
         self.kept_scales: list[Any] = []
         self.under_way: dict[tuple[int, Cell], tuple[Any, int]] = {}
         """By group and cell: sums that are no totals yet, and of how many quads."""
@@ -116,6 +133,7 @@ class _Tile:
         if layout is None and self.type.is_super:
             room = ir.ArrayType(V_WORDS, self.type.groups)
             self.kept_scales = [b.ptrtoint(cgutils.alloca_once(b, room), I64) for _ in range(self.blocks)]
+        fetched = cgutils.alloca_once_value(b, self.following) if self.following else None
         with cgutils.for_range(b, units) as loop:
             self.unit_values = [b.add(values, self.times(loop.index, self.type.columns)) for values in self.values]
             offset = self.times(loop.index, record_bytes(self.type.middle))
@@ -126,7 +144,7 @@ class _Tile:
             if layout is None:
                 self.emit_packed(places, self.distance_to_fetch(loop.index, units))
             else:
-                self.emit_unpacked(places, layout)
+                self.emit_unpacked(places, layout, fetched)
         for cell in self.cells:
             store(b, b.load(self.totals[cell]), self.place(self.out, self.out_stride, cell), 4)
 
@@ -182,11 +200,15 @@ class _Tile:
             with cgutils.for_range(self.b, _i64(count)) as loop:
                 body(loop.index)
 
-    def emit_unpacked(self, units: list[Any], layout: ScratchLayout) -> None:
-        """A unit of some blocks."""
+    def emit_unpacked(self, units: list[Any], layout: ScratchLayout, fetched: Any) -> None:
+        """A unit of some blocks. `fetched`: where the address is kept of what is fetched meanwhile, or None."""
         b, type = self.b, self.type
 
         def part(number: Any) -> None:
+            for _ in range(FETCHES if fetched else 0):
+                place = b.load(fetched)
+                prefetch(b, place, cache=SECOND_CACHE)
+                b.store(b.add(place, self.step), fetched)
             begins = [b.add(unit, self.times(number, layout.numbers(1, 0))) for unit in units]
 
             def numbers(quad: int) -> list[Any]:
