@@ -82,6 +82,16 @@ HYBRID_ENTRIES: dict[str, Any] = ONE_ATTENDS | {
 }  # fmt: skip
 
 
+MAMBA_ENTRIES = {name: value for name, value in HYBRID_ENTRIES.items() if name.startswith("ssm.")}
+SHARED_UNGATED = {name: shape for name, shape in (MIXTURE | SHARED).items() if "ffn_gate_" not in name}
+NEMOTRON_MIXTURE: Shapes = {
+    "ffn_gate_inp.weight": (EXPERTS, HIDDEN), "exp_probs_b.bias": (EXPERTS,), **SHARED_UNGATED,
+}  # fmt: skip
+UNGATED = {name: shape for name, shape in DENSE.items() if "gate" not in name}
+KINDS_OF_NEMOTRON = {"feed_forward_length": Typed("i32[]", [0, 0, INNER, 0]), "attention.key_length": HEAD_DIM,
+                     "attention.value_length": HEAD_DIM, "attention.layer_norm_epsilon": 1e-6}  # fmt: skip
+
+
 def _qwen(mixer: Shapes, feed_forward: Shapes, attends: tuple[int, ...]) -> list[Shapes]:
     both = {"post_attention_norm.weight": (HIDDEN,), **feed_forward}
     return [(QWEN_ATTENTION if layer in attends else mixer) | both for layer in range(LAYERS)]
@@ -133,6 +143,24 @@ MODELS: dict[str, tuple[str, Mapping[str, Any], list[Shapes]]] = {
         "granitehybrid", HYBRID_ENTRIES | SHARED_ENTRIES | {"rope.scaling.finetuned": True},
         _second_attends(MAMBA, PLAIN_ATTENTION, MIXTURE | SHARED),
     ),
+    "mamba2": (
+        "mamba2",
+        MAMBA_ENTRIES | {"attention.head_count": 0, "attention.head_count_kv": 0, "feed_forward_length": 0},
+        [MAMBA] * LAYERS,
+    ),
+    "nemotron_h": (
+        "nemotron_h", MAMBA_ENTRIES | ONE_ATTENDS | KINDS_OF_NEMOTRON, [MAMBA, PLAIN_ATTENTION, UNGATED, MAMBA],
+    ),
+    "nemotron_h_moe": (
+        "nemotron_h_moe",
+        MAMBA_ENTRIES | ONE_ATTENDS | KINDS_OF_NEMOTRON | SHARED_ENTRIES
+        | {"expert_shared_count": 1, "expert_weights_norm": True, "expert_weights_scale": 1.5, "expert_group_count": 1},
+        [MAMBA, PLAIN_ATTENTION, NEMOTRON_MIXTURE, MAMBA],
+    ),
+    "falcon-h1": (
+        "falcon-h1", MAMBA_ENTRIES | {"attention.key_length": HEAD_DIM, "attention.value_length": HEAD_DIM},
+        [MAMBA | PLAIN_ATTENTION | {"ffn_norm": (HIDDEN,)} | DENSE] * LAYERS,
+    ),
 }  # fmt: skip
 """By a name of the kind: the architecture, its own entries, and the tensors of each layer."""
 
@@ -140,7 +168,7 @@ MODELS: dict[str, tuple[str, Mapping[str, Any], list[Shapes]]] = {
 def _numbers(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
     """Norms about one, decays below zero, matrices that keep what they read as large as it is."""
     values = np.random.default_rng((seed, *map(ord, name))).standard_normal(shape, np.float32)
-    if name.endswith("norm.weight"):
+    if name.endswith(("norm.weight", "ffn_norm")):
         return 1 + 0.2 * values
     if name.endswith("ssm_a"):
         return -np.exp(values)

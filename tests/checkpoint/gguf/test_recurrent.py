@@ -119,3 +119,17 @@ def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
     wrong = tensors | {"blk.0.ssm_conv1d.weight": floats(np.ones(INNER))}
     with opened(tmp_path, metadata, wrong) as checkpoint, pytest.raises(CheckpointError, match="conv1d"):
         loading.describe(checkpoint)
+
+
+def test_a_models_kinds_of_layers_are_those_of_its_numbers(tmp_path: Path) -> None:
+    with opened(tmp_path, *file_of("nemotron_h_moe")) as checkpoint:
+        kinds = checkpoint.config["layers_block_type"]
+        assert kinds == ["linear_attention", "full_attention", "moe", "linear_attention"]
+    lists = {
+        "block_count": LAYERS + 1, "nextn_predict_layers": 1,
+        "attention__head_count_kv": Typed("i32[]", [0, 2, 0, 0, 2]),
+        "feed_forward_length": Typed("i32[]", [0, 0, INNER, 0, INNER]),
+    }  # fmt: skip
+    with opened(tmp_path, *changed("nemotron_h_moe", **lists)) as checkpoint:  # the last layer guesses further tokens
+        assert checkpoint.config["layers_block_type"] == kinds
+        loading.describe(checkpoint)

@@ -81,13 +81,17 @@ class Architecture(WayOut):
                 "damaged, so download it again."
             )
         self.hidden_size = metadata.whole("embedding_length")
-        self.heads = self.same_in_all_layers("attention.head_count")
+        self.heads = self.query_heads()
         self.head_dim = metadata.whole("attention.key_length", max(self.hidden_size // self.heads, 1))
 
     @classmethod
     def of(cls, file: GgufFile, metadata: Metadata) -> Architecture:
         """The architecture of a file that names this one, where several share the name."""
         return cls(file, metadata)
+
+    def query_heads(self) -> int:
+        """Heads of queries."""
+        return self.same_in_all_layers("attention.head_count")
 
     @property
     def kv_heads(self) -> int:

@@ -55,7 +55,7 @@ class DeltaNetArchitecture(GuessingArchitecture, RecurrentArchitecture):
 
     def kinds(self) -> list[str]:
         """Listed, or each full_attention_interval-th layer attends."""
-        name, layers = "attention.recurrent_layers", self.layers + self.guessing_layers
+        name, layers = "attention.recurrent_layers", self.all_layers
         if isinstance(self.file.metadata.get(f"{self.file.metadata['general.architecture']}.{name}"), np.ndarray):
             recurs = self.metadata.pattern(name, layers, 1)
         else:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
+from ftllm_nb.checkpoint.gguf.file import GgufFile
+from ftllm_nb.checkpoint.gguf.metadata import Metadata
 from ftllm_nb.checkpoint.gguf.sources import Source
 from ftllm_nb.checkpoint.gguf.way_out import FULL
 from ftllm_nb.errors import CheckpointError
 
+MAMBA_ENTRIES = {
+    "heads": "mamba_n_heads", "head_dim": "mamba_d_head", "state": "mamba_d_state", "groups": "mamba_n_groups",
+    "taps": "mamba_d_conv", "conv_bias": "mamba_conv_bias", "proj_bias": "mamba_proj_bias",
+}  # fmt: skip
+"""What most configs call the sizes of Mamba-2's layers."""
 _CONVOLUTIONS = ("ssm_conv1d", "conv")
 
 
-def recurrent_names(at: str) -> dict[str, str]:
+def recurrent_names(at: str, layers: str = "model.layers") -> dict[str, str]:
     """llama.cpp's names of a recurrent layer's tensors → Hugging Face's, behind the layer's name `at` for them."""
-    at = f"model.layers.*.{at}"
+    at = f"{layers}.*.{at}"
     return {
         "blk.*.ssm_in": f"{at}.in_proj",
         "blk.*.ssm_conv1d": f"{at}.conv1d",
@@ -33,10 +41,19 @@ class RecurrentArchitecture(Architecture):
     recurrent layers have nothing added to them.
     """
 
+    def __init__(self, file: GgufFile, metadata: Metadata) -> None:
+        self.all_layers = metadata.whole("block_count")
+        """Those that guess further tokens included: lists have a number for each."""
+        super().__init__(file, metadata)
+
+    def key_heads(self) -> list[int]:
+        """Heads of keys and values of each layer, 0 where it does not attend."""
+        return self.metadata.wholes("attention.head_count_kv", self.all_layers, self.heads, 0)[: self.layers]
+
     @property
     def kv_heads(self) -> int:
         """Heads of keys and values of layers that attend; 1 where none does."""
-        counts = {each for each in self.metadata.wholes("attention.head_count_kv", self.layers, self.heads, 0) if each}
+        counts = {each for each in self.key_heads() if each}
         if len(counts) > 1:
             raise CheckpointError(
                 f"{self.file.path} has layers whose attention.head_count_kv differ "
@@ -46,8 +63,26 @@ class RecurrentArchitecture(Architecture):
 
     def kinds_by_heads(self, recurrent: str) -> list[str]:
         """The kind of each layer: one without heads of keys is `recurrent`."""
-        counts = self.metadata.wholes("attention.head_count_kv", self.layers, self.heads, 0)
-        return [FULL if each else recurrent for each in counts]
+        return [FULL if each else recurrent for each in self.key_heads()]
+
+    def has_any(self, tensor: str) -> bool:
+        """Whether some layer has such a tensor."""
+        return any(name.endswith(f".{tensor}") for name in self.file.tensors)
+
+    def mamba_sizes(self, **names: str) -> dict[str, Any]:
+        """What a config says of Mamba-2's layers, by the names that it has for heads, head_dim, state, groups, taps,
+        conv_bias and proj_bias."""
+        whole, heads = self.metadata.whole, self.metadata.whole("ssm.time_step_rank")
+        found = {
+            "heads": heads,
+            "head_dim": self.whole_ratio("ssm.inner_size", "ssm.time_step_rank", heads),
+            "state": whole("ssm.state_size"),
+            "groups": whole("ssm.group_count"),
+            "taps": whole("ssm.conv_kernel"),
+            "conv_bias": self.has_any("ssm_conv1d.bias"),
+            "proj_bias": self.has_any("ssm_in.bias"),
+        }
+        return {own: found[name] for name, own in names.items()}
 
     def whole_ratio(self, name: str, unit_name: str, unit: int) -> int:
         """An entry, divided by another number. Raises `CheckpointError` where that is not whole."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ftllm_nb.checkpoint.gguf.architecture import NAMES
 from ftllm_nb.checkpoint.gguf.architectures.granite import Granite
 from ftllm_nb.checkpoint.gguf.mixture import expert_names
-from ftllm_nb.checkpoint.gguf.recurrent import RecurrentArchitecture, recurrent_names
+from ftllm_nb.checkpoint.gguf.recurrent import MAMBA_ENTRIES, RecurrentArchitecture, recurrent_names
 
 _SHARED = {"gate": "gate_proj", "up": "up_proj", "down": "output_linear"}
 
@@ -34,7 +34,7 @@ class GraniteHybrid(RecurrentArchitecture, Granite):
     def config(self) -> dict[str, Any]:
         """With the sizes of Mamba-2's layers and the numbers of experts."""
         whole = self.metadata.whole
-        config, heads = super().config(), whole("ssm.time_step_rank")
+        config = super().config()
         experts = whole("expert_count", 0, least=0)
         self.metadata.read("expert_feed_forward_length")
         turns = self.metadata.flag("rope.scaling.finetuned", True)
@@ -46,14 +46,8 @@ class GraniteHybrid(RecurrentArchitecture, Granite):
             "shared_intermediate_size": whole(
                 "expert_shared_feed_forward_length", 0 if experts else self.inner_size, least=0
             ) or self.inner_size,
-            "mamba_n_heads": heads,
-            "mamba_d_head": self.whole_ratio("ssm.inner_size", "ssm.time_step_rank", heads),
             "mamba_expand": self.whole_ratio("ssm.inner_size", "embedding_length", self.hidden_size),
-            "mamba_d_state": whole("ssm.state_size"),
-            "mamba_n_groups": whole("ssm.group_count"),
-            "mamba_d_conv": whole("ssm.conv_kernel"),
-            "mamba_conv_bias": any(name.endswith(".ssm_conv1d.bias") for name in self.file.tensors),
-            "mamba_proj_bias": any(name.endswith(".ssm_in.bias") for name in self.file.tensors),
+            **self.mamba_sizes(**MAMBA_ENTRIES),
         }  # fmt: skip
 
 

@@ -1,0 +1,42 @@
+"""Nemotron 3, of whose layers some are mixtures of experts."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ftllm_nb.checkpoint.gguf.architectures.nemotron_h import NemotronH
+
+_AT = "backbone.layers.*.mixer"
+
+
+class NemotronHMoe(NemotronH):
+    """llama.cpp's `nemotron_h_moe`."""
+
+    inner_kind = "moe"
+    names: ClassVar = NemotronH.names | {
+        "blk.*.ffn_gate_inp": f"{_AT}.gate",
+        "blk.*.exp_probs_b.bias": f"{_AT}.gate.e_score_correction_bias",
+        **{f"blk.*.ffn_{part}_exps": f"{_AT}.experts.{part}_proj" for part in ("up", "down")},
+        **{f"blk.*.ffn_{part}_shexp": f"{_AT}.shared_experts.{part}_proj" for part in ("up", "down")},
+        "blk.*.ffn_latent_down": f"{_AT}.fc1_latent_proj",
+        "blk.*.ffn_latent_up": f"{_AT}.fc2_latent_proj",
+    }
+
+    def config(self) -> dict[str, Any]:
+        """With the numbers of experts."""
+        config, whole = super().config(), self.metadata.whole
+        return config | {
+            "n_routed_experts": whole("expert_count"),
+            "num_experts_per_tok": whole("expert_used_count"),
+            "moe_intermediate_size": whole("expert_feed_forward_length"),
+            "n_shared_experts": whole("expert_shared_count", 1, least=0),
+            "moe_shared_expert_intermediate_size": whole("expert_shared_feed_forward_length"),
+            "moe_latent_size": whole("moe_latent_size", 0, least=0) or None,
+            "norm_topk_prob": self.metadata.flag("expert_weights_norm", False),
+            "routed_scaling_factor": self.metadata.real("expert_weights_scale", 0.0) or 1.0,
+            "n_group": whole("expert_group_count", 1, least=0) or 1,
+            "topk_group": whole("expert_group_used_count", 1, least=0) or 1,
+        }
+
+
+ARCHITECTURE = NemotronHMoe
