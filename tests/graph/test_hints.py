@@ -107,3 +107,29 @@ def test_errors_in_a_function_name_the_line_of_build_as_well(
     with pytest.raises(GraphError) as raised:
         check_graph(build_graph(load_graph_class(file), CONFIG), TENSORS)
     assert str(raised.value).startswith(f"{file}{says}")
+
+
+def norm_without_its_bias(self: ComputeGraph) -> None:
+    data = self.data
+    begin(self)
+    self.LayerNorm(data["x"], self.weight["norm.weight"], self.weight["norm.bias"], -1, data["y"])  # wrong
+    end(self, "y")
+
+
+def norm_with_a_bias_that_is_left_out(self: ComputeGraph) -> None:
+    data = self.data
+    begin(self)
+    self.RMSNorm(data["x"], self.weight["norm.weight"], 1e-6, data["y"])
+    end(self, "y")
+
+
+def test_a_norm_that_has_no_bias_and_one_that_has() -> None:
+    tensors = {**TENSORS, "norm.weight": Header((24,))}
+    sentence = error_of(norm_without_its_bias, tensors=tensors)
+    assert 'reads weight "norm.bias" as "beta", which the checkpoint lacks: a norm without a bias is' in sentence
+    assert sentence.endswith("mostly RMSNorm, else LayerNorm with None.")
+    held = {**tensors, "norm.bias": Header((24,))}
+    (note,) = check(norm_with_a_bias_that_is_left_out, tensors=held).notes
+    assert note.startswith("nothing reads norm.bias, beside what RMSNorm reads at ")
+    assert note.endswith(": a norm with a bias is mostly LayerNorm.")
+    assert not any("norm.bias" in note for note in check(norm_without_its_bias, tensors=held).notes)

@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call, graph_error, is_float32
-from ftllm_nb.graph.checkpoint_names import check_declared_shapes, missing_weight, refuse_left_out, unread_tensors
+from ftllm_nb.graph.checkpoint_names import (
+    check_declared_shapes,
+    missing_weight,
+    notes_on_biases,
+    refuse_left_out,
+    unread_tensors,
+)
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.inputs import (
     INPUT_NAMES,
@@ -95,7 +101,7 @@ class _Checker:
             generation_config=self.graph.generation_config,
             unread_tensors=unread,
             notes=[*self.graph.notes, *notes, *dict.fromkeys(self.doubts), *self._unread_data(logits),
-                   *self._rope_notes(), *notes_on_unread(self.graph)],
+                   *self._rope_notes(), *notes_on_biases(self.nodes, unread), *notes_on_unread(self.graph)],
         )
 
     def _add(self, call: Call) -> None:

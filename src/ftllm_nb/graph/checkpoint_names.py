@@ -19,6 +19,7 @@ from ftllm_nb.graph.unread_entries import is_own_architecture
 from ftllm_nb.ops.base import Parameter
 
 if TYPE_CHECKING:
+    from ftllm_nb.graph.ir import Node
     from ftllm_nb.graph.weight_values import TensorHeader
 
 _BUFFERS = re.compile(r"(^|\.)(inv_freq|position_ids|masked_bias)$|(^|\.)rotary(_pos)?_emb\.")
@@ -34,7 +35,9 @@ def missing_weight(
     call: Call, parameter: Parameter, name: str, tensors: Mapping[str, TensorHeader]
 ) -> GraphError:
     """The error for a weight that the checkpoint lacks."""
-    hint = _hint(name, tensors)
+    stem = name.rpartition(".")[0]
+    is_alone = [each for each in tensors if each.startswith(f"{stem}.")] == [f"{stem}.weight"]
+    hint = f": {parameter.if_lacking}." if parameter.if_lacking and is_alone else _hint(name, tensors)
     return call.error(f'reads weight "{name}" as "{parameter.name}", which the checkpoint lacks{hint}')
 
 
@@ -64,6 +67,19 @@ def unread_tensors(tensors: Mapping[str, TensorHeader], read: Container[str]) ->
 
 def _is_buffer(name: str, header: TensorHeader) -> bool:
     return bool(_BUFFERS.search(name) or (len(header.shape) == 4 and _MASK.search(name)))
+
+
+def notes_on_biases(nodes: Iterable[Node], unread: Iterable[str]) -> list[str]:
+    """A sentence for each line that reads a weight and leaves out a bias beside it, where the operator knows why."""
+    left, notes = set(unread), dict[str, str]()
+    for node in nodes:
+        for name, value in node.inputs.items():
+            hint = node.operator.parameter(name).if_bias if value.kind == "weight" else ""
+            bias = f"{value.name.removesuffix('.weight')}.bias"
+            if hint and bias in left:
+                about = f"nothing reads {bias}, beside what {node.operator.name} reads at {node.call.where}"
+                notes.setdefault(node.call.where, f"{about}: {hint}.")
+    return list(notes.values())
 
 
 def refuse_left_out(graph: ComputeGraph, unread: Iterable[str], read: Collection[str]) -> None:

@@ -79,6 +79,8 @@ class Parameter:
     `decays`: what is read here says how fast a state is forgotten or what is added to it: an error in it stays. So
     matrices which make it keep their floats.
     `by_position`: of `sin` and `cos`, only the rows of the step's positions are read.
+    `if_lacking`, `if_bias`: what is likely meant, a sentence's end, where the checkpoint lacks this weight, and where
+    it holds a bias beside it that nothing reads.
     `forms`: those of quant/activations.py in which the operator can write this output, if a node asks for one.
     `many`: any number of them, `name0`, `name1` and so on, of operators that only fusion makes.
     `by_expert`: of such a matrix's products, a row's matrix is one of several and known only while a step runs.
@@ -104,6 +106,8 @@ class Parameter:
     by_position: bool = False
     many: bool = False
     forms: tuple[type, ...] = ()
+    if_lacking: str = ""
+    if_bias: str = ""
     is_extra: bool = False
 
     @property

@@ -19,6 +19,8 @@ from ftllm_nb.ops.forms import int8_arguments
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor, features
 from ftllm_nb.quant.activations import Int8Form
 
+_WITHOUT_BIAS = "a norm without a bias is mostly RMSNorm, else LayerNorm with None"
+
 
 class LayerNorm(Operator):
     """(input − mean) / sqrt(variance + eps) · gamma + beta over the last axis; `output` may be `input`.
@@ -30,7 +32,7 @@ class LayerNorm(Operator):
     parameters = (
         Parameter("input", Kind.INPUT),
         Parameter("gamma", Kind.WEIGHT, may_be_none=True),
-        Parameter("beta", Kind.WEIGHT, may_be_none=True),
+        Parameter("beta", Kind.WEIGHT, may_be_none=True, if_lacking=_WITHOUT_BIAS),
         Parameter("axis", Kind.INT),
         Parameter("output", Kind.OUTPUT, forms=(Int8Form,)),
         Parameter("eps", Kind.FLOAT, default=1e-5, is_extra=True),

@@ -24,7 +24,7 @@ class Linear(Operator):
 
     parameters = (
         Parameter("input", Kind.INPUT),
-        Parameter("weight", Kind.WEIGHT, multiplies="input", may_be_embedding=True),
+        Parameter("weight", Kind.WEIGHT, multiplies="input", may_be_embedding=True, if_bias="give it as Linear's bias"),
         Parameter("bias", Kind.OPTIONAL_WEIGHT),
         Parameter("output", Kind.OUTPUT),
     )

@@ -32,7 +32,7 @@ class RMSNorm(Operator):
 
     parameters = (
         Parameter("input", Kind.INPUT),
-        Parameter("weight", Kind.WEIGHT, may_be_none=True),
+        Parameter("weight", Kind.WEIGHT, may_be_none=True, if_bias="a norm with a bias is mostly LayerNorm"),
         Parameter("eps", Kind.FLOAT),
         Parameter("output", Kind.OUTPUT, forms=(Int8Form,)),
         Parameter("offset", Kind.FLOAT, default=0.0, is_extra=True),

@@ -15,7 +15,7 @@ from ftllm_nb.errors import FtllmError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.check import check_graph
-from ftllm_nb.graph.checkpoint_names import unread_tensors
+from ftllm_nb.graph.checkpoint_names import notes_on_biases, unread_tensors
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.inputs import LOGITS
 from ftllm_nb.graph.read_config import ReadConfig
@@ -156,7 +156,7 @@ def _candidate(
     except FtllmError as error:
         problem = str(error)
     else:
-        said = {*graph.notes, *notes_on_unread(graph)}
+        said = {*graph.notes, *notes_on_unread(graph), *notes_on_biases(checked.nodes, checked.unread_tensors)}
         notes = tuple(note for note in checked.notes if note not in said)
     read, missing = _weights(graph, checkpoint.tensors)
     entries = unread_by_users(graph)
