@@ -36,7 +36,7 @@ shapes = {
 
 
 @each_case
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     spans=st.lists(st.tuples(STARTS, st.sampled_from([1, 2, 17, 66])), min_size=1, max_size=3),
     height=st.sampled_from([1, 7, 32]),
@@ -53,7 +53,7 @@ def test_tiles_of_tokens(
 
 
 @each_case
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     starts=st.lists(STARTS, min_size=1, max_size=3), causal=st.booleans(), **shapes
 )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb import loading
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
-from ftllm_nb.checkpoint.gguf.architectures import supported_architectures
+from ftllm_nb.checkpoint.gguf.architectures import supported_architectures, writing_architectures
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.weight_types import WeightTypes
 from tests.oracle.architectures import ARCHITECTURES, DELTA, EXPERTS, LINEAR, LOCAL, MAMBA, SIZES
@@ -119,6 +119,9 @@ ROWS = [
       if not name.startswith(NOT_READ) and number not in UNTOLD.get(name, ())),
     *((name, 10 + number, config) for name, configs in MORE.items() for number, config in enumerate(configs)),
 ]  # fmt: skip
+FEWER = [row for row in ROWS if row[1] in (0, 10) or row[0] not in writing_architectures()]
+"""Of what this program writes, test_gguf_written.py compares all these files, number by number, with those that it
+writes itself and reads."""
 ROUNDED = (
     "gemma", "gemma2", "gemma3_text", "gpt2", "phi3-2", "llama-10", "exaone4-10", "hunyuan_v1_dense-3", "minicpm",
     "gpt_oss", "granitemoe", "llama4_text", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "granitemoehybrid",
@@ -149,7 +152,7 @@ def test_every_architecture_is_tried() -> None:
     assert {name for name, _, _ in ROWS} == set(KINDS)
 
 
-@pytest.mark.parametrize(("architecture", "number", "changes"), ROWS, ids=[f"{row[0]}-{row[1]}" for row in ROWS])
+@pytest.mark.parametrize(("architecture", "number", "changes"), FEWER, ids=[f"{row[0]}-{row[1]}" for row in FEWER])
 def test_logits_are_the_folders(architecture: str, number: int, changes: dict[str, Any], tmp_path: Path) -> None:
     from tests.oracle.gguf_models import write_gguf
     from tests.oracle.test_architectures import random_model
