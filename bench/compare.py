@@ -1,6 +1,6 @@
 """Print how fast the same model runs in ftllm-nb, in llama.cpp and in transformers, and the ratios.
 
-Usage: python bench/compare.py --gguf FILE… [-t 2] [-p 512] [-n 64] [-r 5]
+Usage: python bench/compare.py --gguf FILE… [--ik LLAMA_BENCH] [-t 2] [-p 512] [-n 64] [-r 5]
        python bench/compare.py [--config CONFIG.json] [--dtype int4g32 int8g32 bfloat16] [-t 2] [-p 512] [-n 64] [-r 5]
 
 With --gguf, ftllm-nb and llama.cpp run these very files; bench/random_gguf.py writes some of real shapes. Otherwise a
@@ -11,6 +11,9 @@ of its own for each type. They take turns, so that a machine that slows down slo
 ratios medians of each round's ratio. `agrees` is the correlation of the logits after the prompt with ours: that it is
 the same model. With 4 bits each engine rounds the weights of a made-up model in its own way, and layers of random
 weights make more of the difference the more there are.
+
+--ik: the llama-bench that ik_llama.cpp was built with. It repacks weights as it loads (-rtr 1), takes its turn in each
+round, a process for each, and tells speeds of its own tokens, but no logits.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+from llama_bench import speeds
 from one_sentence import one_sentence
 from subject import Subject, gguf_types
 
@@ -34,6 +38,7 @@ from ftllm_nb.cli.number_types import whole_number
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
 OURS = "ours"
+IK = "ik_llama.cpp"
 ENGINES = {OURS: "ftllm-nb", "llama": "llama.cpp", "pytorch": "transformers"}
 """Files of engines/, and what they are called."""
 READ_GGUF = (OURS, "llama")
@@ -47,6 +52,7 @@ def main() -> None:
     """Open what is installed, take turns, print a table a type."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", nargs="+", metavar="FILE", help="models, each a file; of a split one the first")
+    parser.add_argument("--ik", metavar="LLAMA_BENCH", help="with --gguf: ik_llama.cpp's llama-bench, to run beside")
     parser.add_argument("--config", default=str(CONFIG),
                         help="qwen2, qwen3, qwen3_moe, llama or gemma3_text (default: Qwen2.5-0.5B's)")  # fmt: skip
     parser.add_argument("--dtype", nargs="+", default=["int4g32", "int8g32", "bfloat16"], help="default: all three")
@@ -56,6 +62,8 @@ def main() -> None:
     parser.add_argument("-n", "--n_gen", type=whole_number(1), default=64, help="tokens generated (default: 64)")
     parser.add_argument("-r", "--repetitions", type=whole_number(1), default=5, help="rounds (default: 5)")
     arguments = parser.parse_args()
+    if arguments.ik is not None and arguments.gguf is None:
+        parser.error("--ik runs files: give them with --gguf")
     subjects = [Subject(config=arguments.config, dtype=dtype) for dtype in arguments.dtype]
     if arguments.gguf is not None:
         subjects = [Subject(gguf=file) for file in arguments.gguf]
@@ -78,17 +86,19 @@ def main() -> None:
                 runners[name] = runner
         if OURS not in runners:
             raise SystemExit(2)
-        compare(runners, arguments.n_prompt, arguments.n_gen, arguments.repetitions)
+        compare(runners, arguments, subject)
         for runner in runners.values():
             runner.close()
 
 
-def compare(runners: dict[str, Runner], n_prompt: int, n_gen: int, rounds: int) -> None:
+def compare(runners: dict[str, Runner], arguments: argparse.Namespace, subject: Subject) -> None:
     """Take turns and print a table."""
+    n_prompt, n_gen, rounds = arguments.n_prompt, arguments.n_gen, arguments.repetitions
     vocab_size = min(runner.vocab_size for runner in runners.values())
     ids = np.random.default_rng(0).integers(0, vocab_size, max(n_prompt, DECODE_PROMPT_TOKENS + n_gen), np.int32)
-    prefill: dict[str, list[float]] = {name: [] for name in runners}
-    decode: dict[str, list[float]] = {name: [] for name in runners}
+    names = [*runners, *([IK] if arguments.ik is not None else [])]
+    prefill: dict[str, list[float]] = {name: [] for name in names}
+    decode: dict[str, list[float]] = {name: [] for name in names}
     logits = {}
     for round_number in range(rounds + 1):
         for name, runner in runners.items():
@@ -98,14 +108,22 @@ def compare(runners: dict[str, Runner], n_prompt: int, n_gen: int, rounds: int) 
             if round_number > 0:
                 prefill[name].append(n_prompt / seconds)
                 decode[name].append(n_gen / taken)
+        if arguments.ik is not None and round_number > 0:
+            time.sleep(PAUSE_SECONDS)
+            found = speeds(arguments.ik, subject.gguf, arguments.threads, n_prompt, n_gen)
+            for speed, own in zip(found, (prefill, decode), strict=True):
+                own[IK].append(speed)
     print(f"| engine | type | pp{n_prompt} | ours × | tg{n_gen} | ours × | agrees |")
     print("| ------ | ---- | ---: | ---: | ---: | ---: | ---: |")
-    for name, runner in runners.items():
-        agrees = np.corrcoef(logits[OURS][:vocab_size], logits[name][:vocab_size])[0, 1]
+    for name in names:
+        kind = runners[name].type if name in runners else gguf_types(subject.gguf)
+        agrees = "—"
+        if name in logits:
+            agrees = f"{np.corrcoef(logits[OURS][:vocab_size], logits[name][:vocab_size])[0, 1]:.4f}"
         print(
-            f"| {ENGINES[name]} | {runner.type} | {statistics.median(prefill[name]):.1f} "
+            f"| {ENGINES.get(name, name)} | {kind} | {statistics.median(prefill[name]):.1f} "
             f"| {ratio(prefill[OURS], prefill[name]):.2f} | {statistics.median(decode[name]):.1f} "
-            f"| {ratio(decode[OURS], decode[name]):.2f} | {agrees:.4f} |"
+            f"| {ratio(decode[OURS], decode[name]):.2f} | {agrees} |"
         )
     print()
     for name, runner in runners.items():
