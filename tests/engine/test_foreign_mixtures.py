@@ -22,6 +22,8 @@ from tests.executors import open_executor
 from tests.foreign_folders import Parts, foreign_folder, fp8_parts
 from tests.golden.foreign_matrices import write_typed
 from tests.golden.small_models import uniform
+from tests.graph.small_graphs import CONFIG as SMALL
+from tests.models.small_configs import MORE
 
 CONFIG: dict[str, Any] = {
     "model_type": "gpt_oss", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 64,
@@ -139,6 +141,40 @@ def test_experts_of_8_bits_are_multiplied_as_float32_is(tmp_path: Path) -> None:
     plain = as_floats(folder, tmp_path / "floats")
     with open_executor("compiled", folder) as ours, open_executor("compiled", plain) as other:
         np.testing.assert_array_equal(logits(ours), logits(other))
+
+
+def deepseek_in_fp8(root: Path) -> Path:
+    """A DeepSeek V3 as its folders are: all matrices of layers in e4m3, those that latent attention computes other
+    weights from and the ones of the layer that predicts a second token, which nothing reads, too."""
+    config = {**SMALL, **MORE["deepseek_v3"], "model_type": "deepseek_v3", "vocab_size": 64}
+    config["num_nextn_predict_layers"] = 1
+    shapes = build_graph(graph_class(config), config).weight_shapes()
+    last = f"model.layers.{config['num_hidden_layers']}."
+    shapes |= {f"{last}eh_proj.weight": (config["hidden_size"], 2 * config["hidden_size"])}
+    shapes |= {f"{last}mlp.down_proj.weight": (config["hidden_size"], config["intermediate_size"])}
+    tensors: Parts = {}
+    for name, shape in shapes.items():
+        numbers = uniform(name, int(np.prod(shape))).reshape(shape) / np.float32(4)
+        tensors[name] = "F32", numbers + np.float32("norm" in name)
+    (root / "floats").mkdir()
+    (root / "floats" / "config.json").write_text(json.dumps(config))
+    write_typed(root / "floats" / "model.safetensors", tensors)
+    section = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [16, 32]}
+    return foreign_folder(
+        root / "floats", root / "fp8", section, lambda name, weight: fp8_parts(weight, (16, 32)), only="_proj"
+    )
+
+
+@pytest.mark.parametrize("engine", ["reference", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_deepseek_v3_in_fp8_is_the_model_of_its_floats(tmp_path: Path, engine: str) -> None:
+    folder = deepseek_in_fp8(tmp_path)
+    plain = as_floats(folder, tmp_path / "plain")
+    with open_executor(engine, folder) as ours, open_executor(engine, plain) as other:
+        found = logits(ours)
+        np.testing.assert_array_equal(found, logits(other))
+    assert np.isfinite(found).all() and np.ptp(found) > 0.1
+    lines = [text for _, text in model_rows(model_facts(folder), None)]
+    assert any("e4m3" in line for line in lines)
 
 
 def test_a_scale_that_is_no_number(folders: tuple[Path, Path], tmp_path: Path) -> None:
