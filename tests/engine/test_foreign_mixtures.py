@@ -12,14 +12,17 @@ import pytest
 from numpy.typing import NDArray
 
 from ftllm_nb.benchmark.model_facts import model_facts, model_rows
+from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.executor import Executor, SequenceStep
+from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.graph.build import build_graph
+from ftllm_nb.loading import describe
 from ftllm_nb.models import graph_class
-from tests.engine.test_foreign_models import as_floats
+from tests.engine.test_foreign_models import GPTQ, as_floats, order_of
 from tests.engine.test_quantized_models import divergences
 from tests.executors import open_executor
-from tests.foreign_folders import Parts, foreign_folder, fp8_parts
+from tests.foreign_folders import Parts, foreign_folder, fp8_parts, gptq_parts
 from tests.golden.foreign_matrices import write_typed
 from tests.golden.small_models import uniform
 from tests.graph.small_graphs import CONFIG as SMALL
@@ -141,6 +144,28 @@ def test_experts_of_8_bits_are_multiplied_as_float32_is(tmp_path: Path) -> None:
     plain = as_floats(folder, tmp_path / "floats")
     with open_executor("compiled", folder) as ours, open_executor("compiled", plain) as other:
         np.testing.assert_array_equal(logits(ours), logits(other))
+
+
+@pytest.mark.parametrize(
+    ("ordered", "dtype", "kind"), [(False, "auto", "int4g32"), (True, "auto", "float32"), (True, "int8g32", "int8g32")]
+)
+def test_gptq_s_experts(tmp_path: Path, ordered: bool, dtype: str, kind: str) -> None:
+    """Where each has an order of its columns they are float32, unless a type is asked for: they are rounded to it."""
+
+    def make(name: str, weight: NDArray[np.float32]) -> Parts:
+        order = order_of(weight.shape[1], name[-9:]) if ordered else None
+        return gptq_parts(weight, 4, 32, symmetric=False, order=order, scales="bfloat16")
+
+    source = write_separate(tmp_path / "source", 96)
+    folder = foreign_folder(source, tmp_path / "quantized", {**GPTQ, "desc_act": ordered}, make)
+    plain = as_floats(folder, tmp_path / "floats")
+    with open_executor("reference", folder, dtype=dtype) as ours, open_executor("reference", plain) as other:
+        found, expected = logits(ours), logits(other)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 if dtype == "int8g32" else 0)
+    with open_checkpoint(folder) as checkpoint:
+        graph = describe(checkpoint)
+        format_of = WeightTypes(dtype).formats(graph)
+        assert {format_of(each).name for name, each in graph.weights.items() if ".experts." in name} == {kind}
 
 
 def deepseek_in_fp8(root: Path) -> Path:
