@@ -61,3 +61,17 @@ def test_a_layer_begins_and_ends_with_what_flows() -> None:
     titles = [box.title for box in drawing.boxes]
     readers = {titles[end] for start, end in drawing.edges if start == 0}
     assert readers == {"RMSNorm", "AddTo"}
+
+
+def test_boxes_are_as_wide_as_their_text_in_a_wide_font() -> None:
+    """DejaVu Sans, which browsers take where they have none of those that the picture names, is the widest of them."""
+    sections = sections_of(steps_of(checked(CONFIG | {"model_type": "llama"}), {}))
+    root = ElementTree.fromstring(svg_text("a model", sections, []))
+    boxes: list[tuple[float, float, float]] = []
+    for element in root.iter():
+        tag = element.tag.rpartition("}")[2]
+        if tag == "rect" and element.get("rx") is not None and element.get("class") is None:
+            boxes.append((float(element.attrib["x"]), float(element.attrib["width"]), float(element.attrib["y"])))
+        elif tag == "text" and element.get("text-anchor") == "middle" and boxes:
+            text, width = element.text or "", boxes[-1][1]
+            assert width >= len(text) * (8.3 if element.get("class") == "t" else 6.6) + 8, text

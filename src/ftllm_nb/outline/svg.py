@@ -10,7 +10,7 @@ from ftllm_nb.outline.folding import Section
 from ftllm_nb.outline.layout import Layout, lay_out
 from ftllm_nb.outline.picture import FLOW, KINDS, PLAIN, PRODUCT, STATE, WEIGHT, Box, Drawing, drawing_of
 
-_CHARACTER, _TITLE_CHARACTER, _LINE, _PAD = 6.0, 7.3, 15.0, 9.0
+_CHARACTER, _TITLE_CHARACTER, _LINE, _PAD = 6.7, 8.4, 15.0, 9.0
 """Width of a character, height of a line, and what is left free around a text."""
 _MARGIN, _FRAME, _HEAD = 28.0, 18.0, 30.0
 _MOST_BESIDE = 4
