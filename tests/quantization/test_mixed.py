@@ -69,6 +69,10 @@ def test_what_counts_more_has_more_bits(
     found = types_of(tmp_path / out)
     counts = Counter(found.values())
     assert len(counts) > 1
+    assert done.stdout.splitlines()[-1].partition("bits a weight ")[2].startswith("with embeddings (")
+    if (tmp_path / out).is_dir() and not more:
+        assert "vLLM joins q, k and v, or gate and up" in done.stderr
+        assert not {"int4g256_float16", "int8g256_float16"} & counts.keys(), "vLLM has no kernels for them"
     down, gate = (Counter(each for name, each in found.items() if kind in name) for kind in ("down_proj", "gate_proj"))
     assert down.most_common(1)[0][0] > gate.most_common(1)[0][0], "names rise with bits here"
     assert not list(tmp_path.glob(f"*{mixed.SUFFIX}"))
@@ -95,7 +99,7 @@ def test_methods_without_a_text_have_types_that_were_measured_with_one(
     tmp_path: Path, measured: list[Sequence[Any]], out: str, method: str
 ) -> None:
     done = quantize(DEMO, "-o", tmp_path / out, "--bits", 5, "--method", method, "--calibration_tokens", 1024, "-t", 2)
-    assert (done.returncode, done.stderr) == (0, "") and len(measured) == 1
+    assert done.returncode == 0 and len(measured) == 1, done.stderr
     found = types_of(tmp_path / out)
     assert len(set(found.values())) > 1
     name, dtype = next(pair for pair in found.items() if "gate_proj" in pair[0])
@@ -104,6 +108,14 @@ def test_methods_without_a_text_have_types_that_were_measured_with_one(
     assert quantize(DEMO, "-o", alone, "--dtype", plain, "--method", method, "-t", 2).returncode == 0
     with open_checkpoint(tmp_path / out) as one, open_checkpoint(alone) as other:
         np.testing.assert_array_equal(read_float32(one, name), read_float32(other, name))
+
+
+def test_nothing_is_measured_for_a_place_that_is_taken(tmp_path: Path, measured: list[object]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    for more in ((), ("--force",)):
+        done = quantize(DEMO, "-o", tmp_path / "out", "--bits", 5, *FLAGS, *more)
+        assert done.returncode == 2 and str(tmp_path / "out") in done.stderr and not measured
 
 
 def test_rules_come_before_what_is_chosen(tmp_path: Path, measured: object) -> None:

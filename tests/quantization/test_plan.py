@@ -145,6 +145,8 @@ def test_rules_that_change_nothing_are_said(tmp_path: Path) -> None:
         'no weight has a name in which the rule {"key": "nowhere", "dtype": "int8"} is found.',
         'the rule {"key": "norm", "dtype": "int8"} changes nothing: what it names is not quantized.',
         'the rule {"key": "embed", "dtype": "int8"} changes nothing: what it names is not quantized.',
+        "vLLM joins q, k and v, or gate and up, and loads them only where they have one type: ftllm-nb and "
+        "transformers load this folder.",
     ]
 
 

@@ -165,6 +165,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Quantize; the exit status."""
+    import time
+
+    started = time.monotonic()
     from ftllm_nb.checkpoint import open_checkpoint
     from ftllm_nb.engine.weight_types import read_rules
     from ftllm_nb.loading import model_folder, unread_warning
@@ -199,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
                 warn_of_place(job, args)
             print(job.table())
         else:
-            write(job, args)
+            write(job, args, started)
     return 0
 
 
@@ -209,13 +212,13 @@ def chosen_job(
     """The job with a type for each matrix; prints what was chosen."""
     from ftllm_nb.cli.progress_bar import RateBar
     from ftllm_nb.host_cores import default_threads, worker_count
-    from ftllm_nb.quantization.mixed import kept_path, mixed_job
+    from ftllm_nb.quantization.mixed import mixed_job
 
-    kept = None if args.dry_run else kept_path(absolute(args.output))
+    out = None if args.dry_run else absolute(args.output)
     with RateBar("quantize") as bar:
         threads = worker_count(args.threads or default_threads(), bar.warn)
         job, choice = mixed_job(
-            output, checkpoint, options, threads, kept=kept, resume=args.resume, progress=bar.update
+            output, checkpoint, options, threads, out=out, replaces=args.force, resume=args.resume, progress=bar.update
         )
     print(f"{choice.table()}\n")
     return job
@@ -229,8 +232,8 @@ def warn_of_place(job: Job, args: argparse.Namespace) -> None:
         print(f"warning: {one_printable_line(str(error))}", file=sys.stderr)
 
 
-def write(job: Job, args: argparse.Namespace) -> None:
-    """Make OUT, and say what it is."""
+def write(job: Job, args: argparse.Namespace, started: float) -> None:
+    """Make OUT, and say what it is, and how long it took since `started`."""
     import time
 
     from ftllm_nb.cli.progress_bar import RateBar
@@ -239,7 +242,6 @@ def write(job: Job, args: argparse.Namespace) -> None:
     from ftllm_nb.quantization.partial import partial_path
 
     out = absolute(args.output)
-    started = time.monotonic()
     try:
         with RateBar("quantize") as bar:
             threads = worker_count(args.threads or default_threads(), bar.warn)
@@ -249,7 +251,8 @@ def write(job: Job, args: argparse.Namespace) -> None:
             print(f"stopped: {partial_path(out)} keeps what was done, for --resume.", file=sys.stderr)
         raise
     kept_path(out).unlink(missing_ok=True)
-    print(f"{out}: {job.summary()} ({time.monotonic() - started:.1f} s)")
+    counted = "" if args.bits is None else " with embeddings"
+    print(f"{out}: {job.summary()}{counted} ({time.monotonic() - started:.1f} s)")
 
 
 def absolute(output: str) -> Path:

@@ -207,8 +207,9 @@ class QuantizeJob(Mixable):
 
     def _bits(self, tensor: PlannedTensor) -> dict[str, float]:
         """The bits that a tensor takes in each type whose groups fit."""
-        found = {}
-        for name, type in quantized_types().items():
+        found, types = {}, quantized_types()
+        for name in self.format.mixed_dtypes():
+            type = types[name]
             if type.group and tensor.shape[1] % type.group:
                 continue
             made = replace(tensor, scheme=self.format.scheme(type.bits, type.group, self.options.symmetric))

@@ -88,6 +88,10 @@ class Mixable(ABC):
     windows: list[NDArray[np.int32]]
 
     @abstractmethod
+    def check_place(self, out: Path, replace: bool) -> None:
+        """Raise `UsageError` where it cannot be made there."""
+
+    @abstractmethod
     def units(self) -> list[Unit]:
         """The matrices of layers whose inputs are known; not those that rules name."""
 
@@ -153,13 +157,15 @@ def mixed_job(
     options: QuantizeOptions,
     threads: int,
     *,
-    kept: Path | None = None,
+    out: Path | None = None,
+    replaces: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Job, Choice]:
     """The job of `options`, whose `bits` are given, with a type for each matrix, and what was chosen.
 
-    `kept`: a file that a run which is stopped leaves its choice in; with `resume` it is taken from there.
+    `out`: what is to be made, or replaced; beside it lies a file that a run which is stopped leaves its choice in, and
+    with `resume` it is taken from there. None: nothing is made.
     Raises `UsageError` where no types are as small.
     """
     assert options.bits is not None
@@ -170,6 +176,9 @@ def mixed_job(
         draft = output.job(checkpoint, replace(plain, method=WEIGHED_BY))
         plain = replace(plain, calibration=None, calibration_tokens=None)
     assert isinstance(draft, Mixable), "checked with the options"
+    if out is not None:
+        draft.check_place(out, replaces)
+    kept = None if out is None else kept_path(out)
     units = draft.units()
     if not units:
         raise UsageError("--bits finds no matrix to choose a type for: what is multiplied by none is known of.")

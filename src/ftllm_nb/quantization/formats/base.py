@@ -151,6 +151,10 @@ class OutputFormat(Output):
     def scheme(self, bits: int, group: int, symmetric: bool) -> WeightScheme:
         """How the rows' numbers are to be laid: see kernels/quantize_rows.py."""
 
+    def mixed_dtypes(self) -> list[str]:
+        """The types that `--bits` chooses from."""
+        return list(quantized_types())
+
     def table_dtype(self, dtype: str) -> str:
         """What embeddings and the matrix that makes logits become where others become `dtype`: "auto", as they are."""
         return "auto"

@@ -24,6 +24,7 @@ from ftllm_nb.checkpoint.compressed_tensors import (
 )
 from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size
 from ftllm_nb.checkpoint.compressed_tensors.tensors import PACKED, SCALE, SHAPE, WEIGHT, ZERO_POINT
+from ftllm_nb.quant import quantized_types
 from ftllm_nb.quantization.formats.base import (
     OutputFormat,
     OutputTensor,
@@ -41,6 +42,8 @@ TEXT_PART = re.compile(r"(?:model\.)?language_model\.(?:model\.)?")
 """What the names of a text part's modules begin with."""
 VLLM_GROUPS = (0, 32, 64, 128)
 """Sizes of groups that vLLM's kernels take."""
+JOINED = re.compile(r"(?:[qkv]|gate|up)_proj$")
+"""The names of modules that vLLM joins, those that read the same input in a module, and that have one type there."""
 
 
 class CompressedTensors(OutputFormat):
@@ -50,6 +53,9 @@ class CompressedTensors(OutputFormat):
         if bits == 8 and group == 0 and symmetric:
             return WeightScheme(bits, group, symmetric, INT_QUANTIZED, int8_activations=True)
         return WeightScheme(bits, group, symmetric, PACK_QUANTIZED)
+
+    def mixed_dtypes(self) -> list[str]:
+        return [name for name, type in quantized_types().items() if type.group in VLLM_GROUPS]
 
     def outputs(self, tensor: PlannedTensor) -> tuple[OutputTensor, ...]:
         scheme = tensor.scheme
@@ -92,7 +98,20 @@ class CompressedTensors(OutputFormat):
         foreign = sorted(
             {tensor.scheme.name for tensor in tensors if tensor.scheme and tensor.scheme.group not in VLLM_GROUPS}
         )
-        return [f"vLLM does not load {' and '.join(foreign)}: ftllm-nb and transformers do."] if foreign else []
+        notes = [f"vLLM does not load {' and '.join(foreign)}: ftllm-nb and transformers do."] if foreign else []
+        if not notes and _has_joined_of_several_types(tensors):
+            notes.append("vLLM joins q, k and v, or gate and up, and loads them only where they have one type: "
+                         "ftllm-nb and transformers load this folder.")
+        return notes
+
+
+def _has_joined_of_several_types(tensors: Sequence[PlannedTensor]) -> bool:
+    schemes: dict[str, set[WeightScheme | None]] = {}
+    for tensor in tensors:
+        parent, _, name = module_of(tensor.name).rpartition(".")
+        if JOINED.match(name):
+            schemes.setdefault(parent, set()).add(tensor.scheme)
+    return any(len(each) > 1 for each in schemes.values())
 
 
 def module_of(name: str) -> str:
