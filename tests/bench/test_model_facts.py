@@ -11,16 +11,19 @@ import pytest
 from safetensors.numpy import save_file
 
 from ftllm_nb.benchmark import limits
-from ftllm_nb.benchmark.model_facts import _token_bytes, fit, model_facts, model_rows
+from ftllm_nb.benchmark.model_facts import _token_bytes, fit, layers_of, model_facts, model_rows
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.cli import main
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.loading import describe, model_folder
 from ftllm_nb.models import graph_class
+from tests.engine.test_mamba_models import CONFIGS as MAMBA
+from tests.engine.test_recurrent_models import weights
 from tests.engine.test_windows import CONFIG as WINDOWED
 from tests.golden.small_models import write_checkpoint
 from tests.graph.small_graphs import CONFIG
+from tests.memory_checkpoint import MemoryCheckpoint
 from tests.models.small_configs import EXPERTS
 from tests.quantized_folders import quantize_folder
 
@@ -172,3 +175,10 @@ def test_the_machine_and_its_limits_when_asked(
     assert main(["info", "-p", "demo", "-t", "2", "--limits"]) == 0
     out = capsys.readouterr().out
     assert "architecture" in out and "12.3 GB/s over" in out and asked == [1, 2]
+
+
+@pytest.mark.parametrize(("model_type", "layers"), [("falcon_h1", 2), ("nemotron_h", 5)])
+def test_layers_are_counted_whatever_they_keep(model_type: str, layers: int) -> None:
+    """Keys and values and states in one layer, or nothing."""
+    config = MAMBA[model_type]
+    assert layers_of(describe(MemoryCheckpoint(dict(config), weights(config)))) == layers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.models import supported_architectures
+from ftllm_nb.verification.with_transformers import continuing, forgets_limits
 from tests.executors import ENGINES, open_executor
 from tests.oracle.architectures import ARCHITECTURES, SIZES
 from tests.oracle.differences import Differences
@@ -81,21 +81,15 @@ def expected_logits(model: Any, tokens: NDArray[np.int64]) -> NDArray[np.float32
     """float32 [1 + DECODED, vocab]: after the prompt, then after each token that follows it."""
     ids = torch.from_numpy(tokens)[None]
     with torch.inference_mode():
-        if limits_time_steps(model.config):
+        if forgets_limits(model.config):
             return np.asarray(model(ids).logits[0, PROMPT - 1 :].numpy())
         answer = model(ids[:, :PROMPT], use_cache=True)
         rows = [answer.logits[0, -1].numpy()]
         for position in range(PROMPT, len(tokens)):
-            step, at = ids[:, position : position + 1], torch.tensor([[position]])  # without it Bamba begins at 0 again
-            answer = model(step, cache=answer.cache, position_ids=at, use_cache=True)
+            step = ids[:, position : position + 1]
+            answer = model(step, **continuing(model, answer, position), use_cache=True)
             rows.append(answer.logits[0, -1].numpy())
     return np.stack(rows)
-
-
-def limits_time_steps(config: Any) -> bool:
-    """Whether Mamba-2's time steps have limits, which transformers knows in prompts alone and forgets in decoding."""
-    limits = tuple(getattr(config, "time_step_limit", None) or (0, math.inf))
-    return limits != (0, math.inf) or config.model_type == "nemotron_h"
 
 
 def our_logits(executor: Executor, tokens: NDArray[np.int64], pieces: list[int]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,7 @@ from ftllm_nb.engine.in_place import packed_experts
 from ftllm_nb.engine.state_memory import StateMemory
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
 from ftllm_nb.errors import UsageError
-from ftllm_nb.graph.inputs import cache_layer, is_cache
-from ftllm_nb.graph.ir import STATE, CheckedGraph
+from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.loading import describe
 from ftllm_nb.quant import weight_formats
@@ -24,6 +24,8 @@ from ftllm_nb.quantized_type import QuantizedType
 
 FREE_SHARE = 0.9
 """Of the memory that is free, what a model may take: the rest is for intermediates and for others."""
+_NUMBERED = re.compile(r"^(.*?\.)(\d+)\.")
+"""A weight of a layer: what is before the layer's number, and the number."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         return ModelFacts(
             architecture=str(checkpoint.config.get("model_type", "described by its file")),
             parameters=stored.parameters,
-            layers=_layers_of(graph),
+            layers=layers_of(graph),
             context=longest,
             cached=context or longest,
             vocabulary=graph.vocab_size,
@@ -99,13 +101,14 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
         )
 
 
-def _layers_of(graph: CheckedGraph) -> int:
-    """Nodes that read a cache, and layers that keep states, in which several nodes do."""
-    reading = [node for node in graph.nodes if any(is_cache(each.name) for each in node.inputs.values())]
-    states = {value.name for value in graph.inputs.values() if value.kind == STATE}
-    recurrent = {cache_layer(each.name) for node in reading for each in node.inputs.values() if each.name in states}
-    attending = [node for node in reading if not any(each.name in states for each in node.inputs.values())]
-    return len(attending) + len(recurrent)
+def layers_of(graph: CheckedGraph) -> int:
+    """As many as the names of weights number; those that attend where the names have no numbers."""
+    numbers: dict[str, set[str]] = {}
+    for weight in graph.weights.values():
+        match = _NUMBERED.match(weight.tensor)
+        if match is not None:
+            numbers.setdefault(match[1], set()).add(match[2])
+    return max(map(len, numbers.values()), default=len(graph.caches))
 
 
 def _stored_types(checkpoint: Checkpoint, graph: CheckedGraph) -> list[str]:

@@ -49,7 +49,7 @@ def plan_tensors(
     """
     quantized_type(dtype)
     computed_with = {value.tensor for value in graph.weights.values() if value.computed is not None}
-    read = {value.tensor for value in graph.weights.values()}
+    read, packed = ({value.tensor for value in values} for values in (graph.weights.values(), graph.packed))
     matrices = _product_weights(graph)
     turned = _turned(graph, matrices) if turns else set()
     computed_with -= turned
@@ -70,7 +70,7 @@ def plan_tensors(
         passed_over = len(info.shape) == 2 and (info.name not in read or info.name in computed_with)
         tensor = _planned(info, chosen, info.name in products or passed_over, can_be, format, symmetric)
         tensor = replace(tensor, turned=info.name in turned)
-        if info.name in computed_with and len(info.shape) > 1:
+        if info.name in computed_with & packed:
             tensor = replace(tensor, note="the graph computes weights from it")
         if info.name in steering and tensor.scheme is None:
             tensor = replace(tensor, note=steering[info.name])

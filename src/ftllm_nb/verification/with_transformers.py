@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -128,15 +130,15 @@ def _read(model: Any, recorder: _Recorder, text: NDArray[np.int32], prefill: int
             f"the reference has another vocabulary, of {limit} tokens, and the prompt has the token {int(ids.max())}: "
             "name the folder of the same model."
         )
+    if forgets_limits(model.config):
+        prefill = len(text)
     recorder.step(prefill)
     try:
         answer = model(ids[:, :prefill], use_cache=True)
         rows = [answer.logits[0].float().numpy()]
         for position in range(prefill, len(text)):
             recorder.step(1)
-            answer = model(
-                ids[:, position : position + 1], past_key_values=answer.past_key_values, use_cache=True
-            )
+            answer = model(ids[:, position : position + 1], **continuing(model, answer, position), use_cache=True)
             rows.append(answer.logits[0].float().numpy())
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0][:300].rstrip(".")
@@ -264,3 +266,20 @@ def _is_tensor(each: Any) -> bool:
     import torch
 
     return isinstance(each, torch.Tensor)
+
+
+def continuing(model: Any, answer: Any, position: int) -> dict[str, Any]:
+    """What a model is given beside the token at a position, which goes on from an answer. Bamba would begin at position
+    0 again, and Mamba-2 with no state, if they were not told."""
+    import torch
+
+    known = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in known else "past_key_values"
+    given = {name: getattr(answer, name)}
+    return given | {"position_ids": torch.tensor([[position]])} if "position_ids" in known else given
+
+
+def forgets_limits(config: Any) -> bool:
+    """Whether Mamba-2's time steps have limits, which transformers knows in prompts alone: a text is read at once."""
+    limits = tuple(getattr(config, "time_step_limit", None) or (0, math.inf))
+    return limits != (0, math.inf) or config.model_type == "nemotron_h"
