@@ -5,6 +5,9 @@
     the prompt.
 
 Usage: python bench/startup.py [-t THREADS] [--repetitions 5] [--cold 1] [--parts starts turns tokens idle]
+       python bench/startup.py -p MODEL [-t THREADS] [--repetitions 5]
+
+With -p, only the first token of that model: its file and its kernels are read once before.
 """
 
 from __future__ import annotations
@@ -61,7 +64,14 @@ def main() -> None:
     parser.add_argument("--cold", type=whole_number(1), default=1, help="starts with an empty cache (default: 1)")
     parts = {"starts": show_starts, "turns": show_second_turn, "tokens": show_time_per_token, "idle": show_idle}
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="what to measure (default: all)")
+    parser.add_argument("-p", "--path", metavar="MODEL", help="the first token of this model alone")
     arguments = parser.parse_args()
+    if arguments.path is not None:
+        first_token = [*FIRST_TOKEN, "-p", arguments.path, "-t", str(arguments.threads)]
+        seconds_to_output(first_token)
+        warm = [seconds_to_output(first_token) for _ in range(arguments.repetitions)]
+        show(f"from the start to the first token of {arguments.path}, file and kernels cached", warm)
+        return
     with tempfile.TemporaryDirectory() as folder:
         for part in arguments.parts:
             parts[part](arguments, Path(folder))
@@ -291,9 +301,10 @@ def cpu_seconds(process_id: int) -> float:
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
-def seconds_to_output(arguments: list[str], cache: str) -> float:
-    """Seconds from starting the process to the first byte that it prints; `cache` is its kernels' folder."""
-    environment = {**os.environ, "FTLLM_NB_CACHE_DIR": cache}
+def seconds_to_output(arguments: list[str], cache: str | None = None) -> float:
+    """Seconds from starting the process to the first byte that it prints; `cache`: its kernels' folder, if not the
+    usual one."""
+    environment = dict(os.environ) if cache is None else {**os.environ, "FTLLM_NB_CACHE_DIR": cache}
     started = time.perf_counter()
     with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
