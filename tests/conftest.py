@@ -9,6 +9,10 @@ import tempfile
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before NumPy is imported. Its BLAS's threads, and PyTorch's, wait for each other at work: with matrices as small as
+# those here, and tests in as many processes as there are processors, that takes more time than the products.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("ftllm-nb", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ftllm-nb")
