@@ -132,3 +132,10 @@ def test_routers_and_experts_of_another_size_are_refused(
     with pytest.raises(FtllmError, match=rf'"{re.escape(name)}".* has shape|{re.escape(sentence)}') as caught:
         checked_with(config, shapes)
     assert str(shape[0]) in str(caught.value)
+
+
+def test_an_expert_of_what_was_weighed() -> None:
+    """Llama 4: what its experts read is no norm's output."""
+    config = config_of("llama4_text", moe_layers=[0], num_local_experts=3, num_experts_per_tok=1, intermediate_size=16)
+    (merged,) = [each for each in checked(config).nodes if each.operator.name == "MergeMOE"]
+    assert merged.inputs["input"].name == "weighted"

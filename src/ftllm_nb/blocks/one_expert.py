@@ -54,6 +54,7 @@ class OneExpertDecoder(MixtureDecoder):
         """Of the weighted source."""
         self.Mul(self.data[source], 1.0, self.data["weighted"])
         self.MulTo(self.data["weighted"], self.data["share"])
+        self._sizes["weighted"] = self._sizes[source]
         super().merge_experts(at, "weighted", target)
 
     def check_config(self) -> None:
