@@ -103,7 +103,7 @@ def notes(file: Path, body: str, config: dict[str, Any]) -> list[str]:
     return checked(load_graph_class(file), config).notes
 
 
-STILL = ("mamba2", "nemotron_h")
+STILL = ("kimi_linear", "mamba2", "nemotron_h")
 """In which nothing turns."""
 
 
