@@ -125,3 +125,9 @@ def test_kinds_and_names_of_other_checkpoints() -> None:
     arrays = weights(config)
     arrays["backbone.embedding.weight"] = arrays.pop("backbone.embeddings.weight")
     assert "backbone.embedding.weight" in loading.describe(MemoryCheckpoint(dict(config), arrays)).weights
+
+
+def test_a_longest_sequence_that_no_config_of_transformers_names() -> None:
+    config = CONFIGS["mamba2"]
+    assert described(config).max_positions == config["max_position_embeddings"]
+    assert described(config | {"max_position_embeddings": None}).max_positions == 262144

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ftllm_nb.blocks import MixerDecoder
+from ftllm_nb.graph.inputs import find_max_positions
 
 
 class Mamba2Model(MixerDecoder):
@@ -18,11 +19,16 @@ class Mamba2Model(MixerDecoder):
         "mamba_d_head": "head_dim", "mamba_d_state": "state_size", "mamba_expand": "expand",
     }  # fmt: skip
     inner_entries = "hidden_size · expand"
+    usual_positions = 262144
+    """transformers' config names no longest sequence, as nothing here depends on one. Codestral Mamba was tried on as
+    many tokens."""
 
     def read_config(self) -> None:
-        """The first checkpoints call the embedding otherwise."""
+        """The first checkpoints call the embedding otherwise, and no config need have a longest sequence."""
         if f"{self.prefix}embedding.weight" in self.checkpoint_names:
             self.names = replace(self.names, embedding="embedding")
+        if find_max_positions(self.config) is None:
+            self.config["max_positions"] = self.usual_positions
         super().read_config()
 
     @property
