@@ -52,6 +52,16 @@ def test_fewer_pairs_turn_than_the_table_is_for(
     assert check(rotating(operator, *right), {**CONFIG, **HEADS}, SQUARE).notes == []
 
 
+def test_layers_that_one_line_builds_are_told_of_once() -> None:
+    def build(self: ComputeGraph) -> None:
+        turned = rotating("LlamaRotatePosition2DPart", 2, 2)
+        for _ in range(3):
+            turned(self)
+
+    (note,) = [each for each in check(build, {**CONFIG, **HEADS}, SQUARE).notes if "pairs by a table" in each]
+    assert "LlamaRotatePosition2DPart (operator 3) turns 1 pairs" in note
+
+
 def capped(self: ComputeGraph) -> None:
     data = self.data
     begin(self)

@@ -75,7 +75,7 @@ class _Checker:
         self.data: dict[str, Value] = {}
         self.caches = LayerCaches(graph.calls)
         self.embeddings: list[Value] = []
-        self.doubts: list[str] = []
+        self.doubts: dict[tuple[str, str], str] = {}  # by line and words: layers of a loop have one
 
     def run(self) -> CheckedGraph:
         """Check call by call, then what only the whole graph shows."""
@@ -100,7 +100,7 @@ class _Checker:
             tokenizer_config=self.graph.tokenizer_config,
             generation_config=self.graph.generation_config,
             unread_tensors=unread,
-            notes=[*self.graph.notes, *notes, *dict.fromkeys(self.doubts), *self._unread_data(logits),
+            notes=[*self.graph.notes, *notes, *self.doubts.values(), *self._unread_data(logits),
                    *self._rope_notes(), *notes_on_biases(self.nodes, unread), *notes_on_unread(self.graph)],
         )
 
@@ -146,7 +146,7 @@ class _Checker:
         self.nodes.append(node)
         doubt = operator.doubt({**{name: value.type for name, value in node.inputs.items()}, **node.attributes})
         if doubt:
-            self.doubts.append(str(call.error(f"{doubt}.")))
+            self.doubts.setdefault((call.where, doubt), str(call.error(f"{doubt}.")))
 
     def _asked(self, node: Node, method: str, ask: Callable[[dict[str, Any]], Answer]) -> Answer:
         """What a method of the operator answers to the types of what it reads."""
