@@ -70,6 +70,8 @@ _LAST = '        self.RMSNorm(data["last"], weight["model.norm.weight"], eps, da
 _POST = '            self.RMSNorm(data["added"], layer[".post_attention_layernorm.weight"], eps, data["added"], 1)\n'
 
 FAULTS = (
+    Fault("llama", "up forgotten", '            self.MulTo(data["gate"], data["up"])\n', "",
+          'MulTo of data["gate"] by data["up"], which nothing reads'),
     Fault("llama", "scale without the root", "head_dim ** -0.5", "1 / head_dim", "scale"),
     Fault("llama", "no scale", "head_dim ** -0.5", "1.0", "scale"),
     Fault("llama", "another eps", '[".input_layernorm.weight"], eps', '[".input_layernorm.weight"], 1e-3', "eps"),
@@ -175,6 +177,7 @@ FAULTS = (
           'self.Linear(data["hidden"], mlp["gate.weight"]', "reads"),
     Fault("mixture", "gelu in the experts", "gate, up, down, data", "gate, up, down, gateType=1, output=data",
           "gateType"),
+    Fault("mixture", "a router by sigmoid", 'self.SoftMax(', 'self.Sigmoid(', "SoftMax"),
     Fault("granite", "a branch not scaled", 'data["added"], residual)\n            self.RMSNorm',
           'data["added"])\n            self.RMSNorm', "alpha"),
     Fault("granite", "multiplied for divided", '1 / config["logits_scaling"]', 'config["logits_scaling"]', "v of Mul"),
@@ -185,6 +188,12 @@ FAULTS = (
     Fault("hybrid", "a decay by a sigmoid", 'self.MambaSoftplus(data["decay"], mixer["A_log"], mixer["dt_bias"], ',
           'self.Sigmoid(data["decay"], ', "A_log"),
     Fault("hybrid", "k not normed", '                self.L2Norm(data["key.k"], 1e-6, data["key.k"])\n', "", "L2Norm"),
+    Fault("hybrid", "neither q nor k normed",
+          '                self.L2Norm(data["key.q"], 1e-6, data["key.q"])\n'
+          '                self.L2Norm(data["key.k"], 1e-6, data["key.k"])\n', "",
+          'data["key.q"] and data["key.k"] is missing'),
+    Fault("hybrid", "attention's gate forgotten", '                self.MulTo(data["attention"], data["open"])\n', "",
+          'by data["open"], which nothing reads'),
     Fault("hybrid", "sigmoid for silu in the gate", 'eps, data["read"])', 'eps, data["read"], 1)', "gateType"),
     Fault("hybrid", "gate before the norm", 'eps, data["read"])', 'eps, data["read"], 0, 1)', "gateFirst"),
     Fault("hybrid", "1 + w in the gated norm", 'mixer["norm.weight"]', '1 + mixer["norm.weight"]',

@@ -55,6 +55,7 @@ def test_right_files_are_equal(model: str, known: Known) -> None:
     assert verdict.agrees, str(verdict)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of what is tried
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault.model}: {fault.name}" for fault in FAULTS])
 def test_fault(fault: Fault, known: Known, found: list[Row], tmp_path: Path) -> None:
     folder, reference = known(fault.model)

@@ -19,6 +19,7 @@ from ftllm_nb.verification.causes.arithmetic import oddness
 from ftllm_nb.verification.reference import Reference
 from ftllm_nb.verification.run import reference_of, verify
 from ftllm_nb.verification.values_file import save
+from ftllm_nb.verification.verdict import shortened
 from tests.golden.small_models import SMALL_MODELS, write_checkpoint
 from tests.verification.faults import FAULTS, GRAPHS
 
@@ -28,7 +29,7 @@ PLANTED = (
     "scale without the root", "another eps at the end", "k not rotated", "silu of up", "the norm of another place",
     "a residual forgotten", "tied where it is not", "v rotated as well", "another base",
     "a residual twice", "what is normed goes on", "embeddings of positions", "rotary by numbers of its own",
-    "feed-forward of attention's norm", "normed twice at the end",
+    "feed-forward of attention's norm", "normed twice at the end", "up forgotten",
 )  # fmt: skip
 
 
@@ -94,6 +95,12 @@ def test_a_factor_is_no_number_of_layers(folder: Path, reference: Reference, tmp
 
 def test_of_sums_the_plainest_is_told() -> None:
     assert sorted([[2.0, -1.0], [1.0, 2.0], [1.0, 1.0]], key=oddness) == [[1.0, 1.0], [1.0, 2.0], [2.0, -1.0]]
+
+
+def test_of_many_operators_those_at_both_ends_are_listed() -> None:
+    calls = [f"operator {number}" for number in range(30)]
+    assert shortened(calls) == [*calls[:12], "… 6 operators more", *calls[18:]]
+    assert shortened(calls[:25]) == calls[:25]
 
 
 def test_other_weights_are_told_from_other_operators(reference: Reference, tmp_path: Path) -> None:
@@ -170,6 +177,7 @@ def test_what_is_refused(folder: Path, values: Path, tmp_path: Path, monkeypatch
     assert "there is no file" in refused(UsageError, folder, against="none.npz")
     assert "there is no nowhere" in refused(UsageError, folder, against="nowhere")
     assert "by --custom FILE" in refused(UsageError, folder, against="builtin")
+    assert "engine 'fast' is not known" in refused(UsageError, folder, against=values, engine="fast")
     damaged = tmp_path / "damaged.npz"
     for size in (0, 100, values.stat().st_size // 2):
         damaged.write_bytes(values.read_bytes()[:size])
@@ -224,6 +232,7 @@ def test_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "the prompt is empty" in capsys.readouterr().err
     assert main([*line, "many words " * 2000]) == 2
     assert "context holds" in capsys.readouterr().err
+    assert verify("demo", custom=custom, against="builtin", prompts="Hello there", warn=nothing).texts == 1
 
 
 def test_compiled_kernels_are_compared_as_well(folder: Path, reference: Reference) -> None:

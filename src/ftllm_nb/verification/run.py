@@ -12,7 +12,7 @@ from ftllm_nb import loading
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.engine.evaluation import Evaluation, evaluate, evaluate_in_steps
 from ftllm_nb.engine.float_weights import FloatWeights
-from ftllm_nb.engine_options import Warn
+from ftllm_nb.engine_options import Warn, engines, require_one_of
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
@@ -73,6 +73,7 @@ def verify(
     graph; or what `reference_of` returned, which serves several comparisons. `engine`: "compiled" compares the kernels'
     logits, too. `seconds`: how long causes are tried. Raises subclasses of `FtllmError` for what cannot be compared.
     """
+    require_one_of("engine", engine, engines())
     warn = warn or loading.warn_on_stderr
     progress = progress or (lambda what, done, total: None)
     if save is not None:
@@ -126,6 +127,7 @@ def _reference(
     warn: Warn,
 ) -> Reference:
     """What the graph is compared with."""
+    prompts = [prompts] if isinstance(prompts, str) else prompts  # not its letters
     name = None if against is None else fspath(against)
     if name == "":
         raise UsageError("the name after --against is empty: write transformers, builtin, a folder or an .npz file.")

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ftllm_nb.engine.evaluation import Evaluation, evaluate
 from ftllm_nb.engine.float_weights import FloatWeights
 from ftllm_nb.errors import FtllmError
@@ -100,7 +102,8 @@ class Ground:
         until = site.node if site.role == "output" else _maker(graph, site)
         for evaluation, recording in zip(self.evaluations, self.reference.recordings, strict=True):
             try:
-                tried = evaluate(graph, self.weights, evaluation.token_ids, earlier=evaluation, until=until)
+                with np.errstate(all="ignore"):  # what is tried may be nonsense, and nobody asked for it
+                    tried = evaluate(graph, self.weights, evaluation.token_ids, earlier=evaluation, until=until)
             except FtllmError:
                 return float("inf")
             difference = site.difference(tried, recording)

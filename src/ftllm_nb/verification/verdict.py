@@ -8,6 +8,9 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.verification.parting import Parting
 
+_MOST_AT_AN_END = 12
+"""Operators that are listed from where values still agree, and as many up to where they part."""
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -94,7 +97,7 @@ class Verdict:
                 lines.append("  with that this place agrees, and a later one does not: mend it and compare again")
         else:
             lines.append("between the two are" if len(parting.suspects) > 1 else "the operator is")
-            lines += [f"  {shown_call(node.call)}" for node in parting.suspects[:8]]
+            lines += [f"  {each}" for each in shortened([shown_call(node.call) for node in parting.suspects])]
             if _reads_the_same(parting):
                 lines.append("  what it reads is the same: its weight is another one, another model's or rounded")
             lines += self.left_out
@@ -107,6 +110,14 @@ def _reads_the_same(parting: Parting) -> bool:
     node = parting.site.node
     has_weight = any(isinstance(each, WeightReference) for each in node.call.arguments.values())
     return parting.site.role == "output" and parting.suspects == (node,) and has_weight
+
+
+def shortened(calls: list[str]) -> list[str]:
+    """The first and the last of many: a fault may be at either end."""
+    left_out = len(calls) - 2 * _MOST_AT_AN_END
+    if left_out <= 1:
+        return calls
+    return [*calls[:_MOST_AT_AN_END], f"… {left_out} operators more", *calls[-_MOST_AT_AN_END:]]
 
 
 def shown_call(call: Call) -> str:

@@ -31,13 +31,13 @@ def changes(ground: Ground) -> Iterator[Change]:
 def _before(call: Call, name: str) -> Iterator[Change]:
     source = DataReference(name)
     for activation in _ACTIVATIONS:
-        arguments = {"input": source, "output": source}
-        added = made(call, activation, **arguments, **({"axis": -1} if activation == "SoftMax" else {}))
-        yield _put(call, added, f'{activation} of data["{name}"] is missing before {call.operator.name}')
+        axis: dict[str, Argument] = {"axis": -1} if activation == "SoftMax" else {}
+        arguments: dict[str, Argument] = {"input": source, "output": source, **axis}
 
+        def put(each: Call, activation: str = activation, arguments: dict[str, Argument] = arguments) -> list[Call]:
+            return [made(each, activation, **arguments), each]
 
-def _put(call: Call, added: Call, sentence: str) -> Change:
-    return Change(sentence, call, {call.index: [added, call]})
+        yield one_call(f'{activation} of data["{name}"] is missing before {call.operator.name}', call, put)
 
 
 def _softcaps(ground: Ground, call: Call, source: DataReference) -> Iterator[tuple[str, Call]]:

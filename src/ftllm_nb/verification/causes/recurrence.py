@@ -8,7 +8,7 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.references import DataReference, WeightReference
 from ftllm_nb.verification.causes.missing import made
 from ftllm_nb.verification.causes.missing_norm import eps_of_config
-from ftllm_nb.verification.trial import Change, Ground
+from ftllm_nb.verification.trial import Change, Ground, one_call
 
 RANK = 12
 _RULES = ("RecurrentGatedDeltaRule",)
@@ -29,17 +29,19 @@ def changes(ground: Ground) -> Iterator[Change]:
 
 
 def _lengths(ground: Ground, call: Call) -> Iterator[Change]:
-    for name in ("q", "k"):
-        source = call.arguments[name]
-        if isinstance(source, DataReference):
-            for eps in dict.fromkeys([1e-6, *eps_of_config(ground)]):
-                added = made(call, "L2Norm", input=source, eps=eps, output=source)
-                yield Change(
-                    f'L2Norm of data["{source.name}"] is missing before {call.operator.name}; eps {eps:g} makes them '
-                    "equal",
-                    call,
-                    {call.index: [added, call]},
-                )
+    """Of queries, of keys, or of both, of which neither alone makes the place equal."""
+    for names in (("q",), ("k",), ("q", "k")):
+        sources = [call.arguments[name] for name in names]
+        shown = " and ".join(f'data["{each.name}"]' for each in sources if isinstance(each, DataReference))
+        for eps in dict.fromkeys([1e-6, *eps_of_config(ground)]):
+
+            def before(each: Call, names: tuple[str, ...] = names, eps: float = eps) -> list[Call]:
+                read = [each.arguments[name] for name in names]
+                return [*(made(each, "L2Norm", input=source, eps=eps, output=source) for source in read), each]
+
+            yield one_call(
+                f"L2Norm of {shown} is missing before {call.operator.name}; eps {eps:g} makes them equal", call, before
+            )
 
 
 def _decays(ground: Ground, call: Call, rates: str, bias: str) -> Iterator[Change]:
