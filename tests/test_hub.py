@@ -151,6 +151,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
     status, out, err = run(None, tmp_path, *ASK)
     assert (status, out) == (2, "") and err.count("\n") == 1
     assert err.startswith("error: http://127.0.0.1:9 cannot be reached") and f"does not hold {NAME}" in err
+    assert err.endswith("and there is no folder of that name here.\n"), "a path that is misspelt looks like a name"
     assert "HF_HUB_OFFLINE forbids" in run(None, tmp_path, *ASK, HF_HUB_OFFLINE="1")[2]
     assert "HF_ENDPOINT is 'hub'" in run(None, tmp_path, *ASK, HF_ENDPOINT="hub")[2]
     assert "is no name on the hub" in run(None, tmp_path, "download", "what")[2]

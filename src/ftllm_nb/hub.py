@@ -240,7 +240,7 @@ def _cached(
             raise HubError(f"{reason}, and {folder} holds no GGUF file of the type {kind!r} of {name}.")
     config = try_to_load_from_cache(name, "config.json", cache_dir=folder, revision=revision)
     if not isinstance(config, str):
-        raise HubError(f"{reason}, and {folder} does not hold {name}.")
+        raise HubError(f"{reason}, {folder} does not hold {name}, and there is no folder of that name here.")
     present = [str(file.relative_to(Path(config).parent)) for file in Path(config).parent.rglob("*")]
     if not any(file.endswith(".safetensors") for file in present):
         raise HubError(f"{reason}, and {folder} holds only a part of {name}.")
