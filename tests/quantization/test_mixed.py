@@ -20,6 +20,8 @@ from tests.quantization.test_calibration import DEMO
 from tests.quantization.test_command import quantize
 
 FLAGS = ("--method", "imatrix", "--calibration_tokens", 1024, "-t", 2)
+SLOW = pytest.mark.slow
+"""Searches and products of a dozen types take a minute to compile."""
 
 
 @pytest.fixture
@@ -51,11 +53,10 @@ def types_of(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("out", "more", "bits"),
     [
-        ("out.gguf", (), 5.2),
-        ("out", ("--format", "packed", "--embedding_bits", 4.5), 5.2),
-        ("out", (), 5.0),
+        pytest.param("out.gguf", (), 5.2, id="gguf", marks=SLOW),
+        pytest.param("out", ("--format", "packed", "--embedding_bits", 4.5), 5.2, id="packed", marks=SLOW),
+        pytest.param("out", (), 5.0, id="compressed_tensors"),
     ],
-    ids=["gguf", "packed", "compressed_tensors"],
 )
 def test_what_counts_more_has_more_bits(
     tmp_path: Path, measured: object, out: str, more: tuple[object, ...], bits: float
@@ -83,7 +84,7 @@ def test_what_counts_more_has_more_bits(
             assert str(checkpoint.tensors["model.embed_tokens.weight"].dtype) == "int4g32_float16"
 
 
-@pytest.mark.slow
+@SLOW
 def test_gguf_by_measuring(tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
     done = quantize(DEMO, "-o", out, "--bits", 5, "--calibration_tokens", 2048)
@@ -94,7 +95,8 @@ def test_gguf_by_measuring(tmp_path: Path) -> None:
         assert "42" in model.response("What is 17 + 25?", temperature=0)
 
 
-@pytest.mark.parametrize(("out", "method"), [("out.gguf", "mse"), pytest.param("out", "rtn", marks=pytest.mark.slow)])
+@SLOW
+@pytest.mark.parametrize(("out", "method"), [("out.gguf", "mse"), ("out", "rtn")])
 def test_methods_without_a_text_have_types_that_were_measured_with_one(
     tmp_path: Path, measured: list[Sequence[Any]], out: str, method: str
 ) -> None:
@@ -118,6 +120,7 @@ def test_nothing_is_measured_for_a_place_that_is_taken(tmp_path: Path, measured:
         assert done.returncode == 2 and str(tmp_path / "out") in done.stderr and not measured
 
 
+@SLOW
 def test_rules_come_before_what_is_chosen(tmp_path: Path, measured: object) -> None:
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps([{"key": "down_proj", "dtype": "q8_0"}]))
