@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ftllm_nb import loading
@@ -32,7 +34,9 @@ def test_the_demo_adds_up_to_what_else_is_known_of_it() -> None:
     assert query.operations == 2 * 256**2 and query.where.endswith(".py:" + query.where.rpartition(":")[2])
     attention = next(step for step in steps if step.state)
     assert attention.position_bytes == 2 * 2 * 2 * 64 and attention.attended == 2 * 4 * (64 + 64)
-    assert total_lines(totals)[0] == f"operators  {len(steps)}"
+    assert [step.number for step in steps] == [0, *range(2, len(steps) + 1)], "DataTypeAs changes nothing"
+    assert total_lines(totals)[0] == f"operators  {len(steps)} of {len(steps) + 1} calls, whose numbers they have"
+    assert total_lines(replace(totals, calls=len(steps)))[0] == f"operators  {len(steps)}"
 
 
 def test_of_a_mixture_only_the_chosen_experts_count() -> None:

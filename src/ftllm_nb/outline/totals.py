@@ -14,10 +14,12 @@ from ftllm_nb.outline.steps import Step, numbers_of, stored_bytes, stored_type
 
 @dataclass(frozen=True)
 class Totals:
-    """`weight_bytes`: in the file, by type; tied weights once. `operations`, `attended`, `position_bytes`,
-    `sequence_bytes`: as of a step."""
+    """`calls`: of build(), among which are those that change nothing, or are one operator with others. `weight_bytes`:
+    in the file, by type; tied weights once. `operations`, `attended`, `position_bytes`, `sequence_bytes`: as of a
+    step."""
 
     operators: int
+    calls: int
     weights: int
     parameters: int
     weight_bytes: Mapping[str, int]
@@ -35,6 +37,7 @@ def totals_of(steps: list[Step], graph: CheckedGraph, tensors: Mapping[str, Tens
         by_type[stored_type(value, tensors)] += stored_bytes(value, tensors)
     return Totals(
         operators=len(steps),
+        calls=max((step.number for step in steps), default=-1) + 1,
         weights=len(weights),
         parameters=sum(map(numbers_of, weights)),
         weight_bytes=dict(by_type.most_common()),
@@ -49,7 +52,7 @@ def total_lines(totals: Totals) -> list[str]:
     """The totals as lines of text."""
     types = ", ".join(f"{shown_bytes(size)} {name}" for name, size in totals.weight_bytes.items())
     lines = [
-        f"operators  {totals.operators}",
+        f"operators  {totals.operators}{_numbering(totals)}",
         f"weights    {totals.weights} with {shown_count(totals.parameters)} numbers: {types}",
         f"FLOPs      {shown_count(totals.operations)} a token"
         + (f", and {shown_count(totals.attended)} for each position that it sees" if totals.attended else ""),
@@ -57,6 +60,11 @@ def total_lines(totals: Totals) -> list[str]:
     kept = [f"{shown_kilobytes(totals.position_bytes)} for each position, as float16"] * bool(totals.position_bytes)
     kept += [f"{shown_kilobytes(totals.sequence_bytes)} for each sequence"] * bool(totals.sequence_bytes)
     return [*lines, f"state      {', '.join(kept) or 'none'}"]
+
+
+def _numbering(totals: Totals) -> str:
+    """Why the numbers of operators go further than their count, where they do."""
+    return f" of {totals.calls} calls, whose numbers they have" if totals.calls > totals.operators else ""
 
 
 def shown_count(number: float) -> str:
