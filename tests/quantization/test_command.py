@@ -33,7 +33,8 @@ def test_a_folder_that_others_load(tmp_path: Path) -> None:
     out = tmp_path / "q4"
     done = quantize(DEMO, "-o", out, "--dtype", "int4g32", "-t", 2)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{out}: 3.7 MB, 5.69 bits a weight (")
+    kept = "model.embed_tokens.weight stays bfloat16, 1.0 MB of it"
+    assert done.stdout.startswith(f"{out}: 3.7 MB, 5.69 bits a weight; {kept} (")
     copied = {"generation_config.json", "tokenizer.json", "tokenizer_config.json"}
     assert {entry.name for entry in tmp_path.iterdir()} == {"q4"}
     assert {entry.name for entry in out.iterdir()} == {"config.json", "model.safetensors", *copied}

@@ -251,7 +251,7 @@ def write(job: Job, args: argparse.Namespace, started: float) -> None:
             print(f"stopped: {partial_path(out)} keeps what was done, for --resume.", file=sys.stderr)
         raise
     kept_path(out).unlink(missing_ok=True)
-    counted = "" if args.bits is None else " with embeddings"
+    counted = job.unquantized() if args.bits is None else " with embeddings"
     print(f"{out}: {job.summary()}{counted} ({time.monotonic() - started:.1f} s)")
 
 

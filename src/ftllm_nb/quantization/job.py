@@ -249,6 +249,17 @@ class QuantizeJob(Mixable):
         """How large the folder is."""
         return sizes(sum(shard.size for shard in self.layout.shards), self.weights)
 
+    def unquantized(self) -> str:
+        """Which matrices are not quantized: `; model.embed_tokens.weight stays float32, 24.5 MB`. "" where all are."""
+        kept = [each for each in self.tensors if len(each.shape) == 2 and each.scheme is None and each.kept is None]
+        if not kept:
+            return ""
+        largest = sorted(kept, key=lambda each: -each.nbytes)[:2]
+        names = " and ".join([*(each.name for each in largest), *[f"{len(kept) - 2} more"] * (len(kept) > 2)])
+        types = " and ".join(dict.fromkeys(each.dtype for each in largest))
+        size = sum(each.nbytes for each in kept)
+        return f"; {names} stay{'s' * (len(kept) == 1)} {types}, {size / 1e6:,.1f} MB of it"
+
     @property
     def needed_bytes(self) -> int:
         """What the new folder takes on the disk, files rounded up to its blocks."""

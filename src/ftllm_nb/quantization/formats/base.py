@@ -98,6 +98,9 @@ class Job(Protocol):
     def summary(self) -> str:
         """What was made, in a few words."""
 
+    def unquantized(self) -> str:
+        """Which matrices are not quantized, in a few words; "" where all are."""
+
 
 class Output(ABC):
     """What `--format` names. `default_dtype`, `default_method`: what `--dtype` and `--method` are where nobody says."""

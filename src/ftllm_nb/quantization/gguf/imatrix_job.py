@@ -70,6 +70,10 @@ class ImatrixJob:
         }
         write_imatrix(out, found, self._text, WINDOW)
 
+    def unquantized(self) -> str:
+        """None is made."""
+        return ""
+
     def summary(self) -> str:
         """What was made."""
         tokens = sum(map(len, self._windows))

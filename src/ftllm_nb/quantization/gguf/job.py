@@ -303,6 +303,10 @@ class GgufJob(Mixable):
         starts = {name: each.start for name, each in self.draft.tensors.items()}
         return Layout((Shard(FILE, self.draft.header, starts, self.draft.size),), None, is_file=True)
 
+    def unquantized(self) -> str:
+        """None is worth a word: embeddings are quantized as well."""
+        return ""
+
     def summary(self) -> str:
         """How large the file is."""
         return sizes(self.draft.size, self.weights)
