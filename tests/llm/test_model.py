@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,29 @@ def test_logits_after_each_token_and_what_they_were_made_of(model: llm.Model) ->
         model.logits([], all=True)
     with pytest.raises(ContextLengthError):
         model.trace([5] * (model.max_positions + 1))
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda model: model.logits("x"), "token ids must be a list of whole numbers, one for each token, not 'x'."),
+        (lambda model: model.logits([[1, 2]]), r"token ids must be .*, not \[\[1, 2\]\]\."),
+        (lambda model: model.logits(None, all=True), "token ids must be .*, not None[.]"),
+        (lambda model: model.trace([[1, 2]]), r"token ids must be .*, not \[\[1, 2\]\]\."),
+        (lambda model: model.trace(None), "prompt must be a text, a list of messages or .*, not None[.]"),
+        (lambda model: model.trace(np.array(5)), "prompt must be a text, a list of messages or .*, not array"),
+        (lambda model: model.trace({"role": "user"}), "prompt must be a text, a list of messages or .*, not {"),
+        (lambda model: model.encode(3), "text must be a text, not 3[.]"),
+        (lambda model: next(model.stream_chat(None, 3)), "query must be a text or a list of messages, not 3[.]"),
+        (lambda model: next(model.stream_chat(None, "x", 3)), "history must be a list of pairs"),
+        (lambda model: llm.model("demo", threads=1, eos_token=3), "eos_token must be a list of tokens, not 3[.]"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_with_a_sentence(
+    model: llm.Model, ask: Callable[[llm.Model], object], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{sentence}"):
+        ask(model)
 
 
 def test_prompts(model: llm.Model) -> None:

@@ -178,6 +178,11 @@ def test_what_is_refused(folder: Path, values: Path, tmp_path: Path, monkeypatch
     assert "there is no nowhere" in refused(UsageError, folder, against="nowhere")
     assert "by --custom FILE" in refused(UsageError, folder, against="builtin")
     assert "engine 'fast' is not known" in refused(UsageError, folder, against=values, engine="fast")
+    assert "or what reference_of returned, not 3" in refused(UsageError, folder, against=3)
+    assert "save must be the path of a file, not 3" in refused(UsageError, folder, against=values, save=3)
+    assert "prompts must be a list of texts, not 3" in refused(UsageError, folder, prompts=3)
+    assert "prompts must be a list of texts, not [3]" in refused(UsageError, folder, prompts=[3])
+    assert "from 1 to 1024, a whole number, not 'x'" in refused(UsageError, folder, against=values, threads="x")
     damaged = tmp_path / "damaged.npz"
     for size in (0, 100, values.stat().st_size // 2):
         damaged.write_bytes(values.read_bytes()[:size])

@@ -7,6 +7,7 @@ are made one after another.
 from __future__ import annotations
 
 import operator
+import reprlib
 from collections.abc import Generator, Iterable
 from collections.abc import Sequence as SequenceOf
 
@@ -90,7 +91,12 @@ class Session:
 
     def checked(self, prompt_ids: SequenceOf[int]) -> list[int]:
         """The ids of a prompt that can be answered; raises what `generate` says."""
-        ids = [operator.index(token_id) for token_id in prompt_ids]
+        try:
+            ids = [operator.index(token_id) for token_id in prompt_ids]
+        except TypeError:
+            raise UsageError(
+                f"token ids must be a list of whole numbers, one for each token, not {reprlib.repr(prompt_ids)}."
+            ) from None
         check_prompt(ids, self._engine.executor)
         return ids
 

@@ -21,7 +21,9 @@ from ftllm_nb.llm.requests import (
     cache_bytes,
     conversation,
     end_token_ids,
+    holds_ids,
     last_message,
+    require_text,
     thinking_variable,
 )
 
@@ -260,8 +262,8 @@ class Model:
         self, tokenizer: object, query: Query, history: History | None = None, **settings: Any
     ) -> Generator[tuple[str, list[tuple[str, str]]], None, None]:
         """The answer so far, and the history with it, each time that there is more."""
-        earlier, message = list(history or ()), last_message(query)
         with closing(self.stream_response(query, history, one_by_one=False, **settings)) as answers:
+            earlier, message = list(history or ()), last_message(query)
             for answer in answers:
                 yield answer, [*earlier, (message, answer)]
 
@@ -286,13 +288,12 @@ class Model:
         """
         from ftllm_nb.llm.trace import trace_of
 
-        is_ids = not isinstance(prompt, str) and len(prompt) > 0 and not isinstance(prompt[0], dict)
-        ids = prompt if is_ids else self.prompt_ids(cast("Query", prompt), history)
+        ids = prompt if holds_ids(prompt) else self.prompt_ids(cast("Query", prompt), history)
         return trace_of(self._loaded, self._session.checked(cast("Sequence[int]", ids)))
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a text; nothing is put around it."""
-        return self.tokenizer.encode_text(text)
+        return self.tokenizer.encode_text(require_text(text))
 
     def apply_chat_template(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,24 @@ def conversation(query: Query, history: History | None, system_prompt: str | Non
     return messages
 
 
+def holds_ids(prompt: Any) -> bool:
+    """Whether a prompt is token ids. Raises `UsageError` for what is neither these nor a text nor messages."""
+    try:
+        is_empty = not len(prompt)
+    except TypeError:  # of a number, also of one in an array
+        is_empty = None
+    if is_empty is None or isinstance(prompt, (bytes, Mapping)):
+        raise UsageError(f"prompt must be a text, a list of messages or a list of token ids, not {prompt!r}.")
+    return not is_empty and not isinstance(prompt, str) and not any(isinstance(each, dict) for each in prompt)
+
+
+def require_text(text: object) -> str:
+    """What is given as a text. Raises `UsageError` for anything else."""
+    if not isinstance(text, str):
+        raise UsageError(f"text must be a text, not {text!r}.")
+    return text
+
+
 def cache_bytes(limit: str | int | float) -> int:
     """Bytes of "10k", "10m", "1.5g" (powers of 1000), or of a number. Raises `UsageError` for anything else."""
     try:
@@ -104,7 +122,7 @@ def last_message(query: Query) -> str:
 
 def end_token_ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> frozenset[int]:
     """The ids of tokens as the vocabulary spells them. Raises `UsageError` for others."""
-    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
+    if not isinstance(tokens, (list, tuple, set, frozenset)) or not all(isinstance(token, str) for token in tokens):
         raise UsageError(f"eos_token must be a list of tokens, not {tokens!r}.")
     ids = {token: tokenizer.token_to_id(token) for token in tokens}
     unknown = [token for token, token_id in ids.items() if token_id is None]

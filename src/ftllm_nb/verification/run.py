@@ -18,6 +18,7 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.host_cores import require_threads
 from ftllm_nb.models import supported_architectures
 from ftllm_nb.verification import values_file, with_transformers
 from ftllm_nb.verification.causes import causes
@@ -74,6 +75,8 @@ def verify(
     logits, too. `seconds`: how long causes are tried. Raises subclasses of `FtllmError` for what cannot be compared.
     """
     require_one_of("engine", engine, engines())
+    require_threads(threads)
+    _require_path("save", save)
     warn = warn or loading.warn_on_stderr
     progress = progress or (lambda what, done, total: None)
     if save is not None:
@@ -127,7 +130,10 @@ def _reference(
     warn: Warn,
 ) -> Reference:
     """What the graph is compared with."""
-    prompts = [prompts] if isinstance(prompts, str) else prompts  # not its letters
+    prompts = [prompts] if isinstance(prompts, str) else prompts or ()  # not its letters
+    if not isinstance(prompts, (list, tuple)) or not all(isinstance(each, str) for each in prompts):
+        raise UsageError(f"prompts must be a list of texts, not {prompts!r}.")
+    _require_path("against", against)
     name = None if against is None else fspath(against)
     if name == "":
         raise UsageError("the name after --against is empty: write transformers, builtin, a folder or an .npz file.")
@@ -160,6 +166,13 @@ def _reference(
             f"there is no {folder}: --against takes transformers, builtin, a folder or a file that ends with .npz."
         )
     return with_transformers.record(folder, opened.checkpoint, texts, prefill)
+
+
+def _require_path(name: str, path: object) -> None:
+    """Raise `UsageError` for an argument that is no path."""
+    if not isinstance(path, (str, PathLike, type(None))):
+        known = ", transformers, builtin, or what reference_of returned" if name == "against" else ""
+        raise UsageError(f"{name} must be the path of a file{' or folder' * bool(known)}{known}, not {path!r}.")
 
 
 def _is_known(checkpoint: Checkpoint) -> bool:
