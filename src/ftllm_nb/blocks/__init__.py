@@ -22,7 +22,7 @@ from ftllm_nb.blocks.streams import StreamsDecoder
 from ftllm_nb.blocks.text_part import TextPart
 from ftllm_nb.blocks.turning import turning_layers
 from ftllm_nb.blocks.whole_heads import WholeHeadsDecoder
-from ftllm_nb.blocks.windows import given_window, sliding_windows
+from ftllm_nb.blocks.windows import SlidingDecoder, given_window, sliding_windows
 
 __all__ = [
     "RAW",
@@ -45,6 +45,7 @@ __all__ = [
     "QwenMixtureDecoder",
     "RecurrentDecoder",
     "SeparateDeltaNetDecoder",
+    "SlidingDecoder",
     "SparseDecoder",
     "StreamsDecoder",
     "TextPart",

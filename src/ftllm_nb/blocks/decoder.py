@@ -18,6 +18,7 @@ class Decoder(DecoderConfig):
     def build(self) -> None:
         """The whole graph."""
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self.passed_over |= {name for name in self.checkpoint_names if name.startswith(self.unused)}
         self.read_config()
         self.prefix, self.names = names_as_saved(self.prefix, self.names, self.checkpoint_names)
         self._sizes = {"hidden": self.hidden_size}
@@ -92,7 +93,9 @@ class Decoder(DecoderConfig):
         self.split(source, **sizes)
 
     def turn_heads(self, number: int, at: str) -> None:
-        """Turn q and k by their positions; an architecture that normalizes them does that here, too."""
+        """Turn q and k by their positions, normalized before if they have norms."""
+        if self.head_norms is not None:
+            self.normalize_heads(at, **dict(zip("qk", self.head_norms, strict=True)))
         self.rotate(number, "q", "k")
 
     def normalize_heads(self, at: str, **names: str) -> None:

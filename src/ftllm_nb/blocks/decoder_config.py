@@ -28,7 +28,9 @@ class DecoderConfig(ComputeGraph):
     entry, where that is not Llama's name. `norm_offset`: added to the weights of norms. `turns_neighbours`: pairs of
     rotations are (2 j, 2 j + 1), as GPT-J has them, not (j, j + half). `turning_part`, `default_activation` and
     `default_eps`: partial_rotary_factor, hidden_act and rms_norm_eps where the config has none. `is_gated`: the
-    feed-forward has a gate.
+    feed-forward has a gate. `default_head_dim`: head_dim where the config has none, None for what hidden_size leaves
+    each head. `head_norms`: the norms of each query and key head before they turn, None where there are none.
+    `unused`: what names of tensors begin with that may be there and are passed over.
     `groups_heads`: there may be fewer key heads than query heads. `ties_by_default`: tie_word_embeddings where the
     config has none. `stores_transposed`: matrices are stored as [in, out], but for the head. `number`: the layer that
     build() is at, whose sizes may be its own. `by_layer`: entries for sizes that may be lists of one for each layer.
@@ -44,6 +46,9 @@ class DecoderConfig(ComputeGraph):
     turning_part: ClassVar[float] = 1.0
     default_activation: ClassVar[str] = "silu"
     default_eps: ClassVar[float] = 1e-6
+    default_head_dim: ClassVar[int | None] = None
+    head_norms: ClassVar[tuple[str, str] | None] = None
+    unused: ClassVar[tuple[str, ...]] = ()
     is_gated: ClassVar[bool] = True
     groups_heads: ClassVar[bool] = True
     ties_by_default: ClassVar[bool] = False
@@ -102,7 +107,7 @@ class DecoderConfig(ComputeGraph):
     @property
     def head_dim(self) -> int:
         """Features of a head."""
-        return int(self.config.get("head_dim") or self.hidden_size // self.heads)
+        return int(self.config.get("head_dim") or self.default_head_dim or self.hidden_size // self.heads)
 
     @property
     def inner_size(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ftllm_nb.blocks.recurrent import RecurrentDecoder
 from ftllm_nb.graph.config_entries import flag, whole
 from ftllm_nb.graph.layer_kinds import FULL
@@ -15,6 +17,8 @@ class DeltaNetDecoder(RecurrentDecoder):
 
     norm_offset = 1.0
     turning_part = 0.25
+    default_head_dim = 256
+    head_norms: ClassVar[tuple[str, str] | None] = ("q_norm", "k_norm")
 
     def check_config(self) -> None:
         """Heads of values are a multiple of those of keys."""
@@ -26,11 +30,6 @@ class DeltaNetDecoder(RecurrentDecoder):
     def gates_attention(self) -> bool:
         """Whether attention has its gate."""
         return flag(self.config, "attn_output_gate", True)
-
-    @property
-    def head_dim(self) -> int:
-        """256 where the config does not say."""
-        return int(self.config.get("head_dim") or 256)
 
     def usual_kinds(self) -> list[str]:
         """Each full_attention_interval-th layer attends."""
@@ -79,11 +78,6 @@ class DeltaNetDecoder(RecurrentDecoder):
         self.Sigmoid(data["gate"], data["gate"])
         self.MulTo(data["attended"], data["gate"])
         self.linear("attended", f"{at}{self.names.out}", self.hidden_size, target, self.out_bias)
-
-    def turn_heads(self, number: int, at: str) -> None:
-        """Normalized, then turned."""
-        self.normalize_heads(at, q="q_norm", k="k_norm")
-        self.rotate(number, "q", "k")
 
     def project(self, at: str, source: str) -> None:
         """mixed, all queries, keys and values of the source, z, its gates, and b and a, by which states change."""

@@ -52,7 +52,9 @@ class GroupedMixtureDecoder(MixtureDecoder):
 
     @property
     def shared_size(self) -> int:
-        """n_shared_experts experts side by side."""
+        """n_shared_experts experts side by side, where it has no entry of its own."""
+        if self.shared_entry is not None:
+            return super().shared_size
         return self.expert_size * whole(self.config, "n_shared_experts", 0, least=0)
 
     @property

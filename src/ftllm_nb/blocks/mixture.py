@@ -11,6 +11,7 @@ from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import whole
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.ops.gelu import TANH_NAMES
+from ftllm_nb.ops.select_expert import NORM_SUM
 
 SOFTMAX, SIGMOID, RAW = "SoftMax", "Sigmoid", None
 """What makes scores of the router's products: an operator, or nothing."""
@@ -31,7 +32,9 @@ class MixtureDecoder(Decoder):
     two tensors, gate and up in one and down in the other, which a checkpoint may have instead; `is_stacked`: whether it
     usually does; `are_stacks_transposed`: each matrix of them is [in, out]. `shared`: the feed-forward that all tokens
     go through besides, None where there is none; `shared_gate`: the matrix whose product's sigmoid it is multiplied by.
-    `scores`: of the constants above. `correction`: the name of a vector that is added for choosing alone.
+    `expert_entry`: the config's entry of an expert's size; `shared_entry`: that of the shared one's, and what it is
+    where the config has none, or None where it is as large as an expert. `scores`: of the constants above.
+    `correction`: the name of a vector that is added for choosing alone.
     """
 
     router: ClassVar[str] = "gate"
@@ -43,6 +46,8 @@ class MixtureDecoder(Decoder):
     are_stacks_transposed: ClassVar[bool] = False
     shared: ClassVar[str | None] = None
     shared_gate: ClassVar[str | None] = None
+    expert_entry: ClassVar[str] = "moe_intermediate_size"
+    shared_entry: ClassVar[tuple[str, int] | None] = None
     scores: ClassVar[str | None] = SOFTMAX
     correction: str | None = None
     _inner: int | None = None
@@ -73,12 +78,12 @@ class MixtureDecoder(Decoder):
     @property
     def expert_size(self) -> int:
         """Features inside of an expert."""
-        return self.size("moe_intermediate_size")
+        return self.size(self.expert_entry)
 
     @property
     def shared_size(self) -> int:
         """Features inside of what all tokens go through; 0 where there is nothing of it."""
-        return self.expert_size
+        return self.expert_size if self.shared_entry is None else whole(self.config, *self.shared_entry)
 
     @property
     def inner_size(self) -> int:
@@ -88,7 +93,7 @@ class MixtureDecoder(Decoder):
     @property
     def normalizes(self) -> int:
         """What SelectExpert does with the scores that it picked."""
-        return 1
+        return NORM_SUM
 
     @property
     def routing(self) -> dict[str, Any]:

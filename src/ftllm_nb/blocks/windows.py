@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import ClassVar
+
 from ftllm_nb.blocks.decoder import Decoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import whole
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING
+
+
+class SlidingDecoder(Decoder):
+    """A `Decoder` whose layers see a window where layer_types calls them sliding.
+
+    `window`: sliding_window where the config has none.
+    """
+
+    window: ClassVar[int | None] = None
+
+    @cached_property
+    def windows(self) -> list[int | None]:
+        """Of the sliding layers."""
+        return sliding_windows(self, given_window(self, default=self.window))
 
 
 def sliding_windows(graph: Decoder, window: int | None) -> list[int | None]:

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import LayerNormedDecoder, Names, given_window, sliding_windows
+from ftllm_nb.blocks import LayerNormedDecoder, Names, SlidingDecoder
 from ftllm_nb.graph.config_entries import positive
 from ftllm_nb.graph.layer_kinds import SLIDING, patterned_kinds
 
 
-class Cohere2Model(LayerNormedDecoder):
+class Cohere2Model(SlidingDecoder, LayerNormedDecoder):
     """The graph of `Cohere2ForCausalLM`."""
 
     names = Names(before_feed_forward=None)
     norm_bias = False
     ties_by_default = True
     turns_neighbours = True
+    window = 4096
 
     @cached_property
     def kinds(self) -> list[str]:
         """Every fourth is full, where the config does not say."""
         return patterned_kinds(self.config, 4)
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """Of the sliding layers; 4096 where the config does not say."""
-        return sliding_windows(self, given_window(self, default=4096))
 
     @property
     def is_parallel(self) -> bool:

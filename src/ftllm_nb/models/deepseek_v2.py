@@ -8,6 +8,7 @@ from ftllm_nb.blocks import SOFTMAX, GroupedMixtureDecoder, LatentAttentionDecod
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag
+from ftllm_nb.ops.select_expert import NORM_NONE
 
 _GREEDY, _GROUPS = "greedy", "group_limited_greedy"
 
@@ -19,11 +20,7 @@ class DeepseekV2Model(GroupedMixtureDecoder, LatentAttentionDecoder):
     scores = SOFTMAX
     correction = None
     group_top = 1
-
-    @property
-    def normalizes(self) -> int:
-        """Never."""
-        return 0
+    normalizes = NORM_NONE
 
     @property
     def routing(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from ftllm_nb.models.olmo2 import Olmo2Model
 class Exaone4Model(Olmo2Model):
     """The graph of `Exaone4ForCausalLM`."""
 
+    head_norms = ("q_norm", "k_norm")
+
     @cached_property
     def windows(self) -> list[int | None]:
         """Of the sliding layers."""
@@ -30,11 +32,6 @@ class Exaone4Model(Olmo2Model):
     def project_heads(self, at: str, source: str) -> None:
         """As Llama's."""
         Decoder.project_heads(self, at, source)
-
-    def turn_heads(self, number: int, at: str) -> None:
-        """Normalized, then turned."""
-        self.normalize_heads(at, q="q_norm", k="k_norm")
-        self.rotate(number, "q", "k")
 
 
 __model__ = Exaone4Model

@@ -11,12 +11,8 @@ class GemmaModel(Decoder):
 
     norm_offset = 1.0
     default_activation = "gelu_pytorch_tanh"
+    default_head_dim = 256
     ties_by_default = True
-
-    @property
-    def head_dim(self) -> int:
-        """256 where the config does not say."""
-        return int(self.config.get("head_dim") or 256)
 
     @property
     def embedding_multiplier(self) -> float:

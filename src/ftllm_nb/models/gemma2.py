@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import Names, given_window, sliding_windows
+from ftllm_nb.blocks import Names, SlidingDecoder
 from ftllm_nb.graph.config_entries import positive
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 from ftllm_nb.models.gemma import GemmaModel
 
 
-class Gemma2Model(GemmaModel):
+class Gemma2Model(SlidingDecoder, GemmaModel):
     """The graph of `Gemma2ForCausalLM`."""
 
     names = Names(
@@ -34,11 +34,6 @@ class Gemma2Model(GemmaModel):
     def kinds(self) -> list[str]:
         """Sliding and full in turns, where layer_types is absent."""
         return layer_kinds(self.config) or [SLIDING if i % 2 == 0 else FULL for i in range(self.num_layers)]
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """Of the sliding layers."""
-        return sliding_windows(self, given_window(self))
 
     def finish_logits(self) -> None:
         """Capped, where the config says so."""

@@ -12,6 +12,8 @@ from ftllm_nb.models.gemma2 import Gemma2Model
 class Gemma3Model(Gemma2Model):
     """The graph of `Gemma3ForCausalLM`."""
 
+    head_norms = ("q_norm", "k_norm")
+
     def check_config(self) -> None:
         """The rotations of older configs, rope_theta with rope_scaling and rope_local_base_freq, in the form of newer
         ones: a table for each kind of layer."""
@@ -31,11 +33,6 @@ class Gemma3Model(Gemma2Model):
     def kinds(self) -> list[str]:
         """Every sixth is full, where the config does not say."""
         return patterned_kinds(self.config, 6)
-
-    def turn_heads(self, number: int, at: str) -> None:
-        """Normalized, then turned."""
-        self.normalize_heads(at, q="q_norm", k="k_norm")
-        self.rotate(number, "q", "k")
 
 
 __model__ = Gemma3Model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ftllm_nb.blocks import EdgeDecoder, SparseDecoder, StreamsDecoder, given_window, listed, sliding_windows
+from ftllm_nb.blocks import EdgeDecoder, SparseDecoder, StreamsDecoder, listed
 from ftllm_nb.graph.config_entries import positive_or, whole
 from ftllm_nb.graph.layer_kinds import patterned_kinds
 from ftllm_nb.models.gemma3_text import Gemma3Model
@@ -14,17 +14,13 @@ class Gemma3nModel(StreamsDecoder, SparseDecoder, EdgeDecoder, Gemma3Model):
     """The graph of `Gemma3nForCausalLM`."""
 
     by_layer = ("intermediate_size",)
+    window = 512
     shared_layers = 15
 
     @cached_property
     def kinds(self) -> list[str]:
         """Every fifth is full, where the config does not say."""
         return patterned_kinds(self.config, 5)
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """Of the sliding layers."""
-        return sliding_windows(self, given_window(self, default=512))
 
     @property
     def inner_size(self) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
-from ftllm_nb.blocks import EdgeDecoder, EdgeMixtureDecoder, given_window, sliding_windows
+from ftllm_nb.blocks import EdgeDecoder, EdgeMixtureDecoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag, whole
@@ -18,9 +18,9 @@ _ROPE = {FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rop
 
 
 class Gemma4Model(EdgeMixtureDecoder, EdgeDecoder, Gemma3Model):
-    """The graph of `Gemma4ForCausalLM`. `window`: sliding_window where the config has none."""
+    """The graph of `Gemma4ForCausalLM`."""
 
-    window: ClassVar[int] = 512
+    window = 512
 
     @cached_property
     def layer_sizes(self) -> list[tuple[int, int]]:
@@ -68,11 +68,6 @@ class Gemma4Model(EdgeMixtureDecoder, EdgeDecoder, Gemma3Model):
     def kinds(self) -> list[str]:
         """The last one is full, whatever the config says."""
         return [*super().kinds[:-1], FULL]
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """Of the sliding layers."""
-        return sliding_windows(self, given_window(self, default=self.window))
 
     def check_config(self) -> None:
         """Only pictures may be seen in both directions; a rotation is of its layers' heads."""

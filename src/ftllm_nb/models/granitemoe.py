@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ftllm_nb.blocks import RAW, MixtureDecoder
 from ftllm_nb.models.granite import GraniteModel
+from ftllm_nb.ops.select_expert import NORM_SOFTMAX
 
 
 class GraniteMoeModel(MixtureDecoder, GraniteModel):
@@ -13,19 +14,11 @@ class GraniteMoeModel(MixtureDecoder, GraniteModel):
 
     names = replace(GraniteModel.names, feed_forward="block_sparse_moe")
     router = "router.layer"
+    expert_entry = "intermediate_size"
     scores = RAW
+    normalizes = NORM_SOFTMAX
     stacks = ("input_linear.weight", "output_linear.weight")
     is_stacked = True
-
-    @property
-    def normalizes(self) -> int:
-        """The softmax of those that are chosen."""
-        return 2
-
-    @property
-    def expert_size(self) -> int:
-        """As a feed-forward's."""
-        return super().inner_size
 
 
 __model__ = GraniteMoeModel

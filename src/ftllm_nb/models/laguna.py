@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
-from ftllm_nb.blocks import GroupedMixtureDecoder, given_window, listed, sliding_windows
+from ftllm_nb.blocks import GroupedMixtureDecoder, SlidingDecoder, listed
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.config_entries import flag, positive_or, whole
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING
+from ftllm_nb.ops.select_expert import NORM_SUM
 
 _ROPE: dict[str, dict[str, Any]] = {
     FULL: {"rope_type": "default", "rope_theta": 5e5, "partial_rotary_factor": 0.5},
@@ -19,11 +19,16 @@ _ROPE: dict[str, dict[str, Any]] = {
 _PER_HEAD, _PER_ELEMENT = (True, "per-head"), ("per-element",)
 
 
-class LagunaModel(GroupedMixtureDecoder):
+class LagunaModel(SlidingDecoder, GroupedMixtureDecoder):
     """The graph of `LagunaForCausalLM`."""
 
     first_mixture = 1
     shared = "shared_expert"
+    shared_entry = ("shared_expert_intermediate_size", 512)
+    normalizes = NORM_SUM
+    default_head_dim = 128
+    head_norms = ("q_norm", "k_norm")
+    window = 512
     correction = "experts.e_score_correction_bias"
 
     @property
@@ -33,26 +38,6 @@ class LagunaModel(GroupedMixtureDecoder):
             return super().heads
         heads = {"num_attention_heads_per_layer": listed(self, "num_attention_heads_per_layer")[self.number]}
         return whole(heads, "num_attention_heads_per_layer", 0)
-
-    @property
-    def head_dim(self) -> int:
-        """128 where the config does not say."""
-        return 128 if self.config.get("head_dim") is None else super().head_dim
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """Of the sliding layers."""
-        return sliding_windows(self, given_window(self, default=512))
-
-    @property
-    def shared_size(self) -> int:
-        """From the config."""
-        return whole(self.config, "shared_expert_intermediate_size", 512)
-
-    @property
-    def normalizes(self) -> int:
-        """Always."""
-        return 1
 
     @property
     def routing(self) -> dict[str, Any]:
@@ -70,24 +55,20 @@ class LagunaModel(GroupedMixtureDecoder):
             self.config["rope_parameters"] = {kind: dict(_ROPE[kind]) for kind in set(self.kinds) & {*_ROPE}}
         super().check_config()
 
-    def turn_heads(self, number: int, at: str) -> None:
-        """Normalized, then turned."""
-        self.normalize_heads(at, q="q_norm", k="k_norm")
-        self.rotate(number, "q", "k")
-
-    def attention(self, number: int, at: str, source: str, target: str) -> None:
-        """What is attended is multiplied by a gate of the source, one for each head or each of its numbers."""
+    def project_heads(self, at: str, source: str) -> None:
+        """Besides, the gate of what is attended [1, tokens, heads, 1 or head_dim]."""
+        super().project_heads(at, source)
         size = 1 if self.config.get("gating", True) in _PER_HEAD else self.head_dim
-        self.project_heads(at, source)
-        self.turn_heads(number, at)
         self.linear(source, f"{at}g_proj", self.heads * size, "gate")
         self.Softplus(self.data["gate"], self.data["gate"])
-        self.attend(number, at, "attended")
-        for name, width in (("gate", size), ("attended", self.head_dim)):
-            self.ExpandHead(self.data[name], width)
-        self.MulTo(self.data["attended"], self.data["gate"])
-        self.Flatten(self.data["attended"])
-        self.linear("attended", f"{at}{self.names.out}", self.hidden_size, target, self.out_bias)
+        self.ExpandHead(self.data["gate"], size)
+
+    def attend(self, number: int, at: str, target: str) -> None:
+        """What is attended is multiplied by its gate, one for each head or each of its numbers."""
+        super().attend(number, at, target)
+        self.ExpandHead(self.data[target], self.head_dim)
+        self.MulTo(self.data[target], self.data["gate"])
+        self.Flatten(self.data[target])
 
     def make_scores(self) -> None:
         """Sigmoids of the router's products, which may be capped."""

@@ -17,6 +17,7 @@ class Lfm2Model(RecurrentDecoder):
     ties_by_default = True
     default_eps = 1e-5
     attending_entry = "full_attn_idxs"
+    head_norms = ("q_layernorm", "k_layernorm")
     names = Names(
         norm="embedding_norm", out="out_proj", feed_forward="feed_forward", gate="w1", up="w3", down="w2",
         before_attention="operator_norm", before_feed_forward="ffn_norm",
@@ -48,11 +49,6 @@ class Lfm2Model(RecurrentDecoder):
     def adjusts_inner_size(self) -> bool:
         """Whether intermediate_size is no feed-forward's size yet."""
         return flag(self.config, "block_auto_adjust_ff_dim", True)
-
-    def turn_heads(self, number: int, at: str) -> None:
-        """Normalized, then turned."""
-        self.normalize_heads(at, q="q_layernorm", k="k_layernorm")
-        self.rotate(number, "q", "k")
 
     def recurrent_layer(self, number: int, at: str, source: str, target: str) -> None:
         """out(C · conv(B · x)), of B, C and x side by side."""

@@ -20,16 +20,12 @@ class Llama4Model(OneExpertDecoder):
 
     names = Names(feed_forward="feed_forward")
     turns_neighbours = True
+    default_eps = 1e-5
 
     @property
     def head_dim(self) -> int:
         """128 where the config does not say."""
         return 128 if "head_dim" not in self.config else super().head_dim
-
-    @property
-    def eps(self) -> float:
-        """1e-5 where the config does not say."""
-        return positive_or(self.config, "rms_norm_eps", 1e-5)
 
     @cached_property
     def chunk(self) -> int:

@@ -12,13 +12,9 @@ class MiniMaxM2Model(MixtureDecoder, Olmo2Model):
 
     names = Names(feed_forward="block_sparse_moe")
     expert_parts = ("w1", "w3", "w2")
+    expert_entry = "intermediate_size"
     scores = SIGMOID
     correction = "e_score_correction_bias"
-
-    @property
-    def expert_size(self) -> int:
-        """As a feed-forward's."""
-        return super().inner_size
 
     def check_config(self) -> None:
         """rotary_dim says how much of a head turns; queries and keys are always normalized."""

@@ -13,11 +13,7 @@ class MixtralModel(MixtureDecoder, MistralModel):
 
     names = replace(MistralModel.names, feed_forward="block_sparse_moe")
     expert_parts = ("w1", "w3", "w2")
-
-    @property
-    def expert_size(self) -> int:
-        """As a feed-forward's."""
-        return super().inner_size
+    expert_entry = "intermediate_size"
 
 
 __model__ = MixtralModel

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar
 
-from ftllm_nb.blocks import Decoder, Names, TextPart, given_window, sliding_windows, turning_layers
+from ftllm_nb.blocks import Decoder, Names, SlidingDecoder, TextPart, turning_layers
 from ftllm_nb.graph.config_entries import positive_or
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 
 
-class MuseGlimmerTextModel(Decoder):
+class MuseGlimmerTextModel(SlidingDecoder):
     """The text part."""
 
     norm_offset = 1.0
+    default_eps = 1e-5
+    window = 2048
     names = Names(
         after_attention="post_attention_layernorm",
         before_feed_forward="pre_feedforward_layernorm", after_feed_forward="post_feedforward_layernorm",
@@ -26,11 +28,6 @@ class MuseGlimmerTextModel(Decoder):
         return 128 if "head_dim" not in self.config else super().head_dim
 
     @property
-    def eps(self) -> float:
-        """1e-5 where the config does not say."""
-        return positive_or(self.config, "rms_norm_eps", 1e-5)
-
-    @property
     def scale(self) -> float:
         """Times qk_scale_factor."""
         return super().scale * positive_or(self.config, "qk_scale_factor", 3.87)
@@ -40,11 +37,6 @@ class MuseGlimmerTextModel(Decoder):
         """Every fourth from the last on is full, where layer_types is absent."""
         last = self.num_layers - 1
         return layer_kinds(self.config) or [SLIDING if (last - i) % 4 else FULL for i in range(self.num_layers)]
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """Of the sliding layers; 2048 where the config does not say."""
-        return sliding_windows(self, given_window(self, default=2048))
 
     def rotates(self, number: int) -> bool:
         """Not where layer_rope_theta has a 0; without the list, not in every fourth from the last on."""

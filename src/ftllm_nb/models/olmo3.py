@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from ftllm_nb.blocks import given_window, sliding_windows
+from ftllm_nb.blocks import SlidingDecoder
 from ftllm_nb.graph.layer_kinds import FULL, SLIDING, layer_kinds
 from ftllm_nb.models.olmo2 import Olmo2Model
 
@@ -13,8 +13,10 @@ THETA = 500000.0
 """What transformers takes for an absent rope_theta."""
 
 
-class Olmo3Model(Olmo2Model):
+class Olmo3Model(SlidingDecoder, Olmo2Model):
     """The graph of `Olmo3ForCausalLM`."""
+
+    window = 4096
 
     def check_config(self) -> None:
         """A scaling of rotations is of the layers that see everything, where the config has one for all."""
@@ -31,11 +33,6 @@ class Olmo3Model(Olmo2Model):
     def kinds(self) -> list[str]:
         """Every fourth is full, where layer_types is absent."""
         return layer_kinds(self.config) or [SLIDING if (i + 1) % 4 else FULL for i in range(self.num_layers)]
-
-    @cached_property
-    def windows(self) -> list[int | None]:
-        """Of the sliding layers; 4096 where the config does not say."""
-        return sliding_windows(self, given_window(self, default=4096))
 
 
 __model__ = Olmo3Model

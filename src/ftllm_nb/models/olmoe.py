@@ -11,11 +11,7 @@ class OlmoeModel(MixtureDecoder, Olmo2Model):
     """The graph of `OlmoeForCausalLM`."""
 
     names = Names()
-
-    @property
-    def expert_size(self) -> int:
-        """As a feed-forward's."""
-        return super().inner_size
+    expert_entry = "intermediate_size"
 
     @property
     def normalizes(self) -> int:

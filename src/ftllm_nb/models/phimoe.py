@@ -8,9 +8,7 @@ from typing import Any
 from ftllm_nb.blocks import RAW, LayerNormedDecoder, MixtureDecoder
 from ftllm_nb.graph.config_entries import flag, positive_or
 from ftllm_nb.models.mistral import MistralModel
-
-_SPARSE_MIXER = 3
-"""SelectExpert's number for it."""
+from ftllm_nb.ops.select_expert import NORM_MIXER
 
 
 class PhiMoeModel(MixtureDecoder, LayerNormedDecoder, MistralModel):
@@ -19,17 +17,9 @@ class PhiMoeModel(MixtureDecoder, LayerNormedDecoder, MistralModel):
     names = replace(MistralModel.names, feed_forward="block_sparse_moe")
     eps_entry = "rms_norm_eps"
     expert_parts = ("w1", "w3", "w2")
+    expert_entry = "intermediate_size"
     scores = RAW
-
-    @property
-    def expert_size(self) -> int:
-        """As a feed-forward's."""
-        return super().inner_size
-
-    @property
-    def normalizes(self) -> int:
-        """Each of those that are chosen by itself."""
-        return _SPARSE_MIXER
+    normalizes = NORM_MIXER
 
     @property
     def routing(self) -> dict[str, Any]:

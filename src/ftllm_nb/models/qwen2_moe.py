@@ -15,11 +15,7 @@ class Qwen2MoeModel(QwenMixtureDecoder, Qwen2Model):
 
     shared = "shared_expert"
     shared_gate = "shared_expert_gate"
-
-    @property
-    def shared_size(self) -> int:
-        """From the config."""
-        return whole(self.config, "shared_expert_intermediate_size", 5632)
+    shared_entry = ("shared_expert_intermediate_size", 5632)
 
     @property
     def qkv_bias(self) -> bool:

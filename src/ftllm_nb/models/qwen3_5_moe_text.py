@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ftllm_nb.blocks import MixtureDecoder
-from ftllm_nb.graph.config_entries import whole
 from ftllm_nb.models.qwen3_5_text import Qwen35Model
 
 
@@ -12,12 +11,8 @@ class Qwen35MoeModel(MixtureDecoder, Qwen35Model):
 
     shared = "shared_expert"
     shared_gate = "shared_expert_gate"
+    shared_entry = ("shared_expert_intermediate_size", 512)
     is_stacked = True
-
-    @property
-    def shared_size(self) -> int:
-        """From the config."""
-        return whole(self.config, "shared_expert_intermediate_size", 512)
 
 
 __model__ = Qwen35MoeModel

@@ -8,10 +8,7 @@ from ftllm_nb.blocks import DeltaNetDecoder
 class Qwen35Model(DeltaNetDecoder):
     """The graph of `Qwen3_5ForCausalLM`. What predicts more than one token is passed over."""
 
-    def build(self) -> None:
-        """See `Decoder.build`."""
-        self.passed_over |= {name for name in self.checkpoint_names if name.startswith("mtp.")}
-        super().build()
+    unused = ("mtp.",)
 
     def project(self, at: str, source: str) -> None:
         """A matrix for queries, keys and values, and one each for z, b and a."""

@@ -11,11 +11,8 @@ class Qwen3NextModel(QwenMixtureDecoder, DeltaNetDecoder):
 
     shared = "shared_expert"
     shared_gate = "shared_expert_gate"
-
-    def build(self) -> None:
-        """See `Decoder.build`."""
-        self.passed_over |= {name for name in self.checkpoint_names if name.startswith("mtp.")}
-        super().build()
+    shared_entry = ("shared_expert_intermediate_size", 512)
+    unused = ("mtp.",)
 
     def is_mixture(self, number: int) -> bool:
         """None where there are no experts."""
@@ -25,11 +22,6 @@ class Qwen3NextModel(QwenMixtureDecoder, DeltaNetDecoder):
     def normalizes(self) -> int:
         """As norm_topk_prob says."""
         return int(flag(self.config, "norm_topk_prob", True))
-
-    @property
-    def shared_size(self) -> int:
-        """From the config."""
-        return whole(self.config, "shared_expert_intermediate_size", 512)
 
     def project(self, at: str, source: str) -> None:
         """Two matrices, in whose rows each key head's own stand together; GGUF has the first as Qwen3.5's two."""
