@@ -1,5 +1,6 @@
 """Parts of models for build(): what decoders have in common, so that an architecture says what is different."""
 
+from ftllm_nb.blocks.biased_mixture import BiasedMixtureDecoder
 from ftllm_nb.blocks.decoder import Decoder
 from ftllm_nb.blocks.delta_net import DeltaNetDecoder
 from ftllm_nb.blocks.edge_decoder import EdgeDecoder
@@ -28,6 +29,7 @@ __all__ = [
     "RAW",
     "SIGMOID",
     "SOFTMAX",
+    "BiasedMixtureDecoder",
     "Decoder",
     "DeltaNetDecoder",
     "EdgeDecoder",
