@@ -29,7 +29,7 @@ from ftllm_nb.verification.reference import Reference, distance
 from ftllm_nb.verification.texts import prefill_of, texts_of
 from ftllm_nb.verification.trial import Change, Ground, now
 from ftllm_nb.verification.verdict import Cause, StepFault, Verdict
-from ftllm_nb.verification.with_graph import layers_in, record_graph
+from ftllm_nb.verification.with_graph import layers_in, record_graph, sizes_of
 
 TRANSFORMERS, BUILTIN = "transformers", "builtin"
 _LONGER = 2.0
@@ -165,7 +165,10 @@ def _reference(
         raise UsageError(
             f"there is no {folder}: --against takes transformers, builtin, a folder or a file that ends with .npz."
         )
-    return with_transformers.record(folder, opened.checkpoint, texts, prefill)
+    reference = with_transformers.record(folder, opened.checkpoint, texts, prefill)
+    if folder == opened.checkpoint.path:  # of another one it is for transformers to know
+        reference.model.update(shapes=sizes_of(opened.graph, opened.shapes)["shapes"])
+    return reference
 
 
 def _require_path(name: str, path: object) -> None:
@@ -191,11 +194,28 @@ def _require_same_model(opened: _Opened, reference: Reference) -> None:
     layers = layers_in(opened.checkpoint.tensors)
     if theirs.get("layers") and layers and theirs["layers"] != layers:
         raise UsageError(f"{name} has {theirs['layers']} layers, and this model {layers}: they are not the same model.")
+    sizes = sizes_of(opened.graph, opened.shapes)
+    ours, hidden = sizes.get("hidden_size"), theirs.get("hidden_size")
+    if ours and hidden and ours != hidden:
+        raise UsageError(
+            f"{name} has embeddings of {hidden} features, and this model of {ours}: they are not the same model."
+        )
+    for tensor, shape in theirs.get("shapes", {}).items():
+        if tensor in sizes["shapes"] and _without_ones(shape) != _without_ones(sizes["shapes"][tensor]):
+            raise UsageError(
+                f"{name} read a {tensor} of {shape}, and this model's is {sizes['shapes'][tensor]}: they are "
+                "not the same model."
+            )
     longest = max(len(each.token_ids) for each in reference.recordings)
     if longest > opened.graph.max_positions:
         raise UsageError(
             f"the reference read {longest} tokens, and this model's context holds {opened.graph.max_positions}."
         )
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    """Convolutions of each channel alone are stored with such an axis or without it."""
+    return [size for size in shape if size != 1]
 
 
 def _compare(

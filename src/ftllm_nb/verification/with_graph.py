@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ def record_graph(
     ]
     return Reference(
         "the built-in graph of this architecture", modules, leaves, recordings, prefill, attention,
-        model={"vocab_size": graph.vocab_size, "layers": layers_in(shapes)},
+        model={"vocab_size": graph.vocab_size, "layers": layers_in(shapes), **sizes_of(graph, shapes)},
     )  # fmt: skip
 
 
@@ -68,6 +69,15 @@ def _features(site: Site, shapes: Shapes) -> int:
     weight = next(value for value in site.node.inputs.values() if value.kind == "weight")
     stored = shapes[weight.tensor]
     return max(stored) if site.rows.max() >= min(stored) else stored[0]
+
+
+def sizes_of(graph: CheckedGraph, shapes: Shapes) -> dict[str, Any]:
+    """Facts by which another model is told that has as many tokens and layers: `hidden_size`, the features of a
+    token's embedding, and `shapes`, those of the checkpoint's tensors that the graph reads."""
+    read = [value.tensor for value in graph.weights.values()]
+    embedding = next((node.inputs["weight"] for node in graph.nodes if node.operator.name == "Embedding"), None)
+    sizes = {} if embedding is None else {"hidden_size": embedding.type.size(-1)}
+    return {**sizes, "shapes": {name: list(shapes[name]) for name in read if name in shapes}}
 
 
 def layers_in(names: Iterable[str]) -> int:

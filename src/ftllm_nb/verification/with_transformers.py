@@ -78,7 +78,8 @@ def record(
         prefill=prefill,
         attention=recorder.attention_numbers,
         model={"vocab_size": int(recordings[0].logits.shape[-1]),
-               "layers": int(getattr(text_config, "num_hidden_layers", 0))},
+               "layers": int(getattr(text_config, "num_hidden_layers", 0)),
+               **({"hidden_size": int(embedding.weight.shape[-1])} if embedding is not None else {})},
     )  # fmt: skip
 
 
