@@ -34,20 +34,23 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 @dataclass(frozen=True)
 class Fault:
     """`old` in the file of `model` becomes `new`; `cause`: words that the cause has, which is "" where none is asked
-    for."""
+    for. `more`: what else is replaced, old and new."""
 
     model: str
     name: str
     old: str
     new: str
     cause: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def source(self) -> str:
         """The file with the fault."""
         text = (GRAPHS / f"{self.model}.py").read_text(encoding="utf-8")
-        assert text.count(self.old) == 1, self
-        return text.replace(self.old, self.new)
+        for old, new in ((self.old, self.new), *self.more):
+            assert text.count(old) == 1, self
+            text = text.replace(old, new)
+        return text
 
 
 def _swap(model: str, name: str, one: str, other: str, cause: str = "") -> Fault:
@@ -106,6 +109,9 @@ FAULTS = (
           '            self.RMSNorm(data["hidden"], layer[".post'),
     Fault("llama", "the norm of another place", '[".post_attention_layernorm.weight"]', '[".input_layernorm.weight"]',
           "post_attention_layernorm"),
+    Fault("llama", "two norms' weights exchanged",
+          '[".input_layernorm.weight"]', '[".post_attention_layernorm.weight"]', "are exchanged: RMSNorm at ",
+          ((_ADD + _SECOND_NORM, _ADD + _SECOND_NORM.replace("post_attention", "input")),)),
     Fault("llama", "feed-forward of what is not normed", 'self.Linear(data["input"], mlp["up_proj.weight"]',
           'self.Linear(data["hidden"], mlp["up_proj.weight"]', "reads"),
     Fault("llama", "no last norm", _LAST, "", "norm is missing"),

@@ -29,7 +29,7 @@ PLANTED = (
     "scale without the root", "another eps at the end", "k not rotated", "silu of up", "the norm of another place",
     "a residual forgotten", "tied where it is not", "v rotated as well", "another base",
     "a residual twice", "what is normed goes on", "embeddings of positions", "rotary by numbers of its own",
-    "feed-forward of attention's norm", "normed twice at the end", "up forgotten",
+    "feed-forward of attention's norm", "normed twice at the end", "up forgotten", "two norms' weights exchanged",
 )  # fmt: skip
 
 
@@ -83,6 +83,22 @@ def test_what_is_not_read_is_told_where_no_cause_is_found(folder: Path, referenc
     verdict = verify(folder, custom=file, against=reference, warn=nothing)
     assert verdict.cause is None and "model.norm, input of" in str(verdict)
     assert "tensors that no operator reads: model.layers." in str(verdict)
+
+
+def test_three_weights_each_in_anothers_place(folder: Path, reference: Reference, tmp_path: Path) -> None:
+    first, second = '[".input_layernorm.weight"]', '[".post_attention_layernorm.weight"]'
+    text = LLAMA.read_text(encoding="utf-8")
+    text = text.replace('["model.norm.weight"]', '["model.layers.0.input_layernorm.weight"]')
+    text = text.replace(f"layer{second}", 'weight["model.norm.weight"]').replace(first, second)
+    file = tmp_path / "model.py"
+    file.write_text(text, encoding="utf-8")
+    verdict = verify(folder, custom=file, against=reference, warn=nothing)
+    assert verdict.cause is not None, str(verdict)
+    last = text[: text.index("layers.0.input_layernorm")].count("\n") + 1
+    assert verdict.cause.sentence == (
+        'weight["model.layers.0.post_attention_layernorm.weight"] is read here as weight, and in the reference '
+        f'weight["model.layers.0.input_layernorm.weight"], which RMSNorm at {file}:{last} reads'
+    )
 
 
 def test_a_factor_is_no_number_of_layers(folder: Path, reference: Reference, tmp_path: Path) -> None:
@@ -191,6 +207,11 @@ def test_what_is_refused(folder: Path, values: Path, tmp_path: Path, monkeypatch
     assert "is no file of values" in refused(UsageError, folder, against=damaged)
     other = write_checkpoint(tmp_path / "other", "qwen2_gqa", SMALL_MODELS["qwen2_gqa"])
     assert "vocabulary of 128 tokens, and this model one of 131" in refused(UsageError, other, against=values)
+    sizes = SMALL_MODELS[MODEL]
+    wide = write_checkpoint(tmp_path / "wide", MODEL, sizes | {"hidden_size": 2 * sizes["hidden_size"]})
+    assert "has embeddings of 64 features, and this model of 128" in refused(UsageError, wide, against=values)
+    large = write_checkpoint(tmp_path / "large", MODEL, sizes | {"intermediate_size": 12})
+    assert "gate_proj.weight of [96, 64], and this model's is [12, 64]" in refused(UsageError, large, against=values)
     assert "exists" in refused(OutputError, folder, custom=LLAMA, against="builtin", save=values)
     assert "end with .npz" in refused(OutputError, folder, custom=LLAMA, against="builtin", save=tmp_path / "values")
     assert "does not exist" in refused(OutputError, folder, custom=LLAMA, against="builtin", save="/no/such/a.npz")

@@ -53,7 +53,7 @@ def _changed(ground: Ground, call: Call, name: str, given: WeightReference) -> I
         yield one_call(
             f'weight["{given.name}"] is read here; weight["{other}"] makes them equal',
             call,
-            lambda each, other=other: [_renamed(each, name, given.name, other)],  # type: ignore[misc]
+            lambda each, other=other: [renamed(each, name, given.name, other)],  # type: ignore[misc]
         )
 
 
@@ -76,7 +76,7 @@ def _exchanged(ground: Ground, call: Call) -> Iterator[Change]:
             )
 
 
-def _renamed(call: Call, name: str, old: str, new: str) -> Call:
+def renamed(call: Call, name: str, old: str, new: str) -> Call:
     """The call with the tensor whose name ends as the new one does where the old one ended so: in any layer."""
     given = call.arguments[name]
     common = next(
@@ -172,7 +172,7 @@ def _read_twice(ground: Ground) -> Iterator[Change]:
                     "makes them equal",
                     call,
                     lambda each, name=name, tensor=tensor, unread=unread: [  # type: ignore[misc]
-                        _renamed(each, name, tensor, unread)
+                        renamed(each, name, tensor, unread)
                     ],
                 )
 
