@@ -89,7 +89,7 @@ def test_a_tensor_that_is_missing_is_named(model_type: str, name: str) -> None:
         ("mamba2", {"n_groups": 4}, "num_heads 6 is no multiple of its n_groups 4"),
         ("nemotron_h", {"n_groups": 4}, "mamba_num_heads 6 is no multiple of its n_groups 4"),
         ("nemotron_h", {"hybrid_override_pattern": "MX"}, r"must be letters M, \*, - and E, .* but it is 'MX'"),
-        ("nemotron_h", {"num_hidden_layers": 4}, "names the kinds of 5 layers, but its num_hidden_layers is 4"),
+        ("nemotron_h", {"num_hidden_layers": 4}, "_pattern names the kinds of 5 layers, but .* is 4"),
         ("nemotron_h", {"layers_block_type": ["mlp"] * 5}, "hybrid_override_pattern contradicts its layers_block_type"),
         ("nemotron_h", {"hybrid_override_pattern": None}, "neither layers_block_type nor hybrid_override_pattern"),
         ("nemotron_h", {"mlp_hidden_act": "silu"}, "activation is 'silu', which experts here do not have"),

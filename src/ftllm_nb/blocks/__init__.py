@@ -7,6 +7,7 @@ from ftllm_nb.blocks.edge_decoder import EdgeDecoder
 from ftllm_nb.blocks.edge_mixture import EdgeMixtureDecoder
 from ftllm_nb.blocks.grouped_mixture import GroupedMixtureDecoder
 from ftllm_nb.blocks.latent_attention import LatentAttentionDecoder
+from ftllm_nb.blocks.latent_mixture import LatentMixtureDecoder
 from ftllm_nb.blocks.layer_normed import LayerNormedDecoder
 from ftllm_nb.blocks.mamba import MambaDecoder
 from ftllm_nb.blocks.minicpm_decoder import MiniCPMDecoder
@@ -36,6 +37,7 @@ __all__ = [
     "EdgeMixtureDecoder",
     "GroupedMixtureDecoder",
     "LatentAttentionDecoder",
+    "LatentMixtureDecoder",
     "LayerNormedDecoder",
     "MambaDecoder",
     "MiniCPMDecoder",

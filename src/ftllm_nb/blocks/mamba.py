@@ -38,7 +38,10 @@ class MambaDecoder(RecurrentDecoder):
         """Also as configs called them before."""
         names = ("layer_types", "layers_block_type")
         newer, older = (self._named_anew(self.config.get(name)) for name in names)
-        self.config["layer_types"] = older if newer is None else newer
+        if newer is None and older is not None:
+            self.kinds_entry, self.config["layer_types"] = names[1], older
+        else:
+            self.config["layer_types"] = newer
         kinds = super().kinds
         if older is not None and self._named_anew(older, _ATTENDS, FULL) != kinds:
             raise GraphError("config.json's layers_block_type contradicts its layer_types: remove one of them.")

@@ -35,5 +35,8 @@ class MixerDecoder(MambaDecoder):
         self.add_branch("branch")
 
     def mixer(self, number: int, at: str, source: str, target: str) -> None:
-        """What the layer does: attention, or what is recurrent in its place."""
-        self.attention(number, at, source, target)
+        """Attention, or what is recurrent in its place; in layers of other kinds a feed-forward."""
+        if self.kinds[number] in self.other_kinds:
+            self.feed_forward(at, source, target)
+        else:
+            self.attention(number, at, source, target)

@@ -17,12 +17,14 @@ class RecurrentDecoder(Decoder):
     """A `Decoder` with layers of `recurrent_kind` beside those that attend.
 
     `recurrent_names`: what such a layer's tensors begin with, in place of attention's. `other_kinds`: of layers that do
-    neither. `attending_entry`: the config's list of the layers that attend, of which layer_types is another form.
+    neither. `kinds_entry`: the config's entry for kinds; `attending_entry`: the one for another form of them, such as a
+    list of the layers that attend, which `listed_kinds` reads.
     """
 
     recurrent_kind: ClassVar[str] = "linear_attention"
     recurrent_names: ClassVar[str] = "linear_attn"
     other_kinds: ClassVar[tuple[str, ...]] = ()
+    kinds_entry: str = "layer_types"
     attending_entry: ClassVar[str | None] = None
 
     @cached_property
@@ -31,7 +33,9 @@ class RecurrentDecoder(Decoder):
         listed = self.listed_kinds()
         kinds = layer_kinds(self.config) or listed or self.usual_kinds()
         if listed not in (None, kinds):
-            raise GraphError(f"config.json's {self.attending_entry} contradicts its layer_types: remove one of them.")
+            raise GraphError(
+                f"config.json's {self.attending_entry} contradicts its {self.kinds_entry}: remove one of them."
+            )
         known = (FULL, self.recurrent_kind, *self.other_kinds)
         unknown = next((kind for kind in kinds if kind not in known), None)
         if unknown is not None:
@@ -41,7 +45,7 @@ class RecurrentDecoder(Decoder):
         return kinds
 
     def listed_kinds(self) -> list[str] | None:
-        """The kind of each layer as the list of those that attend has it; None where there is no list."""
+        """The kind of each layer as the list of those that attend has it; None where there is none."""
         given = None if self.attending_entry is None else self.config.get(self.attending_entry)
         if given is None:
             return None

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import ClassVar
 
-from ftllm_nb.blocks import GroupedMixtureDecoder, MixerDecoder
+from ftllm_nb.blocks import LatentMixtureDecoder, MixerDecoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.config_entries import positive_or, whole
+from ftllm_nb.graph.config_entries import positive_or
 from ftllm_nb.graph.layer_kinds import FULL
 
 _MIXTURE, _DENSE = "moe", "mlp"
 _LETTERS = {"M": MixerDecoder.recurrent_kind, "*": FULL, "-": _DENSE, "E": _MIXTURE}
 
 
-class NemotronHModel(GroupedMixtureDecoder, MixerDecoder):
+class NemotronHModel(LatentMixtureDecoder, MixerDecoder):
     """The graph of `NemotronHForCausalLM`. What predicts more than one token is passed over."""
 
+    unused = ("mtp.",)
     other_kinds = (_DENSE, _MIXTURE)
+    attending_entry = "hybrid_override_pattern"
+    shared_entry = ("moe_shared_expert_intermediate_size", 7688)
     is_gated = False
     default_activation = "relu2"
     entry_names: ClassVar[Mapping[str, str]] = {
@@ -30,30 +32,26 @@ class NemotronHModel(GroupedMixtureDecoder, MixerDecoder):
 
     def read_config(self) -> None:
         """There are as many layers as have a kind."""
-        self.passed_over |= {name for name in self.checkpoint_names if name.startswith("mtp.")}
         if self.config.get("num_hidden_layers") is None:
             self.config["num_hidden_layers"] = len(self.kinds)
         super().read_config()
 
-    @cached_property
-    def kinds(self) -> list[str]:
-        """Also as a word with a letter for each layer."""
-        word = self.config.get("hybrid_override_pattern")
+    def listed_kinds(self) -> list[str] | None:
+        """The kind of each layer as a word with a letter for each has it; None where there is none."""
+        word, layers = self.config.get(self.attending_entry), self.config.get("num_hidden_layers")
         if word is None:
-            return super().kinds
+            return None
         if not isinstance(word, str) or not word or set(word) - set(_LETTERS):
             raise GraphError(
-                "config.json's hybrid_override_pattern must be letters M, *, - and E, for layers of Mamba-2, "
+                f"config.json's {self.attending_entry} must be letters M, *, - and E, for layers of Mamba-2, "
                 f"attention, a feed-forward and experts, but it is {shown(word)}."
             )
-        kinds = [_LETTERS[letter] for letter in word]
-        if self.config.get("layers_block_type") is None and self.config.get("layer_types") is None:
-            self.config["layers_block_type"] = kinds
-        if super().kinds != kinds:
+        if layers not in (None, len(word)):
             raise GraphError(
-                "config.json's hybrid_override_pattern contradicts its layers_block_type or layer_types: remove one."
+                f"config.json's {self.attending_entry} names the kinds of {len(word)} layers, but its "
+                f"num_hidden_layers is {layers}."
             )
-        return kinds
+        return [_LETTERS[letter] for letter in word]
 
     def usual_kinds(self) -> list[str]:
         """There are none."""
@@ -85,27 +83,6 @@ class NemotronHModel(GroupedMixtureDecoder, MixerDecoder):
     def is_mixture(self, number: int) -> bool:
         """As the layer's kind says."""
         return self.kinds[number] == _MIXTURE
-
-    @property
-    def shared_size(self) -> int:
-        """From the config, of all shared experts."""
-        return whole(self.config, "moe_shared_expert_intermediate_size", 7688)
-
-    def mixer(self, number: int, at: str, source: str, target: str) -> None:
-        """By the layer's kind."""
-        if self.kinds[number] in self.other_kinds:
-            self.feed_forward(at, source, target)
-        else:
-            super().mixer(number, at, source, target)
-
-    def merge_experts(self, at: str, source: str, target: str) -> None:
-        """Experts may read a smaller vector, and write one."""
-        if self.config.get("moe_latent_size") is None:
-            super().merge_experts(at, source, target)
-            return
-        self.linear(source, f"{at}fc1_latent_proj", self.size("moe_latent_size"), "latent", self.mlp_bias)
-        super().merge_experts(at, "latent", "merged")
-        self.linear("merged", f"{at}fc2_latent_proj", self.hidden_size, target, self.mlp_bias)
 
 
 __model__ = NemotronHModel
