@@ -65,6 +65,23 @@ _K_NORM = '            self.RMSNorm(data["k"], attention["k_norm.weight"], eps, 
 _TURN = """            for name in "qk":
                 self.LlamaRotatePosition2D(data[name], data["positionIds"], data["sin"], data["cos"], head_dim)
 """
+_FUSED = '            self.Linear(data["input"], fused["weight"], fused["bias"], data["qkv"])\n'
+_PER_HEAD = """            self.ExpandHead(data["qkv"], 3 * size)
+            self.Split(data["qkv"], -1, 0, size, data["q"])
+            self.Split(data["qkv"], -1, size, 2 * size, data["k"])
+            self.Split(data["qkv"], -1, 2 * size, 3 * size, data["v"])
+"""
+_BLOCKS = """            whole = size * heads
+            for number, name in enumerate("qkv"):
+                self.Split(data["qkv"], -1, number * whole, (number + 1) * whole, data[name])
+                self.ExpandHead(data[name], size)
+"""
+_ROWS = """            whole = size * heads
+            for number, name in enumerate("qkv"):
+                start, end = number * whole, (number + 1) * whole
+                self.Linear(data["input"], fused["weight"].rows(start, end), fused["bias"].rows(start, end), data[name])
+                self.ExpandHead(data[name], size)
+"""
 _SILU = '            self.Silu(data["gate"], data["gate"])\n'
 _SECOND_NORM = (
     '            self.RMSNorm(data["hidden"], layer[".post_attention_layernorm.weight"], eps, data["input"])\n'
@@ -171,6 +188,8 @@ FAULTS = (
     Fault("gpt_neox", "a beta forgotten", 'after["weight"], after["bias"]', 'after["weight"], None', "beta"),
     Fault("gpt_neox", "k for q", 'self.Split(data["qkv"], -1, size, 2 * size, data["k"])',
           'self.Split(data["qkv"], -1, 0, size, data["k"])'),
+    Fault("gpt_neox", "three blocks for three of each head", _PER_HEAD, _BLOCKS, "side by side"),
+    Fault("gpt_neox", "three blocks of rows", _FUSED + _PER_HEAD, _ROWS, "rows of q, k and v side by side"),
     Fault("gpt_neox", "gelu in the tanh form", "self.Gelu(", "self.GeluNew(", "Gelu"),
     Fault("gpt_neox", "another eps", 'after["bias"], -1, data["input"], eps)',
           'after["bias"], -1, data["input"], 0.01)', "eps"),

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.cli import main
+from ftllm_nb.engine.float_weights import FloatWeights
 from ftllm_nb.errors import FtllmError, OutputError, UsageError
+from ftllm_nb.graph.build import build_graph
+from ftllm_nb.loading import describe
+from ftllm_nb.models import graph_class
 from ftllm_nb.ops import gelu_multiply, silu_multiply
 from ftllm_nb.verification import with_transformers
 from ftllm_nb.verification.causes.arithmetic import oddness
@@ -20,7 +25,8 @@ from ftllm_nb.verification.reference import Reference
 from ftllm_nb.verification.run import reference_of, verify
 from ftllm_nb.verification.values_file import save
 from ftllm_nb.verification.verdict import shortened
-from tests.golden.small_models import SMALL_MODELS, write_checkpoint
+from ftllm_nb.verification.with_graph import record_graph
+from tests.golden.small_models import SMALL_MODELS, tensor, write_checkpoint
 from tests.verification.faults import FAULTS, GRAPHS
 
 LLAMA = GRAPHS / "llama.py"
@@ -99,6 +105,43 @@ def test_three_weights_each_in_anothers_place(folder: Path, reference: Reference
         'weight["model.layers.0.post_attention_layernorm.weight"] is read here as weight, and in the reference '
         f'weight["model.layers.0.input_layernorm.weight"], which RMSNorm at {file}:{last} reads'
     )
+
+
+@pytest.fixture(scope="module")
+def neox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GPT-NeoX model, whose q, k and v of each head lie side by side."""
+    folder = tmp_path_factory.mktemp("neox")
+    config = SMALL_MODELS[MODEL] | {"model_type": "gpt_neox", "layer_norm_eps": 1e-5, "hidden_act": "gelu"}
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25}
+    (folder / "config.json").write_text(json.dumps(config))
+    shapes = build_graph(graph_class(config), config).weight_shapes()
+    save_file({name: tensor("neox", name, shape) for name, shape in shapes.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["three blocks for three of each head", "three blocks of rows"])
+def test_heads_of_one_matrix_cut_as_blocks(name: str, neox: Path, tmp_path: Path) -> None:
+    (fault,) = (each for each in FAULTS if each.name == name)
+    file = tmp_path / "faulty.py"
+    file.write_text(fault.source, encoding="utf-8")
+    verdict = verify(neox, custom=file, against="builtin", warn=nothing)
+    assert verdict.cause is not None and fault.cause in verdict.cause.sentence, str(verdict)
+    assert "ExpandHead with 48, 3 · head_dim, before" in verdict.cause.sentence
+    assert verdict.cause.logits is not None and verdict.cause.logits < 1e-5
+
+
+def test_blocks_of_one_matrix_cut_from_each_head(neox: Path, tmp_path: Path) -> None:
+    (fault,) = (each for each in FAULTS if each.name == "three blocks for three of each head")
+    file = tmp_path / "right.py"
+    file.write_text(fault.source, encoding="utf-8")
+    with open_checkpoint(neox) as checkpoint:
+        graph = describe(checkpoint, file)
+        shapes = {name: tuple(each.shape) for name, each in checkpoint.tensors.items()}
+        text = np.arange(40, dtype=np.int32)
+        reference = record_graph(graph, FloatWeights(checkpoint), shapes, [text], 32)
+    verdict = verify(neox, custom=GRAPHS / "gpt_neox.py", against=reference, warn=nothing)
+    assert verdict.cause is not None and "are three blocks, of 64 each" in verdict.cause.sentence, str(verdict)
+    assert verdict.cause.logits is not None and verdict.cause.logits < 1e-5
 
 
 def test_a_factor_is_no_number_of_layers(folder: Path, reference: Reference, tmp_path: Path) -> None:
