@@ -18,8 +18,10 @@ from tests.models.small_configs import CLASSES, DECODERS, LLAMAS, MORE, checked
 
 
 def test_supported_architectures_are_the_files() -> None:
-    files = {path.stem for path in Path(ftllm_nb.models.__path__[0]).glob("*.py")}
-    assert set(supported_architectures()) == files - {"__init__"} >= {"llama", "qwen2"}
+    files = {path.stem: path for path in Path(ftllm_nb.models.__path__[0]).glob("*.py")}
+    assert set(supported_architectures()) == set(files) - {"__init__"} >= {"llama", "qwen2"}
+    lengths = {name: len(files[name].read_text(encoding="utf-8").splitlines()) for name in supported_architectures()}
+    assert {name for name, lines in lengths.items() if lines > 100} == set(), "what is general belongs into blocks/"
 
 
 @pytest.mark.parametrize("model_type", DECODERS)

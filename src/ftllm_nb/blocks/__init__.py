@@ -18,6 +18,7 @@ from ftllm_nb.blocks.one_expert import OneExpertDecoder
 from ftllm_nb.blocks.qwen_decoder import QwenDecoder
 from ftllm_nb.blocks.qwen_mixture import QwenMixtureDecoder
 from ftllm_nb.blocks.recurrent import RecurrentDecoder
+from ftllm_nb.blocks.scaled_mamba import ScaledMambaDecoder
 from ftllm_nb.blocks.separate_delta_net import SeparateDeltaNetDecoder
 from ftllm_nb.blocks.sparse_decoder import SparseDecoder, listed
 from ftllm_nb.blocks.streams import StreamsDecoder
@@ -48,6 +49,7 @@ __all__ = [
     "QwenDecoder",
     "QwenMixtureDecoder",
     "RecurrentDecoder",
+    "ScaledMambaDecoder",
     "SeparateDeltaNetDecoder",
     "SlidingDecoder",
     "SparseDecoder",

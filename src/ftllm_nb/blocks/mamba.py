@@ -86,8 +86,13 @@ class MambaDecoder(RecurrentDecoder):
         return flag(self.config, self.own_name("mamba_proj_bias"), False)
 
     @property
+    def norms_read(self) -> bool:
+        """Whether what the recurrence reads is normalized at all."""
+        return True
+
+    @property
     def norms_before_gate(self) -> bool:
-        """Whether what the recurrence reads is normalized first, and then multiplied by its gate."""
+        """Whether it is normalized first, and then multiplied by its gate."""
         return False
 
     @property
@@ -159,7 +164,11 @@ class MambaDecoder(RecurrentDecoder):
         self.split("z.mixed.dt", **sizes)
 
     def gate_read(self, at: str) -> str:
-        """What holds the norm, in groups, of what was read, times its gate."""
+        """What holds the norm, in groups, of what was read, times its gate; without a norm the product alone."""
+        if not self.norms_read:
+            self.Silu(self.data["z"], self.data["z"])
+            self.MulTo(self.data["z"], self.data["read"])
+            return "z"
         for name in ("read", "z"):
             self.ExpandHead(self.data[name], self.mamba_inner // self.mamba_groups)
         norm, is_first = self.vector(f"{at}norm.weight", self.mamba_inner), not self.norms_before_gate

@@ -68,10 +68,13 @@ class RecurrentDecoder(Decoder):
     def attention(self, number: int, at: str, source: str, target: str) -> None:
         """Attention, or what is recurrent in its place."""
         if self.kinds[number] == self.recurrent_kind:
-            at = f"{at.removesuffix(f'{self.names.attention}.')}{self.recurrent_names}."
-            self.recurrent_layer(number, at, source, target)
+            self.recurrent_layer(number, self.recurrent_at(at), source, target)
         else:
             self.attend_to_all(number, at, source, target)
+
+    def recurrent_at(self, at: str) -> str:
+        """What names of a layer's recurrent tensors begin with, by what those of its attention do."""
+        return f"{at.removesuffix(f'{self.names.attention}.')}{self.recurrent_names}."
 
     def attend_to_all(self, number: int, at: str, source: str, target: str) -> None:
         """A layer that attends."""

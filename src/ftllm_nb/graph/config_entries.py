@@ -6,7 +6,7 @@ Null is what absent is, as transformers writes what was never set.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftllm_nb.checkpoint.files import shown
@@ -31,6 +31,16 @@ def positive(source: Mapping[str, Any], name: str, why: str = "") -> float:
 def positive_or(source: Mapping[str, Any], name: str, default: float) -> float:
     """The same, `default` where it is absent or null."""
     return default if source.get(name) is None else positive(source, name)
+
+
+def positives_or(source: Mapping[str, Any], name: str, default: Sequence[float]) -> list[float]:
+    """As many such numbers as `default` has, which are those where the entry is absent or null."""
+    given = source.get(name)
+    if given is None:
+        return list(default)
+    if not isinstance(given, list) or len(given) != len(default):
+        raise GraphError(f"config.json's {name} must be a list of {len(default)} numbers, but it is {shown(given)}.")
+    return [positive_or({name: each}, name, number) for each, number in zip(given, default, strict=True)]
 
 
 def flag(source: Mapping[str, Any], name: str, default: bool) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ftllm_nb.blocks import MambaDecoder, Names
-from ftllm_nb.checkpoint.files import shown
+from ftllm_nb.blocks import Names, ScaledMambaDecoder
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.config_entries import flag, positive_or, whole
+from ftllm_nb.graph.config_entries import flag, positive_or, positives_or, whole
 from ftllm_nb.graph.layer_kinds import FULL
 
 
-class FalconH1Model(MambaDecoder):
+class FalconH1Model(ScaledMambaDecoder):
     """The graph of `FalconH1ForCausalLM`."""
 
     names = Names(norm="final_layernorm", feed_forward="feed_forward", before_feed_forward="pre_ff_layernorm")
@@ -30,14 +29,10 @@ class FalconH1Model(MambaDecoder):
         """One of the config's."""
         return positive_or(self.config, f"{name}_multiplier", 1.0)
 
-    def multipliers(self, name: str, count: int) -> list[float]:
-        """Some of the config's, as one entry."""
-        given = self.config.get(name)
-        if given is None:
-            return [1.0] * count
-        if not isinstance(given, list) or len(given) != count:
-            raise GraphError(f"config.json's {name} must be a list of {count} numbers, but it is {shown(given)}.")
-        return [positive_or({name: each}, name, 1.0) for each in given]
+    @property
+    def mlp_multipliers(self) -> list[float]:
+        """Of a feed-forward's gate, and of what it gives."""
+        return positives_or(self.config, "mlp_multipliers", [1.0, 1.0])
 
     @property
     def embedding_multiplier(self) -> float:
@@ -60,14 +55,18 @@ class FalconH1Model(MambaDecoder):
         return flag(self.config, "projectors_bias", False)
 
     @property
+    def norms_read(self) -> bool:
+        """From the config."""
+        return flag(self.config, "mamba_rms_norm", False)
+
+    @property
     def norms_before_gate(self) -> bool:
         """From the config."""
         return flag(self.config, "mamba_norm_before_gate", True)
 
     def attention(self, number: int, at: str, source: str, target: str) -> None:
         """Mamba-2's branch is added at once, that of attention where all add it."""
-        mamba = f"{at.removesuffix(f'{self.names.attention}.')}{self.recurrent_names}."
-        self.recurrent_layer(number, mamba, self.scaled(source, "ssm_in"), "ssm")
+        self.recurrent_layer(number, self.recurrent_at(at), self.scaled(source, "ssm_in"), "ssm")
         self.add_branch("ssm")
         self.attend_to_all(number, at, self.scaled(source, "attention_in"), target)
 
@@ -82,47 +81,16 @@ class FalconH1Model(MambaDecoder):
 
     def add_branch(self, name: str) -> None:
         """hidden += the branch, times its multiplier."""
-        factors = {"ssm": self.multiplier("ssm_out"), "branch": self.multiplier("attention_out")}
-        factor = factors[name] if name in factors else self.multipliers("mlp_multipliers", 2)[1]
+        names = {"ssm": "ssm_out", "branch": "attention_out"}
+        factor = self.multiplier(names[name]) if name in names else self.mlp_multipliers[1]
         self.AddTo(self.data["hidden"], self.data[name], factor)
 
     def activate(self, name: str) -> None:
         """A feed-forward's gate has a multiplier."""
-        factor = self.multipliers("mlp_multipliers", 2)[0]
+        factor = self.mlp_multipliers[0]
         if name == "gate" and factor != 1:
             self.Mul(self.data[name], factor, self.data[name])
         super().activate(name)
-
-    def mix(self, number: int, at: str, source: str) -> None:
-        """Each part of the product has a multiplier; of those that are convolved, the convolution's weights have it."""
-        data, inner, size = self.data, self.mamba_inner, self.mamba_groups * self.mamba_size("mamba_d_state")
-        sizes = {"z": inner, "inner": inner, "B": size, "C": size, "dt": self.mamba_heads}
-        self.project(at, source, **sizes)
-        factors = dict(zip(sizes, self.multipliers("ssm_multipliers", 5), strict=True))
-        weight, bias = self.convolution(
-            f"{at}conv1d", inner + 2 * size, self.mamba_size("mamba_d_conv"), self.mamba_conv_bias
-        )
-        start = 0
-        for name, factor in factors.items():
-            if name in ("z", "dt"):
-                self.Mul(data[name], factor, data[name])
-                continue
-            end = start + sizes[name]
-            self.CausalConv1D(
-                data[name], weight.part(0, start, end) * factor, None if bias is None else bias.part(0, start, end),
-                data[f"pastState.{name}."][number], data[name], int(self.convolves_to_silu),
-            )  # fmt: skip
-            if not self.convolves_to_silu:
-                self.activate(name)
-            start = end
-
-    def gate_read(self, at: str) -> str:
-        """Without a norm, if the config says so."""
-        if flag(self.config, "mamba_rms_norm", False):
-            return super().gate_read(at)
-        self.Silu(self.data["z"], self.data["z"])
-        self.MulTo(self.data["z"], self.data["read"])
-        return "z"
 
     def finish_logits(self) -> None:
         """Times their multiplier."""
