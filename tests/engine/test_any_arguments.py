@@ -55,7 +55,7 @@ def arguments(parameter: Parameter) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("name", sorted(set(public_operators()) - {"Exit"}))
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_argument_breaks_an_engine(name: str, data: st.DataObject) -> None:
     given = {each.name: data.draw(arguments(each)) for each in public_operators()[name].parameters}

@@ -116,7 +116,7 @@ def prefill_then_decode(executor: CompiledExecutor, chunk: int) -> NDArray[np.fl
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("chunk", [len(TOKENS), 1, 3, 64, 100])
+@pytest.mark.parametrize("chunk", [len(TOKENS), pytest.param(1, marks=pytest.mark.slow), 3, 64, 100])
 def test_any_chunks_on_any_number_of_workers(
     executor: CompiledExecutor, expected: NDArray[np.float32], chunk: int
 ) -> None:

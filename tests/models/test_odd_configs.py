@@ -97,7 +97,7 @@ def odd_configs(architecture: str) -> Iterator[tuple[str, dict[str, Any], bool]]
     config = CONFIG | {"model_type": architecture} | SLIDING | MORE.get(architecture, {})
     for number, name in enumerate(names):
         # All values meet each name, and each architecture, but not each pair of them.
-        for value in ODD if architecture in STRICT else ODD[(number + DECODERS.index(architecture)) % 5 :: 5]:
+        for value in ODD if architecture in STRICT else ODD[(number + DECODERS.index(architecture)) % 10 :: 10]:
             yield f"{name}={value!r:.20}", config | {name: value}, harmless(architecture, name, value)
     for section, keys in (
         (SCALED, ("rope_type", "factor", "original_max_position_embeddings", "attention_factor", "beta_fast",
