@@ -137,6 +137,7 @@ def test_rows_appear_as_they_come_and_are_kept(
     assert [row["name"] for row in kept["rows"]] == ["float32", "int8"] and kept["is_whole"] is False
 
 
+@pytest.mark.slow
 def test_a_cache_of_fewer_bits_is_measured_too(capsys: pytest.CaptureFixture[str], text: str) -> None:
     flags = ["--text", text, "--dtype", "float32", "--base", "float32", "--kv_cache_dtype", "int8", "--json"]
     base, row = json.loads(printed(capsys, *flags))["rows"]

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -31,8 +32,12 @@ def program(module: str, *arguments: str) -> list[str]:
 
 
 def process_of(client: int) -> int:
-    """The number of the process that does the work, of one that was started by `program` and has said something."""
-    return int(Path(f"{_address()}.{client}").read_text())
+    """The number of the process that does the work, of one that was started by `program` and has said something: its
+    client may write the number a moment later."""
+    file, deadline = Path(f"{_address()}.{client}"), time.monotonic() + 10
+    while time.monotonic() < deadline and not (file.exists() and file.read_text()):
+        time.sleep(0.01)
+    return int(file.read_text())
 
 
 @functools.cache

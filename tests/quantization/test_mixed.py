@@ -50,13 +50,15 @@ def types_of(folder: Path) -> dict[str, str]:
         return {name: str(info.dtype) for name, info in checkpoint.tensors.items() if "proj.weight" in name}
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("out", "more", "bits"),
     [
-        pytest.param("out.gguf", (), 5.2, id="gguf", marks=SLOW),
-        pytest.param("out", ("--format", "packed", "--embedding_bits", 4.5), 5.2, id="packed", marks=SLOW),
-        pytest.param("out", (), 5.0, id="compressed_tensors"),
+        ("out.gguf", (), 5.2),
+        ("out", ("--format", "packed", "--embedding_bits", 4.5), 5.2),
+        ("out", (), 5.0),
     ],
+    ids=["gguf", "packed", "compressed_tensors"],
 )
 def test_what_counts_more_has_more_bits(
     tmp_path: Path, measured: object, out: str, more: tuple[object, ...], bits: float

@@ -58,7 +58,10 @@ def in_memory(tensor: str) -> str:
 RULES = [{"key": r"layers\.0.*gate_proj", "dtype": "auto"}, {"key": "o_proj", "dtype": "int8"}]
 
 
-@pytest.mark.parametrize("place, before", [(NEW, "model."), (OLD, "")], ids=["new names", "old names"])
+@pytest.mark.parametrize(
+    "place, before",
+    [pytest.param(NEW, "model.", id="new names"), pytest.param(OLD, "", id="old names", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("model_type", TEXT_PARTS)
 def test_the_config_means_modules_by_the_names_that_they_have_in_memory(
     tmp_path: Path, model_type: str, place: tuple[str, str], before: str

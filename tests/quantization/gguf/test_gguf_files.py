@@ -302,7 +302,8 @@ def logits(path: Path) -> np.ndarray:
             executor.close()
 
 
-@pytest.mark.parametrize("dtype", [pytest.param("q4_k_m", marks=pytest.mark.slow), "q4_0"])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["q4_k_m", "q4_0"])
 def test_a_packed_folder_keeps_the_types_of_a_gguf_file(made: Path, tmp_path: Path, dtype: str) -> None:
     file, out = tmp_path / "x.gguf", tmp_path / "packed"
     if dtype == "q4_k_m":
