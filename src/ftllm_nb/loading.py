@@ -181,7 +181,11 @@ def prepare(
         for sentence in use_defaults(checkpoint, stored) if stored is not None else ():
             warn(sentence)
         checked = describe(checkpoint, graph, model_json, max_context)
-        early = early_pages(checked, checkpoint, weight_types) if options.engine == "compiled" else None
+        early = None
+        if options.engine == "compiled":
+            from ftllm_nb.engine.early_pages import pages_for
+
+            early = pages_for(checked, checkpoint, weight_types.formats(checked))
         if early is not None:
             undo.callback(early.finish)
         opened = choose_tokenizer(
@@ -204,13 +208,6 @@ def prepare(
         warn_of_types(weight_types, checked, warn)
         undo.pop_all()
     return PreparedModel(checkpoint, checked, opened, workers, weight_types, options, warn, early)
-
-
-def early_pages(graph: CheckedGraph, checkpoint: Checkpoint, weight_types: WeightTypes) -> EarlyPages | None:
-    """Memory for weights, which a thread begins to take; None where that is not worth while."""
-    from ftllm_nb.engine.early_pages import pages_for
-
-    return pages_for(graph, checkpoint, weight_types.formats(graph))
 
 
 def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:

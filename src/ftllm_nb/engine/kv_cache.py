@@ -8,9 +8,8 @@ still has what its next token sees.
 
 States have a fixed size and cannot be cut back: each step makes new ones, and those of saved lengths are retained, as
 are those at every so many positions, `spacing`; as long as there is room for them, those of lengths that were saved
-before, too. Where a sequence is published as it reaches the end of a block, its
-states are, too, so that one that begins alike goes on there: those of saved lengths and of the spacing for long, of the
-others the last.
+before, too. Where a sequence is published as it reaches the end of a block, its states are, too, so that one that
+begins alike goes on there: those of saved lengths and of the spacing for long, of the others the last.
 """
 
 from __future__ import annotations
