@@ -50,8 +50,12 @@ OF_NUMBA = ("ftllm_nb.kernels", "ftllm_nb.quant.", "ftllm_nb.engine.")
 WITHOUT_NUMBA = {"ftllm_nb.quant.activations", "ftllm_nb.quant.base", "ftllm_nb.engine.sampling_settings"}
 
 
-def layer_of(file: Path) -> str:
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+@functools.cache
+def files_of_layers() -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        files.setdefault(file.relative_to(PACKAGE).parts[0].removesuffix(".py"), []).append(file)
+    return files
 
 
 @functools.cache
@@ -78,14 +82,13 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def test_every_module_has_its_layer() -> None:
-    present = {layer_of(file) for file in PACKAGE.rglob("*.py")}
-    assert present == set(RANK)
+    assert set(files_of_layers()) == set(RANK)
 
 
 @pytest.mark.parametrize("own", RANK)
 def test_imports_point_down(own: str) -> None:
     wrong = []
-    for file in (file for file in sorted(PACKAGE.rglob("*.py")) if layer_of(file) == own):
+    for file in files_of_layers()[own]:
         for line, module in imported_modules(file):
             if module in SHARED or module == "ftllm_nb.__version__":
                 continue
@@ -98,7 +101,7 @@ def test_imports_point_down(own: str) -> None:
 @pytest.mark.parametrize("own", BEFORE_NUMBA)
 def test_what_describes_models_imports_kernels_in_functions_alone(own: str) -> None:
     wrong = []
-    for file in (file for file in sorted(PACKAGE.rglob("*.py")) if layer_of(file) == own):
+    for file in files_of_layers()[own]:
         if file.relative_to(PACKAGE).as_posix() in WITH_NUMBA:
             continue
         imports = [(line, module) for line, module in imported_modules(file) if module.startswith(OF_NUMBA)]

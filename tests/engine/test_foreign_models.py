@@ -69,7 +69,7 @@ FORMS: dict[str, tuple[dict[str, Any], Make]] = {
     ),
     "gptq of 8 bits": (
         {**GPTQ, "bits": 8, "group_size": -1, "sym": True},
-        lambda name, weight: gptq_parts(weight, 8, 0, scales="bfloat16"),
+        lambda name, weight: gptq_parts(weight, 8, 0),
     ),
     "fp8": (
         {"quant_method": "fp8", "weight_block_size": [32, 64]},
@@ -83,10 +83,7 @@ FORMS: dict[str, tuple[dict[str, Any], Make]] = {
 }
 
 
-# Rows of 8 bits with scales of bfloat16 have kernels that no other quick test has.
-@pytest.mark.parametrize(
-    "form", [pytest.param(form, marks=pytest.mark.slow if form == "gptq of 8 bits" else []) for form in FORMS]
-)
+@pytest.mark.parametrize("form", FORMS)
 def test_both_executors_compute_with_the_stored_weights(tmp_path: Path, source: Path, form: str) -> None:
     """The reference does so exactly; the compiled engine rounds activations, which moves distributions a little."""
     folder = foreign_folder(source, tmp_path / "quantized", *FORMS[form])

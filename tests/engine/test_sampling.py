@@ -91,7 +91,7 @@ def test_tokens_are_drawn_as_often_as_their_probability_says(settings: SamplingS
     logits = (rng.standard_normal(40) * 2).astype(np.float32)
     prompt = [3, 3, int(np.argmax(logits)), int(np.argmin(logits))]
     expected = slow_distribution(logits, settings, prompt)
-    draws = 4000
+    draws = 2000
     counts = np.zeros(logits.size)
     for seed in range(draws):
         # A sampler for each draw: the second token of an answer would be penalized for the first.

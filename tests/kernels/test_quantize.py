@@ -166,8 +166,11 @@ def test_a_group_with_what_is_no_number_has_a_scale_that_is_none(value: float, c
 @pytest.mark.parametrize(
     ("plain", "joined"),
     [
-        (silu_multiply, silu_multiply_quantize), (gelu_multiply, gelu_multiply_quantize),
-        (gelu_tanh_multiply, gelu_tanh_multiply_quantize), (gelu, gelu_quantize), (gelu_tanh, gelu_tanh_quantize),
+        (silu_multiply, silu_multiply_quantize), (gelu_tanh, gelu_tanh_quantize),
+        # One after the other of the same parts: each takes seconds to compile.
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (
+            (gelu_multiply, gelu_multiply_quantize), (gelu_tanh_multiply, gelu_tanh_multiply_quantize),
+            (gelu, gelu_quantize))),
     ],
 )  # fmt: skip
 @few

@@ -69,19 +69,22 @@ def test_what_is_none_is_one_sentence(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_is_quantized_by_it(tmp_path: Path) -> None:
     plain, out, importance = tmp_path / "plain.gguf", tmp_path / "out.gguf", tmp_path / "a.imatrix"
-    assert quantize("demo", "-o", plain, "--dtype", "q4_0").returncode == 0
+    rules = tmp_path / "rules.json"
+    rules.write_text('[{"key": "embed", "dtype": "bf16"}]')
+    types = ("--dtype", "iq4_nl", "--dtype_config", rules)
+    assert quantize("demo", "-o", plain, *types).returncode == 0
     shapes = {name: each.shape[-1] for name, each in read_gguf(plain).tensors.items() if len(each.shape) == 2}
     random = np.random.default_rng(0)
     values = {name: np.exp(4 * random.standard_normal(size)).astype(np.float32) for name, size in shapes.items()}
     del values["token_embd.weight"]
     importance.write_bytes(older(values))
-    flags = ("--dtype", "q4_0", "--method", "imatrix", "--calibration", importance)
+    flags = (*types, "--method", "imatrix", "--calibration", importance)
     done = quantize("demo", "-o", out, *flags)
     assert (done.returncode, done.stderr) == (0, "")
     assert plain.stat().st_size == out.stat().st_size
     same = {name: np.array_equal(read_gguf(plain).bytes_of(name), read_gguf(out).bytes_of(name)) for name in shapes}
     assert same.pop("token_embd.weight") and not any(same.values())
-    done = quantize("demo", "-o", out, "--force", *flags[:3], "gptq", *flags[4:])
+    done = quantize("demo", "-o", out, "--force", *types, "--method", "gptq", "--calibration", importance)
     assert "gptq needs a text" in done.stderr and done.returncode == 2
     importance.write_bytes(older(VALUES))
     done = quantize("demo", "-o", out, "--force", *flags)

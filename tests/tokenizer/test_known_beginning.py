@@ -24,7 +24,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return open_folder(folder), open_folder(folder)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(TEXT, min_size=1, max_size=5), st.integers(0, 4), TEXT)
 def test_ids_are_those_of_the_prompt_alone(
     pair: tuple[Tokenizer, Tokenizer], texts: list[str], changed: int, other: str
