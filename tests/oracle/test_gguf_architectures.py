@@ -63,6 +63,9 @@ UNTOLD = {
     "qwen3_next": {1},  # nor other layers without experts
     "qwen3_5_text": {1},  # nor other layers that attend
     "granitemoehybrid": {1},  # nor biases of projections
+    "falcon_h1": {1, 2},  # nor limits of time steps, nor gelu
+    "nemotron_h": {0, 1, 2},
+    "mamba2": {1, 2},
 }
 """Configurations that are beyond what llama.cpp's metadata tells."""
 MORE: dict[str, list[dict[str, Any]]] = {
@@ -125,6 +128,7 @@ writes itself and reads."""
 ROUNDED = (
     "gemma", "gemma2", "gemma3_text", "gpt2", "phi3-2", "llama-10", "exaone4-10", "hunyuan_v1_dense-3", "minicpm",
     "gpt_oss", "granitemoe", "llama4_text", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "granitemoehybrid",
+    "falcon_h1", "mamba2", "nemotron_h",
 )  # fmt: skip
 """Norms less the 1 that was added, divisors of angles, factors and bases in float32, decays in place of their
 logarithms, matrices that lie the other way or are cut in two: the last bits may differ."""

@@ -12,6 +12,7 @@ import pytest
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.gguf import read_gguf
 from ftllm_nb.checkpoint.gguf.architectures import writing_architectures
+from ftllm_nb.checkpoint.gguf.file import GgufFile
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.quantization.gguf.job import GgufJob
 from tests.oracle.architectures import ARCHITECTURES, SIZES
@@ -26,6 +27,14 @@ ROWS = [
     *((name, 10 + at, config) for name in writing_architectures() for at, config in enumerate(read.MORE.get(name, ()))),
 ]
 OWN = ("general.", "tokenizer.")
+BESIDE_LLAMA_CPP = ("falcon_h1", "mamba2", "nemotron_h")
+"""Those of which tests/quantization/gguf/test_written_architectures.py compares whole files."""
+UNUSED = (
+    "expert_shared_feed_forward_length",  # which the converter makes of another size in ERNIE 4.5
+    "rope.dimension_sections",  # of pictures
+    "granitehybrid.rope.freq_base",  # where nothing turns
+)
+"""Entries that may differ."""
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -54,6 +63,8 @@ def test_logits_are_the_folders(architecture: str, number: int, changes: dict[st
     from tests.oracle.gguf_models import write_gguf
     from tests.oracle.test_architectures import random_model
 
+    if architecture == "nemotron_h":  # whose least time step no file has
+        changes = {**changes, "time_step_min": 0}
     random_model(architecture, copy.deepcopy(changes), tmp_path)
     untold = number in read.UNTOLD.get(architecture, ())
     try:
@@ -69,20 +80,24 @@ def test_logits_are_the_folders(architecture: str, number: int, changes: dict[st
         np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5 * float(np.abs(expected).max()))
     else:
         np.testing.assert_array_equal(got, expected)
-    if untold:
+    if untold or architecture in BESIDE_LLAMA_CPP:
         return
     write_gguf(tmp_path, tmp_path / "theirs.gguf")
     ours, theirs = read_gguf(out), read_gguf(tmp_path / "theirs.gguf")
-    assert {name: each.shape for name, each in ours.tensors.items()} == {
-        name: each.shape for name, each in theirs.tensors.items()
-    }
+    assert sizes(ours) == sizes(theirs)
     for name in theirs.tensors:
         np.testing.assert_allclose(
             ours.bytes_of(name).view("<f4"), theirs.bytes_of(name).view("<f4"), rtol=1e-5, err_msg=name
         )
     for key, value in theirs.metadata.items():
-        if not key.startswith(OWN) and "sliding_window_pattern" not in key and value != "none":
-            own = ours.metadata.get(key, 1)  # what scales by 1 need not be there
-            assert np.array_equal(own, value) or own == pytest.approx(value), key
+        if key.startswith(OWN) or "sliding_window_pattern" in key or (isinstance(value, str) and value == "none"):
+            continue
+        own = ours.metadata.get(key, 1)  # what scales by 1 need not be there
+        assert np.allclose(own, value) or key.endswith(UNUSED), (key, own, value)
+
+
+def sizes(file: GgufFile) -> dict[str, list[int]]:
+    """Of each tensor, but for axes of one number, which llama.cpp adds as it likes."""
+    return {name: [size for size in each.shape if size != 1] for name, each in file.tensors.items()}
 
 

@@ -135,10 +135,10 @@ class QuantizeJob(Mixable):
 
     def _read_importance(self, path: str) -> None:
         """Take what a file of importance says; tensors of which it says nothing are not calibrated."""
-        names = file_names(self.checkpoint.path, self.graph)
-        columns = {names[tensor.name]: tensor.shape[1] for tensor in self.calibrated}
+        names = file_names(self.checkpoint, self.graph)
+        columns = {names[tensor.name]: tensor.shape[1] for tensor in self.calibrated if tensor.name in names}
         found = importance_of(path, self.options.method, self.options.calibration_tokens, columns)
-        self.calibrated = [tensor for tensor in self.calibrated if names[tensor.name] in found]
+        self.calibrated = [tensor for tensor in self.calibrated if names.get(tensor.name) in found]
         self.importance = {tensor.name: found[names[tensor.name]] for tensor in self.calibrated}
 
     @property

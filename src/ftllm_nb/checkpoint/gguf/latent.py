@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import NAMES, Architecture
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 LATENT = {
     "blk.*.attn_q_a": "model.layers.*.self_attn.q_a_proj",
@@ -41,6 +42,21 @@ class LatentArchitecture(Architecture):
             "qk_nope_head_dim": key - turning,
             "v_head_dim": metadata.whole("attention.value_length_mla", value),
         }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the sizes of the parts."""
+        config, still = model.config, int(model.config["qk_nope_head_dim"])
+        found = {
+            **super().entries(model),
+            "attention.head_count_kv": model.heads,
+            "attention.kv_lora_rank": int(config["kv_lora_rank"]),
+            "attention.key_length": still + model.turning_of(),
+            "attention.value_length": int(config.get("v_head_dim") or config["hidden_size"] // model.heads),
+        }
+        if config.get("q_lora_rank"):
+            found["attention.q_lora_rank"] = int(config["q_lora_rank"])
+        return found
 
     def require_sizes(self) -> None:
         """Values may have another size than keys."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.recurrent import RecurrentArchitecture, recurrent_names
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 MIXERS = {
     "token_embd": "backbone.embeddings",
@@ -25,6 +26,7 @@ class MixerArchitecture(RecurrentArchitecture):
     """
 
     eps_entry = "layer_norm_epsilon"
+    turns = False
     names: ClassVar = MIXERS
     own_entries: ClassVar[dict[str, str]] = {}
 
@@ -36,6 +38,16 @@ class MixerArchitecture(RecurrentArchitecture):
     def inner_sizes(self) -> list[int]:
         """The same of each layer."""
         return self.metadata.wholes("feed_forward_length", self.all_layers, 0, 0)[: self.layers]
+
+    @classmethod
+    def norm_groups(cls, model: OutgoingModel) -> int:
+        """From the config."""
+        return int(model.config["n_groups"])
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the sizes of recurrences."""
+        return {**super().entries(model), **cls.mamba_entries(model)}
 
     def rotations(self) -> dict[str, Any]:
         """None, whatever the metadata has of them."""

@@ -17,6 +17,8 @@ class Mixtral(MixtureArchitecture):
     """llama.cpp's `llama` that has experts."""
 
     model_type = "mixtral"
+    writes = ("mixtral",)
+    tells_expert_size = False
     turns_neighbours = True
     names: ClassVar = {
         **NAMES,

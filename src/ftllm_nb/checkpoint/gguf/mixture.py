@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import NAMES, Architecture
 from ftllm_nb.checkpoint.gguf.guessing import GuessingArchitecture
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 from ftllm_nb.errors import CheckpointError
 
 SOFTMAX, SIGMOID = 1, 2
@@ -38,13 +39,16 @@ class MixtureArchitecture(Architecture):
     """An `Architecture` with experts.
 
     `experts_entry`, `picks_entry`: what the config calls their number, and how many a token goes to. `gating`: how
-    scores are made, where files do not say.
+    scores are made, where files do not say. `tells_expert_size`: whether files that are written say how large an expert
+    is; `tells_shared_size`: and how large what all tokens go through.
     """
 
     names: ClassVar[Mapping[str, str]] = NAMES | expert_names("mlp")
     experts_entry: ClassVar[str] = "num_experts"
     picks_entry: ClassVar[str] = "num_experts_per_tok"
     gating: ClassVar[int] = SOFTMAX
+    tells_expert_size: ClassVar[bool] = True
+    tells_shared_size: ClassVar[bool] = False
 
     def config(self) -> dict[str, Any]:
         """With the numbers of experts. Raises `CheckpointError` for scores that are made in another way."""
@@ -74,6 +78,25 @@ class MixtureArchitecture(Architecture):
         """Whether the first layer has a tensor."""
         return f"blk.0.{tensor}" in self.file.tensors
 
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the numbers of experts, and what they and what is shared have inside."""
+        stack, shared = (cls.shape_of(model, f"ffn_up_{kind}.weight") for kind in ("exps", "shexp"))
+        if stack is None:
+            return super().entries(model)
+        found = {
+            **super().entries(model),
+            "expert_count": stack[0],
+            "expert_used_count": model.picks,
+        }
+        if cls.tells_expert_size:
+            found["expert_feed_forward_length"] = stack[1]
+        if cls.gating != SOFTMAX:
+            found["expert_gating_func"] = cls.gating
+        if cls.tells_shared_size and shared is not None:
+            found["expert_shared_feed_forward_length"] = shared[0]
+        return found
+
 
 class GroupedMixtureArchitecture(GuessingArchitecture, MixtureArchitecture):
     """A `MixtureArchitecture` as DeepSeek's and its relatives: dense layers first, groups of experts, shared ones."""
@@ -93,3 +116,26 @@ class GroupedMixtureArchitecture(GuessingArchitecture, MixtureArchitecture):
             "n_group": whole("expert_group_count", 1, least=0) or 1,
             "topk_group": whole("expert_group_used_count", 1, least=0) or 1,
         }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With groups, what is shared, and what weights are multiplied by."""
+        mixtures = cls.layers_with(model, "ffn_gate_inp.weight")
+        return {
+            **super().entries(model),
+            **group_entries(model),
+            "leading_dense_block_count": mixtures[0] if mixtures else model.layers,
+            "expert_gating_func": cls.gating,
+        }
+
+
+def group_entries(model: OutgoingModel) -> dict[str, Any]:
+    """What metadata says of mixtures of DeepSeek's form and their relatives."""
+    routing = model.routing
+    return {
+        "expert_shared_count": model.first("n_shared_experts"),
+        "expert_weights_scale": float(routing.get("routeScale", 1.0)),
+        "expert_weights_norm": bool(routing.get("needNorm")),
+        "expert_group_count": int(routing.get("groups", 1)),
+        "expert_group_used_count": int(routing.get("topGroups", 1)),
+    }

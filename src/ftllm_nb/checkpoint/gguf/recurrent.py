@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
 from ftllm_nb.checkpoint.gguf.file import GgufFile
 from ftllm_nb.checkpoint.gguf.metadata import Metadata
 from ftllm_nb.checkpoint.gguf.sources import Source
-from ftllm_nb.checkpoint.gguf.way_out import FULL
+from ftllm_nb.checkpoint.gguf.way_out import FULL, OutgoingModel
 from ftllm_nb.errors import CheckpointError
 
 MAMBA_ENTRIES = {
@@ -64,6 +67,46 @@ class RecurrentArchitecture(Architecture):
     def kinds_by_heads(self, recurrent: str) -> list[str]:
         """The kind of each layer: one without heads of keys is `recurrent`."""
         return [FULL if each else recurrent for each in self.key_heads()]
+
+    @classmethod
+    def head_list(cls, model: OutgoingModel) -> NDArray[np.int32]:
+        """Heads of keys of each layer, 0 where it does not attend."""
+        attend = cls.layers_with(model, "attn_k.weight")
+        return np.array([model.kv_heads if layer in attend else 0 for layer in range(model.layers)], np.int32)
+
+    @classmethod
+    def file_shapes(cls, model: OutgoingModel) -> dict[str, tuple[int, ...]]:
+        """The other way round: convolutions without their middle axis, and the second axes of what Mamba-2 has."""
+        found, groups = super().file_shapes(model), cls.norm_groups(model)
+        for name, shape in found.items():
+            part = name.removesuffix(".weight").split(".")[-1]
+            if part in _CONVOLUTIONS and name.endswith(".weight"):
+                found[name] = (shape[0], shape[-1])
+            elif groups and part in ("ssm_a", "ssm_d"):
+                found[name] = (*shape, 1)
+            elif groups and part == "ssm_norm":
+                found[name] = (groups, shape[0] // groups)
+        return found
+
+    @classmethod
+    def norm_groups(cls, model: OutgoingModel) -> int:
+        """Groups of which each has a norm of what Mamba-2 reads; 0 where recurrent layers are no Mamba-2."""
+        return 0
+
+    @classmethod
+    def mamba_entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """The sizes of Mamba-2's layers."""
+        taps = cls.shape_of(model, "ssm_conv1d.weight")
+        read, heads = cls.shape_of(model, "ssm_out.weight"), cls.shape_of(model, "ssm_d") or (0,)
+        assert taps is not None and read is not None
+        inner, groups = read[-1], cls.norm_groups(model)
+        return {
+            "ssm.conv_kernel": taps[-1],
+            "ssm.state_size": (taps[0] - inner) // groups // 2,
+            "ssm.group_count": groups,
+            "ssm.inner_size": inner,
+            "ssm.time_step_rank": heads[0],
+        }
 
     def has_any(self, tensor: str) -> bool:
         """Whether some layer has such a tensor."""

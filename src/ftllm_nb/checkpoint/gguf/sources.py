@@ -35,6 +35,12 @@ class Source:
         """Whether the model's numbers are others than the file's."""
         return bool(self.plus) or self.is_decay
 
+    def written(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The file's numbers of the model's."""
+        if self.is_decay:
+            return np.asarray(-np.exp(values.astype(np.float64)), np.float32)
+        return values - np.float32(self.plus)
+
 
 @functools.cache
 def neighbours_to_halves(rows: int, heads: int) -> NDArray[np.intp]:

@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.gguf.made import Relaid
+
 FULL, SLIDING = "full_attention", "sliding_attention"
 """Kinds of layers, by the names of config.json's layer_types."""
 ROPE_FACTORS, LONG_FACTORS, SHORT_FACTORS = (
@@ -27,10 +29,12 @@ ROPE_FACTORS, LONG_FACTORS, SHORT_FACTORS = (
 class OutgoingModel:
     """A model that is to be written. `config`: as its graph leaves it, with Llama's names for what all have.
 
-    `eps`: what norms add; `heads`, `kv_heads`, `head_dim`: of attention; `turning`, `bases`: how many numbers of a head
-    turn, and θ, by the kind of layer, "" for all; `shapes`: of its tensors, by Hugging Face's names.
+    `name`: what the file calls the architecture; `eps`: what norms add; `heads`, `kv_heads`, `head_dim`: of attention;
+    `turning`, `bases`: how many numbers of a head turn, and θ, by the kind of layer, "" for all; `shapes`: of its
+    tensors, by Hugging Face's names; `routing`: what SelectExpert takes in its first mixture.
     """
 
+    name: str
     config: Mapping[str, Any]
     eps: float
     heads: int
@@ -39,6 +43,7 @@ class OutgoingModel:
     turning: Mapping[str, int]
     bases: Mapping[str, float]
     shapes: Mapping[str, tuple[int, ...]]
+    routing: Mapping[str, Any]
 
     def section(self, kind: str = FULL) -> dict[str, Any]:
         """What the config says of rotations, of one kind of layer where kinds differ."""
@@ -58,6 +63,20 @@ class OutgoingModel:
         return float(self.bases.get("", self.bases.get(kind, given or next(iter(self.bases.values())))))
 
     @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return int(self.config["num_hidden_layers"])
+
+    @property
+    def picks(self) -> int:
+        """Experts of a token."""
+        return int(self.routing["topk"])
+
+    def first(self, *names: str, default: int = 0) -> int:
+        """The config's first whole number of these names that is there; 0 counts as none."""
+        return next((int(self.config[name]) for name in names if self.config.get(name)), default)
+
+    @property
     def original_context(self) -> int:
         """The context before it was stretched."""
         for source in (self.config, self.section()):
@@ -74,15 +93,27 @@ def kind_of_rope(section: Mapping[str, Any]) -> str:
 class WayOut:
     """What writing a file of an architecture asks for.
 
-    `writes`: the model_types that a file holds, () where files are only read; `file_architecture`: what files call the
-    architecture, where that is no name of a module; `turns`: whether there are rotations.
+    `writes`: the model_types that a file holds, () where files are only read; `forms`: other classes for files of the
+    same name; `file_architecture`: what files call the architecture, where that is no name of a module; `turns`:
+    whether there are rotations; `keeps_floats`: parts of names of matrices that stay floats, as in llama.cpp;
+    `writes_unread`: whether tensors of layers are written that the model's graph passes over; `untold`: constants of
+    operators that no file has, and a sentence on what that means.
     """
 
     writes: ClassVar[tuple[str, ...]] = ()
+    forms: ClassVar[tuple[type[WayOut], ...]] = ()
     file_architecture: ClassVar[str] = ""
     turns: ClassVar[bool] = True
+    keeps_floats: ClassVar[tuple[str, ...]] = ()
+    writes_unread: ClassVar[bool] = False
+    untold: ClassVar[Mapping[str, str]] = {}
     names: ClassVar[Mapping[str, str]]
     eps_key: ClassVar[str]
+
+    @classmethod
+    def of_model(cls, config: Mapping[str, Any]) -> type[WayOut]:
+        """The class for a model, where names depend on what it has."""
+        return cls
 
     @classmethod
     def entries(cls, model: OutgoingModel) -> dict[str, Any]:
@@ -93,14 +124,26 @@ class WayOut:
             "context_length": int(config["max_position_embeddings"]),
             "embedding_length": int(config["hidden_size"]),
             "block_count": int(config["num_hidden_layers"]),
-            "feed_forward_length": int(config["intermediate_size"]),
+            "feed_forward_length": cls.inner_entry(model),
             "attention.head_count": model.heads,
             "attention.head_count_kv": model.kv_heads,
             "attention.key_length": model.head_dim,
             "attention.value_length": model.head_dim,
             cls.eps_key: float(model.eps),
-            **(cls.rotation_entries(model) if cls.turns else {}),
+            **(cls.rotation_entries(model) if cls.turns and model.turning else {}),
         }
+
+    @classmethod
+    def inner_entry(cls, model: OutgoingModel) -> Any:
+        """Features inside of a feed-forward: a number, or one for each layer."""
+        given = model.config["intermediate_size"]
+        return np.array(given, np.int32) if isinstance(given, (list, tuple)) else int(given)
+
+    @classmethod
+    def relaid(cls, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Relaid:
+        """What becomes of tensors that a file has in another form, by the names of `shapes`; experts are no part of
+        it."""
+        return Relaid()
 
     @classmethod
     def rotation_entries(cls, model: OutgoingModel) -> dict[str, Any]:
@@ -158,10 +201,23 @@ class WayOut:
         return found if layer is None else found.replace("*", layer[1])
 
     @classmethod
+    def layers_with(cls, model: OutgoingModel, part: str) -> list[int]:
+        """The layers that have a tensor, by the end of its name in a file."""
+        found = (re.fullmatch(rf"blk\.(\d+)\.{re.escape(part)}", cls.file_name(name)) for name in model.shapes)
+        return sorted(int(match[1]) for match in found if match)
+
+    @classmethod
+    def shape_of(cls, model: OutgoingModel, part: str) -> tuple[int, ...] | None:
+        """The shape of a tensor of the first layer that has it, by the end of its name in a file."""
+        layers = cls.layers_with(model, part)
+        named = {cls.file_name(name): shape for name, shape in model.shapes.items()} if layers else {}
+        return named[f"blk.{layers[0]}.{part}"] if layers else None
+
+    @classmethod
     def contents(cls, model: OutgoingModel) -> dict[str, NDArray[np.float32]]:
         """Tensors of the file that hold what a config has: divisors of angles."""
         section = model.section()
-        if not cls.turns:
+        if not cls.turns or not model.turning:
             return {}
         if section["rope_type"] == "llama3":
             return {ROPE_FACTORS: _llama3_divisors(model, section)}

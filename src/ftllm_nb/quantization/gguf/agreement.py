@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from ftllm_nb.checkpoint import Checkpoint
+from ftllm_nb.checkpoint.gguf.checkpoint import GgufCheckpoint
+from ftllm_nb.checkpoint.gguf.draft import DraftFile
 from ftllm_nb.errors import CheckpointError, FtllmError, TokenizerError
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.rope import RopeSettings
 from ftllm_nb.loading import describe
 from ftllm_nb.ops.gelu import is_tanh_form
+from ftllm_nb.quantization.gguf.model import is_transposed
 from ftllm_nb.tokenizer.added_tokens import shorten
 from ftllm_nb.tokenizer.gguf.probes import PROBES
 from ftllm_nb.tokenizer.tokenizer import Tokenizer
@@ -28,23 +31,36 @@ _MOST_ADDED = 200
 """Added tokens that are tried."""
 
 
+def read_draft(draft: DraftFile) -> GgufCheckpoint:
+    """A draft as any file is read. Raises `CheckpointError` for a model that no file can hold."""
+    try:
+        return GgufCheckpoint(draft)
+    except CheckpointError as error:
+        raise CheckpointError(f"no GGUF file can hold {draft.path}: {error}") from None
+
+
 def require_same_graph(
-    path: object, name: str, given: CheckedGraph, draft: Checkpoint, names: Mapping[str, str]
-) -> None:
+    path: object, name: str, given: CheckedGraph, draft: Checkpoint, names: Mapping[str, str], untold: Mapping[str, str]
+) -> list[str]:
     """Raise `CheckpointError` where the graph that is read from a draft computes something else than the given one.
 
-    `name`: of the architecture; `names`: of weights in the draft by those in the checkpoint.
+    `name`: of the architecture; `names`: of weights in the draft by those in the checkpoint; `untold`: see `WayOut`.
+    Sentences on what may differ.
     """
+    notes: dict[str, None] = {}
     try:
-        found = _difference(given, describe(draft), names)
+        found = _difference(given, describe(draft), names, untold, notes)
     except FtllmError as error:
         raise CheckpointError(f"no GGUF file can hold {path}: {error}") from None
     if found is not None:
         raise CheckpointError(f"no GGUF file can hold {path}: the architecture {name} there has {found}.")
+    return list(notes)
 
 
-def _difference(given: CheckedGraph, read: CheckedGraph, names: Mapping[str, str]) -> str | None:
-    """What is otherwise in the graph that was read."""
+def _difference(
+    given: CheckedGraph, read: CheckedGraph, names: Mapping[str, str], untold: Mapping[str, str], notes: dict[str, None]
+) -> str | None:
+    """What is otherwise in the graph that was read; what may be is added to the notes."""
     if given.vocab_size != read.vocab_size:
         return f"{read.vocab_size} tokens and not {given.vocab_size}"
     if len(given.nodes) != len(read.nodes):
@@ -54,7 +70,11 @@ def _difference(given: CheckedGraph, read: CheckedGraph, names: Mapping[str, str
             return f"{theirs.operator.name} where the model has {ours.operator.name} ({ours.call.where})"
         for key, value in ours.attributes.items():
             other = theirs.attributes.get(key)
-            if not _near(value, other):
+            if _near(value, other):
+                continue
+            if key in untold:
+                notes[untold[key]] = None
+            else:
                 return f"{ours.operator.name} with {key} {shorten(other)}, and the model {shorten(value)}"
         if ours.operator.entries and is_tanh_form(given.config) != is_tanh_form(read.config):
             return f"another form of {ours.operator.name} than the model's config names"
@@ -78,6 +98,7 @@ def _other_input(ours: Node, theirs: Node, names: Mapping[str, str]) -> str | No
         other = theirs.inputs.get(parameter)
         if value.kind == "weight":
             same = other is not None and names[value.tensor] == other.tensor
+            same = same and (is_transposed(value) or _steps(value) == _steps(other))
         else:
             same = other is not None and _plain(value) == _plain(other)
         if not same:
@@ -85,6 +106,11 @@ def _other_input(ours: Node, theirs: Node, names: Mapping[str, str]) -> str | No
     if theirs.inputs.keys() - ours.inputs.keys():
         return f"{ours.operator.name} with more inputs than the model"
     return None
+
+
+def _steps(value: Value | None) -> tuple[Any, ...]:
+    """What a graph does with a tensor before it reads it."""
+    return () if value is None or value.computed is None else value.computed.steps
 
 
 def _plain(value: Value) -> str:

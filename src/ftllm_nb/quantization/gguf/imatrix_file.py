@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.files import reason
 from ftllm_nb.checkpoint.gguf.draft import DraftFile
 from ftllm_nb.checkpoint.gguf.file import read_gguf
@@ -78,11 +79,12 @@ def moments_of(squares: NDArray[np.float32]) -> Moments:
     return moments
 
 
-def file_names(path: object, graph: CheckedGraph) -> dict[str, str]:
-    """What a GGUF file calls the model's tensors. Raises `CheckpointError` for an architecture that has no such file
-    here."""
-    model = outgoing(path, graph)
-    return {source.tensor: model.architecture.file_name(name) for name, source in model.sources.items()}
+def file_names(checkpoint: Checkpoint, graph: CheckedGraph) -> dict[str, str]:
+    """What a GGUF file calls the model's tensors, of those that it has as they are. Raises `CheckpointError` for an
+    architecture that has no such file here."""
+    model = outgoing(checkpoint, graph)
+    named = {name: model.architecture.file_name(name) for name in model.sources}
+    return {source.tensor: named[name] for name, source in model.sources.items() if named[name] != name}
 
 
 def write_imatrix(path: Path, found: Mapping[str, Moments], text: str, window: int) -> None:

@@ -26,7 +26,7 @@ class ImatrixJob:
             raise UsageError(f"{text} is importance already: --calibration takes the text that inputs are made of.")
         self._checkpoint, self._graph = checkpoint, describe(checkpoint, custom)
         self.unread_tensors = self._graph.unread_tensors
-        names = file_names(checkpoint.path, self._graph)
+        names = file_names(checkpoint, self._graph)
         tables = {value.tensor for value in embedding_weights(self._graph)}
         self._names = {name: names[name] for name in multiplied(self._graph, names.keys() - tables)}
         self._text = text or BUILTIN

@@ -31,12 +31,13 @@ from ftllm_nb.loading import describe
 from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
-from ftllm_nb.quantization.gguf.agreement import require_same_graph, require_same_tokens
+from ftllm_nb.quantization.gguf.agreement import read_draft, require_same_graph, require_same_tokens
 from ftllm_nb.quantization.gguf.as_floats import rounded_twice
 from ftllm_nb.quantization.gguf.calibrated import BlockRounder
 from ftllm_nb.quantization.gguf.imatrix_file import Importance, importance_of, is_imatrix
-from ftllm_nb.quantization.gguf.model import WeightSource, outgoing
+from ftllm_nb.quantization.gguf.model import WeightSource, outgoing, written_as
 from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, require_dtype
+from ftllm_nb.quantization.gguf.relaid import relaid
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
@@ -117,12 +118,16 @@ class GgufJob(Mixable):
         if method not in METHODS and not is_calibrated(method):
             able = [*METHODS, *(name for name in methods() if is_calibrated(name))]
             raise UsageError(f"--method {method} is not for the types of GGUF files: use {' or '.join(able)}.")
-        self.checkpoint, self.dtype, self.method, self.rules = checkpoint, dtype, method, rules
+        self.dtype, self.method, self.rules = dtype, method, rules
         if dtype != AUTO and checkpoint.tokenizer_metadata is None:
             refuse_quantized(checkpoint)
         self.graph = graph = describe(checkpoint)
         self.unread_tensors = graph.unread_tensors
-        self._model = outgoing(checkpoint.path, graph)
+        self.checkpoint = relaid(checkpoint, graph, written_as(checkpoint.path, graph)[1])
+        if self.checkpoint is not checkpoint:
+            self.graph = graph = describe(self.checkpoint)
+        checkpoint = self.checkpoint
+        self._model = outgoing(checkpoint, graph)
         tokenizer = _tokenizer_of(checkpoint, graph)
         types = self._types(graph)
         shapes = self._model.architecture.file_shapes(self._model.model)
@@ -131,9 +136,9 @@ class GgufJob(Mixable):
         described |= {name: ("F32", values.shape) for name, values in contents.items()}
         self._contents = contents
         self.draft = DraftFile(checkpoint.path, self._metadata(graph, tokenizer), described, contents)
-        read = GgufCheckpoint(self.draft)
-        self._require_agreement(graph, read)
-        self._token_notes = require_same_tokens(checkpoint.path, tokenizer, _tokenizer_of(read, graph))
+        read = read_draft(self.draft)
+        self._notes = self._require_agreement(graph, read)
+        self._notes += require_same_tokens(checkpoint.path, tokenizer, _tokenizer_of(read, graph))
         self.tensors = self._planned(read, types)
         self.calibrated = self._calibrated() if is_calibrated(method) else []
         self.importance: Importance = {}
@@ -192,6 +197,10 @@ class GgufJob(Mixable):
         for name in model.matrices:
             file_name, weight = file_names[name], model.sources[name].tensor
             chosen = matrix_type(self.dtype, file_name, layers, file_name == logits)
+            if any(part in file_name for part in model.architecture.keeps_floats):
+                chosen = AUTO
+            elif name in model.steering:
+                chosen = AUTO if is_quantized(self.checkpoint.tensors[weight].dtype) else "f32"
             for rule in self.rules:
                 if rule.pattern.search(weight):
                     chosen = rule.dtype
@@ -213,7 +222,7 @@ class GgufJob(Mixable):
             )
         return found
 
-    def _require_agreement(self, graph: CheckedGraph, read: GgufCheckpoint) -> None:
+    def _require_agreement(self, graph: CheckedGraph, read: GgufCheckpoint) -> list[str]:
         names = {self._model.sources[name].tensor: name for name in self._model.sources}
         missing = [name for name in names.values() if name not in read.tensors]
         if missing:
@@ -221,7 +230,8 @@ class GgufJob(Mixable):
                 f"no GGUF file can hold {self.checkpoint.path}: the architecture {self._model.name} there has no "
                 f"tensor for {missing[0]}."
             )
-        require_same_graph(self.checkpoint.path, self._model.name, graph, read, names)
+        untold = self._model.architecture.untold
+        return require_same_graph(self.checkpoint.path, self._model.name, graph, read, names, untold)
 
     def _planned(self, read: GgufCheckpoint, types: dict[str, tuple[str, str]]) -> list[PlannedFileTensor]:
         parts: dict[str, list[Part]] = {}
@@ -288,7 +298,7 @@ class GgufJob(Mixable):
                 f"{note} ({count} matri{'x' if count == 1 else 'ces'})."
                 for note, count in Counter(tensor.note for tensor in self.tensors if tensor.note).items()
             ),
-            *self._token_notes,
+            *self._notes,
             *self._rounded_twice(),
             *self._doubts,
         ]

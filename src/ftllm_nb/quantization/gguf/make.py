@@ -19,6 +19,7 @@ from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.block_types.base import packed
 from ftllm_nb.quantization.gguf.calibrated import Encoder, calibrated_tensors
 from ftllm_nb.quantization.gguf.job import GgufJob, Part, PlannedFileTensor
+from ftllm_nb.quantization.gguf.relaid import RelaidCheckpoint
 from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated
 from ftllm_nb.quantization.partial import PartialFolder
@@ -110,17 +111,25 @@ def _keep(checkpoint: Checkpoint, tensor: PlannedFileTensor, folder: PartialFold
     """Write a tensor as the model's file has its bytes."""
     offset = 0
     for part in sorted(tensor.parts, key=_first_row):
-        rows = _in_order(stored_blocks(checkpoint, part.weight.tensor), part)
-        at_once = max(1, _WEIGHTS_AT_ONCE // rows.shape[1] // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
-        for first in range(0, len(rows), at_once):
-            content = np.ascontiguousarray(rows[first : first + at_once])
-            folder.write(tensor.name, offset, content)
-            offset += content.nbytes
-        checkpoint.release(part.weight.tensor)
+        for holder, stored in _stored_parts(checkpoint, part.weight.tensor):
+            rows = _in_order(_stored_blocks(holder, stored), part)
+            at_once = max(1, _WEIGHTS_AT_ONCE // rows.shape[1] // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
+            for first in range(0, len(rows), at_once):
+                content = np.ascontiguousarray(rows[first : first + at_once])
+                folder.write(tensor.name, offset, content)
+                offset += content.nbytes
+            holder.release(stored)
     folder.finish(tensor.name, {tensor.name: tensor.nbytes})
 
 
-def stored_blocks(checkpoint: Checkpoint, name: str) -> NDArray[np.uint8]:
+def _stored_parts(checkpoint: Checkpoint, name: str) -> list[tuple[Checkpoint, str]]:
+    """The tensors, one after the other, that a quantized one is, and who holds them: experts may lie one by one."""
+    if isinstance(checkpoint, RelaidCheckpoint) and (parts := checkpoint.parts(name)) is not None:
+        return [(checkpoint.stored, each) for each in parts]
+    return [(checkpoint, name)]
+
+
+def _stored_blocks(checkpoint: Checkpoint, name: str) -> NDArray[np.uint8]:
     """The bytes of a quantized matrix, uint8 [rows, bytes of a row]: those of a GGUF file, or numbers of 4 or 8 bits
     with
     a float16 scale for 32 columns as Q4_0 or Q8_0."""
@@ -184,15 +193,25 @@ def _pieces(checkpoint: Checkpoint, tensor: PlannedFileTensor, folder: PartialFo
     columns = tensor.shape[-1]
     at_once = max(_ROWS_MULTIPLE, _WEIGHTS_AT_ONCE // columns // _ROWS_MULTIPLE * _ROWS_MULTIPLE)
     for part in sorted(tensor.parts, key=_first_row):
-        rows = _matrix(checkpoint, part, columns, folder)
-        for first in range(0, len(rows), at_once):
-            yield _as_float32(rows[first : first + at_once]) - np.float32(part.source.plus)
+        for rows in _matrices(checkpoint, part, columns, folder):
+            for first in range(0, len(rows), at_once):
+                yield part.source.written(_as_float32(rows[first : first + at_once]))
         checkpoint.release(part.weight.tensor)
 
 
 def _first_row(part: Part) -> int:
     rows = part.source.rows
     return rows.start if isinstance(rows, slice) else 0
+
+
+def _matrices(checkpoint: Checkpoint, part: Part, columns: int, folder: PartialFolder) -> Iterator[NDArray[Any]]:
+    """A tensor of the model as the file has its rows, in one piece, or a stack of experts piece by piece."""
+    if isinstance(checkpoint, RelaidCheckpoint) and part.source.rows is None and not part.weight.turned:
+        if checkpoint.parts(part.weight.tensor) != [part.weight.tensor]:
+            for piece in checkpoint.pieces(part.weight.tensor):
+                yield np.ascontiguousarray(piece).reshape(-1, columns)
+            return
+    yield _matrix(checkpoint, part, columns, folder)
 
 
 def _matrix(checkpoint: Checkpoint, part: Part, columns: int, folder: PartialFolder) -> NDArray[Any]:

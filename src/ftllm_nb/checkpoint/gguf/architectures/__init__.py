@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from typing import cast
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
 from ftllm_nb.checkpoint.gguf.file import GgufFile
@@ -39,10 +40,12 @@ def architecture(file: GgufFile, name: str) -> Architecture:
 
 def writing_architectures() -> dict[str, tuple[str, type[Architecture]]]:
     """Those that files can be written of: model_type → general.architecture, and what writing asks for."""
-    found = {}
+    found: dict[str, tuple[str, type[Architecture]]] = {}
     for module in supported_architectures():
         known = _architecture_class(module)
-        found.update(dict.fromkeys(known.writes, (known.file_architecture or module, known)))
+        for form in (known, *known.forms):
+            name = known.file_architecture or module
+            found.update(dict.fromkeys(form.writes, (name, cast("type[Architecture]", form))))
     return found
 
 

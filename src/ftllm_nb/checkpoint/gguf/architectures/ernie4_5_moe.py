@@ -7,12 +7,16 @@ from typing import Any, ClassVar
 from ftllm_nb.checkpoint.gguf.architecture import NAMES
 from ftllm_nb.checkpoint.gguf.mixture import MixtureArchitecture, expert_names
 from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 
 class Ernie45Moe(MixtureArchitecture):
     """llama.cpp's `ernie4_5-moe`."""
 
     model_type = "ernie4_5_moe"
+    writes = ("ernie4_5_moe",)
+    file_architecture = "ernie4_5-moe"
+    tells_shared_size = True
     names: ClassVar = {
         **NAMES,
         **expert_names("mlp", shared="shared_experts", correction="moe_statics.e_score_correction_bias"),
@@ -38,6 +42,23 @@ class Ernie45Moe(MixtureArchitecture):
         if target.endswith(".e_score_correction_bias"):
             found = {target: Source(name, (1, self.file.tensors[name].shape[-1]))}
         return found
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With which layers are mixtures."""
+        mixtures = cls.layers_with(model, "ffn_gate_inp.weight")
+        return {
+            **super().entries(model),
+            "expert_shared_count": int(model.config.get("moe_num_shared_experts") or 0),
+            "leading_dense_block_count": int(model.config.get("moe_layer_start_index", 1)),
+            "interleave_moe_layer_step": mixtures[1] - mixtures[0] if len(mixtures) > 1 else 1,
+        }
+
+    @classmethod
+    def file_shapes(cls, model: OutgoingModel) -> dict[str, tuple[int, ...]]:
+        """The correction is a vector."""
+        shapes = super().file_shapes(model)
+        return {name: shape[-1:] if name.endswith(".exp_probs_b.bias") else shape for name, shape in shapes.items()}
 
 
 ARCHITECTURE = Ernie45Moe

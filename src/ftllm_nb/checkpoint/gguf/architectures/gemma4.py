@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ftllm_nb.checkpoint.gguf.architecture import AROUND_BRANCHES, LAYER_EMBEDDINGS, NAMES, Architecture, part_of
-from ftllm_nb.checkpoint.gguf.way_out import FULL, ROPE_FACTORS, SLIDING
+from ftllm_nb.checkpoint.gguf.way_out import FULL, ROPE_FACTORS, SLIDING, OutgoingModel
 from ftllm_nb.errors import CheckpointError
 
 _STANDS_STILL = 1e20
@@ -16,6 +19,9 @@ class Gemma4(Architecture):
     """llama.cpp's `gemma4`."""
 
     model_type = "gemma4_text"
+    writes = ("gemma4_text", "gemma4_unified_text")
+    keeps_floats = ("per_layer_model_proj",)
+    writes_unread = True
     names: ClassVar = {
         **NAMES,
         **AROUND_BRANCHES,
@@ -101,6 +107,64 @@ class Gemma4(Architecture):
             else:
                 full |= {"rope_type": "divided", "divisors": divisors}
         return {FULL: full, SLIDING: sliding}
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the sizes of both kinds of layers."""
+        config, kinds = model.config, model.config["layer_types"]
+        dims, heads = dict[str, int](), []
+        for number, kind in enumerate(kinds):
+            dims[kind] = cls.rows(model, number, "attn_q") // model.heads
+            heads.append(cls.rows(model, number, "attn_k") // dims[kind])
+        full, sliding = dims.get(FULL, model.head_dim), dims.get(SLIDING, model.head_dim)
+        found: dict[str, Any] = {
+            **super().entries(model),
+            **cls.window_entries(model),
+            "attention.head_count_kv": heads[0] if len({*heads}) == 1 else np.array(heads, np.int32),
+            "attention.key_length": full,
+            "attention.value_length": full,
+            "attention.key_length_swa": sliding,
+            "attention.value_length_swa": sliding,
+            "attention.shared_kv_layers": int(config.get("num_kv_shared_layers") or 0),
+            "embedding_length_per_layer_input": int(config.get("hidden_size_per_layer_input") or 0),
+            "rope.dimension_count": full,
+            "rope.dimension_count_swa": model.turning_of(SLIDING),
+            "rope.freq_base_swa": model.base_of(SLIDING),
+        }
+        if config.get("final_logit_softcapping"):
+            found["final_logit_softcapping"] = float(config["final_logit_softcapping"])
+        stack = cls.shape_of(model, "ffn_down_exps.weight")
+        if stack is not None:
+            found |= {"expert_count": stack[0], "expert_used_count": model.picks}
+            found["expert_feed_forward_length"] = stack[-1]
+        return found
+
+    @classmethod
+    def rows(cls, model: OutgoingModel, layer: int, part: str) -> int:
+        """Rows of a layer's matrix, or of that of the last layer of its kind before it that has one."""
+        kinds = model.config["layer_types"]
+        shapes = (
+            model.shapes.get(f"model.layers.{at}.self_attn.{part[-1]}_proj.weight")
+            for at in range(layer, -1, -1)
+            if kinds[at] == kinds[layer]
+        )
+        return next(shape[0] for shape in shapes if shape is not None)
+
+    @classmethod
+    def inner_entry(cls, model: OutgoingModel) -> Any:
+        """Of each layer where they differ."""
+        sizes = [model.shapes[f"model.layers.{layer}.mlp.up_proj.weight"][0] for layer in range(model.layers)]
+        return sizes[0] if len({*sizes}) == 1 else np.array(sizes, np.int32)
+
+    @classmethod
+    def contents(cls, model: OutgoingModel) -> dict[str, NDArray[np.float32]]:
+        """The first angles of layers that see everything turn."""
+        section = model.section()
+        if section["rope_type"] != "proportional":
+            return super().contents(model)
+        angles = cls.rows(model, model.layers - 1, "attn_q") // model.heads // 2
+        turning = int(angles * section.get("partial_rotary_factor", 1.0))
+        return {ROPE_FACTORS: np.array([1.0] * turning + [1e30] * (angles - turning), np.float32)}
 
 
 ARCHITECTURE = Gemma4

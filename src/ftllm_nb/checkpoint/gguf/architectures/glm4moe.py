@@ -12,6 +12,7 @@ class Glm4Moe(GroupedMixtureArchitecture):
     """llama.cpp's `glm4moe`."""
 
     model_type = "glm4_moe"
+    writes = ("glm4_moe",)
     names: ClassVar = {
         **NAMES,
         "blk.*.post_attention_norm": "model.layers.*.post_attention_layernorm",

@@ -6,12 +6,15 @@ from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import NAMES
 from ftllm_nb.checkpoint.gguf.mixture import MixtureArchitecture, expert_names
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 
 class GptOss(MixtureArchitecture):
     """llama.cpp's `gpt-oss`."""
 
     model_type = "gpt_oss"
+    writes = ("gpt_oss",)
+    file_architecture = "gpt-oss"
     names: ClassVar = {
         **NAMES,
         "blk.*.post_attention_norm": "model.layers.*.post_attention_layernorm",
@@ -30,6 +33,11 @@ class GptOss(MixtureArchitecture):
         """The model's own yarn begins and ends between angles; llama.cpp rounds that, and has no entry for it."""
         scaling = super().scaling()
         return scaling if scaling is None or scaling["rope_type"] != "yarn" else {**scaling, "truncate": False}
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the window of every second layer."""
+        return {**super().entries(model), **cls.window_entries(model, pattern=False)}
 
 
 ARCHITECTURE = GptOss

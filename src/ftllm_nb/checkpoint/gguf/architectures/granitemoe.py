@@ -13,7 +13,8 @@ class GraniteMoe(MixtureArchitecture, Granite):
     """llama.cpp's `granitemoe`."""
 
     model_type = "granitemoe"
-    writes = ()
+    writes = ("granitemoe",)
+    tells_expert_size = False
     names: ClassVar = NAMES | expert_names("block_sparse_moe", router="router.layer")
     experts_entry = "num_local_experts"
 

@@ -6,12 +6,16 @@ from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import NAMES
 from ftllm_nb.checkpoint.gguf.mixture import MixtureArchitecture, expert_names
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 
 class HunYuanMoe(MixtureArchitecture):
     """llama.cpp's `hunyuan-moe`."""
 
     model_type = "hunyuan_v1_moe"
+    writes = ("hunyuan_v1_moe",)
+    file_architecture = "hunyuan-moe"
+    tells_shared_size = True
     names: ClassVar = {
         **NAMES,
         "blk.*.attn_q_norm": "model.layers.*.self_attn.query_layernorm",
@@ -30,6 +34,11 @@ class HunYuanMoe(MixtureArchitecture):
             "num_shared_expert": 1,
             "use_qk_norm": self.has("attn_q_norm.weight"),
         }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the one expert that all tokens go through."""
+        return {**super().entries(model), "expert_shared_count": 1}
 
 
 ARCHITECTURE = HunYuanMoe

@@ -13,6 +13,7 @@ class Llama(Architecture):
 
     model_type = "llama"
     writes = ("llama", "mistral")
+    forms = (Mixtral,)
     turns_neighbours = True
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architecture import NAMES
 from ftllm_nb.checkpoint.gguf.mixture import SIGMOID, MixtureArchitecture, expert_names
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 from ftllm_nb.errors import CheckpointError
 
 _POSITIONS = 8192
@@ -18,6 +19,7 @@ class Llama4(MixtureArchitecture):
     """llama.cpp's `llama4`, whose rows lie as Hugging Face's: neighbours turn there, too."""
 
     model_type = "llama4_text"
+    writes = ("llama4_text",)
     names: ClassVar = {
         **NAMES,
         "blk.*.ffn_gate": "model.layers.*.feed_forward.gate_proj",
@@ -46,6 +48,17 @@ class Llama4(MixtureArchitecture):
             "floor_scale": _POSITIONS,
             "attn_scale": 0.1,
         }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With which layers have experts."""
+        mixtures = cls.layers_with(model, "ffn_gate_inp.weight")
+        return {**super().entries(model), "interleave_moe_layer_step": mixtures[0] + 1 if mixtures else 0}
+
+    @classmethod
+    def inner_entry(cls, model: OutgoingModel) -> Any:
+        """Where all tokens go."""
+        return int(model.config["intermediate_size_mlp"])
 
 
 ARCHITECTURE = Llama4

@@ -9,6 +9,7 @@ class MiniCPM3(LatentArchitecture):
     """llama.cpp's `minicpm3`."""
 
     model_type = "minicpm3"
+    writes = ("minicpm3",)
 
 
 ARCHITECTURE = MiniCPM3

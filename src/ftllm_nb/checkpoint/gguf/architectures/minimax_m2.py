@@ -12,6 +12,8 @@ class MiniMaxM2(MixtureArchitecture):
     """llama.cpp's `minimax-m2`."""
 
     model_type = "minimax_m2"
+    writes = ("minimax_m2",)
+    file_architecture = "minimax-m2"
     names: ClassVar = {
         **NAMES,
         **expert_names("block_sparse_moe", parts=("w1", "w3", "w2"), correction="e_score_correction_bias"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
+
+import numpy as np
 
 from ftllm_nb.checkpoint.gguf.guessing import GuessingArchitecture
 from ftllm_nb.checkpoint.gguf.mixers import MIXERS, MixerArchitecture
-from ftllm_nb.checkpoint.gguf.way_out import FULL
+from ftllm_nb.checkpoint.gguf.way_out import FULL, OutgoingModel, WayOut
 
 _AT = "backbone.layers.*.mixer"
 
@@ -15,6 +18,11 @@ class NemotronH(GuessingArchitecture, MixerArchitecture):
     """llama.cpp's `nemotron_h`. A layer with neither heads of keys nor a feed-forward is recurrent."""
 
     model_type = "nemotron_h"
+    writes: ClassVar[tuple[str, ...]] = ("nemotron_h",)
+    untold: ClassVar = {
+        "timeStepMin": "a GGUF file has no place for the least time step (time_step_min), which the kernels of "
+        "training do without, too."
+    }
     inner_kind: ClassVar[str] = "mlp"
     own_entries: ClassVar = {"heads": "mamba_num_heads", "head_dim": "mamba_head_dim", "state": "ssm_state_size"}
     names: ClassVar = {
@@ -40,6 +48,28 @@ class NemotronH(GuessingArchitecture, MixerArchitecture):
             "attention_bias": self.has_any("attn_q.bias"),
             "time_step_min": 0,
         }
+
+    @classmethod
+    def of_model(cls, config: Mapping[str, Any]) -> type[WayOut]:
+        """With experts it is another architecture."""
+        from ftllm_nb.checkpoint.gguf.architectures.nemotron_h_moe import NemotronHMoe  # which is made of this one
+
+        return NemotronHMoe if "moe" in config["layer_types"] else cls
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With heads and feed-forwards of each layer, and an eps that files must have."""
+        found = {**super().entries(model), "attention.head_count_kv": cls.head_list(model)}
+        return {**found, "attention.layer_norm_epsilon": model.eps}
+
+    @classmethod
+    def inner_entry(cls, model: OutgoingModel) -> Any:
+        """Of layers that are feed-forwards; 0 of others."""
+        sizes = np.zeros(model.layers, np.int32)
+        for name, shape in cls.file_shapes(model).items():
+            if name.endswith((".ffn_up.weight", ".ffn_up_exps.weight")):
+                sizes[int(name.split(".")[1])] = shape[-2]
+        return sizes
 
 
 ARCHITECTURE = NemotronH

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architectures.nemotron_h import NemotronH
+from ftllm_nb.checkpoint.gguf.mixture import group_entries
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 _AT = "backbone.layers.*.mixer"
 
@@ -12,6 +14,8 @@ _AT = "backbone.layers.*.mixer"
 class NemotronHMoe(NemotronH):
     """llama.cpp's `nemotron_h_moe`."""
 
+    writes = ()
+    file_architecture = "nemotron_h_moe"
     inner_kind = "moe"
     names: ClassVar = NemotronH.names | {
         "blk.*.ffn_gate_inp": f"{_AT}.gate",
@@ -37,6 +41,20 @@ class NemotronHMoe(NemotronH):
             "n_group": whole("expert_group_count", 1, least=0) or 1,
             "topk_group": whole("expert_group_used_count", 1, least=0) or 1,
         }
+
+    @classmethod
+    def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With the numbers of experts."""
+        stack, shared = (cls.shape_of(model, f"ffn_up_{kind}.weight") for kind in ("exps", "shexp"))
+        assert stack is not None
+        found = super().entries(model) | group_entries(model) | {
+            "expert_count": stack[0],
+            "expert_used_count": model.picks,
+            "expert_feed_forward_length": stack[1],
+            "expert_shared_feed_forward_length": shared[0] if shared else 0,
+        }  # fmt: skip
+        latent = cls.shape_of(model, "ffn_latent_down.weight")
+        return found if latent is None else {**found, "moe_latent_size": latent[0]}
 
 
 ARCHITECTURE = NemotronHMoe

@@ -11,6 +11,8 @@ class Olmoe(MixtureArchitecture):
     """llama.cpp's `olmoe`."""
 
     model_type = "olmoe"
+    writes = ("olmoe",)
+    tells_expert_size = False
 
     def config(self) -> dict[str, Any]:
         """llama.cpp never normalizes weights."""

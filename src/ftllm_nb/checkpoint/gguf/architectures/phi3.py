@@ -22,9 +22,13 @@ class Phi3(Architecture):
 
     @classmethod
     def entries(cls, model: OutgoingModel) -> dict[str, Any]:
+        """With what Phi-3 tells besides."""
+        return {**super().entries(model), **cls.original_entries(model)}
+
+    @classmethod
+    def original_entries(cls, model: OutgoingModel) -> dict[str, Any]:
         """A window of 0 is none; the original context is told in any case."""
         return {
-            **super().entries(model),
             "attention.sliding_window": model.config.get("sliding_window") or 0,
             "rope.scaling.original_context_length": model.original_context,
         }

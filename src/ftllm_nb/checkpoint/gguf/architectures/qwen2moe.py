@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from ftllm_nb.checkpoint.gguf.architecture import NAMES
 from ftllm_nb.checkpoint.gguf.mixture import MixtureArchitecture, expert_names
 from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 _SHARED_GATE = "ffn_gate_inp_shexp"
 
@@ -15,6 +16,8 @@ class Qwen2Moe(MixtureArchitecture):
     """llama.cpp's `qwen2moe`."""
 
     model_type = "qwen2_moe"
+    writes: ClassVar[tuple[str, ...]] = ("qwen2_moe",)
+    tells_shared_size = True
     names: ClassVar = {
         **NAMES,
         **expert_names("mlp", shared="shared_expert"),
@@ -36,6 +39,12 @@ class Qwen2Moe(MixtureArchitecture):
         if f".{_SHARED_GATE}." not in name:
             return super().sources_of(name, target)
         return {target: Source(name, (1, self.file.tensors[name].shape[-1]))}
+
+    @classmethod
+    def file_shapes(cls, model: OutgoingModel) -> dict[str, tuple[int, ...]]:
+        """The gate of the shared expert is a vector."""
+        shapes = super().file_shapes(model)
+        return {name: shape[-1:] if f".{_SHARED_GATE}." in name else shape for name, shape in shapes.items()}
 
 
 ARCHITECTURE = Qwen2Moe

@@ -9,6 +9,7 @@ class Qwen35(DeltaNetArchitecture):
     """llama.cpp's `qwen35`."""
 
     model_type = "qwen3_5_text"
+    writes = ("qwen3_5_text",)
 
 
 ARCHITECTURE = Qwen35

@@ -11,6 +11,7 @@ class Qwen3Moe(MixtureArchitecture):
     """llama.cpp's `qwen3moe`."""
 
     model_type = "qwen3_moe"
+    writes = ("qwen3_moe",)
 
     def config(self) -> dict[str, Any]:
         """Experts have a size of their own; llama.cpp always normalizes weights."""
