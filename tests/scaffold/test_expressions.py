@@ -1,11 +1,11 @@
-"""Numbers and names as a person would write them."""
+"""Weights, and what differs from layer to layer, as a person would write them."""
 
 from __future__ import annotations
 
 import pytest
 
 from ftllm_nb.graph.references import WeightReference
-from ftllm_nb.scaffold.expressions import ByLayer, Sizes, counted, weight_text
+from ftllm_nb.scaffold.expressions import ByLayer, counted, weight_text
 from ftllm_nb.scaffold.merging import Gap, merged
 
 CONFIG = {
@@ -15,31 +15,10 @@ CONFIG = {
 
 
 @pytest.mark.parametrize(
-    "parameter, value, text",
-    [
-        ("eps", 1e-6, 'config["rms_norm_eps"]'),
-        ("eps", 1e-5, "1e-05"),
-        ("scale", 0.125, "head_dim ** -0.5"),
-        ("v", 512**0.5, 'config["hidden_size"] ** 0.5'),
-        ("v", 1 / 8, '1 / config["logits_scaling"]'),
-        ("alpha", 1.0, "1.0"),
-        ("headDim", 64, "head_dim"),
-        ("window", 128, 'config["sliding_window"]'),
-        ("window", 0, "0"),
-        ("axis", 64, "64"),
-        ("end", 256, "heads * head_dim"),
-        ("shape", (64, -1), "[64, -1]"),
-    ],
-)
-def test_numbers(parameter: str, value: object, text: str) -> None:
-    assert Sizes(CONFIG, {256: "heads * head_dim"}).number(parameter, value) == text
-
-
-@pytest.mark.parametrize(
     "numbers, condition",
     [
         ([0, 2], 'config["layer_types"][i] == "a"'),
-        ([1], "i in (1,)"),
+        ([1], "i == 1"),
         ([0], 'config["sizes"][i] == 3'),
         ([2, 3], "i >= 2"),
         ([0, 1, 2], "i < 3"),
@@ -59,6 +38,7 @@ def test_choices() -> None:
     assert choice(3, 1, 4, 1) == 'config["sizes"][i]'
     assert choice(0, 8, 16, 24) == "8 * i" and choice(1, 2, 3, 4) == "i + 1"
     assert choice(7, 9, 7, 9) == '7 if config["layer_types"][i] == "a" else 9'
+    assert ByLayer({}, 4).choice({0: "7", 1: "7", 2: "9", 3: "7"}, {}) == "9 if i == 2 else 7"
     data = {i: f'data["{name}"]' for i, name in enumerate("qpqp")}  # of no entry, though one has two values in turns
     assert by_layer.choice(data, {}) == 'data["q"] if config["layer_types"][i] == "a" else data["p"]'
     assert choice(7, 9, 2, 8) == "{0: 7, 1: 9, 2: 2, 3: 8}[i]"
@@ -72,8 +52,12 @@ def test_lists() -> None:
 
 def test_weights() -> None:
     reference = (1 + WeightReference("m.layers.3.up.weight")).rows(0, 8).transposed()
-    assert weight_text(reference, ("m.layers.", 3)) == '(1 + layer[".up.weight"]).rows(0, 8).transposed()'
-    assert weight_text(WeightReference("m.layers.31.up"), ("m.layers.", 3)) == 'weight["m.layers.31.up"]'
+
+    def number(place: int, field: str) -> str:
+        return str(getattr(reference.steps[place], field))
+
+    assert weight_text(reference, ("m.layers.", 3), number) == '(1 + layer[".up.weight"]).rows(0, 8).transposed()'
+    assert weight_text(WeightReference("m.layers.31.up"), ("m.layers.", 3), number) == 'weight["m.layers.31.up"]'
 
 
 def test_kinds_are_laid_side_by_side() -> None:

@@ -92,9 +92,36 @@ def test_layers_of_several_kinds_share_what_they_have_in_common() -> None:
     assert candidate is not None
     text = written(checkpoint, candidate)
     assert text.count("self.FusedAttention(") == 1
-    assert '[layer[".mlp.experts."][e][".up_proj.weight"] for e in range(config["num_experts"])]' in text
-    assert "if i in (0, 2, 3):\n" in text and "            else:\n" in text
+    assert '[layer[".mlp.experts."][e][".up_proj.weight"] for e in range(experts)]' in text
+    assert 'experts = config["num_experts"]\n' in text
+    assert 'if i in config["mlp_only_layers"]:\n                self.feed_forward(layer)\n' in text
+    assert "            else:\n                self.experts(layer)\n" in text
     assert "# Queries and keys are normalized: model.layers.0.self_attn.q_norm.weight [" in text
+
+
+def test_each_kind_of_layers_of_a_hybrid_has_a_method_of_its_own() -> None:
+    entries = {
+        "layer_types": ["linear_attention", "full_attention"], "num_key_value_heads": 2, "head_dim": 8,
+        "linear_num_key_heads": 3, "linear_num_value_heads": 6, "linear_key_head_dim": 8, "linear_value_head_dim": 4,
+        "rms_norm_eps": 1e-6,
+    }  # fmt: skip
+    checkpoint = checkpoint_of("qwen3_5_text", **entries)
+    candidate = tried("qwen3_5_text", checkpoint)
+    assert candidate is not None
+    build, linear, full = written(checkpoint, candidate).split("    def ")[1:]
+    assert 'if config["layer_types"][i] == "linear_attention":\n' in build
+    assert "                self.linear_attention(layer, i)\n" in build
+    assert "FusedAttention" in full and "FusedAttention" not in build + linear
+    assert "RecurrentGatedDeltaRule" in linear and "Linear(" in build and " if " not in linear + full
+    for line in (
+        'q_size = config["linear_num_key_heads"] * linear_key_head_dim\n',
+        'self.Split(data["mixed"], -1, q_size, 2 * q_size, data["k"])\n',
+        '2 * q_size + config["linear_num_value_heads"] * linear_value_head_dim, data["v"])\n',
+        'self.ExpandHead(data["k"], linear_key_head_dim)\n',
+        'self.L2Norm(data["q"], 1e-06, data["q"])\n',  # it has the size of rms_norm_eps, and does not come from it
+    ):
+        assert line in linear
+    assert 'self.ExpandHead(data["k"], head_dim)\n' in full and 'head_dim = config["head_dim"]\n' in full
 
 
 def test_the_nearest_is_found_by_its_tensors_and_its_entries() -> None:

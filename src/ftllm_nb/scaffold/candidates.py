@@ -24,6 +24,7 @@ from ftllm_nb.graph.unread_entries import UnreadEntry, notes_on_unread, unread_b
 from ftllm_nb.models import supported_architectures
 from ftllm_nb.ops.base import Kind, Parameter
 from ftllm_nb.scaffold.renaming import Renaming, found_names
+from ftllm_nb.scaffold.variations import Variation, variations
 
 _MISSING_WEIGHS = 2
 """How much more a kind of tensors counts that the checkpoint lacks than one that nothing reads."""
@@ -134,18 +135,8 @@ def _candidate(
     name: str, checkpoint: Checkpoint, activations: Mapping[str, Any], renaming: Renaming | None = None
 ) -> Candidate:
     """An architecture built with the usual activation where these entries name one; raises what build() raises."""
-    known = importlib.import_module(f"{ftllm_nb.models.__name__}.{name}").__model__
-    # As a user's own class it is told of what it leaves out, where one of ours would be refused.
-    # What it declares of the checkpoint does not hold where that has other names.
-    declared: dict[str, Any] = {} if renaming is None else {"weight_shapes": lambda graph: {}}
-    graph_class = type(known.__name__, (known,), {"__module__": "init", **declared})
-    usual = dict.fromkeys(activations, _USUAL_ACTIVATION)
-    config = copy.deepcopy(checkpoint.config) | {"model_type": name} | usual
-    if isinstance(config.get("text_config"), dict):
-        config["text_config"] |= usual
-    graph = build_graph(
-        graph_class, config, checkpoint.tokenizer_config, checkpoint.generation_config, checkpoint.tensors
-    )
+    known = _class_of(name)
+    graph = _built(name, checkpoint, checkpoint.config, activations, renaming)
     shapes = _expected(graph, known.weight_shapes(graph))
     if renaming is not None:
         graph.calls = renaming.applied(graph.calls, checkpoint.tensors)
@@ -179,6 +170,46 @@ def _candidate(
         renaming=renaming or Renaming(),
         shapes=shapes,
     )
+
+
+def _class_of(name: str) -> Any:
+    return importlib.import_module(f"{ftllm_nb.models.__name__}.{name}").__model__
+
+
+def _built(
+    name: str,
+    checkpoint: Checkpoint,
+    config: Mapping[str, Any],
+    activations: Mapping[str, Any],
+    renaming: Renaming | None,
+) -> ComputeGraph:
+    known = _class_of(name)
+    # As a user's own class it is told of what it leaves out, where one of ours would be refused.
+    # What it declares of the checkpoint does not hold where that has other names.
+    declared: dict[str, Any] = {} if renaming is None else {"weight_shapes": lambda graph: {}}
+    graph_class = type(known.__name__, (known,), {"__module__": "init", **declared})
+    usual = dict.fromkeys(activations, _USUAL_ACTIVATION)
+    own = copy.deepcopy(dict(config)) | {"model_type": name} | usual
+    if isinstance(own.get("text_config"), dict):
+        own["text_config"] |= usual
+    return build_graph(
+        graph_class, own, checkpoint.tokenizer_config, checkpoint.generation_config, checkpoint.tensors
+    )
+
+
+def variations_of(candidate: Candidate, checkpoint: Checkpoint) -> list[Variation]:
+    """The candidate's graph where one entry of the config is another, on the checkpoint's own names."""
+    name, renaming = candidate.name, candidate.renaming
+
+    def build(config: dict[str, Any]) -> ComputeGraph:
+        return _built(name, checkpoint, config, candidate.activations, renaming if renaming.names else None)
+
+    found = variations(candidate.graph, checkpoint.config, build)
+    if renaming.names:
+        for each in found:
+            shapes = _class_of(name).weight_shapes(each.graph)
+            each.graph.calls = renaming.resized(shapes).applied(each.graph.calls, checkpoint.tensors)
+    return found
 
 
 def kinds(names: Iterable[str]) -> dict[str, int]:

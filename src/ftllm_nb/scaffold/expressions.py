@@ -1,127 +1,49 @@
-"""Numbers and names as a person would write them in build(): `config["rms_norm_eps"]` rather than 1e-05."""
+"""Weights, and what differs from layer to layer, as a person would write them in build()."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ftllm_nb.graph.references import WeightReference
 from ftllm_nb.graph.weight_steps import Part, Plus, Reshaped, Rows, Times, Transposed, WeightStep
 
-_SIZES_OF = {
-    "headDim": ("head_dim",),
-    "rotaryDim": ("head_dim",),
-    "part": ("head_dim",),
-    "window": ("sliding_window",),
-    "chunk": ("attention_chunk_size",),
-    "topk": ("num_experts_per_tok", "moe_topk", "moe_k", "top_k_experts"),
-    "groups": ("n_group",),
-    "topGroups": ("topk_group",),
-    "vDim": ("kv_lora_rank",),
-    "start": (),
-    "end": (),
-}
-"""Entries of the config that a whole number of an operator may be, by its parameter; others stay numbers."""
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-_PARTS = {"start", "end", "headDim"}
 _NUMBER = re.compile(r"(\d+)")
-_LEAST_NAMED = 2
-"""Below this a size is written as a number: 0 and 1 are no entries of a config."""
-_EPS = "eps"
+_LISTS_LAYERS = re.compile("layers|idx")
+"""Names of entries with the numbers of some layers."""
+UNNAMED = "i in ("
+"""How a condition begins that says nothing of why."""
+_FEW = 4
+"""Layers that are told from others by their numbers."""
+StepNumber = Callable[[int, str], str]
+"""The text of a number of a weight's step, by the step's place and the number's name."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The config's numbers as expressions. `config`: as build() leaves it; `names`: of local variables, by size."""
-
-    config: Mapping[str, Any]
-    names: Mapping[int, str] = field(default_factory=dict)
-
-    def number(self, parameter: str, value: Any) -> str:
-        """The text of a number that an operator is given."""
-        if isinstance(value, tuple):
-            return f"[{', '.join(self.number('', each) for each in value)}]"
-        if isinstance(value, int):
-            return self._whole(parameter, value)
-        return self._float(parameter, float(value))
-
-    def count(self, value: int) -> str:
-        """The text of a number of experts."""
-        entry = next((entry for entry in _EXPERTS if self.config.get(entry) == value), None)
-        return repr(value) if entry is None else f'config["{entry}"]'
-
-    def _whole(self, parameter: str, value: int) -> str:
-        if parameter not in _SIZES_OF or value < _LEAST_NAMED:
-            return repr(value)
-        for entry in _SIZES_OF[parameter]:
-            if self.config.get(entry) == value:
-                return "head_dim" if entry == "head_dim" else f'config["{entry}"]'
-        return self.names.get(value, repr(value)) if parameter in _PARTS else repr(value)
-
-    def _float(self, parameter: str, value: float) -> str:
-        if value.is_integer() and abs(value) < _LEAST_NAMED:
-            return repr(value) if value else "0.0"
-        for entry in self._entries(parameter):
-            for text, number in _forms(entry, self.config[entry]):
-                if number == value:
-                    return text
-        return repr(value)
-
-    def _entries(self, parameter: str) -> list[str]:
-        """Entries that may be meant, the likeliest first."""
-        numbers = [name for name, each in self.config.items() if _is_number(each)]
-        if parameter == _EPS:
-            return [name for name in numbers if _EPS in name]
-        likely = [name for name in numbers if any(word in name for word in _SCALES)]
-        order = ("query_pre_attn_scalar", "head_dim") if parameter == "scale" else ()
-        return sorted(likely, key=lambda name: (name not in order, name in ("head_dim", "hidden_size")))
-
-
-_SCALES = ("scal", "mult", "softcap", "query_pre_attn", "head_dim", "hidden_size", "limit", "alpha", "beta")
-"""Parts of the names of entries that something is multiplied by, or bounded to."""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value != 0
-
-
-def _forms(entry: str, number: float) -> Iterator[tuple[str, float]]:
-    """What a model may make of an entry, and the number that it is."""
-    text = "head_dim" if entry == "head_dim" else f'config["{entry}"]'
-    yield text, float(number)
-    if number > 0:
-        yield f"{text} ** -0.5", float(number**-0.5)
-        yield f"{text} ** 0.5", float(number**0.5)
-        yield f"1 / {text}", 1 / number
-    yield f"math.sqrt({text})", math.sqrt(abs(number))
-
-
-def weight_text(reference: WeightReference, layer: tuple[str, int] | None) -> str:
+def weight_text(reference: WeightReference, layer: tuple[str, int] | None, number: StepNumber) -> str:
     """A weight: `layer[".mlp.up_proj.weight"]` in the layer of that prefix and number, else `weight["…"]`."""
     name, begin = reference.name, "" if layer is None else f"{layer[0]}{layer[1]}"
     inside = bool(begin) and name.startswith(f"{begin}.")
     text = f'layer["{name[len(begin) :]}"]' if inside else f'weight["{name}"]'
-    for step in reference.steps:
-        text = _step_text(step, text)
+    for place, step in enumerate(reference.steps):
+        text = _step_text(step, text, lambda field, place=place: number(place, field))  # type: ignore[misc]
     return text
 
 
-def _step_text(step: WeightStep, text: str) -> str:
+def _step_text(step: WeightStep, text: str, number: Callable[[str], str]) -> str:
     if isinstance(step, Plus):
-        return f"({step.number!r} + {text})"
+        return f"({number('number')} + {text})"
     if isinstance(step, Times):
-        return f"({step.number!r} * {text})"
+        return f"({number('number')} * {text})"
     if isinstance(step, Rows):
-        return f"{text}.rows({step.start}, {step.end})"
+        return f"{text}.rows({number('start')}, {number('end')})"
     if isinstance(step, Part):
-        return f"{text}.part({step.axis}, {step.start}, {step.end})"
+        return f"{text}.part({step.axis}, {number('start')}, {number('end')})"
     if isinstance(step, Transposed):
         return f"{text}.transposed()"
     assert isinstance(step, Reshaped)
-    return f"{text}.reshaped({', '.join(map(str, step.sizes))})"
+    return f"{text}.reshaped({', '.join(number(f'sizes.{at}') for at in range(len(step.sizes)))})"
 
 
 def counted(texts: Sequence[str], count: str) -> str:
@@ -155,6 +77,10 @@ class ByLayer:
     def condition(self, numbers: Sequence[int], among: Sequence[int]) -> str:
         """What is true of `i` for these layers and for no other among those."""
         chosen = set(numbers)
+        for name, value in self.config.items():
+            if isinstance(value, list) and _LISTS_LAYERS.search(name) and len(value) < self.layers:
+                if {number for number in among if number in value} == chosen:
+                    return f'i in config["{name}"]'
         for name, values in self._lists():
             for value in dict.fromkeys(values[number] for number in numbers):
                 if {number for number in among if values[number] == value} == chosen:
@@ -168,7 +94,18 @@ class ByLayer:
             for offset in range(step):
                 if chosen == {number for number in among if number % step == offset}:
                     return f"i % {step} == {offset}"
-        return f"i in ({', '.join(map(str, sorted(chosen)))}{',' if len(chosen) == 1 else ''})"
+        if len(chosen) == 1:
+            return f"i == {first}"
+        return f"{UNNAMED}{', '.join(map(str, sorted(chosen)))})"
+
+    def word(self, numbers: Sequence[int], among: Sequence[int]) -> str | None:
+        """What a list of the config calls these layers and no other among those; None where none does."""
+        for _, values in self._lists():
+            said = {values[number] for number in numbers}
+            if len(said) == 1 and isinstance(values, list) and isinstance(values[numbers[0]], str):
+                if not any(values[number] in said for number in among if number not in set(numbers)):
+                    return str(said.pop())
+        return None
 
     def choice(self, values: Mapping[int, str], numbers: Mapping[int, Any]) -> str:
         """The text of what is `values[i]`; `numbers`: what these texts mean, where they are numbers."""
@@ -182,10 +119,13 @@ class ByLayer:
         if line is not None:
             return line
         if len(texts) == 2:
-            first = [number for number, text in values.items() if text == texts[0]]
-            condition = self.condition(first, list(values))
-            if not condition.startswith("i in"):
-                return f"{texts[0]} if {condition} else {texts[1]}"
+            numbers_of = [[number for number, text in values.items() if text == each] for each in texts]
+            conditions = [self.condition(each, list(values)) for each in numbers_of]
+            plain = [at for at in range(2) if not conditions[at].startswith(UNNAMED)]
+            fewer = min(range(2), key=lambda at: len(numbers_of[at]))
+            if plain or len(numbers_of[fewer]) <= _FEW:
+                at = plain[0] if plain else fewer
+                return f"{texts[at]} if {conditions[at]} else {texts[1 - at]}"
         for name, entries in self._lists():
             by_kind: dict[str, set[str]] = {}
             for number, text in values.items():
@@ -195,12 +135,12 @@ class ByLayer:
                 return f'{{{table}}}[config["{name}"][i]]'
         return f"{{{', '.join(f'{number}: {text}' for number, text in values.items())}}}[i]"
 
-    def _lists(self) -> Iterator[tuple[str, list[Any]]]:
-        """Entries of the config with a value for each layer; names before numbers."""
+    def _lists(self) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Entries of the config with a value, or a letter, for each layer; names before numbers."""
         found = [
             (name, value)
             for name, value in self.config.items()
-            if isinstance(value, list)
+            if isinstance(value, (list, str))
             and len(value) == self.layers
             and all(isinstance(each, (str, int, float)) for each in value)
         ]

@@ -23,11 +23,13 @@ from ftllm_nb.graph.read_config import ReadConfig
 from ftllm_nb.graph.references import DataReference
 from ftllm_nb.graph.unread_entries import unread_by_users
 from ftllm_nb.outline.layer_bounds import number_of
-from ftllm_nb.scaffold.candidates import Candidate
-from ftllm_nb.scaffold.expressions import Sizes
+from ftllm_nb.scaffold.candidates import Candidate, variations_of
+from ftllm_nb.scaffold.formulas import Formula
+from ftllm_nb.scaffold.functions import with_locals
 from ftllm_nb.scaffold.marks import peculiarities, shown
-from ftllm_nb.scaffold.program import Program
-from ftllm_nb.scaffold.text import CODE_WIDTH, filled, todo_lines
+from ftllm_nb.scaffold.numbers import Numbers
+from ftllm_nb.scaffold.program import Method, Program
+from ftllm_nb.scaffold.text import CODE_WIDTH, Line, filled, todo_lines
 
 _MOST_PECULIARITIES = 12
 _EMBEDDING = re.compile(r"embed|\bw[tp]e\b")
@@ -51,10 +53,10 @@ class ModelFile:
 def model_file(checkpoint: Checkpoint, candidates: list[Candidate], name: str) -> ModelFile:
     """The file for a checkpoint. `candidates`: the nearest architecture first; `name`: what the model is called."""
     best = candidates[0]
-    config = best.graph.config.peek() if isinstance(best.graph.config, ReadConfig) else dict(best.graph.config)
     tensors = checkpoint.tensors
     lacking = {each: _lacks(each, tensors, best) for each in best.missing}
-    program = Program(best.graph, tensors, config, Sizes(config, _named_sizes(config)), lacking)
+    numbers = Numbers(best.graph, checkpoint.config, variations_of(best, checkpoint), tensors)
+    program = Program(best.graph, tensors, numbers, lacking)
     unread = {tensor: _unread(tensor, count, tensors) for tensor, count in best.unread.items()}
     is_inside = {tensor: number_of(tensor, program.prefix) is not None for tensor in unread}
     in_layers = [text for tensor, text in unread.items() if is_inside[tensor]]
@@ -63,34 +65,53 @@ def model_file(checkpoint: Checkpoint, candidates: list[Candidate], name: str) -
     others += [*best.notes, *best.renaming.doubts]
     if best.problem is not None and not (others or in_layers or lacking):
         others.append(best.problem)
-    why, todos = _why(best, candidates, checkpoint), [*others, *in_layers, *lacking.values()]
+    body = _body(program, numbers.config, others, in_layers)
+    why = _why(best, candidates, checkpoint)
+    todos = [*others, *in_layers, *lacking.values(), *dict.fromkeys(numbers.doubts)]
     head = _docstring(name, why, peculiarities(tensors, _is_tied(best, tensors)), best.renaming.pairs, todos)
-    body = _body(program, config, others, in_layers)
-    preamble = _preamble(checkpoint.config, config)
-    text = _file(name, head, [*preamble, *body])
-    written_out = _written_out(text, checkpoint, best)
-    if written_out:
-        entries = ", ".join(f'config["{entry}"]' for entry in written_out)
-        text = _file(name, head, [*preamble, f"_ = {entries}  # what these say is written out below", *body])
-    return ModelFile(text, why, todos)
+    preamble = _preamble(numbers)
+    sizes = numbers.ratios | program.sizes
+    methods = [line for method in program.methods for line in _method(method, sizes)]
+
+    def text(written_out: Sequence[str]) -> str:
+        comments = ["# What these say is written out below:"] if written_out else []
+        said = [*map(Line, comments), *(Line(f'_ = config["{entry}"]') for entry in written_out)]
+        return _file(name, head, with_locals(body, sizes, [*preamble, *said]), methods)
+
+    whole = text([])
+    written_out = _written_out(whole, checkpoint, best)
+    return ModelFile(text(written_out) if written_out else whole, why, todos)
 
 
-def _body(program: Program, config: Mapping[str, Any], others: list[str], in_layers: list[str]) -> list[str]:
+def _body(program: Program, config: Mapping[str, Any], others: list[str], in_layers: list[str]) -> list[Line]:
     """The lines of build() but for what it puts into the config. `others`, `in_layers`: what is not known."""
     before, layers, after = program.before(), program.of_layers() if program.layers else [], program.after()
-    body = [*_locals(config, "\n".join([*before, *layers, *after])), "", *todo_lines(others), *before]
+    body = [*map(Line, todo_lines(others)), *before]
     if layers:
-        inner = [*todo_lines(in_layers), *layers]
-        if any('layer["' in line for line in inner):
-            inner.insert(0, f'layer = weight["{program.prefix}"][i]')
-        body.append(f"for i in range({_layer_count(config, len(program.layers))}):")
-        body += [*(f"    {line}" for line in inner), ""]
+        inner = [*map(Line, todo_lines(in_layers)), *layers]
+        body.append(Line(f"for i in range({_layer_count(config, len(program.layers))}):"))
+        if any(line.reads("layer") for line in inner):
+            body.append(Line(f'layer = weight["{program.prefix}"][i]', depth=1))
+        body += [*(line.deeper() for line in inner), Line("")]
     return [*body, *after]
 
 
-def _file(name: str, head: list[str], body: list[str]) -> str:
+def _method(method: Method, sizes: Mapping[str, str]) -> list[Line]:
+    """A method of the class."""
+    lines = with_locals(method.lines, sizes)
+    return [
+        Line(""),
+        Line(f"def {method.name}({', '.join(('self', *method.takes))}):"),
+        Line(f'"""{method.text}"""', depth=1),
+        *(line.deeper() for line in lines),
+    ]
+
+
+def _file(name: str, head: list[str], body: list[Line], methods: list[Line]) -> str:
     """The whole file."""
-    imports = ["import math", ""] if any("math." in line for line in body) else []
+    inside = [Line("def build(self):"), *(line.deeper() for line in body), *methods]
+    code = [text for line in inside for text in line.deeper().written()]
+    imports = ["import math", ""] if any("math." in line for line in code) else []
     return "\n".join(
         [
             *head,
@@ -100,8 +121,7 @@ def _file(name: str, head: list[str], body: list[str]) -> str:
             "",
             "",
             f"class {class_name(name)}(ComputeGraph):",
-            "    def build(self):",
-            *(f"        {line}" if line else "" for line in body),
+            *code,
             "",
             "",
             f"__model__ = {class_name(name)}",
@@ -228,53 +248,19 @@ def _guess(name: str, shape: tuple[int, ...]) -> str:
     return "no operator is known for its name"
 
 
-def _preamble(given: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+def _preamble(numbers: Numbers) -> list[Line]:
     """The entries that build() puts into the config."""
-    lines = ["config, weight, data = self.config, self.weight, self.data"]
-    base = dict(given)
-    text = given.get("text_config")
-    if isinstance(text, Mapping) and "hidden_size" not in given and "hidden_size" in config:
-        lines = [
-            'self.config = config = {**self.config, **self.config["text_config"]}  # the text part alone',
-            "weight, data = self.weight, self.data",
-        ]
-        base |= text
-    for entry, value in config.items():
-        if entry != "model_type" and (entry not in base or base[entry] != value):
-            first, *more = pprint.pformat(value, width=CODE_WIDTH - 20, sort_dicts=False).split("\n")
-            begin = f'config["{entry}"] = '
-            lines += [f"{begin}{first}", *(" " * len(begin) + line for line in more)]
-    return lines
-
-
-def _named_sizes(config: Mapping[str, Any]) -> dict[int, str]:
-    """Where parts of a tensor begin and end, in words."""
-    heads, dim = config.get("num_attention_heads"), config.get("head_dim")
-    if not isinstance(heads, int) or not isinstance(dim, int):
-        return {}
-    given = config.get("num_key_value_heads")
-    kv_heads = given if isinstance(given, int) else heads
-    names = {
-        kv_heads * dim: "kv_heads * head_dim",
-        heads * dim: "heads * head_dim",
-        (heads + kv_heads) * dim: "(heads + kv_heads) * head_dim",
-        (heads + 2 * kv_heads) * dim: "(heads + 2 * kv_heads) * head_dim",
-    }
-    for multiple in (1, 2, 3):
-        names[multiple * dim] = "head_dim" if multiple == 1 else f"{multiple} * head_dim"
-    return names
-
-
-def _locals(config: Mapping[str, Any], code: str) -> list[str]:
-    """The local variables that the code reads."""
-    grouped = isinstance(config.get("num_key_value_heads"), int)
-    kv_entry = "num_key_value_heads" if grouped else "num_attention_heads"
-    values = {
-        "heads": 'config["num_attention_heads"]',
-        "kv_heads": f'config["{kv_entry}"]',
-        "head_dim": 'config["head_dim"]',
-    }
-    return [f"{name} = {text}" for name, text in values.items() if re.search(rf"\b{name}\b(?!\")", code)]
+    lines = []
+    if numbers.is_text_part:
+        lines.append('self.config = config = {**config, **config["text_config"]}  # the text part alone')
+    for entry, value in numbers.assigned.items():
+        written = value.text() if isinstance(value, Formula) else pprint.pformat(
+            value, width=CODE_WIDTH - 36, sort_dicts=False, compact=True
+        )
+        first, *more = written.split("\n")
+        begin = f'config["{entry}"] = '
+        lines += [f"{begin}{first}", *(" " * len(begin) + line for line in more)]
+    return list(map(Line, lines))
 
 
 def _layer_count(config: Mapping[str, Any], layers: int) -> str:

@@ -46,6 +46,18 @@ class Renaming:
             found.append(dataclasses.replace(call, arguments=arguments))
         return found
 
+    def resized(self, shapes: Mapping[str, Shape]) -> Renaming:
+        """The same where the architecture expects these shapes: what lies in one matrix has other rows of it."""
+        ends: Counter[str] = Counter()
+        names = {}
+        for name, own in self.names.items():
+            if own.steps and isinstance(own.steps[0], Rows) and name in shapes:
+                start = ends[own.name]
+                ends[own.name] += shapes[name][0]
+                own = WeightReference(own.name, (Rows(start, ends[own.name]), *own.steps[1:]))
+            names[name] = own
+        return dataclasses.replace(self, names=names)
+
     def own_name(self, name: str) -> str:
         """What the architecture calls so, as the checkpoint does; what it lacks has the beginning of its layers."""
         if name in self.names:

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-CODE_WIDTH = 104
-"""Of a line of build(), before it is indented."""
+CODE_WIDTH = 118
 COMMENT_WIDTH = 96
+INDENT = "    "
+_STEP = re.compile(r"(?<=[\])])(?=\.(?:reshaped|part|rows|transposed)\()")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of code, or a call: what it begins with, and its `arguments`. `depth`: how far it is indented."""
+
+    text: str
+    arguments: tuple[str, ...] | None = None
+    depth: int = 0
+
+    def deeper(self) -> Line:
+        """Indented once more."""
+        return replace(self, depth=self.depth + 1)
+
+    def reads(self, name: str) -> bool:
+        """Whether a variable of that name is in the code."""
+        code = () if self.text.startswith("#") else (self.text, *(self.arguments or ()))
+        return any(re.search(rf"\b{name}\b(?!\")", each) for each in code)
+
+    def written(self) -> list[str]:
+        """The lines of the file, as many as it needs."""
+        begin = f"{INDENT * self.depth}{self.text}" if self.text else ""
+        return [begin] if self.arguments is None else list(call_lines(begin, list(self.arguments)))
 
 
 def filled(text: str, indent: str = "") -> list[str]:
@@ -40,5 +66,10 @@ def call_lines(begin: str, arguments: list[str]) -> Iterator[str]:
         if gap and len(line) + len(gap) + len(argument) + 1 > CODE_WIDTH:
             yield line
             line, gap = " " * len(begin), ""
+        if len(line) + len(argument) + 1 > CODE_WIDTH:  # what is done with a weight, on lines of its own
+            argument, *steps = _STEP.split(argument)
+            for step in steps:
+                yield f"{line}{argument}"
+                line, argument = " " * len(begin) + INDENT, step
         line += f"{gap}{argument}{end}"
     yield line if arguments else f"{begin})"
