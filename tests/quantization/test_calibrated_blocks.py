@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from ftllm_nb.checkpoint.ggml import dequantize
+from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.quantization.block_fitting import SCRATCH, Encoder, lines_of, with_places_of
 from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.block_types.base import WrittenType
 from ftllm_nb.quantization.calibration.moments import Moments
-from ftllm_nb.quantization.gguf.calibrated import Encoder, _with_places, lines_of
 
 TYPES = {name: type for name, type in written_types().items() if type.with_places is not None}
 each_type = pytest.mark.parametrize("type", TYPES.values(), ids=TYPES)
@@ -26,10 +27,9 @@ each_search = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def encoders() -> Iterator[dict[str, Encoder]]:
     with ThreadPoolExecutor(2) as workers:
-        made = {method: Encoder(method, 2, workers) for method in ("imatrix", "gptq", "best")}
-        yield made
-        for encoder in made.values():
-            encoder.close()
+        pool = ThreadPool(2, SCRATCH)
+        yield {method: Encoder(method, pool, workers) for method in ("imatrix", "gptq", "best")}
+        pool.close()
 
 
 def material() -> tuple[np.ndarray, Moments]:
@@ -54,9 +54,9 @@ def test_places_stand_for_lines(type: WrittenType) -> None:
     assert lines.offsets is not None
     levels = np.array(type.levels, np.float32)[places].reshape(*lines.steps.shape, -1)
     expected = levels * lines.steps[..., None] + lines.offsets[..., None]
-    changed = _with_places(type, encoded, places)
+    changed = with_places_of(type, encoded, places)
     np.testing.assert_allclose(dequantize(type.name, changed), expected.reshape(12, 256), rtol=1e-4, atol=1e-5)
-    again = _with_places(type, changed, places)
+    again = with_places_of(type, changed, places)
     np.testing.assert_array_equal(again, changed)
 
 

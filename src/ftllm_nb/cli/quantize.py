@@ -88,8 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=OneOf(quantized_type_names),
         metavar="TYPE",
         help="int8 or int4 (one scale a row), or with a scale for each group int8g32, int8g64, int8g128, int4g32, "
-        "int4g64, int4g128 (also int4g) or int4g256 (default: int4g128); in GGUF files q4_0, q4_1, q5_0, q5_1, q8_0, "
-        "q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4, f16, bf16, f32, auto for as stored, or mixtures of K types, q4_k_s, "
+        "int4g64, int4g128 (also int4g) or int4g256 (default: int4g128); in packed folders also iq4_nl, iq4_xs, q4_1, "
+        "q4_k, q5_0, q5_1, q5_k, q6_k, and auto for as stored; in GGUF files q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, "
+        "q6_k, iq4_nl, iq4_xs, mxfp4, f16, bf16, f32, auto for as stored, or mixtures of K types, q4_k_s, "
         "q4_k_m, q5_k_s or q5_k_m (default there: q4_k_m)",
     )
     parser.add_argument(

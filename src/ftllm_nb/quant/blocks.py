@@ -118,10 +118,7 @@ class RoundedBlocks(BlockFormat):
 
     def fitting(self, columns: int) -> str:
         """The name of this type, or of the next that rows of so many numbers can have, as fine at least."""
-        name = self.name
-        while name in COARSER_ROWS and columns % block_types()[name.upper()].columns:
-            name = COARSER_ROWS[name]
-        return name
+        return fitting_type(self.name, columns)
 
     def rounded(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         return dequantize(self.stored_name, blocks_of(self.stored_name, weights, "float32"))
@@ -133,6 +130,14 @@ COARSER_ROWS = {
 }  # fmt: skip
 """By type: that of rows whose numbers are no multiple of its blocks'. As llama.cpp chooses, where it has one."""
 _NUMBERS_AT_ONCE = 1 << 20
+
+
+def fitting_type(name: str, columns: int) -> str:
+    """The name of a type of `--dtype`, or, of a block type, of the next that rows of so many numbers can have, as fine
+    at least."""
+    while name in COARSER_ROWS and columns % ggml_types()[name.upper()].columns:
+        name = COARSER_ROWS[name]
+    return name
 
 
 def quantizer(name: str, source: ElementType) -> Kernel:

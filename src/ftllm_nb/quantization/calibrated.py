@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme,
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.quant.integers import has_room
+from ftllm_nb.quantization.block_fitting import Encoder, laid, written_type
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.walk import Captured, capture
 from ftllm_nb.quantization.fitting import fitted
@@ -45,22 +47,33 @@ def make_calibrated(
         layers = capture(
             job.graph, job.checkpoint, job.windows, set(wanted), products=method.NEEDS_PRODUCTS, progress=report
         )
-    for captured in layers:
-        for name, moments in captured.items():
-            tensor = wanted[name]
-            rows = _quantized(job, tensor, moments, pool)
-            for piece in job.format.pieces(tensor, 0, rows):
-                folder.write(piece.tensor.name, piece.offset, piece.content)
-            folder.finish(name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
+    with ThreadPoolExecutor(pool.num_workers, "ftllm-nb quantizer") as workers:
+        encoder = Encoder(job.options.method, pool, workers)
+        for captured in layers:
+            for name, moments in captured.items():
+                tensor = wanted[name]
+                rows = _quantized(job, tensor, moments, pool, encoder)
+                for piece in job.format.pieces(tensor, 0, rows):
+                    folder.write(piece.tensor.name, piece.offset, piece.content)
+                folder.finish(name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
 
 
-def _quantized(job: QuantizeJob, tensor: PlannedTensor, moments: Moments, pool: ThreadPool) -> QuantizedRows:
-    scheme = tensor.scheme
-    assert scheme is not None
+def _quantized(
+    job: QuantizeJob, tensor: PlannedTensor, moments: Moments, pool: ThreadPool, encoder: Encoder
+) -> QuantizedRows | NDArray[np.uint8]:
+    """A tensor's rows as `OutputFormat.pieces` takes them."""
     weights = read_float32(job.checkpoint, tensor.name)
     weights = np.ascontiguousarray(weights.T if tensor.turned else weights)
     job.checkpoint.release(tensor.name)
     try:
+        if tensor.blocks is not None:
+            type = written_type(tensor.blocks)
+            encoded = encoder.encode(type, weights, moments)
+            if weights.any() and not type.has_room(encoded):
+                raise too_small(tensor.name, str(tensor.blocks).lower())
+            return laid(tensor.blocks, encoded, weights.shape[1], pool)
+        scheme = tensor.scheme
+        assert scheme is not None
         codes, scales, _ = fitted(weights, moments, scheme, job.options.method, pool)
     except ValueError as error:
         raise not_quantizable(tensor.name, error) from None

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.hadamard import gathered_weights, spread_weights
-from ftllm_nb.quant import quantized_types
+from ftllm_nb.quantization.block_fitting import BlockRounder
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.formats.base import OutputFormat
 from ftllm_nb.quantization.grids import Fitter, Floats, Grid, Scales
 from ftllm_nb.quantization.methods import method_module
 from ftllm_nb.quantization.mixed import Rounder
+from ftllm_nb.quantized_type import BlockedType
 
 COLUMNS_MULTIPLE = 32
 """Of what is fitted: columns are filled up to it where a scale is a whole row's."""
@@ -55,9 +56,12 @@ class FolderRounder(Rounder):
     format: OutputFormat
     symmetric: bool
     pool: ThreadPool
+    blocks: BlockRounder
 
     def rounded(self, dtype: str, weights: Floats, moments: Moments, method: str) -> Floats:
-        type = quantized_types()[dtype]
+        type = self.format.types()[dtype]
+        if isinstance(type, BlockedType):
+            return self.blocks.rounded(dtype, weights, moments, method)
         scheme = self.format.scheme(type.bits, type.group, self.symmetric)
         if weights.shape[1] % COLUMNS_MULTIPLE:
             scheme = replace(scheme, spread=False)

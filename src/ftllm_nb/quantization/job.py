@@ -8,7 +8,7 @@ import json
 import math
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,8 +28,9 @@ from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.loading import describe
-from ftllm_nb.quant import quantized_types
 from ftllm_nb.quant.base import WeightFormat
+from ftllm_nb.quant.blocks import BlockFormat, fitting_type
+from ftllm_nb.quantization.block_fitting import SCRATCH, BlockRounder, fitting_kernels, written_type
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.fitting import FolderRounder
@@ -47,6 +48,7 @@ from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 from ftllm_nb.quantization.table import plan_table, sizes
 from ftllm_nb.quantization.unstacked import UnstackedCheckpoint
+from ftllm_nb.quantized_type import BlockedType, QuantizedType
 
 Progress = Callable[[str, int, int], None]
 CONFIG = "config.json"
@@ -171,14 +173,14 @@ class QuantizeJob(Mixable):
     def _rounded_twice(self) -> list[str]:
         if not isinstance(self.checkpoint, (FloatCheckpoint, UnstackedCheckpoint)):
             return []
-        rounded, names = self.checkpoint.rounded, [tensor.name for tensor in self.tensors if tensor.scheme is not None]
+        rounded, names = self.checkpoint.rounded, [tensor.name for tensor in self.tensors if tensor.is_rounded]
         return rounded_twice(rounded[name] for name in names if name in rounded)
 
     def _calibrated(self) -> list[PlannedTensor]:
         """The tensors that the method quantizes by what a text makes of their inputs."""
         if not is_calibrated(self.options.method):
             return []
-        quantized = {tensor.name for tensor in self.tensors if tensor.scheme is not None}
+        quantized = {tensor.name for tensor in self.tensors if tensor.is_rounded}
         multiplied_ones = multiplied(self.graph, quantized)
         return [tensor for tensor in self.tensors if tensor.name in multiplied_ones]
 
@@ -202,28 +204,37 @@ class QuantizeJob(Mixable):
         return {
             tensor.name: largest_within(bits, self._bits(tensor), math.prod(tensor.shape))
             for tensor in self.tensors
-            if tensor.name in tables and tensor.scheme is not None
+            if tensor.name in tables and tensor.is_rounded
         }
 
     def _bits(self, tensor: PlannedTensor) -> dict[str, float]:
         """The bits that a tensor takes in each type whose groups fit."""
-        found, types = {}, quantized_types()
+        found, types = {}, self.format.types()
         for name in self.format.mixed_dtypes():
             type = types[name]
-            if type.group and tensor.shape[1] % type.group:
+            if isinstance(type, BlockedType):
+                if fitting_type(name, tensor.shape[1]) != name or not self.options.symmetric:
+                    continue
+                made = replace(tensor, scheme=None, blocks=type)
+            elif type.group and tensor.shape[1] % type.group:
                 continue
-            made = replace(tensor, scheme=self.format.scheme(type.bits, type.group, self.options.symmetric))
+            else:
+                scheme = self.format.scheme(type.bits, type.group, self.options.symmetric)
+                made = replace(tensor, scheme=scheme, blocks=None)
             found[name] = 8.0 * sum(output.nbytes for output in self.format.outputs(made))
         return found
 
     @contextmanager
     def rounder(self, threads: int) -> Iterator[Rounder]:
         """See `Mixable`."""
-        prepare([kernel for type in quantized_types().values() for kernel in Grid.of(type).kernels()])
-        pool = ThreadPool(threads, 64)
+        names = {name for unit in self.units() for name in unit.bits}
+        prepare(_fitting_kernels(type for name, type in self.format.types().items() if name in names))
+        pool = ThreadPool(threads, SCRATCH)
+        blocks = BlockRounder(pool)
         try:
-            yield FolderRounder(self.format, self.options.symmetric, pool)
+            yield FolderRounder(self.format, self.options.symmetric, pool, blocks)
         finally:
+            blocks.close()
             pool.close()
 
     @property
@@ -231,9 +242,9 @@ class QuantizeJob(Mixable):
         return any(tensor.turned for tensor in self.tensors)
 
     def _is_idle(self, rule: Rule) -> bool:
-        """Whether a rule asks for whole numbers where none can be."""
+        """Whether a rule asks for a type to round to where none can be."""
         named = [tensor for tensor in self.tensors if rule.pattern.search(tensor.name)]
-        return rule.dtype in quantized_types() and not any(tensor.scheme for tensor in named)
+        return rule.dtype in self.format.types() and not any(tensor.is_rounded for tensor in named)
 
     @cached_property
     def layout(self) -> Layout:
@@ -251,7 +262,7 @@ class QuantizeJob(Mixable):
 
     def unquantized(self) -> str:
         """Which matrices are not quantized: `; model.embed_tokens.weight stays float32, 24.5 MB`. "" where all are."""
-        kept = [each for each in self.tensors if len(each.shape) == 2 and each.scheme is None and each.kept is None]
+        kept = [each for each in self.tensors if len(each.shape) == 2 and not each.is_rounded and each.kept is None]
         if not kept:
             return ""
         largest = sorted(kept, key=lambda each: -each.nbytes)[:2]
@@ -284,11 +295,15 @@ class QuantizeJob(Mixable):
 
         quantize(self, out, threads, resume=resume, replace=replace, progress=progress)
 
+    @property
+    def row_method(self) -> str:
+        """The method of tensors that are not calibrated."""
+        return UNCALIBRATED if is_calibrated(self.options.method) else self.options.method
+
     def kernels(self) -> dict[PlannedTensor, Kernel]:
-        """The kernel that quantizes each tensor that is not calibrated."""
-        method = UNCALIBRATED if is_calibrated(self.options.method) else self.options.method
+        """The kernel that quantizes each tensor that has a scheme and is not calibrated."""
         return {
-            tensor: rows_kernel(method, tensor.dtype, tensor.scheme)
+            tensor: rows_kernel(self.row_method, tensor.dtype, tensor.scheme)
             for tensor in self.tensors
             if tensor.scheme is not None and tensor not in self.calibrated
         }
@@ -299,19 +314,28 @@ class QuantizeJob(Mixable):
         format_of = AS_STORED.formats(self.graph)
         return {value.tensor: (value, format_of(value)) for value in self.graph.packed if value.tensor in kept}
 
-    def fitting_kernels(self) -> list[Kernel]:
-        """Those that calibrated tensors need."""
-        types = {tensor.scheme.type for tensor in self.calibrated if tensor.scheme is not None}
-        return [kernel for type in types for kernel in Grid.of(type).kernels()]
+    def other_kernels(self) -> list[Kernel]:
+        """Those that tensors need which are calibrated, or become blocks."""
+        blocks = {tensor.blocks for tensor in self.tensors if tensor.blocks is not None}
+        found = [BlockFormat(type.name).pack_kernel(type) for type in blocks]
+        found += [kernel for type in blocks for kernel in written_type(type).kernels(self.row_method)]
+        return found + _fitting_kernels({each.rounded_type for each in self.calibrated if each.rounded_type})
 
     def identity(self) -> str:
         """A hash of all that the result depends on: a run that goes on with another's work must have the same."""
-        tensors = [(tensor.name, tensor.shape, tensor.dtype, str(tensor.scheme)) for tensor in self.tensors]
+        tensors = [(each.name, each.shape, each.dtype, str(each.blocks or each.scheme)) for each in self.tensors]
         weights = stored_files(self.checkpoint.path)
         shards = [(shard.name, shard.size) for shard in self.layout.shards]
         text = [each.tobytes() for each in (*self.windows, *self.importance.values())]
         facts = (__version__, self.options.method, self.options.format, tensors, weights, shards, self.texts({}), text)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _fitting_kernels(types: Iterable[QuantizedType | BlockedType]) -> list[Kernel]:
+    """Those with which methods that look at a text fit matrices to these types."""
+    given = list(types)
+    found = [kernel for type in given if isinstance(type, QuantizedType) for kernel in Grid.of(type).kernels()]
+    return found + fitting_kernels(written_type(type) for type in given if isinstance(type, BlockedType))
 
 
 def _folder_format(name: str) -> OutputFormat:

@@ -12,20 +12,13 @@ from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.quant import quantized_types
+from ftllm_nb.quant.blocks import fitting_type
 from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
-from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType, is_quantized
+from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, BlockedType, is_quantized
 
 _FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 AUTO = "auto"
 """The type that a tensor is stored in: what a rule names for a matrix that is to stay as it is."""
-
-
-def quantized_type(name: str) -> QuantizedType:
-    """The type of whole numbers of that name; raises `UsageError` that lists the known ones."""
-    known = quantized_types()
-    if name not in known:
-        raise UsageError(f"{name!r} is no type of quantized weights: use {', '.join(known)}.")
-    return known[name]
 
 
 def plan_tensors(
@@ -43,11 +36,13 @@ def plan_tensors(
     Matrices that only products read are quantized, but for those from which the graph computes other weights, and those
     by which experts are chosen or states change. The one that makes logits and embeddings become what the form of
     folder says, or what a rule says of them; embeddings stay as they are in forms that other programs load. Where
-    groups do not divide the columns, the largest smaller groups do that divide them, or whole rows. With `turns`,
-    matrices of products that the graph only transposes are written the way that products read them.
+    groups do not divide the columns, the largest smaller groups do that divide them, or whole rows; where blocks do
+    not, the type that `--dtype` takes in their place. With `turns`, matrices of products that the graph only transposes
+    are written the way that products read them.
     Raises `UsageError` where a type is none, or nothing is quantized.
     """
-    quantized_type(dtype)
+    if dtype not in format.types():
+        raise UsageError(f"{dtype!r} is no type of quantized weights: use {', '.join(format.types())}.")
     computed_with = {value.tensor for value in graph.weights.values() if value.computed is not None}
     read, packed = ({value.tensor for value in values} for values in (graph.weights.values(), graph.packed))
     matrices = _product_weights(graph)
@@ -72,10 +67,10 @@ def plan_tensors(
         tensor = replace(tensor, turned=info.name in turned)
         if info.name in computed_with & packed:
             tensor = replace(tensor, note="the graph computes weights from it")
-        if info.name in steering and tensor.scheme is None:
+        if info.name in steering and not tensor.is_rounded:
             tensor = replace(tensor, note=steering[info.name])
         planned.append(tensor)
-    if not any(tensor.scheme for tensor in planned):
+    if not any(tensor.is_rounded for tensor in planned):
         if computed_with:
             raise UsageError(
                 "nothing is left to quantize: the model's graph computes weights from its matrices, which needs "
@@ -148,15 +143,23 @@ def _planned(
     """`can_be`: whether the tensor can be quantized."""
     scheme, note = None, ""
     if can_be and dtype not in (AUTO, info.dtype):
-        if dtype not in quantized_types():
+        if dtype not in format.types():
             raise UsageError(
                 f'the dtype_config makes "{info.name}" {dtype}, but floats stay {info.dtype}, as they are stored: ask '
-                f"for {AUTO} or one of {', '.join(quantized_types())}."
+                f"for {AUTO} or one of {', '.join(format.types())}."
             )
-        wanted, columns = quantized_type(dtype), info.shape[1]
+        columns = info.shape[1]
+        fitting = fitting_type(dtype, columns)
+        if fitting != dtype:
+            note = f"{columns} columns are no multiple of the blocks of {dtype}"
+        wanted = format.types()[fitting]
+        if isinstance(wanted, BlockedType):
+            return PlannedTensor(
+                info.name, info.shape, str(info.dtype), info.nbytes, is_linear, None, note, blocks=wanted
+            )
         group = _fitting_group(wanted.group, columns)
         if group != wanted.group:
-            note = f"{columns} columns are no multiple of {wanted.group}"
+            note = note or f"{columns} columns are no multiple of {wanted.group}"
         if info.name.endswith(".weight"):
             scheme = format.scheme(wanted.bits, group, symmetric)
             if columns % COLUMNS_MULTIPLE:  # what fills a row up would become numbers that are not stored

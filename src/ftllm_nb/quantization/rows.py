@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, StepStopped
@@ -17,6 +18,8 @@ from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.quant.floats import SOURCE_KINDS
 from ftllm_nb.quantization.methods import method_module
 
+STORED_FLOATS = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
+"""Arrays of floats as files have them; bfloat16 as its bits."""
 LEFT_ALONE = 'leave it as it is by a rule of --dtype_config, "dtype": "auto"'
 
 
@@ -30,6 +33,11 @@ class QuantizedRows:
     numbers: NDArray[np.uint8]
     scales: NDArray[np.float16]
     zero_points: NDArray[np.uint8] | None
+
+
+def as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Such an array as float32."""
+    return bfloat16_as_float32(rows) if rows.dtype == np.uint16 else rows.astype(np.float32)
 
 
 def rows_kernel(method: str, source: str, scheme: WeightScheme) -> Kernel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,22 @@ from ftllm_nb.kernels.quantize_rows import scratch_bytes
 from ftllm_nb.memory import aligned_bytes
 from ftllm_nb.quant.base import WeightFormat
 from ftllm_nb.quant.integers import has_room, is_zero
+from ftllm_nb.quantization.block_fitting import SCRATCH, laid, searched, written_type
 from ftllm_nb.quantization.calibrated import make_calibrated
 from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.job import Progress, QuantizeJob
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_place, check_room
-from ftllm_nb.quantization.rows import QuantizedRows, not_quantizable, quantize_rows, too_small
+from ftllm_nb.quantization.rows import (
+    STORED_FLOATS,
+    QuantizedRows,
+    as_float32,
+    not_quantizable,
+    quantize_rows,
+    too_small,
+)
+from ftllm_nb.quantization.table import type_name
+from ftllm_nb.quantized_type import BlockedType
 
 BYTES_AT_ONCE = 16 << 20
 """Stored bytes of the rows that are in memory."""
@@ -51,9 +62,9 @@ def quantize(
     folder = PartialFolder(out, job.layout, job.identity())
     check_room(folder.path, job.needed_bytes)
     kernels = job.kernels()
-    prepare([*kernels.values(), *job.fitting_kernels()], progress)
+    prepare([*kernels.values(), *job.other_kernels()], progress)
     sizes = (scratch_bytes(tensor.shape[1], tensor.scheme.group) for tensor in kernels if tensor.scheme)
-    scratch = max(sizes, default=64)
+    scratch = max((SCRATCH, *sizes))
     pool = ThreadPool(threads, scratch)
 
     def make() -> dict[str, bytes]:
@@ -117,17 +128,22 @@ def _make_tensors(
                 read_stored(job.checkpoint, tensor.name, first * row_bytes, stored, folder)
             else:
                 stored.view(whole.dtype)[...] = whole[:, first : first + count].T
-            rows = _converted(tensor, stored, kernels.get(tensor), pool)
-            if isinstance(rows, QuantizedRows) and not is_precise:
+            rows: QuantizedRows | NDArray[np.uint8]
+            if tensor.blocks is not None:
+                rows, fits = _in_blocks(tensor, tensor.blocks, stored, job.row_method, pool)
+            else:
+                rows = _converted(tensor, stored, kernels.get(tensor), pool)
+                fits = not isinstance(rows, QuantizedRows) or has_room(rows.scales)
+            if tensor.is_rounded and not is_precise:
                 holds_numbers = holds_numbers or not is_zero(stored.view(_EXPONENTS[tensor.dtype][0]))
-                is_precise = has_room(rows.scales)
+                is_precise = fits
             for piece in job.format.pieces(tensor, first, rows):
                 folder.write(piece.tensor.name, piece.offset, piece.content)
             done += stored.nbytes
             if progress is not None:
                 progress("quantize", done, total)
-        if tensor.scheme is not None and holds_numbers and not is_precise:
-            raise too_small(tensor.name, tensor.scheme.name)
+        if holds_numbers and not is_precise:
+            raise too_small(tensor.name, type_name(tensor))
         folder.finish(tensor.name, {output.name: output.nbytes for output in job.format.outputs(tensor)})
 
 
@@ -174,6 +190,20 @@ def read_stored(
         if not folder.done:
             raise
         raise KeptError(f"{str(error).rstrip('.')}; {folder.path} keeps what was done, for --resume.") from None
+
+
+def _in_blocks(
+    tensor: PlannedTensor, blocks: BlockedType, stored: NDArray[np.uint8], method: str, pool: ThreadPool
+) -> tuple[NDArray[np.uint8], bool]:
+    """Rows rounded to a block type, as they lie in memory; whether float16 scales are precise enough for them. Raises
+    `CheckpointError` for numbers that are not finite or too large."""
+    floats = as_float32(stored.view(STORED_FLOATS[tensor.dtype]))
+    try:
+        with ThreadPoolExecutor(pool.num_workers, "ftllm-nb quantizer") as workers:
+            encoded = searched(written_type(blocks), floats, method, workers)
+    except ValueError as error:
+        raise not_quantizable(tensor.name, error) from None
+    return laid(blocks, encoded, floats.shape[1], pool), written_type(blocks).has_room(encoded)
 
 
 def _converted(

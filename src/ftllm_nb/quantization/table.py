@@ -76,6 +76,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def type_name(tensor: PlannedTensor) -> str:
     """The type that a tensor will have."""
+    if tensor.blocks is not None:
+        return str(tensor.blocks).lower()
     if tensor.scheme is None:
         return tensor.dtype
     return tensor.scheme.name + ("" if tensor.scheme.symmetric else " asymmetric")

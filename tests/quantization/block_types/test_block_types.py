@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.ggml import block_types, dequantize
 from ftllm_nb.quant.blocks import RoundedBlocks
+from ftllm_nb.quantization.block_fitting import lines_of
 from ftllm_nb.quantization.block_types import written_types
-from ftllm_nb.quantization.gguf.calibrated import lines_of
 from tests.golden.block_rows import FILE, KEPT, importance, left, rows
 from tests.quantization.block_types.matrices import MATRIX
 

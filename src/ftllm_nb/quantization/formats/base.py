@@ -50,7 +50,8 @@ class PlannedTensor:
     """A tensor of the model and what becomes of it.
 
     `dtype`: as in `TensorInfo`. `is_linear`: other programs may hold it in a Linear module, as a matrix of products or
-    one of a part that is not computed here. `scheme`: how its numbers are quantized, None where it stays as it is.
+    one of a part that is not computed here. `scheme`: how its numbers are quantized, `blocks`: the block type of ggml
+    that it is rounded to; both None where it stays as it is.
     `note`: why it got another type than was asked for, "" where it did not.
     `turned`: the model's file has its axes the other way: `shape` is that of what is written.
     `kept`: the type of a matrix that the model has quantized, and that is not rounded again; None for others.
@@ -65,6 +66,17 @@ class PlannedTensor:
     note: str = ""
     turned: bool = False
     kept: QuantizedType | BlockedType | ScaledType | None = None
+    blocks: BlockedType | None = None
+
+    @property
+    def rounded_type(self) -> QuantizedType | BlockedType | None:
+        """The type whose numbers its floats become."""
+        return self.scheme.type if self.scheme is not None else self.blocks
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether they do."""
+        return self.rounded_type is not None
 
 
 @dataclass(frozen=True)
@@ -132,13 +144,17 @@ class Output(ABC):
 class OutputFormat(Output):
     """How quantized models lie in folders."""
 
+    def types(self) -> Mapping[str, QuantizedType | BlockedType]:
+        """The types that matrices can have, by the names that `--dtype` gives them."""
+        return quantized_types()
+
     def dtypes(self) -> list[str]:
-        return list(quantized_types())
+        return list(self.types())
 
     def check(self, options: QuantizeOptions) -> None:
-        if options.dtype not in quantized_types():
+        if options.dtype not in self.types():
             raise UsageError(
-                f"{options.dtype!r} is no type of quantized weights in folders: use {', '.join(quantized_types())}."
+                f"{options.dtype!r} is no type of quantized weights in folders: use {', '.join(self.types())}."
             )
         method_module(options.method)
 
@@ -156,7 +172,7 @@ class OutputFormat(Output):
 
     def mixed_dtypes(self) -> list[str]:
         """The types that `--bits` chooses from."""
-        return list(quantized_types())
+        return list(self.types())
 
     def table_dtype(self, dtype: str) -> str:
         """What embeddings and the matrix that makes logits become where others become `dtype`: "auto", as they are."""
@@ -170,7 +186,8 @@ class OutputFormat(Output):
     def pieces(self, tensor: PlannedTensor, first: int, rows: QuantizedRows | NDArray[Any]) -> Iterator[Piece]:
         """What the rows from `first` on, a multiple of 16, are in the outputs of their tensor.
 
-        Rows are quantized where the tensor has a scheme, else bytes, uint8 [rows, bytes], as the model stores them.
+        Rows are quantized where the tensor has a scheme; where it has blocks, uint8 [blocks of 16 rows, bytes], as they
+        lie in memory; else bytes, uint8 [rows, bytes], as the model stores them.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from ftllm_nb.checkpoint.compressed_tensors import PACK_QUANTIZED, WeightScheme
 from ftllm_nb.checkpoint.packed import BlockForm, KeptForm, PackedMatrix, ScaledForm, write_header
 from ftllm_nb.engine.weight_types import embedding_type
 from ftllm_nb.errors import UsageError
+from ftllm_nb.quant import weight_types
 from ftllm_nb.quantization.formats.base import (
     OutputFormat,
     OutputTensor,
@@ -31,12 +32,25 @@ if TYPE_CHECKING:
 class Packed(OutputFormat):
     """Matrices are what the engine makes of float weights that it quantizes while they load, embeddings included."""
 
+    def types(self) -> Mapping[str, QuantizedType | BlockedType]:
+        return {name: type for name, type in weight_types().items() if isinstance(type, QuantizedType | BlockedType)}
+
     def dtypes(self) -> list[str]:
         return [*super().dtypes(), AUTO]
 
+    def beside(self, bits: float) -> str:
+        if bits >= 8:
+            return "int8g32"
+        return "q6_k" if bits >= 6.5625 else "q5_k" if bits >= 5.5 else "iq4_nl"
+
     def check(self, options: QuantizeOptions) -> None:
-        if options.dtype != AUTO:
-            super().check(options)
+        if options.dtype == AUTO:
+            return
+        super().check(options)
+        if not options.symmetric and isinstance(self.types()[options.dtype], BlockedType):
+            raise UsageError(
+                f"--asymmetric is for types of whole numbers, as int4g32: {options.dtype} has minimums or has none."
+            )
 
     def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob:
         if options.dtype == AUTO and not any(is_quantized(info.dtype) for info in checkpoint.tensors.values()):
@@ -56,17 +70,20 @@ class Packed(OutputFormat):
         if tensor.kept is not None:
             matrix = PackedMatrix(tensor.shape, kept_form(tensor.kept), 0)
             return (OutputTensor.of(tensor.name, "U8", matrix.stored_shape),)
+        if tensor.blocks is not None:
+            return (OutputTensor.of(tensor.name, "U8", kept_form(tensor.blocks).shape(*tensor.shape)),)
         if tensor.scheme is None:
             return (copied(tensor),)
         rows, columns = tensor.shape
         return (OutputTensor.of(tensor.name, "U8", block_form(tensor.scheme).shape(rows, columns)),)
 
     def pieces(self, tensor: PlannedTensor, first: int, rows: QuantizedRows | NDArray[Any]) -> Iterator[Piece]:
+        (output,) = self.outputs(tensor)
         if not isinstance(rows, QuantizedRows):
-            yield copied_rows(tensor, first, rows)
+            is_laid = tensor.blocks is not None
+            yield Piece(output, first // 16 * output.shape[1], rows) if is_laid else copied_rows(tensor, first, rows)
             return
         assert tensor.scheme is not None
-        (output,) = self.outputs(tensor)
         blocks = block_form(tensor.scheme).pack(rows.numbers, rows.scales, rows.zero_points, tensor.shape[1])
         yield Piece(output, first // 16 * output.shape[1], blocks)
 
@@ -85,7 +102,7 @@ class Packed(OutputFormat):
 
 
 def _packed_type(tensor: PlannedTensor) -> QuantizedType | BlockedType | ScaledType | None:
-    return tensor.scheme.type if tensor.scheme is not None else tensor.kept
+    return tensor.rounded_type or tensor.kept
 
 
 def kept_form(type: QuantizedType | BlockedType | ScaledType) -> BlockForm | KeptForm | ScaledForm:

@@ -22,25 +22,25 @@ from ftllm_nb.checkpoint.gguf.draft import DraftFile
 from ftllm_nb.checkpoint.gguf.generation import sampling_metadata
 from ftllm_nb.checkpoint.gguf.sources import Source
 from ftllm_nb.checkpoint.gguf.types import GGML_TYPES
+from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_types import Rule
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.kernels.compile import prepare
-from ftllm_nb.kernels.round_feedback import feedback_kernel
 from ftllm_nb.loading import describe
+from ftllm_nb.quantization.block_fitting import SCRATCH, BlockRounder, fitting_kernels
 from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.gguf.agreement import read_draft, require_same_graph, require_same_tokens
 from ftllm_nb.quantization.gguf.as_floats import rounded_twice
-from ftllm_nb.quantization.gguf.calibrated import BlockRounder
 from ftllm_nb.quantization.gguf.imatrix_file import Importance, importance_of, is_imatrix
 from ftllm_nb.quantization.gguf.model import WeightSource, outgoing, written_as
 from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, require_dtype
 from ftllm_nb.quantization.gguf.relaid import relaid
 from ftllm_nb.quantization.identity import stored_files
 from ftllm_nb.quantization.job import Progress
-from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
+from ftllm_nb.quantization.methods import is_calibrated, methods
 from ftllm_nb.quantization.mixed import Mixable, Rounder, Unit, largest_within
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import refuse_quantized
@@ -280,13 +280,14 @@ class GgufJob(Mixable):
     @contextmanager
     def rounder(self, threads: int) -> Iterator[Rounder]:
         """See `Mixable`."""
-        types = written_types().values()
-        prepare([feedback_kernel(), *(kernel for type in types for kernel in type.kernels(UNCALIBRATED))], None)
-        rounder = BlockRounder(threads)
+        prepare(fitting_kernels(written_types().values()))
+        pool = ThreadPool(threads, SCRATCH)
+        rounder = BlockRounder(pool)
         try:
             yield rounder
         finally:
             rounder.close()
+            pool.close()
 
     def notes(self) -> list[str]:
         """Sentences that are worth saying once."""

@@ -11,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
-from ftllm_nb.checkpoint.bfloat16 import bfloat16_as_float32
 from ftllm_nb.checkpoint.compressed_tensors.packing import unpack
+from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.round_feedback import feedback_kernel
+from ftllm_nb.quantization.block_fitting import SCRATCH, Encoder
 from ftllm_nb.quantization.block_types import written_types
 from ftllm_nb.quantization.block_types.base import packed
-from ftllm_nb.quantization.gguf.calibrated import Encoder, calibrated_tensors
+from ftllm_nb.quantization.gguf.calibrated import calibrated_tensors
 from ftllm_nb.quantization.gguf.job import GgufJob, Part, PlannedFileTensor
 from ftllm_nb.quantization.gguf.relaid import RelaidCheckpoint
 from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_file_place, check_room
-from ftllm_nb.quantization.rows import not_quantizable, too_small
+from ftllm_nb.quantization.rows import STORED_FLOATS, as_float32, not_quantizable, too_small
 from ftllm_nb.quantization.run import read_stored, written
 from ftllm_nb.quantized_type import QuantizedType
 
@@ -33,7 +34,6 @@ _WEIGHTS_AT_ONCE = 1 << 18
 """Of a thread."""
 _ROWS_MULTIPLE = 8
 """Checksums are of words of so many bytes (checkpoint/checksum.py)."""
-_FLOATS = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 
 
 def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None) -> None:
@@ -155,13 +155,14 @@ def _make_calibrated(
         if progress is not None:
             progress("calibrate", done, total)
 
-    encoder = Encoder(job.method, threads, workers)
+    pool = ThreadPool(threads, SCRATCH)
+    encoder = Encoder(job.method, pool, workers)
     try:
         for tensor, moments in calibrated_tensors(job, folder.done, report):
             type, offset = written_types()[tensor.dtype], 0
             for part in sorted(tensor.parts, key=_first_row):
                 name = part.weight.tensor
-                rows = _as_float32(_matrix(job.checkpoint, part, tensor.shape[-1], folder))
+                rows = as_float32(_matrix(job.checkpoint, part, tensor.shape[-1], folder))
                 try:
                     encoded = encoder.encode(type, rows, moments[name])
                 except ValueError as error:
@@ -173,7 +174,7 @@ def _make_calibrated(
                 job.checkpoint.release(name)
             folder.finish(tensor.name, {tensor.name: tensor.nbytes})
     finally:
-        encoder.close()
+        pool.close()
 
 
 def _batches(pieces: Iterator[Floats], count: int) -> Iterator[list[Floats]]:
@@ -195,7 +196,7 @@ def _pieces(checkpoint: Checkpoint, tensor: PlannedFileTensor, folder: PartialFo
     for part in sorted(tensor.parts, key=_first_row):
         for rows in _matrices(checkpoint, part, columns, folder):
             for first in range(0, len(rows), at_once):
-                yield part.source.written(_as_float32(rows[first : first + at_once]))
+                yield part.source.written(as_float32(rows[first : first + at_once]))
         checkpoint.release(part.weight.tensor)
 
 
@@ -217,8 +218,8 @@ def _matrices(checkpoint: Checkpoint, part: Part, columns: int, folder: PartialF
 def _matrix(checkpoint: Checkpoint, part: Part, columns: int, folder: PartialFolder) -> NDArray[Any]:
     """A tensor of the model as the file has its rows, in the type in which the model has it."""
     info = checkpoint.tensors[part.weight.tensor]
-    if info.dtype in _FLOATS and not info.stored:
-        stored = np.empty(info.shape, _FLOATS[str(info.dtype)])
+    if info.dtype in STORED_FLOATS and not info.stored:
+        stored = np.empty(info.shape, STORED_FLOATS[str(info.dtype)])
         read_stored(checkpoint, info.name, 0, stored.reshape(-1).view(np.uint8), folder)
     else:
         stored = checkpoint.read(info.name)
@@ -234,7 +235,3 @@ def _in_order(rows: NDArray[Any], part: Part) -> NDArray[Any]:
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return rows[back]
-
-
-def _as_float32(rows: NDArray[Any]) -> Floats:
-    return bfloat16_as_float32(rows) if rows.dtype == np.uint16 else rows.astype(np.float32)
