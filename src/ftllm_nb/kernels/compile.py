@@ -21,6 +21,7 @@ from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.errors import EngineError, GraphError
 from ftllm_nb.host_memory import own_limits
 from ftllm_nb.kernels import cache
+from ftllm_nb.kernels.forks import done_by_forks
 from ftllm_nb.kernels.sources import source_digest
 
 _CTYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double, "void": None}
@@ -66,9 +67,17 @@ class Kernel:
         """The address of the compiled C function; loads it from the cache, or compiles it."""
         if self._address is None:
             with _LOCK:
-                if self._address is None:
-                    self._address = self._load() or self._compile()
+                if not self.load():
+                    self.compile()
+        assert self._address is not None
         return self._address
+
+    def load(self) -> bool:
+        """Whether the machine code is in memory, or was in the cache."""
+        with _LOCK:
+            if self._address is None:
+                self._address = self._load()
+        return self.is_ready
 
     def __call__(self, *arguments: Any) -> Any:
         """Run it from Python, with the interpreter lock released."""
@@ -102,24 +111,13 @@ class Kernel:
         _LIBRARIES.append(library)
         return int(library.get_pointer_to_function(symbol)) or None
 
-    def _compile(self) -> int:
-        from numba import types
-        from numba.core.ccallback import CFunc
+    def compile(self) -> None:
+        """Compile it, and keep it in the cache where there is one."""
         from numba.core.errors import NumbaError
 
-        from ftllm_nb.kernels.tiers import current_tier
-
         require_room_to_compile()
-        _name_functions_apart()
-        current_tier()  # a forced tier sets the code generator's target, before the first compilation
-        function = self.function
-        # The symbol's name comes from the qualified name: it must differ between variants, since code that
-        # different processes compiled is later loaded into one.
-        function.__qualname__ = self.name.replace(".", "_")
-        signature = getattr(types, self.result)(*(getattr(types, name) for name in self.arguments))
-        compiled = CFunc(function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
         try:
-            compiled.compile()
+            compiled = self._compiled()
         except NumbaError as error:
             if self.name.startswith("ftllm_nb."):
                 raise
@@ -129,7 +127,27 @@ class Kernel:
         _, _, (object_code, bitcode) = library.serialize_using_object_code()
         if (name := self._cache_name()) is not None:
             cache.save(name, compiled.native_name, library.name, object_code, bitcode)
-        return int(compiled.address)
+        self._address = int(compiled.address)
+
+    def _compiled(self) -> Any:
+        """What Numba makes of the function."""
+        from numba import types
+        from numba.core.ccallback import CFunc
+
+        from ftllm_nb.kernels.late_linking import linking_late
+        from ftllm_nb.kernels.tiers import current_tier
+
+        _name_functions_apart(os.getpid())
+        current_tier()  # a forced tier sets the code generator's target, before the first compilation
+        function = self.function
+        # The symbol's name comes from the qualified name: it must differ between variants, since code that
+        # different processes compiled is later loaded into one.
+        function.__qualname__ = self.name.replace(".", "_")
+        signature = getattr(types, self.result)(*(getattr(types, name) for name in self.arguments))
+        compiled = CFunc(function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
+        with linking_late(function.__qualname__):
+            compiled.compile()
+        return compiled
 
     def explained(self, error: Exception) -> GraphError:
         """The sentence for a user's kernel that Numba refuses."""
@@ -137,13 +155,7 @@ class Kernel:
 
     def assembly(self) -> str:
         """The machine code as text, compiled anew; for looking at inner loops."""
-        from numba import types
-        from numba.core.ccallback import CFunc
-
-        signature = getattr(types, self.result)(*(getattr(types, name) for name in self.arguments))
-        compiled = CFunc(self.function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
-        compiled.compile()
-        return str(compiled._library.get_asm_str())
+        return str(self._compiled()._library.get_asm_str())
 
 
 def require_room_to_compile() -> None:
@@ -167,11 +179,11 @@ def does_not_compile(function: Callable[..., Any], error: Exception) -> GraphErr
 
 
 @functools.cache
-def _name_functions_apart() -> None:
-    """Begin the numbers in Numba's names of compiled functions at random.
+def _name_functions_apart(process: int) -> None:
+    """Begin the numbers in Numba's names of compiled functions at random, once in a process.
 
-    They count from 1 in every process. Code that two processes compiled would have functions of one name for
-    different closures, and the linker takes the first of that name for both.
+    They count from 1 in every process, and go on in every fork. Code that two processes compiled would have functions
+    of one name for different closures, and the linker takes the first of that name for both.
     """
     from numba.core.bytecode import FunctionIdentity
 
@@ -192,7 +204,33 @@ def kernel(
 def prepare(kernels: Iterable[Kernel], progress: Callable[[str, int, int], None] | None = None) -> None:
     """Load or compile each kernel, reporting ("compile", done, total) after each that was not in memory."""
     waiting = [each for each in dict.fromkeys(kernels) if not each.is_ready]
-    for done, each in enumerate(waiting, start=1):
-        each.address  # noqa: B018  (the property loads or compiles)
-        if progress is not None:
-            progress("compile", done, len(waiting))
+    ready = 0
+
+    def report(is_ready: bool = True) -> None:
+        nonlocal ready
+        ready += is_ready
+        if progress is not None and is_ready:
+            progress("compile", ready, len(waiting))
+
+    with _LOCK:
+        for each in waiting:
+            report(each.load())
+        missing = [each for each in waiting if not each.is_ready]
+        if len(missing) > 1 and cache.kernel_directory() is not None:
+            _compile_by_forks(missing, report)
+        for each in missing:
+            if not each.is_ready:
+                each.address  # noqa: B018  (the property loads or compiles)
+                report()
+
+
+def _compile_by_forks(kernels: list[Kernel], report: Callable[[bool], None]) -> None:
+    """Let forks compile into the cache what it can keep, and load that."""
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
+    kept = [each for each in kernels if each._cache_name() is not None]
+    with global_compiler_lock:  # which no other thread must hold when a fork is made
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
+        done_by_forks([each.compile for each in kept], lambda number: report(kept[number].load()))

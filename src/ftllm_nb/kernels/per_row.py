@@ -81,9 +81,10 @@ class PerRowKernel(Kernel):
         super().__init__(function, variant=_variant(user, given))
         self.written_in = user
 
-    def _compile(self) -> int:
+    def compile(self) -> None:
+        """See `Kernel.compile`."""
         try:
-            return super()._compile()
+            super().compile()
         except AttributeError as error:  # which Numba lets through for a module's function that does not exist
             raise self.explained(error) from error
 

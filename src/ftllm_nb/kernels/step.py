@@ -13,8 +13,11 @@ A kernel has the signature `(row, step, worker)`:
 from __future__ import annotations
 
 import numba
+from llvmlite import ir
+from numba.core import types
 
-from ftllm_nb.kernels.memory import atomic_add, atomic_load, bits_float, load_i64, store_i64
+from ftllm_nb.kernels.emit import F32, I64, emitted, load
+from ftllm_nb.kernels.memory import atomic_add, atomic_load, store_i64
 
 ROW_FIELDS = 32
 """int64 fields of a program row: the kernel's address, then its arguments."""
@@ -98,22 +101,27 @@ LINE = 128
 """Words that different threads write lie this many bytes apart: two cache lines, which are fetched in pairs."""
 
 
-@numba.njit(inline="always")
-def argument(row, index):
+def _load_field(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, kind: ir.Type, begin: int = 0) -> ir.Value:
+    place = builder.add(base, ir.Constant(I64, begin))
+    return load(builder, builder.add(place, builder.mul(index, ir.Constant(I64, 8))), kind, 8)
+
+
+@emitted(types.int64, types.int64, types.int64)
+def argument(builder, row, index):
     """The integer argument `index` (from 0) of a program row."""
-    return load_i64(row + 8 + 8 * index)
+    return _load_field(builder, row, index, I64, 8)
 
 
-@numba.njit(inline="always")
-def scalar(row, index):
+@emitted(types.float32, types.int64, types.int64)
+def scalar(builder, row, index):
     """The float32 argument `index` of a program row."""
-    return bits_float(load_i64(row + 8 + 8 * index))
+    return _load_field(builder, row, index, F32, 8)
 
 
-@numba.njit(inline="always")
-def field(base, index):
+@emitted(types.int64, types.int64, types.int64)
+def field(builder, base, index):
     """The int64 field `index` of a header, a context or a table's row."""
-    return load_i64(base + 8 * index)
+    return _load_field(builder, base, index, I64)
 
 
 @numba.njit

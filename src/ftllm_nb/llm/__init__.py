@@ -6,20 +6,24 @@
         for piece in model.stream_response("Why is the sky blue?"):
             print(piece, end="", flush=True)
 
-docs/python_api.md lists every name. Importing this module imports NumPy, since a `ComputeGraph` knows its operators.
-Numba and tokenizers are imported, and kernels compiled or loaded from the cache, by `model`.
+docs/python_api.md lists every name. Importing this module imports little. `ComputeGraph` is imported when it is first
+asked for, and NumPy with it, since it knows its operators; Numba and tokenizers are imported, and kernels compiled or
+loaded from the cache, by `model`.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.host_cores import default_threads, require_threads
 from ftllm_nb.llm.absent import ABSENT_FUNCTIONS, absent
-from ftllm_nb.llm.model_class import Model
+
+if TYPE_CHECKING:
+    from ftllm_nb.graph.compute_graph import ComputeGraph
+    from ftllm_nb.llm.model_class import Model
 
 __all__ = ["ComputeGraph", "Model", "get_cpu_threads", "model", "print_ins_info", "set_cpu_threads"]
 
@@ -97,6 +101,7 @@ def model(
     """
     from ftllm_nb.engine_options import EngineOptions
     from ftllm_nb.llm.absent import require_absent_arguments
+    from ftllm_nb.llm.model_class import Model
     from ftllm_nb.loading import load
 
     require_absent_arguments(lora=lora, ori_model_path=ori_model_path, tokenizer_type=tokenizer_type)
@@ -126,9 +131,13 @@ def model(
 
 
 if not TYPE_CHECKING:  # which would take any name for one that exists
+    _FOUND_IN = {"ComputeGraph": "ftllm_nb.graph.compute_graph", "Model": "ftllm_nb.llm.model_class"}
 
     def __getattr__(name: str) -> Any:
-        """What fastllm has and a CPU engine cannot: functions that say so."""
+        """The classes, imported once; and what fastllm has and a CPU engine cannot: functions that say so."""
+        if name in _FOUND_IN:
+            found = globals()[name] = getattr(importlib.import_module(_FOUND_IN[name]), name)
+            return found
         if name in ABSENT_FUNCTIONS:
             return absent(name, ABSENT_FUNCTIONS[name])
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
