@@ -22,6 +22,8 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("gemma2", {"sliding_window": 12, "query_pre_attn_scalar": 10, "attn_logit_softcapping": 2.0,
                           "final_logit_softcapping": 3.0}),
     "gpt_neox": ("gpt_neox", {"head_dim": None, "hidden_size": 64}),
+    "falcon": ("falcon", {"head_dim": None, "hidden_size": 64, "num_attention_heads": 8, "num_kv_heads": 2,
+                          "new_decoder_architecture": True, "hidden_act": "gelu"}),
     "mixture": ("qwen3_moe", {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
                               "norm_topk_prob": True, "rms_norm_eps": 1e-5}),
     "granite": ("granite", {"head_dim": None, "embedding_multiplier": 6.0, "residual_multiplier": 0.3,
@@ -80,6 +82,24 @@ _ROWS = """            whole = size * heads
             for number, name in enumerate("qkv"):
                 start, end = number * whole, (number + 1) * whole
                 self.Linear(data["input"], fused["weight"].rows(start, end), fused["bias"].rows(start, end), data[name])
+                self.ExpandHead(data[name], size)
+"""
+_GROUPS = """            self.ExpandHead(data["qkv"], (queries + 2) * size)
+            self.Split(data["qkv"], -1, 0, queries * size, data["q"])
+            self.Split(data["qkv"], -1, queries * size, (queries + 1) * size, data["k"])
+            self.Split(data["qkv"], -1, (queries + 1) * size, (queries + 2) * size, data["v"])
+            self.Flatten(data["q"])
+            self.ExpandHead(data["q"], size)
+"""
+_ENDS = "            ends = [0, heads * size, (heads + groups) * size, (heads + 2 * groups) * size]\n"
+_GROUPED_BLOCKS = f"""{_ENDS}            for number, name in enumerate("qkv"):
+                self.Split(data["qkv"], -1, ends[number], ends[number + 1], data[name])
+                self.ExpandHead(data[name], size)
+"""
+_GROUPED = '            self.Linear(data["attn"], attention["query_key_value.weight"], None, data["qkv"])\n'
+_GROUPED_ROWS = f"""{_ENDS}            for number, name in enumerate("qkv"):
+                rows = attention["query_key_value.weight"].rows(ends[number], ends[number + 1])
+                self.Linear(data["attn"], rows, None, data[name])
                 self.ExpandHead(data[name], size)
 """
 _SILU = '            self.Silu(data["gate"], data["gate"])\n'
@@ -190,6 +210,11 @@ FAULTS = (
           'self.Split(data["qkv"], -1, 0, size, data["k"])'),
     Fault("gpt_neox", "three blocks for three of each head", _PER_HEAD, _BLOCKS, "side by side"),
     Fault("gpt_neox", "three blocks of rows", _FUSED + _PER_HEAD, _ROWS, "rows of q, k and v side by side"),
+    Fault("falcon", "blocks for groups of heads", _GROUPS, _GROUPED_BLOCKS, "its own 4 q heads, k and v side by side"),
+    Fault("falcon", "blocks of rows for groups of heads", _GROUPED + _GROUPS, _GROUPED_ROWS,
+          "its own rows of 4 q heads, k and v side by side"),
+    Fault("falcon", "one norm for both branches", 'self.Linear(data["mlp"], mlp', 'self.Linear(data["attn"], mlp',
+          'with data["mlp"]'),
     Fault("gpt_neox", "gelu in the tanh form", "self.Gelu(", "self.GeluNew(", "Gelu"),
     Fault("gpt_neox", "another eps", 'after["bias"], -1, data["input"], eps)',
           'after["bias"], -1, data["input"], 0.01)', "eps"),

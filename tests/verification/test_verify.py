@@ -130,17 +130,53 @@ def test_heads_of_one_matrix_cut_as_blocks(name: str, neox: Path, tmp_path: Path
     assert verdict.cause.logits is not None and verdict.cause.logits < 1e-5
 
 
+def recorded_of(folder: Path, file: Path) -> Reference:
+    """What a file computes on a folder's weights, as the reference."""
+    with open_checkpoint(folder) as checkpoint:
+        graph = describe(checkpoint, file)
+        shapes = {name: tuple(each.shape) for name, each in checkpoint.tensors.items()}
+        return record_graph(graph, FloatWeights(checkpoint), shapes, [np.arange(40, dtype=np.int32)], 32)
+
+
 def test_blocks_of_one_matrix_cut_from_each_head(neox: Path, tmp_path: Path) -> None:
     (fault,) = (each for each in FAULTS if each.name == "three blocks for three of each head")
     file = tmp_path / "right.py"
     file.write_text(fault.source, encoding="utf-8")
-    with open_checkpoint(neox) as checkpoint:
-        graph = describe(checkpoint, file)
-        shapes = {name: tuple(each.shape) for name, each in checkpoint.tensors.items()}
-        text = np.arange(40, dtype=np.int32)
-        reference = record_graph(graph, FloatWeights(checkpoint), shapes, [text], 32)
-    verdict = verify(neox, custom=GRAPHS / "gpt_neox.py", against=reference, warn=nothing)
-    assert verdict.cause is not None and "are three blocks, of 64 each" in verdict.cause.sentence, str(verdict)
+    verdict = verify(neox, custom=GRAPHS / "gpt_neox.py", against=recorded_of(neox, file), warn=nothing)
+    assert verdict.cause is not None and "are three blocks, of 64, 64, 64 features" in verdict.cause.sentence
+    assert verdict.cause.logits is not None and verdict.cause.logits < 1e-5
+
+
+@pytest.fixture(scope="module")
+def falcon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose q, k and v lie by key heads, with four query heads each."""
+    folder = tmp_path_factory.mktemp("falcon")
+    config = SMALL_MODELS[MODEL] | {"model_type": "falcon", "num_hidden_layers": 2, "hidden_size": 64}
+    config |= {"num_attention_heads": 8, "num_kv_heads": 2, "layer_norm_epsilon": 1e-5, "head_dim": 8}
+    config |= {"hidden_act": "gelu", "tie_word_embeddings": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    norms = ["ln_f", *(f"h.{layer}.{name}" for layer in range(2) for name in ("ln_attn", "ln_mlp"))]
+    shapes: dict[str, tuple[int, ...]] = {"transformer.word_embeddings.weight": (config["vocab_size"], 64)}
+    shapes |= {f"transformer.{norm}.{end}": (64,) for norm in norms for end in ("weight", "bias")}
+    for layer in ("transformer.h.0.", "transformer.h.1."):
+        shapes |= {f"{layer}mlp.dense_h_to_4h.weight": (80, 64), f"{layer}mlp.dense_4h_to_h.weight": (64, 80)}
+        shapes |= {f"{layer}self_attention.query_key_value.weight": (96, 64)}
+        shapes |= {f"{layer}self_attention.dense.weight": (64, 64)}
+    save_file({name: tensor("falcon", name, shape) for name, shape in shapes.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["blocks for groups of heads", "blocks of rows for groups of heads"])
+def test_groups_of_heads_of_one_matrix(name: str, falcon: Path, tmp_path: Path) -> None:
+    (fault,) = (each for each in FAULTS if each.name == name)
+    file, right = tmp_path / "faulty.py", GRAPHS / "falcon.py"
+    file.write_text(fault.source, encoding="utf-8")
+    verdict = verify(falcon, custom=file, against=recorded_of(falcon, right), warn=nothing)
+    assert verdict.cause is not None and fault.cause in verdict.cause.sentence, str(verdict)
+    assert "ExpandHead with 48, 6 · head_dim, before" in verdict.cause.sentence
+    assert verdict.cause.logits is not None and verdict.cause.logits < 1e-5
+    verdict = verify(falcon, custom=right, against=recorded_of(falcon, file), warn=nothing)
+    assert verdict.cause is not None and "are three blocks, of 64, 16, 16 features" in verdict.cause.sentence
     assert verdict.cause.logits is not None and verdict.cause.logits < 1e-5
 
 
