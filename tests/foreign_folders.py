@@ -51,10 +51,12 @@ def foreign_folder(
 
 def in_words(numbers: NDArray[np.uint8], bits: int) -> NDArray[np.int32]:
     """Rows of numbers packed along the columns, the first in the lowest bits."""
-    words = np.zeros((len(numbers), numbers.shape[1] * bits // 32), np.uint32)
+    words = np.zeros((len(numbers), -(-numbers.shape[1] * bits // 32) + 1), np.uint64)
     for column in range(numbers.shape[1]):
-        words[:, column * bits // 32] |= numbers[:, column].astype(np.uint32) << np.uint32(column * bits % 32)
-    return words.view(np.int32)
+        moved = numbers[:, column].astype(np.uint64) << np.uint64(column * bits % 32)
+        words[:, column * bits // 32] |= moved & np.uint64(0xFFFFFFFF)
+        words[:, column * bits // 32 + 1] |= moved >> np.uint64(32)
+    return np.ascontiguousarray(words[:, :-1].astype(np.uint32)).view(np.int32)
 
 
 def gptq_parts(
@@ -73,8 +75,9 @@ def gptq_parts(
     zeros = np.full(matrix.scales.shape, half, np.int16)
     if matrix.zero_points is not None:
         zeros = matrix.zero_points.astype(np.int16) + half
-    packed = in_words(np.ascontiguousarray(zeros.T.astype(np.uint8)), bits)
-    ones = 0x11111111 if bits == 4 else 0x01010101
+    goes_over = old and bits == 3  # numbers go on in other words: each is counted back by itself
+    packed = in_words(np.ascontiguousarray(((zeros - goes_over) % (1 << bits)).T.astype(np.uint8)), bits)
+    ones = {2: 0x55555555, 3: 0, 4: 0x11111111, 8: 0x01010101}[bits]
     return {
         ".qweight": ("I32", np.ascontiguousarray(in_words(numbers, bits).T)),
         ".qzeros": ("I32", (packed.view(np.uint32) - np.uint32(old * ones)).view(np.int32)),

@@ -137,7 +137,7 @@ def download_that_lacks_a_shard(root: Path) -> Path:
 # Quantized by others: as config.json says, as files beside it say, as the tensors say.
 
 for method, called in {
-    "hqq": "HQQ", "aqlm": "AQLM", "torchao": "torchao", "AQLM": "AQLM",
+    "quanto": "quanto", "aqlm": "AQLM", "torchao": "torchao", "AQLM": "AQLM",
 }.items():  # fmt: skip
     register(
         f"quant_method_{method}",

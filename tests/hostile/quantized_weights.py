@@ -161,12 +161,12 @@ def quantized_but_ignored(root: Path) -> Path:
     return quantized_folder(root, PACKED, ignore=["m"])
 
 
-@hostile("config.json", "the num_bits 3; supported are 4 and 8")
-def numbers_of_3_bits(root: Path) -> Path:
-    return quantized_folder(root, PACKED, {"num_bits": 3})
+@hostile("config.json", "the num_bits 1; supported are 2 to 8")
+def numbers_of_1_bit(root: Path) -> Path:
+    return quantized_folder(root, PACKED, {"num_bits": 1})
 
 
-@hostile("config.json", "the strategy 'block'; supported are channel and group")
+@hostile("config.json", "the strategy 'block'; supported are tensor, channel, group")
 def strategy_unknown(root: Path) -> Path:
     return quantized_folder(root, PACKED, {"strategy": "block"})
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, StoredScaled, TensorInfo
 from ftllm_nb.checkpoint.compressed_tensors.config import QuantizationConfig
 from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size, reordered, unpack, unpack_zero_points
-from ftllm_nb.checkpoint.compressed_tensors.scheme import WeightScheme
+from ftllm_nb.checkpoint.compressed_tensors.scheme import KEPT, WeightScheme
 from ftllm_nb.checkpoint.compressed_tensors.tensors import COLUMN_GROUPS, PACKED, SCALE, SHAPE, WEIGHT, ZERO_POINT
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.checkpoint.foreign.groups import column_groups, in_input_order, ordered_groups
+from ftllm_nb.checkpoint.foreign.notes import growth_notes
 from ftllm_nb.checkpoint.foreign.parts import Parts
 from ftllm_nb.checkpoint.integers import scales_as_float32, stand_for
 from ftllm_nb.errors import CheckpointError
@@ -44,6 +45,11 @@ class _Module:
         return PACKED in self.tensors
 
     @property
+    def grows(self) -> bool:
+        """Whether its numbers take more bits in memory."""
+        return self.is_packed and self.scheme.bits not in KEPT
+
+    @property
     def weight_name(self) -> str:
         """Of the tensor that holds the numbers."""
         return self.name + (PACKED if self.is_packed else WEIGHT)
@@ -56,9 +62,9 @@ class _Module:
     def info(self) -> TensorInfo:
         """The one tensor that the module's tensors are shown as."""
         scales = self.tensors[SCALE].dtype
-        dtype = QuantizedType(self.scheme.bits, self.scheme.group, str(scales), ZERO_POINT in self.tensors)
+        dtype = QuantizedType(self.scheme.kept_bits, self.scheme.group, str(scales), ZERO_POINT in self.tensors)
         size = sum(tensor.nbytes for tensor in self.tensors.values())
-        return TensorInfo(self.name + WEIGHT, self.shape, dtype, size)
+        return TensorInfo(self.name + WEIGHT, self.shape, dtype, size, f"int{self.scheme.bits}" if self.grows else "")
 
 
 class QuantizedCheckpoint(Checkpoint):
@@ -70,7 +76,6 @@ class QuantizedCheckpoint(Checkpoint):
         self.config = stored.config
         self.generation_config = stored.generation_config
         self.tokenizer_config = stored.tokenizer_config
-        self.notes = stored.notes
         self._stored = stored
         self._modules: dict[str, _Module] = {}
         tensors = dict(stored.tensors)
@@ -84,6 +89,8 @@ class QuantizedCheckpoint(Checkpoint):
             self._modules[checked.info.name] = checked
             tensors[checked.info.name] = checked.info
         self.tensors = tensors
+        grown = [module.info for module in self._modules.values() if module.grows]
+        self.notes = [*stored.notes, *growth_notes((info.stored, info.dtype) for info in grown)]
 
     def _checked(self, name: str, parts: dict[str, TensorInfo], quantization: QuantizationConfig) -> _Module:
         if WEIGHT in parts and PACKED in parts:
@@ -162,8 +169,10 @@ class QuantizedCheckpoint(Checkpoint):
         self._check_shape(zero_points, module, [words, module.groups])
 
     def _check_shape(self, tensor: TensorInfo, module: _Module, expected: list[int]) -> None:
-        """A row's only value may lack its axis."""
+        """A row's only value may lack its axis, and that of all rows both."""
         found = list(tensor.shape)
+        if module.scheme.is_whole:
+            found, expected = found or [1], [1]
         if found != expected and [*found, 1] != expected:
             raise self._error(
                 tensor.name,
@@ -180,7 +189,9 @@ class QuantizedCheckpoint(Checkpoint):
         if module is None:
             return self._stored.read(name)
         stored, columns = self._integers(module), module.shape[1]
-        numbers = unpack(stored.numbers, module.scheme.bits, columns) if module.is_packed else stored.numbers
+        numbers = stored.numbers
+        if numbers.dtype != np.int8:
+            numbers = unpack(numbers, module.scheme.bits, columns)
         self._check_range(module, WEIGHT, numbers)
         if not np.isfinite(scales_as_float32(stored.scales)).all():
             raise self._error(module.name + SCALE, "holds numbers that are not finite: download its file again")
@@ -204,15 +215,21 @@ class QuantizedCheckpoint(Checkpoint):
         return super().read_integers(name) if module is None else self._integers(module)
 
     def _integers(self, module: _Module) -> StoredIntegers:
-        """As stored, but that columns are ordered by their groups."""
-        numbers = self._stored.read(module.weight_name)
-        if module.order is not None and module.is_packed:
+        """As stored, but that columns are ordered by their groups, and that numbers of bits that no type here has come
+        as bytes."""
+        numbers, columns = self._stored.read(module.weight_name), module.shape[1]
+        if module.grows:
+            numbers = unpack(numbers, module.scheme.bits, columns)
+        if module.order is not None and module.is_packed and not module.grows:
             numbers = reordered(np.ascontiguousarray(numbers.T), module.scheme.bits, module.order).T
         elif module.order is not None:
             numbers = np.take(numbers, module.order, axis=1)
-        groups = module.shape[0], module.groups
-        scales = self._stored.read(module.name + SCALE).reshape(groups)
-        return StoredIntegers(numbers, scales, self._zero_points(module))
+        return StoredIntegers(numbers, self._of_groups(module, SCALE), self._zero_points(module))
+
+    def _of_groups(self, module: _Module, ending: str) -> NDArray[Any]:
+        """A tensor with a number for each group, or for all, as [rows, groups]."""
+        stored, shape = self._stored.read(module.name + ending), (module.shape[0], module.groups)
+        return np.broadcast_to(stored.reshape(1, 1), shape) if module.scheme.is_whole else stored.reshape(shape)
 
     def read_blocks(self, name: str) -> NDArray[np.uint8]:
         """See `Checkpoint.read_blocks`."""
@@ -234,7 +251,7 @@ class QuantizedCheckpoint(Checkpoint):
         if module.is_packed:
             return unpack_zero_points(stored.reshape(-1, module.groups), bits, module.shape[0])
         self._check_range(module, ZERO_POINT, stored)
-        return stored.astype(np.int8).reshape(module.shape[0], module.groups)
+        return self._of_groups(module, ZERO_POINT).astype(np.int8)
 
     def _check_range(self, module: _Module, ending: str, numbers: NDArray[Any]) -> None:
         half = 1 << (module.scheme.bits - 1)

@@ -136,7 +136,11 @@ KINDS = (
         "is quantized in an early layout of compressed-tensors ({evidence}), which is not read: save it again with "
         "today's llm-compressor, or take the float model.",
     ),
-    Kind(_file("qmodel.pt"), f"is quantized by HQQ ({{evidence}}), a form that is not read: {_FLOAT}."),
+    Kind(
+        _file("qmodel.pt"),
+        "is quantized by HQQ and saved as a pickle of PyTorch ({evidence}), which is not read: save it as safetensors "
+        "with transformers (save_pretrained), or take the float model.",
+    ),
     Kind(
         _unnamed_quantization,
         f"is quantized, but {{evidence}} does not say how (it has no quant_method): {_FLOAT}.",
@@ -176,7 +180,6 @@ METHODS = {
     "exl3": "ExLlamaV3",
     "fp_quant": "FP-Quant",
     "higgs": "HIGGS",
-    "hqq": "HQQ",
     "quanto": "quanto",
     "quark": "Quark",
     "spqr": "SpQR",
@@ -191,7 +194,8 @@ TENSORS = (
     (r"\.lora_[AB]\.", "", "holds the tensors of a LoRA adapter", "no model: merge it into its base and save that"),
     (r"\.(?:absmax|quant_map|SCB)$|\.quant_state\.bitsandbytes__", "", "is quantized by bitsandbytes", _UNSAID),
     (r"\.(?:qweight|qzeros)$", "", "is quantized by GPTQ or AWQ", _UNSAID),
-    (r"\.(?:W_q|W_q_packed)$", "", "is quantized by HQQ", _NOT_READ),
+    (r"\.W_q$", "", "is quantized by HQQ", _UNSAID),
+    (r"\.W_q_packed$", "", "is quantized by HQQ for GemLite", _NOT_READ),
     (r"\.codebooks$", "", "is quantized by AQLM", _NOT_READ),
     (r"\.weight$", "U32", "is quantized by MLX", _UNSAID.replace("quantization_config", "quantization")),
     (r"_blocks$", "U8", "is quantized in MXFP4", _UNSAID),

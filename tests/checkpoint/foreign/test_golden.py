@@ -21,7 +21,8 @@ def test_numbers_are_the_packages(name: str, tmp_path: Path) -> None:
         found = checkpoint.read("m.weight")
         if info.dtype == "bfloat16":
             found = bfloat16_as_float32(found)
-        assert info.shape == case.expected.shape and info.stored
+        assert info.shape == case.expected.shape
+        assert info.stored or case.config["quant_method"] == "compressed-tensors"
         assert info.nbytes == sum(each.nbytes for each in case.tensors.values())
         np.testing.assert_array_equal(found.astype(np.float32), case.expected)
         checkpoint.release("m.weight")

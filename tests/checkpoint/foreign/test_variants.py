@@ -67,8 +67,9 @@ def test_auto_round(tmp_path: Path) -> None:
     case, own = ForeignCase(RUNS), {"lm_head": {"bits": 16, "data_type": "float"}}
     for entries in ({}, {"extra_config": own}):
         read(case, tmp_path, quant_method="auto-round", packing_format="auto_round:auto_gptq", **entries)
-    with pytest.raises(CheckpointError, match="packing_format 'auto_round:auto_awq'; supported are"):
-        read(case, tmp_path, quant_method="auto-round", packing_format="auto_round:auto_awq")
+    with pytest.raises(CheckpointError, match="packing_format 'auto_round:exl3'; supported are"):
+        read(case, tmp_path, quant_method="auto-round", packing_format="auto_round:exl3")
+    read(ForeignCase("awq groups of 32"), tmp_path, quant_method="auto-round", packing_format="auto_round:auto_awq")
 
 
 def test_opening_keeps_no_groups_of_runs(tmp_path: Path) -> None:
@@ -165,3 +166,22 @@ def test_scales_take_no_second_matrix() -> None:
     tracemalloc.stop()
     assert (found == 2).all()
     assert peak < 1.5 * found.nbytes
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gptq 3 bits, groups of 32, act-order", "1 matrix stored as GPTQ int3, act-order becomes int4g32, which"),
+        ("mlx 5 bits, groups of 32", "1 matrix stored as MLX int5 becomes u8g32, which"),
+        ("hqq 2 bits, groups of 16, axis 1", "1 matrix stored as HQQ int2 becomes u4g16, which"),
+        ("hqq 4 bits, groups of 64, axis 0", "1 matrix stored as HQQ int4 in groups across rows becomes float32"),
+        ("compressed-tensors pack-quantized 6 bits, group", "1 matrix stored as int6 becomes int8g96, which"),
+        ("compressed-tensors mxfp6-pack-quantized 6 bits, group", "1 matrix stored as MXFP6 becomes e4m3g32, which"),
+        ("gptq 4 bits, groups of 32, symmetric", None),
+        ("mlx mxfp4", None),
+    ],
+)
+def test_matrices_that_take_more_memory_are_told(tmp_path: Path, name: str, says: str | None) -> None:
+    with open_checkpoint(ForeignCase(name).write(tmp_path)) as checkpoint:
+        notes = list(checkpoint.notes)
+    assert len(notes) == (says is not None) and all(note.startswith(str(says)) for note in notes)

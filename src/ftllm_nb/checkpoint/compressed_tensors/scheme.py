@@ -17,23 +17,27 @@ INT_QUANTIZED = "int-quantized"
 NAIVE_QUANTIZED = "naive-quantized"
 """Stored as int-quantized."""
 LAYOUTS = (PACK_QUANTIZED, INT_QUANTIZED, NAIVE_QUANTIZED)
-FLOAT_LAYOUTS = ("float-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized")
+FLOAT_LAYOUTS = (
+    "float-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp6-pack-quantized", "mxfp8-quantized",
+)  # fmt: skip
 """Those of numbers that are floats, which their tensors tell (checkpoint/foreign/float_matrices.py)."""
-BITS = (4, 8)
-CHANNEL, GROUP = "channel", "group"
-STRATEGIES = (CHANNEL, GROUP)
+BITS = (2, 3, 4, 5, 6, 7, 8)
+KEPT = (4, 8)
+"""Bits of our own types: of numbers of fewer bits, the next ones."""
+TENSOR, CHANNEL, GROUP = "tensor", "channel", "group"
+STRATEGIES = (TENSOR, CHANNEL, GROUP)
 ORDERS = ("weight", "static", "group", "dynamic")
 """Of `actorder`: of the last two, which are one, columns do not lie in their groups."""
 
 
 @dataclass(frozen=True)
 class WeightScheme:
-    """How matrices are stored: `bits` a number (4 or 8), a scale for each `group` columns of each row (0: for each
+    """How matrices are stored: `bits` a number (2 to 8), a scale for each `group` columns of each row (0: for each
     row), a zero point beside each scale unless `symmetric`. `layout`: one of `LAYOUTS`.
 
     `int8_activations`: inputs are meant to be rounded to int8, a scale a token, while the model runs. `spread`: rows
     are spread first, as no other program has them (`QuantizedType.spread`). `is_ordered`: columns were ordered by
-    their activations, so that groups are not runs of them.
+    their activations, so that groups are not runs of them. `is_whole`: all rows share one scale.
     """
 
     bits: int
@@ -43,6 +47,12 @@ class WeightScheme:
     int8_activations: bool = False
     spread: bool = False
     is_ordered: bool = False
+    is_whole: bool = False
+
+    @property
+    def kept_bits(self) -> int:
+        """Of the type that the numbers have in memory."""
+        return next(bits for bits in KEPT if bits >= self.bits)
 
     def groups(self, columns: int) -> int:
         """Scales of a row of so many columns."""
@@ -56,7 +66,7 @@ class WeightScheme:
     @property
     def type(self) -> QuantizedType:
         """The type of matrices that this package writes so: scales are float16."""
-        return QuantizedType(self.bits, self.group, zero_points=not self.symmetric, spread=self.spread)
+        return QuantizedType(self.kept_bits, self.group, zero_points=not self.symmetric, spread=self.spread)
 
 
 def write_scheme(scheme: WeightScheme, targets: Sequence[str] = ("Linear",)) -> dict[str, Any]:
@@ -99,7 +109,7 @@ def read_scheme(entry: dict[str, Any], layout: str, where: str) -> WeightScheme 
         raise CheckpointError(f"{where} has weights of the type {shown(weights.get('type'))}; supported is int.")
     bits = weights.get("num_bits", 8)
     if type(bits) is not int or bits not in BITS:
-        raise CheckpointError(f"{where} has the num_bits {shown(bits)}; supported are {_listed(BITS)}.")
+        raise CheckpointError(f"{where} has the num_bits {shown(bits)}; supported are {BITS[0]} to {BITS[-1]}.")
     order = weights.get("actorder")
     if order not in (None, False, True, *ORDERS):
         raise CheckpointError(f"{where} has the actorder {shown(order)}; supported are {', '.join(ORDERS)}.")
@@ -108,24 +118,26 @@ def read_scheme(entry: dict[str, Any], layout: str, where: str) -> WeightScheme 
     if type(symmetric) is not bool:
         raise CheckpointError(f"{where} has the symmetric {shown(symmetric)}, but true or false was expected.")
     rounds = entry.get("input_activations") is not None
-    return WeightScheme(bits, _group(weights, where), symmetric, layout, rounds, is_ordered=is_ordered)
+    strategy = _strategy(weights, where)
+    group = _group(weights, where) if strategy == GROUP else 0
+    return WeightScheme(bits, group, symmetric, layout, rounds, is_ordered=is_ordered, is_whole=strategy == TENSOR)
+
+
+def _strategy(weights: dict[str, Any], where: str) -> str:
+    """What shares a scale."""
+    size, strategy = weights.get("group_size"), weights.get("strategy")
+    if strategy is None:
+        strategy = TENSOR if size is None else CHANNEL if size == -1 else GROUP
+    if strategy not in STRATEGIES:
+        raise CheckpointError(f"{where} has the strategy {shown(strategy)}; supported are {', '.join(STRATEGIES)}.")
+    return str(strategy)
 
 
 def _group(weights: dict[str, Any], where: str) -> int:
-    """Columns of a group, 0 for the whole row."""
-    size, strategy = weights.get("group_size"), weights.get("strategy")
-    if strategy is None:
-        strategy = "tensor" if size is None else CHANNEL if size == -1 else GROUP
-    if strategy not in STRATEGIES:
-        raise CheckpointError(f"{where} has the strategy {shown(strategy)}; supported are {_listed(STRATEGIES)}.")
-    if strategy == CHANNEL:
-        return 0
+    """Columns of a group."""
+    size = weights.get("group_size")
     if type(size) is not int or size <= 0 or size % COLUMNS_MULTIPLE:
         raise CheckpointError(
             f"{where} has the group_size {shown(size)}; supported are multiples of {COLUMNS_MULTIPLE}."
         )
     return size
-
-
-def _listed(names: Sequence[object]) -> str:
-    return " and ".join(str(name) for name in names)

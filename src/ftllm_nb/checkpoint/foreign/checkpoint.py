@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, StoredScaled, TensorInfo
-from ftllm_nb.checkpoint.foreign.matrix import FloatMatrix, ForeignMatrix
+from ftllm_nb.checkpoint.foreign.matrix import ForeignMatrix
+from ftllm_nb.checkpoint.foreign.notes import growth_notes
 from ftllm_nb.checkpoint.safetensors import stored_name
 
 
@@ -32,7 +32,9 @@ class ForeignCheckpoint(Checkpoint):
             if name not in of_matrices
         }
         self.tensors.update((name, matrix.info) for name, matrix in self._matrices.items())
-        self.notes = _notes(self._matrices.values())
+        self.notes = growth_notes(
+            (matrix.info.stored, matrix.info.dtype) for matrix in self._matrices.values() if matrix.grows
+        )
 
     def read(self, name: str) -> NDArray[Any]:
         """The tensor; a quantized matrix as what its numbers stand for."""
@@ -82,15 +84,3 @@ class ForeignCheckpoint(Checkpoint):
     def close(self) -> None:
         """Close the checkpoint below."""
         self._stored.close()
-
-
-def _notes(matrices: Iterable[ForeignMatrix]) -> list[str]:
-    """A sentence for each kind of matrices that take more memory than in their files."""
-    larger = Counter(
-        (matrix.info.stored, str(matrix.info.dtype)) for matrix in matrices if isinstance(matrix, FloatMatrix)
-    )
-    return [
-        f"{count} matri{'x' if count == 1 else 'ces'} stored as {stored} become {dtype}, which holds the numbers and "
-        "takes more memory."
-        for (stored, dtype), count in larger.items()
-    ]

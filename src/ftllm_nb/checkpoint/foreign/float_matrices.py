@@ -1,9 +1,10 @@
-"""Matrices of floats of 8 and 4 bits, as their tensors' types and names tell, whatever the tool that wrote them.
+"""Matrices of floats of 8, 6 and 4 bits, as their tensors' types and names tell, whatever the tool that wrote them.
 
 Of a module NAME: `weight` of float8 [out, in] with `weight_scale` or `weight_scale_inv`, of one number, of one for each
 output, for each block of outputs and inputs, or for each 32 inputs as a power of two; or, of 4 bits, `weight_packed` or
 `weight`, uint8 [out, in / 2], the first of two in the lower bits, with a `weight_scale` for each 16 inputs (NVFP4,
-float8, and one more factor or divisor for all) or for each 32 (MXFP4, a power of two).
+float8, and one more factor or divisor for all) or for each 32 (MXFP4, a power of two). Where a row of `weight_packed`
+has 24 bytes for each scale, they are MXFP6: four numbers in three bytes, which become floats of 8 bits, e4m3.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, StoredScaled, TensorInfo
 from ftllm_nb.checkpoint.codes import CODES
+from ftllm_nb.checkpoint.compressed_tensors.packing import unpack_unsigned
 from ftllm_nb.checkpoint.foreign.matrix import BlockMatrix, FloatMatrix, ForeignMatrix, ScaledMatrix
 from ftllm_nb.checkpoint.foreign.parts import FLOATS, Parts
+from ftllm_nb.checkpoint.foreign.six_bits import e4m3_of_e2m3
 from ftllm_nb.checkpoint.integers import scales_as_float32
 from ftllm_nb.quantized_type import BlockedType, ScaledType
 
@@ -32,6 +35,8 @@ _EIGHT_BITS = {"F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
 _POWERS = ("U8", "F8_E8M0")
 """Types of scales that are exponents."""
 _MX_COLUMNS, _NV_COLUMNS, _MX_BYTES = 32, 16, 16
+_SIX_BYTES = 24
+"""Of the numbers that share a scale, of 6 bits."""
 _BLOCK = (128, 128)
 _MULTIPLE = 4
 """Of columns, which kernels read at a time."""
@@ -97,6 +102,8 @@ def _of_4_bits(parts: Parts, ending: str) -> ForeignMatrix:
     rows, columns = codes.shape[0], 2 * codes.shape[1]
     scales = _scales(parts, ("F8_E4M3", *_POWERS))
     because = f"{rows} outputs and {columns} inputs"
+    if scales.dtype in _POWERS and codes.shape == (rows, _SIX_BYTES * scales.shape[-1]):
+        return _of_6_bits(parts, codes, scales.name)
     if scales.dtype in _POWERS:
         parts.require_shape(scales, (rows, columns // _MX_COLUMNS), because=because)
         if columns % _MX_COLUMNS:
@@ -115,6 +122,17 @@ def _of_4_bits(parts: Parts, ending: str) -> ForeignMatrix:
             return np.asarray(found / number if factor.name.endswith(_DIVISOR) else found * number, np.float32)
 
     return _matrix(parts, "e2m1", (rows, columns), _NV_COLUMNS, "NVFP4", codes.name, of_rows)
+
+
+def _of_6_bits(parts: Parts, codes: TensorInfo, scales: str) -> ForeignMatrix:
+    rows, columns = codes.shape[0], codes.shape[1] * 4 // 3
+
+    def read() -> StoredScaled:
+        words = np.ascontiguousarray(parts.stored.read(codes.name)).view("<i4")
+        return StoredScaled(e4m3_of_e2m3(unpack_unsigned(words, 6, columns)), _as_float32(parts, scales))
+
+    info = TensorInfo(f"{parts.name}.weight", (rows, columns), ScaledType("e4m3", _MX_COLUMNS), parts.nbytes, "MXFP6")
+    return ScaledMatrix(info, tuple(parts.used), read, grows=True)
 
 
 def _matrix(
@@ -140,10 +158,15 @@ def _as_float32(parts: Parts, name: str) -> NDArray[np.float32]:
     found, dtype = parts.stored.read(name), parts.stored.tensors[name].dtype
     if dtype in _POWERS:
         require_powers(parts, name, found)
-        return np.asarray(np.ldexp(np.float32(1), found.astype(np.int32) - 127), np.float32)
+        return powers_of_two(found)
     if dtype == "F8_E4M3":
         return np.asarray(CODES["e4m3"].values[found], np.float32)
     return scales_as_float32(found)
+
+
+def powers_of_two(exponents: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What exponents of 8 bits mean."""
+    return np.asarray(np.ldexp(np.float32(1), exponents.astype(np.int32) - 127), np.float32)
 
 
 def require_powers(parts: Parts, name: str, exponents: NDArray[np.uint8]) -> None:

@@ -20,6 +20,7 @@ from ftllm_nb.quantized_type import QuantizedType, ScaledType
 class ForeignMatrix(ABC):
     """A matrix that several tensors stand for. `info`: the one that it is shown as; `parts`: their names.
 
+    `grows`: whether it takes more memory than in its file, since no type holds its numbers in as few bits.
     `order`, int32 [columns], where its columns lie in another order than inputs have, which products want permuted:
     column i of `integers` is column order[i] of `floats`.
     """
@@ -27,6 +28,7 @@ class ForeignMatrix(ABC):
     info: TensorInfo
     parts: Sequence[str]
     order: NDArray[np.int32] | None = None
+    grows: bool = False
 
     @abstractmethod
     def floats(self) -> NDArray[Any]:
@@ -54,10 +56,12 @@ class IntegerMatrix(ForeignMatrix):
         parts: Sequence[str],
         read: Callable[[], StoredIntegers],
         order: NDArray[np.int32] | None = None,
+        grows: bool = False,
     ) -> None:
         self.info = info
         self.parts = parts
         self.order = order
+        self.grows = grows
         self._read = read
 
     def integers(self) -> StoredIntegers:
@@ -91,9 +95,12 @@ class BlockMatrix(ForeignMatrix):
 class ScaledMatrix(ForeignMatrix):
     """A matrix of codes that are floats; `read` gets them."""
 
-    def __init__(self, info: TensorInfo, parts: Sequence[str], read: Callable[[], StoredScaled]) -> None:
+    def __init__(
+        self, info: TensorInfo, parts: Sequence[str], read: Callable[[], StoredScaled], grows: bool = False
+    ) -> None:
         self.info = info
         self.parts = parts
+        self.grows = grows
         self._read = read
 
     def scaled(self) -> StoredScaled:
@@ -121,3 +128,5 @@ class PlainMatrix(ForeignMatrix):
 
 class FloatMatrix(PlainMatrix):
     """The same of a quantized matrix that no type with scales holds."""
+
+    grows = True

@@ -1,7 +1,8 @@
-"""AWQ, as AutoAWQ writes it: whole numbers of 4 bits with zero points, packed along outputs.
+"""AWQ, as AutoAWQ writes it: whole numbers of 4 bits with zero points.
 
-Of a module NAME, `qweight` int32 [in, out / 8], `qzeros` int32 [groups, out / 8], `scales` [groups, out]. A word's
-eight outputs lie in another order, from the lowest bits on (`_ORDER`).
+In version gemm they are packed along outputs. Of a module NAME, `qweight` int32 [in, out / 8], `qzeros` int32 [groups,
+out / 8], `scales` [groups, out]. A word's eight outputs lie in another order, from the lowest bits on (`_ORDER`). Other
+versions are packed along inputs (../awq_rows.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint.base import Checkpoint, StoredIntegers, TensorInfo
+from ftllm_nb.checkpoint.foreign.awq_rows import of_four_rows, of_rows
 from ftllm_nb.checkpoint.foreign.entries import Entries
 from ftllm_nb.checkpoint.foreign.groups import ordered_groups
 from ftllm_nb.checkpoint.foreign.matrix import ForeignMatrix, IntegerMatrix
@@ -23,7 +25,7 @@ METHODS = ("awq",)
 BESIDE = "quant_config.json"
 _WEIGHT, _SCALES, _ZEROS = ".qweight", ".scales", ".qzeros"
 _ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-_BITS, _IN_WORD, _HALF = 4, 8, 8
+_BITS, _IN_WORD, _HALF, _GROUP = 4, 8, 8, 128
 _SWAPS = ((4, 0x0000FFFF), (2, 0x00FF00FF), (1, 0x0F0F0F0F))
 """How 8 words of 8 numbers are turned: between words of this distance, the upper numbers of the first one, which the
 mask leaves out, for the lower ones of the second."""
@@ -34,7 +36,8 @@ def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
     bits = entries.whole("bits", entries.whole("w_bit", _BITS))
     if bits != _BITS:
         raise entries.error(f"has the bits {bits}; supported is {_BITS}")
-    entries.one_of("version", ("gemm",), "gemm")
+    make = _VERSIONS[entries.one_of("version", _VERSIONS, entries.one_of("checkpoint_format", _VERSIONS, "gemm"))]
+    group = entries.whole("group_size", entries.whole("q_group_size", _GROUP))
     entries.flag("zero_point", True)
     for name in stored.tensors:
         if name.endswith(_SCALES) and name.removesuffix(_SCALES) + _WEIGHT not in stored.tensors:
@@ -42,11 +45,11 @@ def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
                 name, "divides what an activation function gives, which is not supported: take a model without"
             )
     for name in [name for name in stored.tensors if name.endswith(_WEIGHT)]:
-        yield _matrix(stored, name.removesuffix(_WEIGHT))
+        yield make(Parts(stored, name.removesuffix(_WEIGHT)), group)
 
 
-def _matrix(stored: Checkpoint, module: str) -> ForeignMatrix:
-    parts = Parts(stored, module)
+def _of_outputs(parts: Parts, group: int) -> ForeignMatrix:
+    """Version gemm, whose tensors tell the groups."""
     words = parts.require(_WEIGHT, ("I32",), 2)
     scales = parts.require(_SCALES, FLOATS, 2)
     zeros = parts.require(_ZEROS, ("I32",), 2)
@@ -61,9 +64,11 @@ def _matrix(stored: Checkpoint, module: str) -> ForeignMatrix:
             f"makes {count} groups of {columns} inputs; supported are groups of a multiple of {COLUMNS_MULTIPLE}",
         )
     dtype = QuantizedType(_BITS, groups.size, str(scales.dtype), zero_points=True)
-    info = TensorInfo(f"{module}.weight", (rows, columns), dtype, parts.nbytes, "AWQ int4")
-    return IntegerMatrix(info, tuple(parts.used), partial(_integers, stored, module))
+    info = TensorInfo(f"{parts.name}.weight", (rows, columns), dtype, parts.nbytes, "AWQ int4")
+    return IntegerMatrix(info, tuple(parts.used), partial(_integers, parts.stored, parts.name))
 
+
+_VERSIONS = {"gemm": _of_outputs, "gemv": of_rows, "gemv_fast": of_four_rows, "llm-awq": of_four_rows}
 
 def _integers(stored: Checkpoint, module: str) -> StoredIntegers:
     zeros = np.ascontiguousarray(_outputs(stored.read(module + _ZEROS)).T)

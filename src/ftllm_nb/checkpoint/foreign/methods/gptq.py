@@ -3,7 +3,8 @@
 Of a module NAME, `qweight` int32 [in · bits / 32, out] holds the numbers, the first input in the lowest bits; `scales`
 [groups, out]; `qzeros` int32 [groups, out · bits / 32] the zero points, in version 1 each less 1; `g_idx` int32 [in]
 the group of each input. Where inputs were ordered by their activation (desc_act), groups are not runs of inputs. A
-`bias` of zeros that the model does not have may lie beside them, since early versions gave each module one.
+`bias` of zeros that the model does not have may lie beside them, since early versions gave each module one. Numbers of
+2 and 3 bits become those of 4.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ftllm_nb.checkpoint.compressed_tensors.packing import WORD_BITS, packed_siz
 from ftllm_nb.checkpoint.foreign.entries import Entries
 from ftllm_nb.checkpoint.foreign.groups import column_groups, ordered_groups
 from ftllm_nb.checkpoint.foreign.matrix import FloatMatrix, ForeignMatrix, IntegerMatrix
+from ftllm_nb.checkpoint.foreign.methods import awq
 from ftllm_nb.checkpoint.foreign.parts import FLOATS, Parts
 from ftllm_nb.checkpoint.integers import scales_as_float32
 from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, QuantizedType
@@ -27,20 +29,26 @@ METHODS = ("gptq", "auto-round")
 BESIDE = "quantize_config.json"
 _WEIGHT, _SCALES, _ZEROS, _GROUPS, _BIAS = ".qweight", ".scales", ".qzeros", ".g_idx", ".bias"
 _VERSIONS = ("gptq", "gptq_v2")
-_BITS = (4, 8)
-_ONES = {4: 0x11111111, 8: 0x01010101}
+_BITS = (2, 3, 4, 8)
+_KEPT = (4, 8)
+"""Bits of our own types."""
+_ONES = {2: 0x55555555, 4: 0x11111111, 8: 0x01010101}
 """A one for each number of a word."""
 _EXPERT = ".experts."
+_PACKED, _PACKED_AS_AWQ = "auto_round:auto_gptq", "auto_round:auto_awq"
 
 
 def matrices(stored: Checkpoint, entries: Entries) -> Iterator[ForeignMatrix]:
     """All matrices of the checkpoint."""
     default = entries.whole("bits")
     if default not in _BITS:
-        raise entries.error(f"has the bits {default}; supported are {' and '.join(map(str, _BITS))}")
+        raise entries.error(f"has the bits {default}; supported are {', '.join(map(str, _BITS))}")
     version = entries.one_of("checkpoint_format", _VERSIONS, entries.one_of("format", _VERSIONS, _VERSIONS[0]))
     if "packing_format" in entries:
-        entries.one_of("packing_format", ("auto_round:auto_gptq",))
+        packing = entries.one_of("packing_format", (_PACKED, _PACKED_AS_AWQ))
+        if packing == _PACKED_AS_AWQ:
+            yield from awq.matrices(stored, entries)
+            return
     is_old = version == _VERSIONS[0]
     is_symmetric, is_ordered = entries.flag("sym", False), entries.flag("desc_act", False)
     differs = "dynamic" in entries or "extra_config" in entries  # bits, groups and zero points of modules
@@ -68,7 +76,11 @@ class _Module:
         self.bits = bits or _bits_of(zeros, self.rows)
         if self.bits not in _BITS:
             raise parts.error(zeros.name, f"has the shape {list(zeros.shape)}, which is of none of {_BITS} bits")
-        self.columns = words.shape[0] * WORD_BITS // self.bits
+        self.columns, rest = divmod(words.shape[0] * WORD_BITS, self.bits)
+        if rest:
+            raise parts.error(
+                words.name, f"has {words.shape[0]} rows of words, which numbers of {self.bits} bits do not fill"
+            )
         because = f"{self.columns} inputs, {self.rows} outputs and {count} groups of {self.bits} bits"
         parts.require_shape(words, (words.shape[0], self.rows), because=because)
         parts.require_shape(zeros, (count, packed_size(self.rows, self.bits)), because=because)
@@ -91,16 +103,14 @@ class _Module:
             info = TensorInfo(name, shape, "float32", self.parts.nbytes, f"{what} in other groups")
             return FloatMatrix(info, used, self._floats)
         assert self.groups is not None
-        dtype = QuantizedType(self.bits, self.groups.size, self.scales, not is_symmetric)
+        kept = next(bits for bits in _KEPT if bits >= self.bits)
+        dtype = QuantizedType(kept, self.groups.size, self.scales, not is_symmetric)
         kind = f"{what}, act-order" if self.groups.order is not None else what
         info = TensorInfo(name, shape, dtype, self.parts.nbytes, kind)
-        return IntegerMatrix(info, used, partial(self._integers, is_symmetric), self.groups.order)
+        grows = kept > self.bits
+        return IntegerMatrix(info, used, partial(self._integers, is_symmetric), self.groups.order, grows)
 
     def _integers(self, is_symmetric: bool) -> StoredIntegers:
-        assert self.groups is not None
-        words = self.stored.read(self.name + _WEIGHT)
-        if self.groups.order is not None:
-            words = reordered(words, self.bits, self.groups.order)
         zeros: NDArray[np.int8] | None = self._zero_points()
         if is_symmetric:
             assert zeros is not None
@@ -111,22 +121,37 @@ class _Module:
                     "right, say sym: false there",
                 )
             zeros = None
-        return StoredIntegers(words.T, self.stored.read(self.name + _SCALES).T, zeros)
+        return StoredIntegers(self._numbers(), self.stored.read(self.name + _SCALES).T, zeros)
+
+    def _numbers(self) -> NDArray[np.int32] | NDArray[np.int8]:
+        """By group: packed words of our own bits, and others as bytes."""
+        assert self.groups is not None
+        words, order = self.stored.read(self.name + _WEIGHT), self.groups.order
+        if self.bits in _KEPT:
+            return np.asarray((words if order is None else reordered(words, self.bits, order)).T)
+        numbers = self._unpacked()
+        return numbers if order is None else np.take(numbers, order, axis=1)
+
+    def _unpacked(self) -> NDArray[np.int8]:
+        """[rows, columns], half the range taken off."""
+        words = np.ascontiguousarray(self.stored.read(self.name + _WEIGHT).T)
+        return unpack(words, self.bits, self.columns)
 
     def _zero_points(self) -> NDArray[np.int8]:
         """[rows, groups], half the range taken off."""
         words = self.stored.read(self.name + _ZEROS)
-        if self.is_old:  # the inverse of how they are written: of whole words
+        if self.is_old and self.bits in _ONES:  # the inverse of how they are written: of whole words
             words = (words.view(np.uint32) + np.uint32(_ONES[self.bits])).view(np.int32)
         zeros = unpack_unsigned(words, self.bits, self.rows)
+        if self.is_old and self.bits not in _ONES:
+            zeros = (zeros + np.uint8(1)) & np.uint8((1 << self.bits) - 1)
         return np.ascontiguousarray((zeros - np.uint8(1 << (self.bits - 1))).view(np.int8).T)
 
     def _floats(self) -> NDArray[np.float32]:
         """Each input's own group looked up."""
-        numbers = unpack(np.ascontiguousarray(self.stored.read(self.name + _WEIGHT).T), self.bits, self.columns)
         index = np.arange(self.columns) // -(-self.columns // self.count) if self.index is None else self.index
         scales = scales_as_float32(self.stored.read(self.name + _SCALES)).T
-        weight = numbers.astype(np.float32)
+        weight = self._unpacked().astype(np.float32)
         weight -= self._zero_points()[:, index]
         weight *= scales[:, index]
         return weight
