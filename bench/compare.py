@@ -5,8 +5,9 @@ Usage: python bench/compare.py --gguf FILE… [--ik LLAMA_BENCH] [-t 2] [-p 512]
 
 With --gguf, ftllm-nb and llama.cpp run these very files; bench/random_gguf.py writes some of real shapes. Otherwise a
 model is made up: int4g32 stands beside llama.cpp's Q4_0, int8g32 beside Q8_0 (the same bits a weight), the embedding
-and the matrix that makes logits at 8.5 bits in both. A peer that is not installed is left out: `make peers` builds
-llama.cpp in an environment of its own and runs this there; `pip install torch transformers`. Each engine has a process
+and the matrix that makes logits at 8.5 bits in both; int4g128 and int8 stand beside OpenVINO's. A peer that is not
+installed is left out: `make peers` builds llama.cpp in an environment of its own and runs this there; `pip install
+torch transformers`, `pip install optimum-intel openvino nncf`. Each engine has a process
 of its own for each type. They take turns, so that a machine that slows down slows all; speeds are medians over rounds,
 ratios medians of each round's ratio. `agrees` is the correlation of the logits after the prompt with ours: that it is
 the same model. With 4 bits each engine rounds the weights of a made-up model in its own way, and layers of random
@@ -39,7 +40,7 @@ from ftllm_nb.cli.number_types import whole_number
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
 OURS = "ours"
 IK = "ik_llama.cpp"
-ENGINES = {OURS: "ftllm-nb", "llama": "llama.cpp", "pytorch": "transformers"}
+ENGINES = {OURS: "ftllm-nb", "llama": "llama.cpp", "pytorch": "transformers", "openvino": "OpenVINO"}
 """Files of engines/, and what they are called."""
 READ_GGUF = (OURS, "llama")
 PAUSE_SECONDS = 0.3

@@ -26,14 +26,8 @@ class Engine:
     def __init__(self, subject: Subject, threads: int, folder: Path) -> None:
         warnings.simplefilter("ignore", FutureWarning)  # older versions know the cache by its old name alone
         torch.set_num_threads(threads)
-        config = transformers.AutoConfig.for_model(**json.loads(Path(subject.config).read_text()))
-        self.model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
-        self.vocab_size = config.vocab_size
-        with open_weights(Settings(random_config=subject.config, random=True)) as checkpoint:
-            stored = {
-                name: torch.from_numpy(checkpoint.read(name).copy()).view(torch.bfloat16) for name in checkpoint.tensors
-            }
-        self.model.load_state_dict(stored, strict=False)
+        self.model = random_model(subject.config)
+        self.vocab_size = self.model.config.vocab_size
         self.about = f"transformers {transformers.__version__}, torch {torch.__version__}"
         self.clear()
 
@@ -49,3 +43,15 @@ class Engine:
             output = self.model(ids, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
             seconds = time.perf_counter() - started
         return seconds, output.logits[0, -1].float().numpy()
+
+
+def random_model(config_file: str) -> transformers.PreTrainedModel:
+    """The model of a config.json in bfloat16, with the random weights that ours has."""
+    config = transformers.AutoConfig.for_model(**json.loads(Path(config_file).read_text()))
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+    with open_weights(Settings(random_config=config_file, random=True)) as checkpoint:
+        stored = {
+            name: torch.from_numpy(checkpoint.read(name).copy()).view(torch.bfloat16) for name in checkpoint.tensors
+        }
+    model.load_state_dict(stored, strict=False)
+    return model
