@@ -30,6 +30,7 @@ def run(script: str, *arguments: str, tier: str = "") -> subprocess.CompletedPro
         ("kernels.py", ("--dtype", "int5"), "int5"),
         ("scaling.py", ("--config", "none.json"), 'there is no file "none.json"'),
         ("scaling.py", ("--dtype", "int5"), "int5"),
+        ("simulate_scaling.py", ("--config", "none.json"), 'there is no file "none.json"'),
         ("fidelity.py", ("--dtype", "int5"), "int5"),
         ("compare.py", ("--gguf", "none.gguf"), "none.gguf"),
         ("shapes.py", (str(BENCH / "configs" / "qwen3-0.6b.json"), "none.json"), 'there is no file "none.json"'),
