@@ -23,11 +23,11 @@ from one_sentence import one_sentence
 from subject import Subject, gguf_types
 
 from ftllm_nb.benchmark.fidelity import divergence, log_softmax, summary
-from ftllm_nb.benchmark.passages import read_text
 from ftllm_nb.checkpoint.gguf.file import read_gguf
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.errors import UsageError
 from ftllm_nb.tokenizer.gguf import load_gguf_tokenizer
+from ftllm_nb.tokenizer.text_file import read_text
 
 CHUNK_TOKENS = 64
 """Of a step: the logits of all of them are in memory at once."""

@@ -88,6 +88,27 @@ NEMOTRON_MIXTURE: Shapes = {
     "ffn_gate_inp.weight": (EXPERTS, HIDDEN), "exp_probs_b.bias": (EXPERTS,), **SHARED_UNGATED,
 }  # fmt: skip
 UNGATED = {name: shape for name, shape in DENSE.items() if "gate" not in name}
+_WIDTH, _LATENT, _TURNING, _VALUE = HEADS * STATE, 16, 4, 10
+CHANNELS: Shapes = {
+    **{f"attn_{part}.weight": (_WIDTH, HIDDEN) for part in "qkv"}, "attn_output.weight": (HIDDEN, _WIDTH),
+    **{f"ssm_conv1d_{part}.weight": (_WIDTH, 1, TAPS) for part in "qkv"},
+    **{f"ssm_{part}_a.weight": (STATE, HIDDEN) for part in "fg"},
+    **{f"ssm_{part}_b.weight": (_WIDTH, STATE) for part in "fg"},
+    "ssm_beta.weight": (HEADS, HIDDEN), "ssm_a": (HEADS, 1), "ssm_dt.bias": (_WIDTH,), "ssm_norm.weight": (STATE,),
+}  # fmt: skip
+LATENT: Shapes = {
+    "attn_q.weight": (HEADS * (STATE + _TURNING), HIDDEN), "attn_kv_a_mqa.weight": (_LATENT + _TURNING, HIDDEN),
+    "attn_kv_a_norm.weight": (_LATENT,), "attn_k_b.weight": (HEADS, _LATENT, STATE),
+    "attn_v_b.weight": (HEADS, _VALUE, _LATENT), "attn_output.weight": (HIDDEN, HEADS * _VALUE),
+}  # fmt: skip
+KIMI_ENTRIES = EXPERT_ENTRIES | {
+    "attention.head_count_kv": Typed("i32[]", [0, 1, 0, 0]), "attention.kv_lora_rank": _LATENT,
+    "attention.key_length": _LATENT + _TURNING, "attention.value_length": _LATENT,
+    "attention.key_length_mla": STATE + _TURNING, "attention.value_length_mla": _VALUE,
+    "rope.dimension_count": _TURNING, "ssm.conv_kernel": TAPS, "kda.head_dim": STATE, "expert_shared_count": 1,
+    "leading_dense_block_count": 1, "expert_weights_scale": 2.5, "expert_weights_norm": True, "expert_gating_func": 2,
+    "expert_group_count": 1, "expert_group_used_count": 1,
+}  # fmt: skip
 KINDS_OF_NEMOTRON = {"feed_forward_length": Typed("i32[]", [0, 0, INNER, 0]), "attention.key_length": HEAD_DIM,
                      "attention.value_length": HEAD_DIM, "attention.layer_norm_epsilon": 1e-6}  # fmt: skip
 
@@ -157,6 +178,10 @@ MODELS: dict[str, tuple[str, Mapping[str, Any], list[Shapes]]] = {
         | {"expert_shared_count": 1, "expert_weights_norm": True, "expert_weights_scale": 1.5, "expert_group_count": 1},
         [MAMBA, PLAIN_ATTENTION, NEMOTRON_MIXTURE, MAMBA],
     ),
+    "kimi-linear": (
+        "kimi-linear", KIMI_ENTRIES,
+        _second_attends(CHANNELS, LATENT, DENSE, MIXTURE | SHARED | {"exp_probs_b.bias": (EXPERTS,)}),
+    ),
     "falcon-h1": (
         "falcon-h1", MAMBA_ENTRIES | {"attention.key_length": HEAD_DIM, "attention.value_length": HEAD_DIM},
         [MAMBA | PLAIN_ATTENTION | {"ffn_norm": (HIDDEN,)} | DENSE] * LAYERS,
@@ -187,6 +212,8 @@ def file_of(kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     metadata |= {f"{architecture}.{name}": value for name, value in entries.items()}
     norm = "token_embd_norm.weight" if architecture.startswith("lfm2") else "output_norm.weight"
     shapes: Shapes = {"token_embd.weight": (VOCABULARY, HIDDEN), norm: (HIDDEN,)}
+    if architecture == "kimi-linear":  # which llama.cpp takes with a matrix for logits alone
+        shapes["output.weight"] = (VOCABULARY, HIDDEN)
     for number, layer in enumerate(layers):
         shapes |= {f"blk.{number}.{name}": shape for name, shape in {"attn_norm.weight": (HIDDEN,), **layer}.items()}
     return metadata, {name: floats(_numbers(name, shape, len(kind))) for name, shape in shapes.items()}

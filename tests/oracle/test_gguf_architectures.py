@@ -66,6 +66,7 @@ UNTOLD = {
     "falcon_h1": {1, 2},  # nor limits of time steps, nor gelu
     "nemotron_h": {0, 1, 2},
     "mamba2": {1, 2},
+    "kimi_linear": {0, 1, 2},  # nor another number of heads in delta nets, nor groups
 }
 """Configurations that are beyond what llama.cpp's metadata tells."""
 MORE: dict[str, list[dict[str, Any]]] = {
@@ -115,7 +116,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 NOT_READ = ("telechat", "laguna", "bamba", "falcon_h1", "mamba2", "nemotron_h", "olmo_hybrid", "kimi_linear")
 """What the names of architectures begin with of which no GGUF file is written here."""
-BESIDE_LLAMA_CPP = {"falcon_h1", "mamba2", "nemotron_h", "nemotron_h_moe"}
+BESIDE_LLAMA_CPP = {"falcon_h1", "mamba2", "nemotron_h", "nemotron_h_moe", "kimi_linear"}
 """Those whose files tests/golden/recurrent_files.py writes alone, to compare with llama.cpp."""
 ROWS = [
     *((name, number, config) for name, configs in ARCHITECTURES.items() for number, config in enumerate(configs)
@@ -128,7 +129,7 @@ writes itself and reads."""
 ROUNDED = (
     "gemma", "gemma2", "gemma3_text", "gpt2", "phi3-2", "llama-10", "exaone4-10", "hunyuan_v1_dense-3", "minicpm",
     "gpt_oss", "granitemoe", "llama4_text", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "granitemoehybrid",
-    "falcon_h1", "mamba2", "nemotron_h",
+    "falcon_h1", "mamba2", "nemotron_h", "kimi_linear",
 )  # fmt: skip
 """Norms less the 1 that was added, divisors of angles, factors and bases in float32, decays in place of their
 logarithms, matrices that lie the other way or are cut in two: the last bits may differ."""

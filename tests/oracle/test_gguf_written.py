@@ -27,7 +27,7 @@ ROWS = [
     *((name, 10 + at, config) for name in writing_architectures() for at, config in enumerate(read.MORE.get(name, ()))),
 ]
 OWN = ("general.", "tokenizer.")
-BESIDE_LLAMA_CPP = ("falcon_h1", "mamba2", "nemotron_h")
+BESIDE_LLAMA_CPP = ("falcon_h1", "mamba2", "nemotron_h", "kimi_linear")
 """Those of which tests/quantization/gguf/test_written_architectures.py compares whole files."""
 UNUSED = (
     "expert_shared_feed_forward_length",  # which the converter makes of another size in ERNIE 4.5

@@ -51,7 +51,7 @@ class LatentArchitecture(Architecture):
             **super().entries(model),
             "attention.head_count_kv": model.heads,
             "attention.kv_lora_rank": int(config["kv_lora_rank"]),
-            "attention.key_length": still + model.turning_of(),
+            "attention.key_length": still + int(config["qk_rope_head_dim"]),
             "attention.value_length": int(config.get("v_head_dim") or config["hidden_size"] // model.heads),
         }
         if config.get("q_lora_rank"):

@@ -224,7 +224,8 @@ class GgufJob(Mixable):
 
     def _require_agreement(self, graph: CheckedGraph, read: GgufCheckpoint) -> list[str]:
         names = {self._model.sources[name].tensor: name for name in self._model.sources}
-        missing = [name for name in names.values() if name not in read.tensors]
+        unknown = self._model.model.shapes.keys() & self.draft.tensors.keys()
+        missing = [name for name in names.values() if name not in read.tensors or name in unknown]
         if missing:
             raise UsageError(
                 f"no GGUF file can hold {self.checkpoint.path}: the architecture {self._model.name} there has no "

@@ -48,7 +48,7 @@ class DeepSeekV3(GroupedMixtureArchitecture, LatentArchitecture):
     def entries(cls, model: OutgoingModel) -> dict[str, Any]:
         """With latent vectors as the only keys, and a tenth of what attention is sharpened by."""
         found, section = super().entries(model), model.section()
-        latent, turning = int(model.config["kv_lora_rank"]), model.turning_of()
+        latent, turning = (int(model.config[name]) for name in ("kv_lora_rank", "qk_rope_head_dim"))
         found |= {"attention.head_count_kv": 1, "attention.key_length": latent + turning}
         found |= {"attention.value_length": latent}
         found["attention.key_length_mla"] = int(model.config["qk_nope_head_dim"]) + turning
