@@ -262,8 +262,13 @@ def test_the_model_itself_is_not_replaced(model: Path, tmp_path: Path) -> None:
         assert contents(copy) == before
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("flags", [("int8",), ("int4g32", "--method", "rtn"), ("int4g32", "--format", "packed")])
+@pytest.mark.parametrize(
+    ("dtype", "flags"),
+    [
+        ("float32", ("int8",)), ("bfloat16", ("int4g32", "--method", "rtn")),
+        ("float32", ("int4g32", "--format", "packed")),
+    ],
+)
 def test_a_matrix_too_small_for_its_scales_is_refused(tmp_path: Path, dtype: str, flags: tuple[str, ...]) -> None:
     """Zeros are not; and a rule can leave such a matrix as it is."""
     source, out, rules = tmp_path / "model", tmp_path / "out", tmp_path / "rules.json"

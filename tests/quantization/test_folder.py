@@ -47,11 +47,10 @@ def files_of(folder: Path) -> dict[str, np.ndarray]:
         ("float32", "int4g32", ()),
         ("bfloat16", "int4g32", ("--asymmetric",)),
         ("bfloat16", "int8", ()),
-        *(pytest.param(*each, marks=pytest.mark.slow)  # each has kernels of its own
-          for each in (("float16", "int4g32", ()), ("bfloat16", "int4g32", ()),
-                       ("bfloat16", "int8g64", ("--method", "rtn")))),
+        ("float16", "int4g32", ("--method", "rtn")),
+        ("bfloat16", "int8g64", ("--method", "rtn")),
     ],
-)  # fmt: skip
+)
 def test_numbers_scales_and_zero_points(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str, dtype: str, flags: tuple[str, ...]
 ) -> None:

@@ -25,18 +25,12 @@ SCHEMES = {
         WeightScheme(8, 128, symmetric=False),
     )
 }  # fmt: skip
-# Each is a kernel of its own; these have nothing that none of the others has.
-LESS_TELLING = ("int4", "int8g32", "int8", "int8g128_asymmetric")
-each_scheme = pytest.mark.parametrize(
-    "scheme",
-    [pytest.param(each, marks=[pytest.mark.slow] if name in LESS_TELLING else []) for name, each in SCHEMES.items()],
-    ids=SCHEMES,
-)
+each_scheme = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 few = settings(max_examples=12, deadline=None)
 
 
 def run(method: str, scheme: WeightScheme, weights: np.ndarray, source: str = "float32") -> QuantizedRows:
-    return quantize_rows(rows_kernel(method, source, scheme), weights, scheme, pool())
+    return quantize_rows(rows_kernel(method), weights, source, scheme, pool())
 
 
 def stored_numbers(scheme: WeightScheme, numbers: np.ndarray) -> np.ndarray:
@@ -86,8 +80,8 @@ def test_odd_values(method: str, scheme: WeightScheme) -> None:
 
 @pytest.mark.parametrize(
     "name, source",
-    [("int4g32", "float32"), ("int4g32", "bfloat16"), ("int4g32", "float16"),
-     *(pytest.param(name, "float32", marks=pytest.mark.slow) for name in ("int4", "int4g256"))],
+    [("int4g32", "float32"), ("int4g32", "bfloat16"), ("int4g32", "float16"), ("int4", "float32"),
+     ("int4g256", "float32")],
 )  # fmt: skip  # with 8 bits, loading spreads rows first
 def test_round_to_nearest_is_what_loading_does(name: str, source: str) -> None:
     format = weight_format(name)

@@ -41,7 +41,7 @@ def loading_kernels(program: Program, checkpoint: Checkpoint) -> list[Kernel]:
     """The kernels that `load_weights` will run."""
     parts = [part for part in program.weights if not checkpoint.is_packed(part.weight.name)]
     packed = [_pack_kernel(part, checkpoint) for part in parts]
-    packed += [part.format.quantizer(_source_type(part)) for part in parts if isinstance(part.format, RoundedBlocks)]
+    packed += [part.format.quantizer() for part in parts if isinstance(part.format, RoundedBlocks)]
     transposed = {
         _FLOAT_BYTES[str(part.weight.type.dtype)]
         for part in program.weights

@@ -1,7 +1,8 @@
 """From a checkpoint's float rows to rows of whole numbers with scales: what the methods of quantization share.
 
 A method chooses the scale and the zero point of each group; `round_run` rounds, as it does where weights are quantized
-while they load, and the numbers are laid as the compressed-tensors layout has them.
+while they load, and the numbers are laid as the compressed-tensors layout has them. What the numbers are like is an
+argument of the row: a kernel for each type would take longer to compile than most models take to be quantized.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from numba.core import types
 from ftllm_nb.kernels.emit import F32, emitted, function
 from ftllm_nb.kernels.hadamard import spread_in_place
 from ftllm_nb.kernels.half import narrow_half, widen_half
-from ftllm_nb.kernels.matmul_tile import WEIGHT_BYTES, load_weight
+from ftllm_nb.kernels.matmul_tile import BFLOAT16, FLOAT16, FLOAT32, load_weight
 from ftllm_nb.kernels.memory import copy_bytes, load_i64, store_byte, store_f16, store_f32, store_i32, store_i64
 from ftllm_nb.kernels.pack_integers import INFINITY_BITS, largest_bits, round_run
 from ftllm_nb.kernels.simd import load_vector, max_lanes, round_even, select, spread, sum_lanes
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
 
-ROWS_SOURCE, ROWS_NUMBERS, ROWS_SCALES, ROWS_ZEROS, ROWS_COUNT, ROWS_COLUMNS, ROWS_FAULT = range(7)
-"""Arguments of a row: float rows [count, columns]; the addresses of the numbers, a row in `number_bytes`, of float16
-scales and of zero points (unsigned bytes, unless symmetric), both [count, groups]; the address of an int64 that
-becomes 1 where a weight is no finite number, or a scale does not fit float16."""
+(ROWS_SOURCE, ROWS_KIND, ROWS_NUMBERS, ROWS_SCALES, ROWS_ZEROS, ROWS_COUNT, ROWS_COLUMNS, ROWS_FAULT, ROWS_BITS,
+ ROWS_GROUP, ROWS_SYMMETRIC, ROWS_WORDS, ROWS_SPREADS) = range(13)  # fmt: skip
+"""Arguments of a row: float rows [count, columns] and their type, FLOAT32, FLOAT16 or BFLOAT16; the addresses of the
+numbers, a row in `number_bytes`, of float16 scales and of zero points (unsigned bytes, unless symmetric), both [count,
+groups]; the address of an int64 that becomes 1 where a weight is no finite number, or a scale does not fit float16;
+a number's bits; a group's columns, or 0 where a row is one; whether zero points are half the range; `words`: see
+`number_bytes`; whether groups are spread first (kernels/hadamard.py), of columns that are a multiple of
+COLUMNS_MULTIPLE."""
 
 ROWS_AT_ONCE = 8
 """Rows of a chunk of the work."""
@@ -141,22 +146,34 @@ def _place_row(unsigned, columns, bits, words, target):
     copy_bytes(target, unsigned, (columns + 3) // 4 * 4 if words else columns)
 
 
-def rows_walker(
-    choose: Any, source_kind: int, bits: int, group: int, symmetric: bool, words: bool, spreads: bool
-) -> Any:
+@numba.njit
+def read_floats(source, kind, first, count, floats):
+    """Write `count` numbers of a type, from number `first` on, as float32."""
+    if kind == FLOAT32:
+        copy_bytes(floats, source + 4 * first, 4 * count)
+    elif kind == FLOAT16:
+        for at in range(count):
+            store_f32(floats + 4 * at, load_weight(source + 2 * (first + at), FLOAT16))
+    else:
+        for at in range(count):
+            store_f32(floats + 4 * at, load_weight(source + 2 * (first + at), BFLOAT16))
+
+
+def rows_walker(choose: Any) -> Any:
     """The body of a method's kernel: `walk(row, worker)`. A chunk is some rows; scratch as `scratch_bytes` says.
 
     `choose(floats, size, middle, symmetric)` gives the scale and the zero point of a group of `size` finite float32: a
     float32 that is a float16, or infinite where it does not fit, and a whole number from 0 to 2 · middle − 1, which is
-    `middle` where `symmetric`. `words`: see `number_bytes`; numbers of 4 bits are always packed.
-    `spreads`: groups are spread first (kernels/hadamard.py); columns are a multiple of COLUMNS_MULTIPLE.
+    `middle` where `symmetric`. Numbers of 4 bits are always packed.
     """
-    source_bytes, middle = WEIGHT_BYTES[source_kind], 1 << (bits - 1)
-    multiple = group or COLUMNS_MULTIPLE
 
     @numba.njit(error_model="numpy")
     def walk(row, worker):
         count, columns = argument(row, ROWS_COUNT), argument(row, ROWS_COLUMNS)
+        bits, group, words = argument(row, ROWS_BITS), argument(row, ROWS_GROUP), argument(row, ROWS_WORDS) != 0
+        symmetric, spreads = argument(row, ROWS_SYMMETRIC) != 0, argument(row, ROWS_SPREADS) != 0
+        middle = 1 << (bits - 1)
+        multiple = COLUMNS_MULTIPLE if group == 0 else group
         padded = (columns + multiple - 1) // multiple * multiple
         width = padded if group == 0 else group
         groups = padded // width
@@ -167,9 +184,7 @@ def rows_walker(
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
             for at in range(chunk * ROWS_AT_ONCE, min(count, (chunk + 1) * ROWS_AT_ONCE)):
-                source = argument(row, ROWS_SOURCE) + at * columns * source_bytes
-                for column in range(columns):
-                    store_f32(floats + 4 * column, load_weight(source + column * source_bytes, source_kind))
+                read_floats(argument(row, ROWS_SOURCE), argument(row, ROWS_KIND), at * columns, columns, floats)
                 for column in range(columns, padded):
                     store_f32(floats + 4 * column, np.float32(0.0))
                 for number in range(groups):
@@ -180,7 +195,11 @@ def rows_walker(
                     if largest_bits(here, width) >= INFINITY_BITS:
                         store_i64(argument(row, ROWS_FAULT), 1)
                     else:
-                        scale, zero = choose(here, width, middle, symmetric)
+                        # What most are has code of its own, for numbers that are known while it is compiled.
+                        if width == 32 and middle == 8 and symmetric:
+                            scale, zero = choose(here, 32, 8, True)
+                        else:
+                            scale, zero = choose(here, width, middle, symmetric)
                         if abs(scale) > _LARGEST_SCALE:
                             store_i64(argument(row, ROWS_FAULT), 1)
                             scale = np.float32(0.0)

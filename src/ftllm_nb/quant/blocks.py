@@ -106,9 +106,9 @@ class RoundedBlocks(BlockFormat):
         """The type's name in files."""
         return self.name.upper()
 
-    def quantizer(self, source: ElementType) -> Kernel:
-        """The kernel that makes blocks of a matrix of checkpoint type `source`."""
-        return quantizer(self.stored_name, source)
+    def quantizer(self) -> Kernel:
+        """The kernel that makes blocks of a matrix."""
+        return quantizer(self.stored_name)
 
     def has_room(self, blocks: NDArray[np.uint8]) -> bool:
         """Whether some float16 of a matrix in blocks, of those that scales are multiplied by, is not too small."""
@@ -140,10 +140,10 @@ def fitting_type(name: str, columns: int) -> str:
     return name
 
 
-def quantizer(name: str, source: ElementType) -> Kernel:
-    """The kernel with which `blocks_of` makes blocks of a matrix of checkpoint type `source`."""
+def quantizer(name: str) -> Kernel:
+    """The kernel with which `blocks_of` makes blocks of a type."""
     type = ggml_types()[name]
-    return quantize_blocks_kernel(SOURCE_KINDS[source], name, type.columns, type.nbytes)
+    return quantize_blocks_kernel(name, type.columns, type.nbytes)
 
 
 def blocks_of(
@@ -161,7 +161,7 @@ def blocks_of(
     float16.
     """
     type, (rows, columns) = ggml_types()[name], weights.shape
-    kernel, weights = quantizer(name, source), np.ascontiguousarray(weights)
+    kernel, weights, kind = quantizer(name), np.ascontiguousarray(weights), SOURCE_KINDS[source]
     out = np.empty((rows, columns // type.columns * type.nbytes), np.uint8)
     at_once = max(1, _NUMBERS_AT_ONCE // max(1, columns))
     counts = None if importance is None else np.ascontiguousarray(importance, np.float32)
@@ -169,7 +169,7 @@ def blocks_of(
     def make(first: int) -> int:
         part, target = weights[first : first + at_once], out[first : first + at_once]
         place = 0 if counts is None else counts.ctypes.data
-        return int(kernel(part.ctypes.data, len(part), columns, place, target.ctypes.data))
+        return int(kernel(part.ctypes.data, kind, len(part), columns, place, target.ctypes.data))
 
     with ThreadPoolExecutor(threads, "ftllm-nb quantizer") as pool:
         if any(pool.map(make, range(0, rows, at_once))):

@@ -303,7 +303,7 @@ class QuantizeJob(Mixable):
     def kernels(self) -> dict[PlannedTensor, Kernel]:
         """The kernel that quantizes each tensor that has a scheme and is not calibrated."""
         return {
-            tensor: rows_kernel(self.row_method, tensor.dtype, tensor.scheme)
+            tensor: rows_kernel(self.row_method)
             for tensor in self.tensors
             if tensor.scheme is not None and tensor not in self.calibrated
         }

@@ -17,6 +17,7 @@ from ftllm_nb.kernels.quantize_rows import number_bytes, padded_columns
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS
 from ftllm_nb.quant.floats import SOURCE_KINDS
 from ftllm_nb.quantization.methods import method_module
+from ftllm_nb.quantized_type import ElementType
 
 STORED_FLOATS = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 """Arrays of floats as files have them; bfloat16 as its bits."""
@@ -40,17 +41,16 @@ def as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:
     return bfloat16_as_float32(rows) if rows.dtype == np.uint16 else rows.astype(np.float32)
 
 
-def rows_kernel(method: str, source: str, scheme: WeightScheme) -> Kernel:
-    """The kernel of a method for matrices stored as `source`: float32, float16 or bfloat16."""
-    kernel: Kernel = method_module(method).rows_kernel(
-        SOURCE_KINDS[source], scheme.bits, scheme.group, scheme.symmetric, scheme.layout == PACK_QUANTIZED,
-        scheme.spread,
-    )  # fmt: skip
+def rows_kernel(method: str) -> Kernel:
+    """The kernel of a method, for matrices of all types."""
+    kernel: Kernel = method_module(method).rows_kernel
     return kernel
 
 
-def quantize_rows(kernel: Kernel, source: NDArray[Any], scheme: WeightScheme, pool: ThreadPool) -> QuantizedRows:
-    """Quantize float rows [count, columns], bfloat16 as its bits, C-contiguous.
+def quantize_rows(
+    kernel: Kernel, source: NDArray[Any], dtype: ElementType, scheme: WeightScheme, pool: ThreadPool
+) -> QuantizedRows:
+    """Quantize rows [count, columns] of float32, float16 or bfloat16, which `dtype` says, C-contiguous.
 
     Raises `ValueError`, "holds …", where a number is not finite or too large; `StepStopped` when stopped.
     """
@@ -61,10 +61,11 @@ def quantize_rows(kernel: Kernel, source: NDArray[Any], scheme: WeightScheme, po
     scales = np.empty((count, groups), np.float16)
     zero_points = None if scheme.symmetric else np.empty((count, groups), np.uint8)
     fault = np.zeros(1, np.int64)
-    addresses = (source.ctypes.data, numbers.ctypes.data, scales.ctypes.data,
-                 0 if zero_points is None else zero_points.ctypes.data)  # fmt: skip
+    addresses = (numbers.ctypes.data, scales.ctypes.data, 0 if zero_points is None else zero_points.ctypes.data)
+    kinds = scheme.bits, scheme.group, scheme.symmetric, scheme.layout == PACK_QUANTIZED, scheme.spread
     row = np.zeros((1, ROW_FIELDS), np.int64)
-    row[0, :8] = (kernel.address, *addresses, count, columns, fault.ctypes.data)
+    row[0, :14] = (kernel.address, source.ctypes.data, SOURCE_KINDS[dtype], *addresses, count, columns,
+                   fault.ctypes.data, *kinds)  # fmt: skip
     if not pool.run(row, np.zeros(STEP_FIELDS, np.int64)):
         raise StepStopped
     if fault[0]:

@@ -213,7 +213,7 @@ def _converted(
     if kernel is not None and tensor.scheme is not None:
         floats = stored.view(np.float32 if tensor.dtype == "float32" else np.uint16)
         try:
-            return quantize_rows(kernel, floats, tensor.scheme, pool)
+            return quantize_rows(kernel, floats, tensor.dtype, tensor.scheme, pool)
         except ValueError as error:
             raise not_quantizable(tensor.name, error) from None
     kind, exponent = _EXPONENTS.get(tensor.dtype, ("", 0))

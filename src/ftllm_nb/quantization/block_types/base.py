@@ -58,7 +58,7 @@ class WrittenType:
 
     def kernels(self, method: str) -> list[Kernel]:
         """Those that `encode` runs: `rtn` has none, all other methods search scales."""
-        return [quantizer(self.name, "float32")] if self.levels and method != "rtn" else []
+        return [quantizer(self.name)] if self.levels and method != "rtn" else []
 
     def encode(self, rows: Floats, method: str, importance: Floats | None = None) -> Bytes:
         """The bytes [rows, bytes of a row] of float32 rows that blocks divide; `importance`: of each column.

@@ -1,15 +1,14 @@
 """Methods of quantization, one file each: how the scale and the zero point of a group of weights are chosen.
 
 A file's name is the method's name, as `--method` takes it. Its docstring's first line says what it does. It defines
-`rows_kernel(source_kind, bits, group, symmetric, words, spreads)`, a kernel that quantizes rows
-(kernels/quantize_rows.py), or, where it looks at what a calibration text makes of the inputs, CALIBRATED = True,
-NEEDS_PRODUCTS, whether it wants their products (calibration/moments.py), and `quantize_matrix(weights, moments,
-fitter)`: the levels' places, uint8 [rows, columns], and the scales of a matrix, float32 [rows, columns], by what its
-type's fitter (grids.py) offers. For block
-types it has `importance(moments)`, how much a column's squared error counts, float32 [columns], and, with
-NEEDS_PRODUCTS, `rounded(weights, moments, fitter, lines)`, the places where it is given what levels stand for, and
-`refitted(weights, moments, units, scales)`, the scales that fit best to levels, and ROUNDS, how often both are found;
-with more than one, `row_errors(off, moments)` and `better_rows(new, old)` choose among them.
+`rows_kernel`, a kernel that quantizes rows (kernels/quantize_rows.py), or, where it looks at what a calibration text
+makes of the inputs, CALIBRATED = True, NEEDS_PRODUCTS, whether it wants their products (calibration/moments.py), and
+`quantize_matrix(weights, moments, fitter)`: the levels' places, uint8 [rows, columns], and the scales of a matrix,
+float32 [rows, columns], by what its type's fitter (grids.py) offers. For block types it has `importance(moments)`, how
+much a column's squared error counts, float32 [columns], and, with NEEDS_PRODUCTS, `rounded(weights, moments, fitter,
+lines)`, the places where it is given what levels stand for, and `refitted(weights, moments, units, scales)`, the scales
+that fit best to levels, and ROUNDS, how often both are found; with more than one, `row_errors(off, moments)` and
+`better_rows(new, old)` choose among them.
 """
 
 from __future__ import annotations

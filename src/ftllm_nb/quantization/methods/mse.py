@@ -11,12 +11,10 @@ as well. Then, twice, the scale that fits the numbers best replaces the one that
 
 from __future__ import annotations
 
-import functools
-
 import numba
 import numpy as np
 
-from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.compile import kernel
 from ftllm_nb.kernels.memory import bits_float
 from ftllm_nb.kernels.pack_integers import largest_bits
 from ftllm_nb.kernels.quantize_rows import (
@@ -79,13 +77,10 @@ def _choose(floats, size, middle, symmetric):
     return scale, zero
 
 
-@functools.cache
-def rows_kernel(source_kind: int, bits: int, group: int, symmetric: bool, words: bool, spreads: bool) -> Kernel:
+_walk = rows_walker(_choose)
+
+
+@kernel()
+def rows_kernel(row, step, worker):
     """See methods/__init__.py."""
-    walk = rows_walker(_choose, source_kind, bits, group, symmetric, words, spreads)
-
-    @kernel(variant=f"{source_kind}_{bits}_{group}_{int(symmetric)}_{int(words)}_{int(spreads)}")
-    def least_output_error(row, step, worker):
-        walk(row, worker)
-
-    return least_output_error
+    _walk(row, worker)

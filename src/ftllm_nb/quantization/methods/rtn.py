@@ -6,12 +6,10 @@ the largest one, 0 included.
 
 from __future__ import annotations
 
-import functools
-
 import numba
 import numpy as np
 
-from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.compile import kernel
 from ftllm_nb.kernels.memory import bits_float
 from ftllm_nb.kernels.pack_integers import largest_bits
 from ftllm_nb.kernels.quantize_rows import as_half, bounds, nearest, rows_walker
@@ -28,13 +26,10 @@ def _choose(floats, size, middle, symmetric):
     return scale, min(max(np.int64(nearest(-low / scale)), 0), 2 * middle - 1)
 
 
-@functools.cache
-def rows_kernel(source_kind: int, bits: int, group: int, symmetric: bool, words: bool, spreads: bool) -> Kernel:
+_walk = rows_walker(_choose)
+
+
+@kernel()
+def rows_kernel(row, step, worker):
     """See methods/__init__.py."""
-    walk = rows_walker(_choose, source_kind, bits, group, symmetric, words, spreads)
-
-    @kernel(variant=f"{source_kind}_{bits}_{group}_{int(symmetric)}_{int(words)}_{int(spreads)}")
-    def round_to_nearest(row, step, worker):
-        walk(row, worker)
-
-    return round_to_nearest
+    _walk(row, worker)
