@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
 from ftllm_nb.outline.dot import dot_text
 from ftllm_nb.outline.folding import sections_of
-from ftllm_nb.outline.layout import lay_out
+from ftllm_nb.outline.layout import Spot, lay_out
 from ftllm_nb.outline.picture import FLOW, drawing_of
 from ftllm_nb.outline.steps import steps_of
 from ftllm_nb.outline.svg import svg_text
@@ -31,8 +32,19 @@ def test_boxes_do_not_overlap_and_edges_fall(seed: int) -> None:
         for other in layout.spots[:number]:
             apart = abs(one.x - other.x) >= (one.width + other.width) / 2
             assert apart or abs(one.y - other.y) >= (one.height + other.height) / 2
-    for path in layout.paths:
-        assert [y for _, y in path] == sorted(y for _, y in path)
+    for (start, end), path in zip(edges, layout.paths, strict=True):
+        assert [y for _, y in path] == sorted(y for _, y in path) and max(x for x, _ in path) <= layout.width + 0.01
+        others = [spot for number, spot in enumerate(layout.spots) if number not in (start, end)]
+        for one, other in pairwise(path):
+            assert not any(_is_behind(one, other, spot) for spot in others)
+
+
+def _is_behind(one: tuple[float, float], other: tuple[float, float], box: Spot) -> bool:
+    """Whether a piece of an edge passes behind a box, or may: one that turns stays between its ends."""
+    left, right = sorted((one[0], other[0]))
+    is_beside = right <= box.x - box.width / 2 or left >= box.x + box.width / 2
+    is_above_or_below = other[1] <= box.y - box.height / 2 + 0.01 or one[1] >= box.y + box.height / 2 - 0.01
+    return not (is_beside or is_above_or_below)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "gemma2", "qwen3_moe", "gemma3n_text"])

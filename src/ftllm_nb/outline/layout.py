@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-_GAP, _RANK_GAP = 22.0, 30.0
-"""Between neighbours, and between ranks."""
+_GAP, _RANK_GAP = 22.0, 34.0
+"""Between neighbours, and between ranks: edges turn there alone."""
+_LONG, _LANE = 4, 16.0
+"""Ranks from which on an edge goes around all that it passes, on the right, and the width of its lane there."""
 _BEND_WIDTH = 10.0
 """Of the place through which an edge passes a rank."""
 _SWEEPS = 12
@@ -46,7 +48,8 @@ def lay_out(sizes: Sequence[tuple[float, float]], edges: Sequence[Edge], late: S
     `late`: boxes that stand as low as what they lead to lets them."""
     ranks = _ranks(len(sizes), edges, set(late))
     spots = [Spot(width, height, rank) for (width, height), rank in zip(sizes, ranks, strict=True)]
-    routes = [_route(spots, edge) for edge in edges]
+    long = {edge for edge in edges if ranks[edge[1]] - ranks[edge[0]] >= _LONG}
+    routes = {edge: _route(spots, edge) for edge in edges if edge not in long}
     rows: list[list[int]] = [[] for _ in range(1 + max(ranks, default=0))]
     for number, spot in enumerate(spots):
         rows[spot.rank].append(number)
@@ -55,15 +58,47 @@ def lay_out(sizes: Sequence[tuple[float, float]], edges: Sequence[Edge], late: S
     left = min((spot.x - spot.width / 2 for spot in spots), default=0.0)
     for spot in spots:
         spot.x -= left
+    bands = []
     top = 0.0
     for row in rows:
         height = max((spots[number].height for number in row), default=0.0)
         for number in row:
             spots[number].y = top + height / 2
+        bands.append((top, top + height))
         top += height + _RANK_GAP
-    paths = [[_entry(spots[number], place, len(route)) for place, number in enumerate(route)] for route in routes]
-    width = max((spot.x + spot.width / 2 for spot in spots), default=0.0)
-    return Layout(spots[: len(sizes)], paths, width, max(0.0, top - _RANK_GAP))
+    ends = [max((spots[number].x + spots[number].width / 2 for number in row), default=0.0) for row in rows]
+    lanes = _lanes(spots, sorted(long, key=lambda edge: ranks[edge[1]] - ranks[edge[0]]), ends)
+    paths = [
+        _path(spots, bands, edge, [(spots[each].x, spots[each].rank) for each in routes[edge][1:-1]])
+        if edge in routes
+        else _path(spots, bands, edge, [(lanes[edge], rank) for rank in range(ranks[edge[0]] + 1, ranks[edge[1]])])
+        for edge in edges
+    ]
+    return Layout(spots[: len(sizes)], paths, max(ends, default=0.0), max(0.0, top - _RANK_GAP))
+
+
+def _lanes(spots: list[Spot], edges: Sequence[Edge], ends: list[float]) -> dict[Edge, float]:
+    """The x of each edge that goes around, the shorter ones nearer. `ends`: of each rank, which lanes make longer."""
+    lanes = {}
+    for start, end in edges:
+        passed = range(spots[start].rank + 1, spots[end].rank)
+        lanes[start, end] = max(ends[rank] for rank in passed) + _LANE
+        for rank in passed:
+            ends[rank] = lanes[start, end] + _LANE / 2
+    return lanes
+
+
+def _path(
+    spots: list[Spot], bands: Sequence[tuple[float, float]], edge: Edge, bends: Sequence[tuple[float, int]]
+) -> list[tuple[float, float]]:
+    """Straight down through each rank, so that it turns only between them. `bends`: x and rank."""
+    start, end = spots[edge[0]], spots[edge[1]]
+    points = [(start.x, start.y + start.height / 2), (start.x, bands[start.rank][1])]
+    for x, rank in bends:
+        points += [(x, bands[rank][0]), (x, bands[rank][1])]
+    points += [(end.x, bands[end.rank][0]), (end.x, end.y - end.height / 2)]
+    points = [(round(x, 2), round(y, 2)) for x, y in points]
+    return [point for place, point in enumerate(points) if not place or point != points[place - 1]]
 
 
 def _ranks(count: int, edges: Sequence[Edge], late: set[int]) -> list[int]:
@@ -146,10 +181,3 @@ def _apart(row: list[Spot], wishes: list[float]) -> list[float]:
         pools.append((total, weight, count))
     means = [total / weight for total, weight, count in pools for _ in range(count)]
     return [mean + offset for mean, offset in zip(means, offsets, strict=True)]
-
-
-def _entry(spot: Spot, place: int, length: int) -> tuple[float, float]:
-    """Where an edge leaves a box, below, passes a bend, or enters a box, above."""
-    if place == 0:
-        return spot.x, spot.y + spot.height / 2
-    return (spot.x, spot.y - spot.height / 2) if place == length - 1 else (spot.x, spot.y)

@@ -74,7 +74,9 @@ def _box(step: Step, section: Section) -> Box:
 
 def _weight_line(weight: Weight, section: Section) -> str:
     many = f" × {weight.count}" if weight.count > 1 else ""
-    return f"{section.short_name(weight.name)}  {weight.shape}{many}"
+    tensor = weight.values[0].tensor
+    made = f"made of {section.short_name(tensor)}" if weight.name != tensor else section.short_name(tensor)
+    return f"{made}  {weight.shape}{many}"
 
 
 def _state_lines(step: Step) -> Iterator[str]:
