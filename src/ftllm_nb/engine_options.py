@@ -14,6 +14,7 @@ from ftllm_nb.quant import weight_formats
 
 INTERMEDIATE_TYPES = ("auto", "float32", "float16", "bfloat16")
 CACHE_TYPES = ("float16", "float32", "int8")
+STATE_TYPES = ("float32", "float16")
 
 Warn = Callable[[str], None]
 """Called with each sentence that is worth saying once."""
@@ -23,15 +24,16 @@ Warn = Callable[[str], None]
 class EngineOptions:
     """`dtype`: of the weights in memory, "auto" for the checkpoint's own; `embedding_dtype`: of the embedding and the
     matrix that makes logits, "auto" for `dtype`, but 8 bits where that has 4; `dtype_config`: a file with exceptions
-    (see engine/weight_types.py). `threads` None: the usable physical cores; `pin`: each stays on one of them.
-    `atype`: intermediates are float32 whichever is named, but with bfloat16 products with bfloat16 weights round what
-    they read to that, on CPUs with AMX.
+    (see engine/weight_types.py). `state_dtype`: of the matrices that recurrent layers keep of a sequence. `threads`
+    None: the usable physical cores; `pin`: each stays on one of them. `atype`: intermediates are float32 whichever is
+    named, but with bfloat16 products with bfloat16 weights round what they read to that, on CPUs with AMX.
     """
 
     dtype: str = "auto"
     embedding_dtype: str = "auto"
     dtype_config: str | PathLike[str] | None = None
     kv_cache_dtype: str = "float16"
+    state_dtype: str = "float32"
     atype: str = "auto"
     threads: int | None = None
     pin: bool = False
@@ -42,6 +44,7 @@ class EngineOptions:
         for name in ("dtype", "embedding_dtype"):
             require_one_of(name, getattr(self, name), ("auto", *weight_formats()))
         require_one_of("kv_cache_dtype", self.kv_cache_dtype, CACHE_TYPES)
+        require_one_of("state_dtype", self.state_dtype, STATE_TYPES)
         require_one_of("atype", self.atype, INTERMEDIATE_TYPES)
         require_one_of("engine", self.engine, engines())
         threads = default_threads() if self.threads is None else require_threads(self.threads)

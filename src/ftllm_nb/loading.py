@@ -107,6 +107,7 @@ class PreparedModel:
                 self.checkpoint,
                 self.weight_types,
                 kv_cache_dtype=options.kv_cache_dtype,
+                state_dtype=options.state_dtype,
                 threads=self.threads,
                 pin=options.pin,
                 engine=options.engine,
@@ -114,6 +115,7 @@ class PreparedModel:
                 warn=self.warn,
                 early_pages=early,
             )
+            executor.cache.tell = self.warn or warn_on_stderr
             undo.pop_all()
         return LoadedModel(
             self.checkpoint, self.graph, self.tokenizer, executor, self.threads, self.weight_types,
@@ -336,6 +338,7 @@ def open_executor(
     weight_types: WeightTypes | None = None,
     *,
     kv_cache_dtype: str = "float16",
+    state_dtype: str = "float32",
     threads: int = 1,
     pin: bool = False,
     engine: str = "compiled",
@@ -358,6 +361,7 @@ def open_executor(
             checkpoint,
             weight_types=weight_types,
             kv_cache_dtype=kv_cache_dtype,
+            state_dtype=state_dtype,
             threads=threads,
             pin=pin,
             in_place=in_place is not None,

@@ -198,6 +198,12 @@ def test_an_answer_that_repeats_itself_says_so_once(talk: Talk) -> None:
     assert "repeated" not in talk.say("one")
 
 
+def test_what_came_during_an_answer_is_shown_after_it(talk: Talk) -> None:
+    talk.repl.warnings.append("the memory is too small")
+    assert talk.say("one").endswith("(the memory is too small)\n")
+    assert "memory" not in talk.say("two")
+
+
 def test_profile_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from ftllm_nb.benchmark import profile
     from ftllm_nb.benchmark.limits import MachineLimits

@@ -55,7 +55,8 @@ def test_values_keep_their_dashes() -> None:
 def test_flags_that_are_not_given_leave_the_defaults_to_others() -> None:
     args = PARSER.parse_args(["chat"])
     given = {name for name, value in vars(args).items() if value is not None and value is not False}
-    assert given == {"command", "run", "need", "dtype", "embedding_dtype", "atype", "kv_cache_dtype", "engine"}
+    types = {"dtype", "embedding_dtype", "atype", "kv_cache_dtype", "state_dtype"}
+    assert given == {"command", "run", "need", "engine", *types}
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ class PagedExecutor:
                 self._require_what_is_seen(step.sequence, held)
                 self._write(step.sequence, held, token)
                 held.append(token)
-            self.cache.advance(step.sequence, len(step.token_ids), states)
+            self.cache.advance(step.sequence, len(step.token_ids), {len(held): states})
             rows += [self._logits_of(held[: len(held) - back]) for back in reversed(range(step.wants_logits))]
         self.step_tokens.append([len(step.token_ids) for step in steps])
         self.logits = np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)

@@ -38,6 +38,11 @@ def new_cache(
     return KVCache(groups or (Reach(),), SIZE, BlockPool(lambda: [next(numbers)], limit), states)
 
 
+def run(cache: KVCache, sequence: CachedSequence, count: int = 1) -> None:
+    """A step that gives the sequence so many tokens."""
+    cache.advance(sequence, count, cache.states_to_write([(sequence, count)])[0])
+
+
 def state_of(tokens: list[int]) -> dict[str, np.ndarray]:
     """What depends on all tokens, so that no other sequence's will do."""
     return {"sum": np.float32([sum(tokens), sum(n * token for n, token in enumerate(tokens))])}
@@ -46,10 +51,13 @@ def state_of(tokens: list[int]) -> dict[str, np.ndarray]:
 class CacheMachine(RuleBasedStateMachine):
     """Sequences grow, are cut, end, and begin with what is found; `content` is what each block was last given."""
 
-    @initialize(groups=reaches, limit=st.sampled_from([None, 1000, 1000]), has_state=st.booleans())
-    def start(self, groups: list[Reach], limit: int | None, has_state: bool) -> None:
+    @initialize(
+        groups=reaches, limit=st.sampled_from([None, 1000, 1000]), has_state=st.booleans(), passes=st.booleans()
+    )
+    def start(self, groups: list[Reach], limit: int | None, has_state: bool, passes: bool) -> None:
         self.groups = groups
         self.cache = new_cache(*groups, limit=limit, states={"sum": (2,)} if has_state else {})
+        self.cache.saves_within_steps, self.cache.spacing = passes, SIZE if passes else self.cache.spacing
         self.content: dict[int, tuple[int, tuple[int, ...]]] = {}
         self.live: list[tuple[CachedSequence, list[int]]] = []
 
@@ -71,10 +79,11 @@ class CacheMachine(RuleBasedStateMachine):
     def grow(self, which: int, tokens: list[int], publish: bool) -> None:
         sequence, held = self.live[which % len(self.live)]
         tokens = tokens[: self.cache.most_at_once(sequence, len(tokens))]
+        lengths = list(self.cache.states_to_write([(sequence, len(tokens))])[0])
         self.cache.reserve(sequence, len(held) + len(tokens))
         first = len(held) // SIZE
         held += tokens
-        self.cache.advance(sequence, len(tokens), state_of(held) if self.cache.has_states else {})
+        self.cache.advance(sequence, len(tokens), {at: state_of(held[:at]) for at in lengths})
         for group, table in enumerate(sequence.tables):
             for number in range(first, len(table)):
                 block = int(table[number])
@@ -314,7 +323,7 @@ def test_states_on_the_way_are_thinned_out_where_they_outweigh_the_rest(monkeypa
     cache.save(sequence, 10)
     for length in range(1, 100 * SIZE + 1):
         cache.reserve(sequence, length)
-        cache.advance(sequence, 1, cache.take_states(sequence))
+        run(cache, sequence)
     lengths = sorted(sequence.snapshots)
     assert 10 in lengths and len(lengths) == LEAST_KEPT + 1 and cache.can_cut(sequence, 100 * SIZE)
     assert max(np.diff([0, *lengths])) <= 20 * SIZE
@@ -332,7 +341,7 @@ def test_states_have_their_share_of_a_limit_and_give_way_in_order() -> None:
     sequence = cache.new_sequence()
     for length in range(1, 9 * SIZE):
         cache.reserve(sequence, length)
-        cache.advance(sequence, 1, cache.take_states(sequence))
+        run(cache, sequence)
         if length % SIZE == 0:
             cache.publish(sequence, [bytes([number]) for number in range(length // SIZE)], 0)
     assert memory.made_bytes == 3 * 64
@@ -341,10 +350,10 @@ def test_states_have_their_share_of_a_limit_and_give_way_in_order() -> None:
         held = [cache.take_states(other), cache.take_states(other)]
     memory.limit = 4
     cache.reserve(sequence, 9 * SIZE)
-    cache.advance(sequence, 1, cache.take_states(sequence))
+    run(cache, sequence)
     assert cache.can_cut(sequence, 9 * SIZE) and list(sequence.snapshots) == [9 * SIZE]
     cache.reserve(sequence, 9 * SIZE + 1)
-    cache.advance(sequence, 1, cache.take_states(sequence))
+    run(cache, sequence)
     held = [cache.take_states(other), cache.take_states(other)]
     assert not sequence.snapshots and memory.made_bytes == len(held) * 64 + 2 * 64
 
@@ -361,11 +370,50 @@ def test_states_that_one_passes_and_another_keeps_stay() -> None:
     cache.save(keeping, SIZE)
     for sequence in (passing, keeping):
         cache.reserve(sequence, SIZE)
-        cache.advance(sequence, SIZE, cache.take_states(sequence))
+        run(cache, sequence, SIZE)
         cache.publish(sequence, keys[:1], 0)
     for number in (2, 3):
         cache.reserve(passing, number * SIZE)
-        cache.advance(passing, SIZE, cache.take_states(passing))
+        run(cache, passing, SIZE)
         cache.publish(passing, keys[:number], number - 1)
     assert cache.find(keys[:2]).length == SIZE, "what the other kept"
     assert cache.find(keys).length == 3 * SIZE, "the last that passed"
+
+
+def test_a_step_passes_lengths_whose_states_stay() -> None:
+    cache = new_cache(limit=100, states={"sum": (2,)})
+    cache.saves_within_steps, cache.spacing = True, 2 * SIZE
+    sequence, keys = cache.new_sequence(), [bytes([number]) for number in range(5)]
+    cache.save(sequence, 10)
+    assert cache.most_at_once(sequence, 20) == 20
+    cache.reserve(sequence, 20)
+    run(cache, sequence, 20)
+    assert sorted(sequence.snapshots) == [8, 10, 16]
+    cache.publish(sequence, keys, 0)
+    assert not sequence.passed and [cache.find(keys[:count]).length for count in (1, 3, 4, 5)] == [0, 8, 16, 20]
+
+
+def test_where_no_memory_is_left_fewer_states_are_kept_and_it_is_said_once() -> None:
+    cache, told = new_cache(states={"sum": (2,)}), list[str]()
+    cache.saves_within_steps, cache.spacing, cache.tell = True, SIZE, told.append
+    sequence, memory = cache.new_sequence(), cache.state_memory
+    memory.limit = 5
+    for _ in range(3):
+        cache.reserve(sequence, sequence.length + 3 * SIZE)
+        run(cache, sequence, 3 * SIZE)
+        assert memory.made_bytes <= memory.limit * memory.slot_bytes
+    assert sequence.length == 9 * SIZE and max(sequence.snapshots) == 9 * SIZE and 0 < len(sequence.snapshots) < 9
+    assert len(told) == 1 and told[0].startswith("the limit of the KV cache is too small for all states of recurrent")
+
+
+def test_what_goes_for_newer_prompts_under_a_limit_is_not_worth_saying() -> None:
+    cache, told = new_cache(limit=100, states={"sum": (2,)}), list[str]()
+    cache.spacing, cache.tell, cache.state_memory.limit = SIZE, told.append, 5
+    for number in range(6):
+        sequence = cache.new_sequence()
+        sequence.is_cut_back = False
+        cache.reserve(sequence, SIZE)
+        run(cache, sequence, SIZE)
+        cache.publish(sequence, [bytes([number])], 0)
+        cache.free(sequence)
+    assert not told and cache.find([bytes([5])]).length == SIZE

@@ -20,12 +20,13 @@ from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.kv_cache import KVCache
+from ftllm_nb.engine.reference_executor import ReferenceExecutor
 from ftllm_nb.engine.request import End, Request, Token
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits
 from ftllm_nb.engine.session import Session
 from ftllm_nb.engine.weight_types import WeightTypes
-from ftllm_nb.errors import CheckpointError, FtllmError, StepStopped
+from ftllm_nb.errors import CheckpointError, FtllmError, StepStopped, UsageError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.models import graph_class
 from ftllm_nb.quant.base import weight_format
@@ -71,10 +72,13 @@ def weights(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
 
 
 @contextmanager
-def opened(config: dict[str, Any], threads: int = 2, dtype: str = "auto") -> Iterator[CompiledExecutor]:
+def opened(
+    config: dict[str, Any], threads: int = 2, dtype: str = "auto", state_dtype: str = "float32"
+) -> Iterator[CompiledExecutor]:
     checkpoint = MemoryCheckpoint(dict(config), weights(config))
     graph = loading.describe(checkpoint)
-    executor = CompiledExecutor(graph, checkpoint, weight_types=WeightTypes(dtype), threads=threads)
+    types = WeightTypes(dtype)
+    executor = CompiledExecutor(graph, checkpoint, weight_types=types, state_dtype=state_dtype, threads=threads)
     try:
         yield executor
     finally:
@@ -157,6 +161,30 @@ def test_cut_back_to_a_saved_length(executor: CompiledExecutor, expected: NDArra
     cache.truncate(sequence, 130)
     np.testing.assert_array_equal(prefill(executor, sequence, TOKENS[130:-DECODED], 99), expected[0])
     cache.free(sequence)
+
+
+def test_a_step_passes_places_where_states_stay(executor: CompiledExecutor, expected: NDArray[np.float32]) -> None:
+    sequence, cache = executor.cache.new_sequence(), executor.cache
+    usual, cache.spacing = cache.spacing, 64
+    try:
+        cache.save(sequence, 130)
+        prefill(executor, sequence, TOKENS[:300], 300)
+        assert sorted(sequence.snapshots) == [64, 128, 130, 192, 256]
+        for length in (256, 130, 64):
+            cache.truncate(sequence, length)
+            np.testing.assert_array_equal(prefill(executor, sequence, TOKENS[length:-DECODED], 400), expected[0])
+        limits, prompt = SchedulerLimits(1, chunk_tokens=400), TOKENS[:300].tolist()
+        scheduler, cache.pool.limit = Scheduler(executor, limits), 1000
+        scheduler.add(Request(prompt, SamplingSettings(max_tokens=1), lambda event: None))
+        scheduler.step()
+        assert scheduler.is_idle, "a prompt is one step, although there are places of states in it"
+        found = cache.find(Request([*prompt[:200], 5], SamplingSettings(), lambda event: None).block_keys(3, 64))
+        assert found.length == 192, "others find the states of each of them"
+        cache.free(found)
+    finally:
+        cache.spacing, cache.pool.limit = usual, None
+        cache.free(sequence)
+        assert cache.forget_all()
 
 
 def answers(executor: CompiledExecutor, prompts: list[list[int]], batch: int) -> tuple[list[list[int]], int, int]:
@@ -266,14 +294,52 @@ def test_states_of_older_turns_go_before_those_of_the_spacing() -> None:
     shape = (1 << 20,)  # 4 MB: room for 64
     cache = KVCache([], 64, BlockPool(lambda: ()), {"state": shape})
     cache.spacing, sequence = 256, cache.new_sequence()
-    for at in range(8, 8000, 8):
+    for at in range(8, 8000, 8):  # lengths after each step
         if at % 64 == 24:
             cache.save(sequence, at)
-        cache.advance(sequence, 8, sequence.states)
+        cache.advance(sequence, 8, {at: sequence.states})
     kept = sorted(length for length in sequence.snapshots if length not in sequence.saved)
     assert len(kept) == 64 and {*range(256, 7936, 256)} <= {*kept}
     older = [length for length in kept if length % 256]
     assert len(older) > 30 and min(older) < 500 and max(np.diff([0, *kept])) <= 256
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["qwen3_5_text", *(pytest.param(name, marks=pytest.mark.slow) for name in ("granitemoehybrid", "kimi_linear"))],
+)
+def test_states_of_float16(name: str) -> None:
+    """Equal bits in any chunks and company, as the reference has them, and near those of float32."""
+    config = CONFIGS[name]
+    with opened(config) as executor:
+        exact, whole = prefill_then_decode(executor, len(TOKENS)), executor.cache.state_memory.slot_bytes
+    with opened(config, 3, state_dtype="float16") as executor:
+        found = prefill_then_decode(executor, len(TOKENS))
+        assert executor.cache.state_memory.slot_bytes < 0.7 * whole
+        for chunk in (3, 100):
+            np.testing.assert_array_equal(prefill_then_decode(executor, chunk), found)
+        sequence, other = executor.cache.new_sequence(), executor.cache.new_sequence()
+        executor.cache.save(sequence, 130)
+        prefill(executor, sequence, TOKENS[:200], 200)
+        executor.cache.truncate(sequence, 130)
+        end = len(TOKENS) - DECODED
+        steps = [SequenceStep(other, TOKENS[:9]), SequenceStep(sequence, TOKENS[130:end])]
+        np.testing.assert_array_equal(executor.run(steps)[1], found[0])
+    error = np.abs(found - exact).max() / np.abs(exact).max()
+    assert 0 < error < 5e-3
+    checkpoint = MemoryCheckpoint(dict(config), weights(config))
+    reference = ReferenceExecutor(
+        loading.describe(checkpoint), checkpoint, kv_cache_dtype="float16", state_dtype="float16"
+    )
+    sequence = reference.cache.new_sequence()
+    logits = reference.run([SequenceStep(sequence, TOKENS[:end])])
+    np.testing.assert_allclose(logits[0], found[0], atol=3e-3 * np.abs(exact).max())
+
+
+def test_a_type_that_states_cannot_have() -> None:
+    with pytest.raises(UsageError, match='"bfloat16" is no type of states: use float32 or float16'):
+        with opened(CONFIGS["qwen3_5_text"], state_dtype="bfloat16"):
+            pass
 
 
 def test_a_state_that_is_no_number_ends_its_request_alone() -> None:

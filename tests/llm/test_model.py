@@ -296,6 +296,13 @@ def test_memory_is_limited_and_given_back() -> None:
             model.set_max_batch(0)
 
 
+def test_what_the_cache_has_to_say_goes_where_warnings_go() -> None:
+    warnings: list[str] = []
+    with llm.model("demo", threads=1, warn=warnings.append) as model:
+        model.run(lambda executor: executor.cache.tell("fewer states are kept"))
+    assert warnings[-1] == "fewer states are kept"
+
+
 def test_a_limit_of_memory_counts_states_of_recurrent_layers() -> None:
     with llm.model("demo", threads=1) as model:
         cache = model.run(lambda executor: executor.cache)

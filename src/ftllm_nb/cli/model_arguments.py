@@ -92,6 +92,13 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = T
         choices=("float16", "float32", "int8"),
         help="type of the stored keys and values of earlier tokens: float16, float32 or int8 (default: float16)",
     )
+    group.add_argument(
+        "--state_dtype",
+        default="float32",
+        choices=("float32", "float16"),
+        help="type of the matrices that recurrent layers keep of a sequence: float32, or float16, which takes half of "
+        "the memory (default: float32)",
+    )
     add_threads_argument(group)
     group.add_argument(
         "--pin", action="store_true", help="keep each thread on a core of its own, on systems that let programs choose"
@@ -165,7 +172,9 @@ def load_model(args: argparse.Namespace) -> Model:
         )
 
 
-ENGINE_OPTIONS = ("dtype", "embedding_dtype", "dtype_config", "kv_cache_dtype", "atype", "threads", "pin", "engine")
+ENGINE_OPTIONS = (
+    "dtype", "embedding_dtype", "dtype_config", "kv_cache_dtype", "state_dtype", "atype", "threads", "pin", "engine"
+)  # fmt: skip
 
 
 def engine_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ftllm_nb.engine.state_memory import StateSlot
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
 from ftllm_nb.engine.step_plan import StepPlan
-from ftllm_nb.engine.step_states import keep_states, new_states
+from ftllm_nb.engine.step_states import halved_states, keep_states, last_states, new_states
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32, require_memory
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
@@ -72,6 +72,7 @@ class CompiledExecutor:
         *,
         weight_types: WeightTypes = AS_STORED,
         kv_cache_dtype: str = "float16",
+        state_dtype: str = "float32",
         threads: int = 1,
         pin: bool = False,
         in_place: bool = False,
@@ -96,15 +97,17 @@ class CompiledExecutor:
         self._memory = BlockMemory(plan.size)
         self.block_bytes = self._memory.block_bytes
         pool = BlockPool(self._memory.grow)
-        self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, pool, graph.state_shapes, plan.size)
+        halves = halved_states(graph, state_dtype)
+        self.cache = KVCache(plan.reaches, BLOCK_POSITIONS, pool, graph.state_shapes, plan.size, halves)
         experts = packed_experts(graph, checkpoint) if in_place else set()
         self._files = checkpoint if experts else None
         placed = placed_by(experts, checkpoint)
         self._program = lower(
-            fused, format_of, places, self.max_step_tokens, self.cache.state_memory.offsets, placed,
+            fused, format_of, places, self.max_step_tokens, self.cache.state_memory.places, placed,
             None if early_pages is None else early_pages.memory,
         )  # fmt: skip
         self._host_states = _host_states(self._program)
+        self.cache.saves_within_steps = not self._host_states
         require_memory(self._program, 0 if early_pages is None else early_pages.touched)
         needs = self._program.needs
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
@@ -132,8 +135,9 @@ class CompiledExecutor:
         for table in self._program.tables.values():
             table.fill(longest)
         needs = self._program.needs
-        states = [new_states(self.cache, step.sequence, self._host_states) for step in steps]
-        plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats, states)
+        new = new_states(self.cache, steps, self._host_states)
+        states = [last_states(slots) for slots in new]
+        plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats, new if self.cache.has_states else ())
         context = step_context(steps, self._graph.config)
         for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
@@ -142,8 +146,8 @@ class CompiledExecutor:
             elif not self._walk(number, segment, plan):
                 raise StepStopped
             self._program.raise_failures()
-        for step, its_states in zip(steps, states, strict=True):
-            self.cache.advance(step.sequence, len(step.token_ids), its_states)
+        for step, slots in zip(steps, new, strict=True):
+            self.cache.advance(step.sequence, len(step.token_ids), slots)
         logits: Floats = self._view(self._graph.logits, plan)[0]
         self._logits = logits
         return logits

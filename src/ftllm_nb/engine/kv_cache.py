@@ -8,13 +8,14 @@ still has what its next token sees.
 
 States have a fixed size and cannot be cut back: each step makes new ones, and those of saved lengths are retained, as
 are those at every so many positions, `spacing`; as long as there is room for them, those of lengths that were saved
-before, too. Where a sequence is published as it reaches the end of a block, its states are, too, so that one that
-begins alike goes on there: those of saved lengths and of the spacing for long, of the others the last.
+before, too. A step may pass such lengths: it leaves the states of each. Where a sequence is published as it reaches the
+end of a block, its states are, too, so that one that begins alike goes on there: those of saved lengths and of the
+spacing for long, of the others the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from weakref import WeakSet
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
 from ftllm_nb.engine.cache_groups import held_blocks
-from ftllm_nb.engine.saved_states import LEAST_KEPT, MOST_BYTES, SavedStates, States, state_spacing
+from ftllm_nb.engine.saved_states import LEAST_KEPT, MOST_BYTES, SavedStates, States, fewer_kept, state_spacing
 from ftllm_nb.engine.state_memory import StateMemory, StateSlot
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
@@ -40,7 +41,8 @@ class CachedSequence:
     """A sequence's place in the cache. `tables`: of each group, its blocks by position, `GONE` before `held`, the first
     that it still has. `saved`: lengths to which it can be cut back, the oldest first; `retained`: of each group, what
     is seen from there and went out of sight, by position. `states`: by name, never written again; `snapshots`: those of
-    lengths to which it can be cut back; `last_published`: the key of states that give way to the next ones.
+    lengths to which it can be cut back; `passed`: those of ends of blocks within its last step, until they are
+    published; `last_published`: the key of states that give way to the next ones.
     `is_cut_back`: whether it may be, but to nothing; a sequence that never is keeps no states of lengths."""
 
     def __init__(self, groups: int) -> None:
@@ -51,13 +53,18 @@ class CachedSequence:
         self.retained: list[dict[int, int]] = [{} for _ in range(groups)]
         self.states: States = {}
         self.snapshots: dict[int, States] = {}
+        self.passed: dict[int, States] = {}
         self.last_published: bytes | None = None
         self.is_cut_back = True
 
 
 class KVCache:
     """Blocks and states for sequences. `reaches`: of each group of layers; `block_positions`: positions of a block;
-    `state_shapes`: of what operators keep of a sequence, by name; `block_bytes`: memory of a block of each group."""
+    `state_shapes`: of what operators keep of a sequence, by name; `block_bytes`: memory of a block of each group;
+    `halved_states`: those that are float16. `saves_within_steps`: whether a step can pass lengths whose states stay, or
+    has to end there; may be assigned. `tell`: called with a sentence that is worth saying once; may be assigned."""
+
+    saves_within_steps = False
 
     def __init__(
         self,
@@ -66,14 +73,17 @@ class KVCache:
         pool: BlockPool,
         state_shapes: Mapping[str, tuple[int, ...]] | None = None,
         block_bytes: int = 0,
+        halved_states: Collection[str] = (),
     ) -> None:
         self.pool = pool
         self.block_positions = block_positions
         self._reaches = tuple(reaches)
-        self.state_memory = StateMemory(state_shapes or {})
+        self.state_memory = StateMemory(state_shapes or {}, halved_states)
         state_bytes = self.state_memory.slot_bytes
         self._bytes_of_position = len(self._reaches) * block_bytes / block_positions
         self.spacing = state_spacing(state_bytes, self._bytes_of_position, block_positions)
+        self.tell: Callable[[str], None] = lambda sentence: None
+        self._has_told = False
         self._sequences: WeakSet[CachedSequence] = WeakSet()
         self._published = SavedStates(max(MOST_BYTES, LEAST_KEPT * state_bytes))
         self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
@@ -96,28 +106,73 @@ class KVCache:
                 return self.state_memory.take()
             except CacheFullError:
                 if self._published.forget_oldest():
+                    if self.state_memory.limit is None:
+                        self._tell_of_fewer()
                     continue
                 shortened = next((each for each in (sequence, *self._sequences) if each.snapshots), None)
                 if shortened is None:
                     raise
+                self._tell_of_fewer()
                 del shortened.snapshots[min(shortened.snapshots)]
         return _NO_STATES
 
+    def states_to_write(self, steps: Sequence[tuple[CachedSequence, int]]) -> list[dict[int, StateSlot]]:
+        """States for a step to write, in which each sequence gets so many tokens: by its length then, ascending, those
+        of lengths that stay on the way, as far as there is memory, and those after the step. Raises `CacheFullError`
+        where there is none for these."""
+        ends = [self.take_states(sequence) for sequence, _ in steps]
+        slots: list[dict[int, StateSlot]] = []
+        for (sequence, count), end in zip(steps, ends, strict=True):
+            taken = {sequence.length + count: end}
+            try:
+                for length in self._passed_lengths(sequence, count):
+                    taken[length] = self.take_states(sequence)
+            except CacheFullError:
+                self._tell_of_fewer()
+            slots.append(dict(sorted(taken.items())))
+        return slots
+
+    def _passed_lengths(self, sequence: CachedSequence, count: int) -> list[int]:
+        """The lengths whose states stay that a step of so many tokens passes, the last first."""
+        if count == 1 or not self.has_states or not self.saves_within_steps:
+            return []
+        start, end = sequence.length, sequence.length + count
+        spaced = range((start // self.spacing + 1) * self.spacing, end, self.spacing)
+        return sorted({*spaced, *(saved for saved in sequence.saved if start < saved < end)}, reverse=True)
+
+    def _tell_of_fewer(self) -> None:
+        """Say once that states do not stay which should."""
+        if not self._has_told:
+            self._has_told = True
+            self.tell(fewer_kept(self.state_memory.limit is not None))
+
     def most_at_once(self, sequence: CachedSequence, count: int) -> int:
-        """How many of `count` tokens may come in one step: none beyond a length whose states stay."""
-        return min(count, self.next_kept(sequence) - sequence.length) if self.has_states else count
+        """How many of `count` tokens may come in one step: none beyond a length whose states stay, where a step cannot
+        pass one."""
+        if not self.has_states or self.saves_within_steps:
+            return count
+        return min(count, self.next_kept(sequence) - sequence.length)
 
     def next_kept(self, sequence: CachedSequence) -> int:
         """The next length whose states stay, as the sequence goes on."""
         ahead = [saved for saved in sequence.saved if saved > sequence.length]
         return min([(sequence.length // self.spacing + 1) * self.spacing, *ahead])
 
-    def advance(self, sequence: CachedSequence, count: int, states: States) -> None:
-        """The sequence has `count` tokens more, after which its states are these."""
+    def advance(self, sequence: CachedSequence, count: int, states: Mapping[int, States]) -> None:
+        """The sequence has `count` tokens more. `states`: by its length, those after them, and of lengths that it
+        passed."""
         sequence.length += count
-        sequence.states = states
-        if self.has_states and sequence.is_cut_back and self._keeps_states(sequence, sequence.length):
-            sequence.snapshots[sequence.length] = states
+        if not self.has_states:
+            return
+        sequence.states = states[sequence.length]
+        kept = {length: each for length, each in states.items() if self._keeps_states(sequence, length)}
+        sequence.passed = {
+            length: each
+            for length, each in kept.items()
+            if length < sequence.length and length % self.block_positions == 0
+        }
+        if kept and sequence.is_cut_back:
+            sequence.snapshots |= kept
             self._thin_out(sequence)
 
     def _thin_out(self, sequence: CachedSequence) -> None:
@@ -268,6 +323,7 @@ class KVCache:
         elif length < sequence.length and self.has_states:
             sequence.states = sequence.snapshots[length]
         sequence.length = length
+        sequence.passed = {}
         sequence.saved = [saved for saved in sequence.saved if saved <= length]
         self._release_retained(sequence)
 
@@ -280,13 +336,16 @@ class KVCache:
         for group, table in enumerate(sequence.tables):
             for number in range(max(first, sequence.held[group]), len(keys)):
                 self.pool.publish(int(table[number]), _group_key(keys[number], group))
-        if self.has_states and keys and sequence.length == len(keys) * self.block_positions:
-            self._publish_states(sequence, keys[-1])
+        if self.has_states:
+            for length, states in (*sequence.passed.items(), (sequence.length, sequence.states)):
+                if length and length % self.block_positions == 0:
+                    self._publish_states(sequence, length, states, keys[length // self.block_positions - 1])
+            sequence.passed = {}
 
-    def _publish_states(self, sequence: CachedSequence, key: bytes) -> None:
-        """Let others go on from where the sequence is; of states that do not stay, the last."""
-        passes = not self._keeps_states(sequence, sequence.length)
-        is_new = self._published.put(key, sequence.states, passes)
+    def _publish_states(self, sequence: CachedSequence, length: int, states: States, key: bytes) -> None:
+        """Let others go on from where the sequence is, or was; of states that do not stay, the last."""
+        passes = not self._keeps_states(sequence, length)
+        is_new = self._published.put(key, states, passes)
         if not passes:
             return
         if sequence.last_published is not None:

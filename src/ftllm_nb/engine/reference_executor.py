@@ -32,7 +32,7 @@ from ftllm_nb.engine.reference_walk import (
 from ftllm_nb.engine.state_memory import StateSlot
 from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
-from ftllm_nb.engine.step_states import new_states
+from ftllm_nb.engine.step_states import halved_states, last_states, new_states
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import StepStopped
@@ -63,6 +63,7 @@ class ReferenceExecutor:
         *,
         weight_types: WeightTypes = AS_STORED,
         kv_cache_dtype: str = "float16",
+        state_dtype: str = "float32",
         threads: int = 1,
         pin: bool = False,
         in_place: bool = False,
@@ -77,7 +78,8 @@ class ReferenceExecutor:
         numbers = count(GONE + 1)
         self._block_rows: dict[int, dict[str, Floats]] = {}
         self._caches: WeakKeyDictionary[CachedSequence, dict[str, ReferenceCache]] = WeakKeyDictionary()
-        self.cache = KVCache([Reach()], BLOCK_POSITIONS, BlockPool(lambda: [next(numbers)]), graph.state_shapes)
+        pool, halves = BlockPool(lambda: [next(numbers)]), halved_states(graph, state_dtype)
+        self.cache = KVCache([Reach()], BLOCK_POSITIONS, pool, graph.state_shapes, halved_states=halves)
         widths = (value.type.size(1) * value.type.size(2) for value in cached_values(graph))
         self.block_bytes = BLOCK_POSITIONS * 4 * sum(widths)
         self._weights: dict[Value, Floats] = {}
@@ -96,11 +98,11 @@ class ReferenceExecutor:
         for step in steps:
             self.cache.reserve(step.sequence, step.sequence.length + len(step.token_ids))
         caches = [self._caches_of(step.sequence) for step in steps]
-        states = [new_states(self.cache, step.sequence, self.graph.state_shapes) for step in steps]
-        logits = self._evaluate(steps, caches, states)
-        for step, rows, its_states in zip(steps, caches, states, strict=True):
+        states = new_states(self.cache, steps, self.graph.state_shapes)
+        logits = self._evaluate(steps, caches, [last_states(slots) for slots in states])
+        for step, rows, slots in zip(steps, caches, states, strict=True):
             self._keep_blocks(step.sequence, rows, step.sequence.length + len(step.token_ids))
-            self.cache.advance(step.sequence, len(step.token_ids), its_states)
+            self.cache.advance(step.sequence, len(step.token_ids), slots)
         self._logits = logits
         return logits
 

@@ -64,7 +64,7 @@ def evaluate_node(
     context: StepContext,
     values: dict[Value, Any],
     caches: list[dict[str, ReferenceCache]],
-    states: Sequence[dict[str, NDArray[np.float32]]],
+    states: Sequence[dict[str, NDArray[np.floating[Any]]]],
 ) -> None:
     """Add to `values` what the node writes. It reads those, and for each sequence its caches and states, by name."""
     arguments = {
@@ -80,7 +80,7 @@ def _argument(
     name: str,
     kind: Kind,
     caches: list[dict[str, ReferenceCache]],
-    states: Sequence[dict[str, NDArray[np.float32]]],
+    states: Sequence[dict[str, NDArray[np.floating[Any]]]],
     values: dict[Value, Any],
 ) -> Any:
     value = node.inputs[name]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-States = Mapping[str, NDArray[np.float32]]
+States = Mapping[str, NDArray[np.floating[Any]]]
 """What operators keep of a sequence, by name. Never written again."""
 MOST_BYTES = 256 << 20
 """Of all that are kept; those that were used longest ago go first."""
@@ -83,6 +84,15 @@ def state_spacing(state_bytes: int, bytes_of_position: float, block_positions: i
     wanted = state_bytes / bytes_of_position if bytes_of_position else math.inf
     positions = min(wanted, max(_MOST_SPACING, 4 * block_positions))
     return max(1, math.ceil(positions / block_positions)) * block_positions
+
+
+def fewer_kept(has_limit: bool) -> str:
+    """The sentence on states that should be kept, where memory, or the cache's limit, is too small for them."""
+    few, more = ("the limit of the KV cache", "allow it more") if has_limit else ("the memory", "close other programs")
+    return (
+        f"{few} is too small for all states of recurrent layers that should be kept: fewer are, so that more is "
+        f"computed again where a conversation is edited or another one begins alike; {more}."
+    )
 
 
 def _size(states: States) -> int:

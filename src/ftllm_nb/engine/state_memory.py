@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,17 @@ from ftllm_nb.engine.block_pool import CacheFullError
 from ftllm_nb.engine.saved_states import LEAST_KEPT, MOST_BYTES
 from ftllm_nb.host_memory import obtainable_bytes
 from ftllm_nb.memory import ALIGNMENT, Slabs
+from ftllm_nb.ops.lowering import StatePlace
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 FEWEST_SLOTS = 3
 """With which a sequence can go on: what it has, what the step writes, and zeros."""
 
 
 class StateSlot(dict[str, Floats]):
-    """All states of a sequence, by name, float32 views of one piece of memory that begins at `address`. The memory is
-    used again once nobody has the slot any more, whoever may still have a view."""
+    """All states of a sequence, by name, views of one piece of memory that begins at `address`, float32 or float16. The
+    memory is used again once nobody has the slot any more, whoever may still have a view."""
 
     def __init__(self, address: int, arrays: Mapping[str, Floats]) -> None:
         super().__init__(arrays)
@@ -37,16 +39,16 @@ class StateSlot(dict[str, Floats]):
 
 
 class StateMemory:
-    """Makes slots for states of these shapes, by name. `offsets`: where each begins in a slot, in bytes; `limit`: most
-    slots, None for as many as there is memory for; may be assigned."""
+    """Makes slots for states of these shapes, by name, those of `halves` as float16. `places`: where each lies in a
+    slot; `limit`: most slots, None for as many as there is memory for; may be assigned."""
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], halves: Collection[str] = ()) -> None:
         self._shapes = dict(shapes)
-        self.offsets: dict[str, int] = {}
+        self.places: dict[str, StatePlace] = {}
         self.slot_bytes = 0
         for name, shape in self._shapes.items():
-            self.offsets[name] = self.slot_bytes
-            self.slot_bytes += -(-4 * math.prod(shape) // ALIGNMENT) * ALIGNMENT
+            place = self.places[name] = StatePlace(self.slot_bytes, name in halves)
+            self.slot_bytes += -(-_dtype(place).itemsize * math.prod(shape) // ALIGNMENT) * ALIGNMENT
         self.limit: int | None = None
         self._slabs = Slabs()
         self._free: list[NDArray[np.uint8]] = []
@@ -96,7 +98,7 @@ class StateMemory:
         """A slot of its own, which holds anything. Raises `CacheFullError` where memory, or the limit, is out."""
         memory = self._free.pop() if self._free else self._new()
         arrays = {
-            name: memory[self.offsets[name] :][: 4 * math.prod(shape)].view(np.float32).reshape(shape)
+            name: _floats(memory, self.places[name], shape)
             for name, shape in self._shapes.items()
         }
         slot = StateSlot(int(memory.ctypes.data), arrays)
@@ -124,3 +126,14 @@ class StateMemory:
             ) from None
         self._made += 1
         return memory
+
+
+def _dtype(place: StatePlace) -> np.dtype[Any]:
+    return np.dtype(np.float16 if place.is_half else np.float32)
+
+
+def _floats(memory: NDArray[np.uint8], place: StatePlace, shape: tuple[int, ...]) -> Floats:
+    """A view of a slot's memory."""
+    dtype = _dtype(place)
+    floats: Floats = memory[place.offset :][: dtype.itemsize * math.prod(shape)].view(dtype).reshape(shape)
+    return floats

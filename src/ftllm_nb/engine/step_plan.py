@@ -6,7 +6,7 @@ into spans of their positions, so that a long context is shared by all workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class StepPlan:
     """The header of one step, and the arrays that it points to. Sequences must have their blocks already.
 
     `tile_tokens`: most tokens of an attention tile; `partial_floats`: floats of a token's partial results for a
-    span; `new_states`: of each sequence, where kernels write its states.
+    span; `new_states`: of each sequence, where kernels write its states, by its length then.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class StepPlan:
         steps: list[SequenceStep],
         tile_tokens: int,
         partial_floats: int,
-        new_states: Sequence[StateSlot] = (),
+        new_states: Sequence[Mapping[int, StateSlot]] = (),
     ) -> None:
         counts = [len(step.token_ids) for step in steps]
         first_tokens = np.concatenate(([0], np.cumsum(counts)))
@@ -90,13 +90,14 @@ class StepPlan:
             [np.arange(end - step.wants_logits, end) for step, end in zip(steps, first_tokens[1:], strict=True)]
         ).astype(np.int32)
         self.seq_lens = np.array(counts, np.int32)
+        states, parts = _state_addresses(steps, new_states)
         arrays = (
             (STEP_SEQUENCES, _table(sequences, SEQUENCE_FIELDS)),
             (STEP_TILES, _table(tiles, TILE_FIELDS)),
             (STEP_SPLITS, _table(splits, SPLIT_FIELDS)),
             (STEP_MERGES, _table(merges, MERGE_FIELDS)),
             (STEP_SLOTS, slots),
-            (STEP_STATES, _state_addresses(steps, new_states)),
+            (STEP_STATES, states),
         )
         partials = aligned_bytes(4 * partial_spans * partial_floats)
         self.header: Words = np.zeros(STEP_FIELDS, np.int64)
@@ -112,17 +113,26 @@ class StepPlan:
         self.header[STEP_PARTIALS] = partials.ctypes.data
         for field, array in arrays:
             self.header[field] = array.ctypes.data
-        self._kept_alive = (arrays, tables, partials)
+        self._kept_alive = (arrays, tables, partials, parts)
 
 
-def _state_addresses(steps: Sequence[SequenceStep], new_states: Sequence[StateSlot]) -> Words:
-    """[sequences, 2]: where each sequence's states lie, and where they go."""
-    addresses = np.zeros((len(steps), 2), np.int64)
-    for number, (step, new) in enumerate(zip(steps, new_states, strict=False)):
+def _state_addresses(
+    steps: Sequence[SequenceStep], new_states: Sequence[Mapping[int, StateSlot]]
+) -> tuple[Words, Words]:
+    """[sequences, 2]: where each sequence's states lie, and its list of parts; and these lists, one after the other, as
+    kernels/states.py has them."""
+    parts = [
+        (length - step.sequence.length, slot.address)
+        for step, slots in zip(steps, new_states, strict=False)
+        for length, slot in slots.items()
+    ]
+    addresses, table, first = np.zeros((len(steps), 2), np.int64), np.array(parts, np.int64).reshape(-1, 2), 0
+    for number, (step, slots) in enumerate(zip(steps, new_states, strict=False)):
         old = step.sequence.states
         assert isinstance(old, StateSlot)
-        addresses[number] = old.address, new.address
-    return addresses
+        addresses[number] = old.address, table[first:].ctypes.data
+        first += len(slots)
+    return addresses, table
 
 
 def _table(rows: Sequence[tuple[int, ...]], fields: int) -> Words:

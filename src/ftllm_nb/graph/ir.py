@@ -194,6 +194,16 @@ class CheckedGraph:
         return {value.name: tuple(value.type.size(axis) for axis in range(1, value.type.rank)) for value in states}
 
     @property
+    def states_of_halves(self) -> set[str]:
+        """The states that may be kept as float16, by name."""
+        return {
+            value.name
+            for node in self.nodes
+            for name, value in node.inputs.items()
+            if value.kind == STATE and node.operator.parameter(name).may_be_half and not node.call.is_users_own
+        }
+
+    @property
     def packed(self) -> list[Value]:
         """The weights that kernels read in a format of quant/, each once; all others are float32 in memory."""
         return list(dict.fromkeys(value for node in self.nodes for value in node.packed))

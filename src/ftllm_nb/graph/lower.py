@@ -28,7 +28,7 @@ from ftllm_nb.kernels.peaks import PEAKS, RUN, peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.base import Array
-from ftllm_nb.ops.lowering import CachePlaces, PackedMatrices, PackedWeight, Place
+from ftllm_nb.ops.lowering import CachePlaces, PackedMatrices, PackedWeight, Place, StatePlace
 from ftllm_nb.ops.reach import Reach
 
 
@@ -112,7 +112,7 @@ def lower(
     format_of: FormatOf,
     caches: dict[Value, CachePlaces],
     max_tokens: int,
-    states: Mapping[str, int] | None = None,
+    states: Mapping[str, StatePlace] | None = None,
     placed: Placed = lambda weight, format: None,
     memory: NDArray[np.uint8] | None = None,
 ) -> Program:
@@ -135,7 +135,7 @@ class _Lowering:
         format_of: FormatOf,
         caches: dict[Value, CachePlaces],
         max_tokens: int,
-        states: Mapping[str, int],
+        states: Mapping[str, StatePlace],
         placed: Placed,
         memory: NDArray[np.uint8] | None,
     ) -> None:
@@ -335,8 +335,8 @@ class _Lowering:
         """A layer's share of a cache block."""
         return self.caches[key]
 
-    def state(self, tensor: Value) -> int:
-        """The state's offset."""
+    def state(self, tensor: Value) -> StatePlace:
+        """The state's place."""
         return self.states[tensor.name]
 
     def failure_word(self, error: Callable[[int], Exception]) -> int:

@@ -8,7 +8,15 @@ from ftllm_nb.kernels.compile import kernel
 from ftllm_nb.kernels.exp import sigmoid
 from ftllm_nb.kernels.row_fields import row_fields
 from ftllm_nb.kernels.simd import fma, load_vector, store_vector
-from ftllm_nb.kernels.states import first_token, new_states, old_states, token_count
+from ftllm_nb.kernels.states import (
+    PART_BYTES,
+    first_part,
+    first_token,
+    old_states,
+    part_end,
+    part_states,
+    token_count,
+)
 from ftllm_nb.kernels.step import STEP_NUM_SEQUENCES, argument, field, take_chunk
 
 CONV = row_fields(
@@ -41,7 +49,7 @@ def causal_conv(row, step, worker):
     while chunk >= 0:
         sequence, begin = chunk // runs, chunk % runs * _CHANNELS_AT_ONCE
         end = min(begin + _CHANNELS_AT_ONCE, channels)
-        old, new = old_states(step, sequence) + state, new_states(step, sequence) + state
+        old = old_states(step, sequence) + state
         first, count = first_token(step, sequence), token_count(step, sequence)
         source = argument(row, CONV.input) + first * stride
         out = argument(row, CONV.output) + first * argument(row, CONV.output_stride)
@@ -56,9 +64,13 @@ def causal_conv(row, step, worker):
                     total = total * sigmoid(total)
                 store_vector(out + 4 * at, total)
             out += argument(row, CONV.output_stride)
-        for tap in range(taps - 1):
-            place = _input_of(source, stride, old, channels, taps, count + tap - taps + 1)
-            for at in range(begin, end, 16):
-                kept = load_vector(place + 4 * at)
-                store_vector(new + tap * channels * 4 + 4 * at, kept)
+        part, done = first_part(step, sequence), 0
+        while done < count:
+            done, new = part_end(part), part_states(part) + state
+            for tap in range(taps - 1):
+                place = _input_of(source, stride, old, channels, taps, done + tap - taps + 1)
+                for at in range(begin, end, 16):
+                    kept = load_vector(place + 4 * at)
+                    store_vector(new + tap * channels * 4 + 4 * at, kept)
+            part += PART_BYTES
         chunk = take_chunk(worker, num_chunks)

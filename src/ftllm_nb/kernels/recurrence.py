@@ -8,7 +8,8 @@ channel of the key) and rate β:
 Columns of S know nothing of each other. So a chunk is 32 columns of a head, which stay in the first cache while all of
 the sequence's tokens in the step go by, one after the other: each token has the same arithmetic however a prompt is
 cut. One pass over the columns adds a token and finds what the next one needs of the sum. A state lies in memory as
-[heads, blocks of 32 columns, key_dim, 32].
+[heads, blocks of 32 columns, key_dim, 32], of float32 or of float16: then S is rounded after each token, for the same
+reason, once its output is read.
 """
 
 from __future__ import annotations
@@ -20,13 +21,24 @@ from ftllm_nb.kernels.memory import fetch_lines, load_f32
 from ftllm_nb.kernels.row_fields import row_fields
 from ftllm_nb.kernels.simd import (
     fma,
+    load_halves,
     load_vector,
     load_vector_partial,
+    rounded_to_halves,
     spread,
+    store_halves,
     store_vector,
     store_vector_partial,
 )
-from ftllm_nb.kernels.states import first_token, new_states, old_states, token_count
+from ftllm_nb.kernels.states import (
+    PART_BYTES,
+    first_part,
+    first_token,
+    old_states,
+    part_end,
+    part_states,
+    token_count,
+)
 from ftllm_nb.kernels.step import STEP_NUM_SEQUENCES, argument, field, scalar, take_chunk
 
 RECURRENCE = row_fields(
@@ -39,8 +51,26 @@ COLUMNS = 32
 """Of a head's state that are a chunk."""
 
 
-def _recurrence(name: str, corrects: bool, by_channel: bool) -> Kernel:
-    """A kernel. `corrects`: what is known of the key is taken from the value; `by_channel`: decays are of channels."""
+def _recurrence(name: str, corrects: bool, by_channel: bool, is_half: bool = False) -> Kernel:
+    """A kernel. `corrects`: what is known of the key is taken from the value; `by_channel`: decays are of channels;
+    `is_half`: states are float16."""
+    vector_bytes = 32 if is_half else 64
+    row_bytes = 2 * vector_bytes
+
+    @numba.njit(inline="always")
+    def load_columns(place):
+        """16 columns of the state."""
+        return load_halves(place) if is_half else load_vector(place)
+
+    @numba.njit(inline="always")
+    def keep_columns(place, columns):
+        """Write them; what later tokens find there."""
+        if is_half:
+            store_halves(place, columns)
+            columns = rounded_to_halves(columns)
+        else:
+            store_vector(place, columns)
+        return columns
 
     @numba.njit(inline="always")
     def key_of(key, decay, at):
@@ -65,8 +95,9 @@ def _recurrence(name: str, corrects: bool, by_channel: bool) -> Kernel:
             sequence, place = chunk // (heads * blocks), chunk % (heads * blocks)
             head, column = place // blocks, place % blocks * COLUMNS
             first, count = first_token(step, sequence), token_count(step, sequence)
-            at_state = argument(row, RECURRENCE.state) + place * key_dim * 4 * COLUMNS
-            source, target = old_states(step, sequence) + at_state, new_states(step, sequence) + at_state
+            at_state = argument(row, RECURRENCE.state) + place * key_dim * row_bytes
+            source, part = old_states(step, sequence) + at_state, first_part(step, sequence)
+            target, end = part_states(part) + at_state, part_end(part)
             key_at = head * key_heads // heads * key_dim * 4
             query = argument(row, RECURRENCE.query) + first * query_stride + key_at
             key = argument(row, RECURRENCE.key) + first * key_stride + key_at
@@ -81,9 +112,12 @@ def _recurrence(name: str, corrects: bool, by_channel: bool) -> Kernel:
             if corrects:
                 for at in range(key_dim):
                     factor = key_of(key, decay, at)
-                    known0 = fma(factor, load_vector(source + 128 * at), known0)
-                    known1 = fma(factor, load_vector(source + 128 * at + 64), known1)
+                    known0 = fma(factor, load_columns(source + row_bytes * at), known0)
+                    known1 = fma(factor, load_columns(source + row_bytes * at + vector_bytes), known1)
             for token in range(count):
+                if token == end:
+                    part += PART_BYTES
+                    target, end = part_states(part) + at_state, part_end(part)
                 given0, given1 = load_vector_partial(value, left), load_vector_partial(value + 64, left - 16)
                 delta0, delta1 = given0, given1
                 kept = spread(load_f32(decay))
@@ -105,12 +139,12 @@ def _recurrence(name: str, corrects: bool, by_channel: bool) -> Kernel:
                     if by_channel:
                         kept = spread(load_f32(decay + 4 * at))
                     factor = spread(load_f32(key + 4 * at))
-                    state0 = fma(factor, delta0, load_vector(source + 128 * at) * kept)
-                    state1 = fma(factor, delta1, load_vector(source + 128 * at + 64) * kept)
-                    store_vector(target + 128 * at, state0)
-                    store_vector(target + 128 * at + 64, state1)
+                    state0 = fma(factor, delta0, load_columns(source + row_bytes * at) * kept)
+                    state1 = fma(factor, delta1, load_columns(source + row_bytes * at + vector_bytes) * kept)
                     asked = spread(load_f32(query + 4 * at))
                     read0, read1 = fma(asked, state0, read0), fma(asked, state1, read1)
+                    state0 = keep_columns(target + row_bytes * at, state0)
+                    state1 = keep_columns(target + row_bytes * at + vector_bytes, state1)
                     if corrects:
                         factor = key_of(next_key, next_decay, at)
                         known0, known1 = fma(factor, state0, known0), fma(factor, state1, known1)
@@ -133,3 +167,9 @@ def _recurrence(name: str, corrects: bool, by_channel: bool) -> Kernel:
 gated_delta_rule = _recurrence("delta", corrects=True, by_channel=False)
 gated_delta_rule_by_channel = _recurrence("delta_by_channel", corrects=True, by_channel=True)
 selective_scan = _recurrence("plain", corrects=False, by_channel=False)
+OF_HALVES = {
+    gated_delta_rule: _recurrence("delta_half", corrects=True, by_channel=False, is_half=True),
+    gated_delta_rule_by_channel: _recurrence("delta_by_channel_half", corrects=True, by_channel=True, is_half=True),
+    selective_scan: _recurrence("plain_half", corrects=False, by_channel=False, is_half=True),
+}
+"""The same for states of float16."""

@@ -32,7 +32,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.half import widen_half
+from ftllm_nb.kernels.half import narrow_half, widen_half
 
 V_F32, V_F16, V_I32, V_I16, V_I1 = (ir.VectorType(kind, LANES) for kind in (F32, F16, I32, I16, I1))
 
@@ -147,6 +147,24 @@ def store_vector_partial(builder, address, value, count):
 def widen_f16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Code that loads 16 float16 and widens them."""
     return widen_half(builder, load(builder, address, V_F16, 2))
+
+
+@emitted(float32x16, types.int64)
+def load_halves(builder, address):
+    """16 float16 at an address."""
+    return widen_f16(builder, address)
+
+
+@emitted(types.void, types.int64, float32x16)
+def store_halves(builder, address, value):
+    """Write 16 float16, rounded to the nearest, ties to even."""
+    store(builder, narrow_half(builder, value), address, 2)
+
+
+@emitted(float32x16, float32x16)
+def rounded_to_halves(builder, value):
+    """The float16 that are nearest."""
+    return widen_half(builder, narrow_half(builder, value))
 
 
 def widen_bf16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:

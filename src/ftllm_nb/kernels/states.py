@@ -1,7 +1,8 @@
 """What kernels that keep a state of each sequence are given: its states as the step finds them, and where they go.
 
-The states of a sequence lie in one piece of memory; a row knows the place of its own in it. A kernel reads the old
-states and writes all of the new ones, of each sequence of the step.
+The states of a sequence lie in one piece of memory; a row knows the place of its own in it. A sequence's tokens of the
+step are in one part or several, one after the other: a kernel reads the old states, and writes those after each part
+into a piece of its own. So states of lengths that a step passes can be kept.
 """
 
 from __future__ import annotations
@@ -25,10 +26,26 @@ def old_states(step, sequence):
     return field(field(step, STEP_STATES) + 16 * sequence, 0)
 
 
+PART_BYTES = 16
+"""From a part to the sequence's next one."""
+
+
 @numba.njit(inline="always")
-def new_states(step, sequence):
-    """The address at which a sequence's states are to be written."""
+def first_part(step, sequence):
+    """The address of a sequence's first part; the last one ends with its last token."""
     return field(field(step, STEP_STATES) + 16 * sequence, 1)
+
+
+@numba.njit(inline="always")
+def part_end(part):
+    """How many of the sequence's tokens of the step come before the part's end."""
+    return field(part, 0)
+
+
+@numba.njit(inline="always")
+def part_states(part):
+    """The address at which the states after a part are to be written."""
+    return field(part, 1)
 
 
 @numba.njit(inline="always")

@@ -48,7 +48,8 @@ STEP_NUM_MERGES = 12
 STEP_PARTIALS = 13
 """Address of the float32 buffer for attention over one span each."""
 STEP_STATES = 14
-"""Address of int64 [sequences, 2]: the addresses of each sequence's states, and of what they become; see states.py."""
+"""Address of int64 [sequences, 2]: the addresses of each sequence's states, and of a list of what they become; see
+states.py."""
 STEP_NUM_SEQUENCES = 15
 STEP_FIELDS = 16
 

@@ -76,6 +76,7 @@ class Parameter:
     of positions. Where rows hold several numbers, they have any of the formats, too.
     `may_be_embedding`: where the operator writes `logits` and the checkpoint lacks this weight, the token embedding
     is meant (tied embeddings).
+    `may_be_half`: this state may be kept as float16, rounded after each token.
     `decays`: what is read here says how fast a state is forgotten or what is added to it: an error in it stays. So
     matrices which make it keep their floats.
     `by_position`: of `sin` and `cos`, only the rows of the step's positions are read.
@@ -98,6 +99,7 @@ class Parameter:
     stays_float: bool = False
     by_expert: bool = False
     chooses: bool = False
+    may_be_half: bool = False
     decays: bool = False
     embeds: bool = False
     may_be_embedding: bool = False

@@ -92,13 +92,13 @@ class CausalConv1D(Operator):
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         from ftllm_nb.kernels.causal_conv import CONV, causal_conv
 
-        source, weight = node.inputs["input"], node.inputs["weight"]
+        source, weight, tail = node.inputs["input"], node.inputs["weight"], lowering.state(node.inputs["tail"])
         channels = source.type.size(-1)
         read, written = lowering.place(source), lowering.place(node.outputs["output"])
         fields = CONV.values(
             input=read.address, input_stride=read.stride, output=written.address, output_stride=written.stride,
             weight=lowering.columns(weight),
-            bias=lowering.vector([node.inputs.get("bias")], [channels]), state=lowering.state(node.inputs["tail"]),
+            bias=lowering.vector([node.inputs.get("bias")], [channels]), state=tail.offset,
             channels=_padded(channels), taps=weight.type.size(-1), silu=int(node.attributes["activation"] == _SILU),
         )  # fmt: skip
         lowering.add(causal_conv, *fields)

@@ -96,6 +96,14 @@ class CachePlaces:
     group: int = 0
 
 
+@dataclass(frozen=True)
+class StatePlace:
+    """Where a state lies among those of a sequence, in bytes; `is_half`: as float16, in place of float32."""
+
+    offset: int
+    is_half: bool = False
+
+
 class Lowering(Protocol):
     """Memory and rows for one program."""
 
@@ -148,8 +156,8 @@ class Lowering(Protocol):
     def cache(self, key: Tensor) -> CachePlaces:
         """The places of the layer whose keys' cache this is."""
 
-    def state(self, tensor: Tensor) -> int:
-        """Where a state lies among those of a sequence, in bytes; see kernels/states.py."""
+    def state(self, tensor: Tensor) -> StatePlace:
+        """The place of a state; see kernels/states.py."""
 
     def failure_word(self, error: Callable[[int], Exception]) -> int:
         """Address of an int64 that a kernel sets where it fails; then the step ends with the error for that number."""

@@ -28,7 +28,7 @@ class MambaScan(Operator):
         Parameter("aLog", Kind.WEIGHT),
         Parameter("dtBias", Kind.WEIGHT),
         Parameter("D", Kind.WEIGHT),
-        Parameter("state", Kind.STATE),
+        Parameter("state", Kind.STATE, may_be_half=True),
         Parameter("output", Kind.OUTPUT),
         Parameter("timeStepMin", Kind.FLOAT, default=0.0),
         Parameter("timeStepMax", Kind.FLOAT, default=_NO_LIMIT),
@@ -91,11 +91,11 @@ class MambaScan(Operator):
         output = np.zeros_like(x)
         for its_state, rows in zip(state, step.rows, strict=True):
             for token in range(rows.start, rows.stop):
-                its_state *= decays[token][:, None, None]
+                now = its_state[..., :size] * decays[token][:, None, None]
                 value = x[0, token]
-                its_state[..., :size] += keys[token][:, :, None] * (steps[token][:, None] * value)[:, None, :]
-                read = np.einsum("hkv,hk->hv", its_state[..., :size], queries[token])
-                output[0, token] = read + D[:, None] * value
+                now += keys[token][:, :, None] * (steps[token][:, None] * value)[:, None, :]
+                its_state[..., :size] = now
+                output[0, token] = np.einsum("hkv,hk->hv", now, queries[token]) + D[:, None] * value
         return output
 
     @classmethod

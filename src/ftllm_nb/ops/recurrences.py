@@ -58,16 +58,18 @@ def lower_recurrence(
     scale: float = 1.0,
     skip: int = 0,
 ) -> None:
-    """A row of one of the kernels in kernels/recurrence.py. `decay`, `rate`: address, and bytes from token to token."""
-    from ftllm_nb.kernels.recurrence import RECURRENCE
+    """A row of one of the kernels in kernels/recurrence.py, or of its twin for halves where the state is of those.
+    `decay`, `rate`: address, and bytes from token to token."""
+    from ftllm_nb.kernels.recurrence import OF_HALVES, RECURRENCE
 
+    kept = lowering.state(state)
     places = [lowering.place(tensor) for tensor in (query, key, value, output)]
     read, known, given, written = places
     fields = RECURRENCE.values(
         query=read.address, query_stride=read.stride, key=known.address, key_stride=known.stride,
         value=given.address, value_stride=given.stride, decay=decay[0], decay_stride=decay[1],
         rate=rate[0], rate_stride=rate[1], output=written.address, output_stride=written.stride,
-        state=lowering.state(state), heads=value.type.size(2), key_heads=key.type.size(2),
+        state=kept.offset, heads=value.type.size(2), key_heads=key.type.size(2),
         key_dim=key.type.size(3), value_dim=value.type.size(3), scale=float(scale), skip=skip,
     )  # fmt: skip
-    lowering.add(kernel, *fields)
+    lowering.add(OF_HALVES[kernel] if kept.is_half else kernel, *fields)

@@ -28,7 +28,7 @@ class RecurrentGatedDeltaRule(Operator):
         Parameter("v", Kind.INPUT),
         Parameter("g", Kind.INPUT, decays=True),
         Parameter("b", Kind.INPUT, decays=True),
-        Parameter("last_recurrent_state", Kind.STATE),
+        Parameter("last_recurrent_state", Kind.STATE, may_be_half=True),
         Parameter("core_attn_out", Kind.OUTPUT),
         Parameter("qScale", Kind.FLOAT, default=1.0),
     )
@@ -76,11 +76,12 @@ class RecurrentGatedDeltaRule(Operator):
         for state, rows in zip(last_recurrent_state, step.rows, strict=True):
             for token in range(rows.start, rows.stop):
                 decay = np.exp(g[0, token])
-                state *= decay[:, None, None] if decay.ndim == 1 else decay[:, :, None]
-                known = np.einsum("hkv,hk->hv", state[..., :value_dim], keys[token])
+                now = state[..., :value_dim] * (decay[:, None, None] if decay.ndim == 1 else decay[:, :, None])
+                known = np.einsum("hkv,hk->hv", now, keys[token])
                 delta = b[0, token][:, None] * (v[0, token] - known)
-                state[..., :value_dim] += keys[token][:, :, None] * delta[:, None, :]
-                output[0, token] = np.einsum("hkv,hk->hv", state[..., :value_dim], queries[token])
+                now += keys[token][:, :, None] * delta[:, None, :]
+                state[..., :value_dim] = now
+                output[0, token] = np.einsum("hkv,hk->hv", now, queries[token])
         return output * np.float32(qScale)
 
     @classmethod

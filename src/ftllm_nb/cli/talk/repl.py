@@ -60,6 +60,8 @@ class Repl:
         self.waiting: list[Waiting] = []
         self.written: dict[str, tuple[int, int, int]] = {}
         self.kept_turns: list[Turn] = []
+        self.warnings: list[str] = []
+        """Sentences that came while something else was printed, and are to be shown after it."""
         self._was_held = False
 
     def handle(self, line: str) -> None:
@@ -148,6 +150,8 @@ class Repl:
         screen.line()
         if conversation.turns is not before:
             self._say_how_it_ended(conversation.turns[-1])
+        while self.warnings:
+            screen.note(self.warnings.pop(0))
         self.remember()
 
     def _view(self) -> AnswerView:
