@@ -41,9 +41,11 @@ SHORT = ATTENDING | {"rms_norm_eps": None, "norm_eps": 1e-5}
 MORE: dict[str, dict[str, Any]] = {
     "lfm2": SHORT,
     "lfm2_moe": SHORT | EXPERTS,
+    "lfm3": SHORT | {"head_dim": 8},
     "granitemoehybrid": ATTENDING | EXPERTS | {"mamba_n_heads": 2, "shared_intermediate_size": 12},
     "bamba": ATTENDING | {"mamba_n_heads": 2},
     "falcon_h1": {"mamba_n_heads": 2},
+    "zamba2": {"layer_types": ["hybrid"] * 2, "n_mamba_heads": 2, "head_dim": None},
     "mamba2": {"num_heads": 2, "n_groups": 1, "rms_norm_eps": None, "head_dim": None},
     "nemotron_h": ROUTED | ATTENDING,
     "qwen3_next": ATTENDING | EXPERTS,

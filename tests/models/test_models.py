@@ -160,7 +160,7 @@ def test_unsupported(model_type: Any) -> None:
 @pytest.mark.parametrize(
     ("model_type", "nearest"),
     [
-        ("mamba", "nearest are mamba2 and bamba."),
+        ("mamba", "nearest are mamba2, bamba and zamba2."),
         ("qwen4", "nearest are qwen3, qwen2, qwen2_moe and qwen3_5."),
         ("Gemma5_text", "nearest are gemma4_text, gemma3_text"),
     ],
@@ -227,7 +227,7 @@ def test_sizes_that_are_none(name: str, value: Any) -> None:
 
 SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
 _ROUTED_ALONE = (
-    "gpt2", "qwen3_moe", "qwen2_moe", "llama4_text", "qwen3_next", "qwen3_5_moe_text", "mamba2", "nemotron_h",
+    "gpt2", "qwen3_moe", "qwen2_moe", "llama4_text", "qwen3_next", "qwen3_5_moe_text", "mamba2", "nemotron_h", "zamba2",
 )  # fmt: skip
 CAN_LACK = [*((each, "intermediate_size") for each in _ROUTED_ALONE), ("nemotron_h", "num_hidden_layers")]
 """What has a default, or is the size of feed-forwards that no layer of theirs has."""

@@ -41,6 +41,11 @@ MAMBA: dict[str, Any] = {
     "mamba_n_heads": 6, "mamba_d_head": 16, "mamba_d_state": 12, "mamba_n_groups": 2, "head_dim": None,
 }  # fmt: skip
 """Of Mamba-2's layers."""
+ZAMBA: dict[str, Any] = {
+    "n_mamba_heads": 6, "mamba_d_state": 12, "mamba_ngroups": 2, "adapter_rank": 8, "head_dim": None,
+    "time_step_min": 0.001,
+}  # fmt: skip
+"""Of Zamba 2's."""
 NEMOTRON: dict[str, Any] = {
     "mamba_num_heads": 6, "mamba_head_dim": 10, "n_groups": 2, "ssm_state_size": 12, "num_hidden_layers": None,
 }  # fmt: skip
@@ -68,6 +73,20 @@ ARCHITECTURES: dict[str, list[dict[str, Any]]] = {
         EXPERTS | {"head_dim": None, "layer_types": ["conv", "conv", "conv", FULL], "num_dense_layers": 0,
                    "use_expert_bias": False, "norm_topk_prob": False, "routed_scaling_factor": 1.5,
                    "conv_bias": True},
+    ],
+    "lfm3": [
+        {"layer_types": ["conv", FULL, SLIDING, "conv"], "sliding_window": 12},
+        {"layer_types": ["conv", "conv", SLIDING, FULL], "sliding_window": 7, "conv_bias": True, "conv_L_cache": 4,
+         "use_sandwich_norm": False, "attention_bias": True, "tie_word_embeddings": False,
+         "rope_parameters": {FULL: YARN, SLIDING: PLAIN}},
+        {"num_hidden_layers": 5, "use_attention_gate": False, "sliding_window": 12},
+    ],
+    "zamba2": [
+        ZAMBA | {"layers_block_type": [LINEAR, "hybrid", LINEAR, "hybrid"], "use_mem_rope": True,
+                 "tie_word_embeddings": False},
+        ZAMBA | {"layers_block_type": ["hybrid", LINEAR, "hybrid", "hybrid"], "num_mem_blocks": 2, "mamba_ngroups": 3,
+                 "use_shared_attention_adapter": True, "num_key_value_heads": 4, "tie_word_embeddings": True,
+                 "mamba_d_conv": 3, "hidden_act": "silu", "rms_norm_eps": 1e-3},
     ],
     "qwen3_next": [
         EXPERTS | DELTA | {"shared_expert_intermediate_size": 24},

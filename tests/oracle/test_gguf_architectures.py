@@ -114,7 +114,9 @@ MORE: dict[str, list[dict[str, Any]]] = {
          "num_key_value_heads": 4, "head_dim": None, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256},
     ],
 }  # fmt: skip
-NOT_READ = ("telechat", "laguna", "bamba", "falcon_h1", "mamba2", "nemotron_h", "olmo_hybrid", "kimi_linear")
+NOT_READ = (
+    "telechat", "laguna", "bamba", "falcon_h1", "mamba2", "nemotron_h", "olmo_hybrid", "kimi_linear", "zamba2", "lfm3",
+)  # fmt: skip
 """What the names of architectures begin with of which no GGUF file is written here."""
 BESIDE_LLAMA_CPP = {"falcon_h1", "mamba2", "nemotron_h", "nemotron_h_moe", "kimi_linear"}
 """Those whose files tests/golden/recurrent_files.py writes alone, to compare with llama.cpp."""

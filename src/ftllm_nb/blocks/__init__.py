@@ -20,6 +20,7 @@ from ftllm_nb.blocks.qwen_mixture import QwenMixtureDecoder
 from ftllm_nb.blocks.recurrent import RecurrentDecoder
 from ftllm_nb.blocks.scaled_mamba import ScaledMambaDecoder
 from ftllm_nb.blocks.separate_delta_net import SeparateDeltaNetDecoder
+from ftllm_nb.blocks.shared_layers import SharedLayersDecoder
 from ftllm_nb.blocks.sparse_decoder import SparseDecoder, listed
 from ftllm_nb.blocks.streams import StreamsDecoder
 from ftllm_nb.blocks.text_part import TextPart
@@ -51,6 +52,7 @@ __all__ = [
     "RecurrentDecoder",
     "ScaledMambaDecoder",
     "SeparateDeltaNetDecoder",
+    "SharedLayersDecoder",
     "SlidingDecoder",
     "SparseDecoder",
     "StreamsDecoder",

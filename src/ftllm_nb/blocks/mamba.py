@@ -96,6 +96,11 @@ class MambaDecoder(RecurrentDecoder):
         return False
 
     @property
+    def read_eps(self) -> float:
+        """What that norm adds to the mean square."""
+        return self.eps
+
+    @property
     def convolves_to_silu(self) -> bool:
         """Whether the convolution's activation is silu, in place of the feed-forward's."""
         return self.activation == "Silu"
@@ -173,7 +178,7 @@ class MambaDecoder(RecurrentDecoder):
             self.ExpandHead(self.data[name], self.mamba_inner // self.mamba_groups)
         norm, is_first = self.vector(f"{at}norm.weight", self.mamba_inner), not self.norms_before_gate
         self.GatedRMSNorm(
-            self.data["read"], self.data["z"], norm, self.eps, self.data["read"], gateFirst=int(is_first)
+            self.data["read"], self.data["z"], norm, self.read_eps, self.data["read"], gateFirst=int(is_first)
         )
         self.Flatten(self.data["read"])
         return "read"

@@ -26,10 +26,10 @@ class SlidingDecoder(Decoder):
         return sliding_windows(self, given_window(self, default=self.window))
 
 
-def sliding_windows(graph: Decoder, window: int | None) -> list[int | None]:
+def sliding_windows(graph: Decoder, window: int | None, others: tuple[str, ...] = ()) -> list[int | None]:
     """The window of each layer that layer_types calls sliding, None for the others. Raises `GraphError` for kinds that
-    are neither full nor sliding, and where sliding layers have no window."""
-    unknown = next((kind for kind in graph.kinds if kind not in (FULL, SLIDING)), None)
+    are neither full nor sliding nor these others, and where sliding layers have no window."""
+    unknown = next((kind for kind in graph.kinds if kind not in (FULL, SLIDING, *others)), None)
     if unknown is not None:
         raise GraphError(
             f'config.json\'s layer_types has {shown(unknown)} layers; this architecture has "{FULL}" and "{SLIDING}".'

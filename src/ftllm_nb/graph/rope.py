@@ -121,7 +121,9 @@ def named_rope_settings(config: Mapping[str, Any], positions: int) -> dict[str, 
     if unknown is not None:
         raise GraphError(f"config.json's {name} has an object {shown(unknown)}, which is the name of no kind of layer.")
     tables = {}
-    for kind in dict.fromkeys(layers or kinds):
+    # Recurrent layers do not turn.
+    turning = [kind for kind in layers or () if kind in section or kind in (FULL, SLIDING)]
+    for kind in dict.fromkeys(turning or layers or kinds):
         entries = section.get(kind)
         if not isinstance(entries, Mapping):
             raise GraphError(

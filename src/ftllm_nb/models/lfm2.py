@@ -10,13 +10,14 @@ from ftllm_nb.graph.config_entries import flag, positive_or, whole
 
 
 class Lfm2Model(RecurrentDecoder):
-    """The graph of `Lfm2ForCausalLM`."""
+    """The graph of `Lfm2ForCausalLM`. `usual_taps`: conv_L_cache where the config has none."""
 
     recurrent_kind = "conv"
+    usual_taps: ClassVar[int] = 3
     recurrent_names = "conv"
     ties_by_default = True
     default_eps = 1e-5
-    attending_entry = "full_attn_idxs"
+    attending_entry: ClassVar[str | None] = "full_attn_idxs"
     head_norms = ("q_layernorm", "k_layernorm")
     names = Names(
         norm="embedding_norm", out="out_proj", feed_forward="feed_forward", gate="w1", up="w3", down="w2",
@@ -56,7 +57,8 @@ class Lfm2Model(RecurrentDecoder):
         self.linear(source, f"{at}in_proj", 3 * size, "B.C.x", bias)
         self.split("B.C.x", B=size, C=size, x=size)
         self.MulTo(data["B"], data["x"])
-        self.convolve(number, f"{at}conv", "B", whole(self.config, "conv_L_cache", 3, least=2), bias, silu=False)
+        taps = whole(self.config, "conv_L_cache", self.usual_taps, least=2)
+        self.convolve(number, f"{at}conv", "B", taps, bias, silu=False)
         self.MulTo(data["C"], data["B"])
         self.linear("C", f"{at}out_proj", size, target, bias)
 

@@ -283,4 +283,4 @@ def continuing(model: Any, answer: Any, position: int) -> dict[str, Any]:
 def forgets_limits(config: Any) -> bool:
     """Whether Mamba-2's time steps have limits, which transformers knows in prompts alone: a text is read at once."""
     limits = tuple(getattr(config, "time_step_limit", None) or (0, math.inf))
-    return limits != (0, math.inf) or config.model_type == "nemotron_h"
+    return limits != (0, math.inf) or config.model_type in ("nemotron_h", "zamba2")
