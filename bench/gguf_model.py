@@ -13,6 +13,15 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from gguf_recurrent import (
+    convolution_settings,
+    convolution_shapes,
+    delta_net_settings,
+    head_dim,
+    hybrid_settings,
+    hybrid_shapes,
+    rates_and_ones,
+)
 
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.checkpoint import Checkpoint
@@ -24,7 +33,10 @@ FORMATS = {
     "bfloat16": (gguf.GGMLQuantizationType.BF16, gguf.GGMLQuantizationType.BF16),
 }
 """The types of a model's matrices, and of its embedding, that have as many bits a weight as ours."""
-FLOATS = ("mlp.gate.weight", "mlp.router.weight", "conv1d.weight", "in_proj_a.weight", "in_proj_b.weight")
+FLOATS = (
+    "mlp.gate.weight", "mlp.router.weight", "router.layer.weight", "conv1d.weight", "conv.conv.weight",
+    "in_proj_a.weight", "in_proj_b.weight", "A_log", ".D",
+)  # fmt: skip
 """How the names of matrices end that are floats in all types: what chooses experts, and what steers a state."""
 
 
@@ -97,16 +109,13 @@ class TensorNames:
 
     def of(self, name: str) -> str:
         """By Hugging Face's name."""
+        if name.startswith("blk."):  # GGUF's own
+            return name
         known = name.replace("dt_bias", "dt_proj.bias")
         target = self._names.get_name(known, try_suffixes=(".weight", ".bias"))
         if target is None:
             raise SystemExit(f"GGUF has no name for the tensor {name}.")
         return target
-
-
-def head_dim(config: dict) -> int:
-    """The size of a head."""
-    return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
 
 
 def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
@@ -120,7 +129,7 @@ def write_settings(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_key_length(head_dim(config))
     writer.add_value_length(head_dim(config))
     writer.add_rope_freq_base(config.get("rope_theta") or config["rope_parameters"]["rope_theta"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_layer_norm_rms_eps(config.get("norm_eps") or config["rms_norm_eps"])
 
 
 def write_vocabulary(writer: gguf.GGUFWriter, tokens: list[str], merges: list[str]) -> None:
@@ -208,33 +217,13 @@ def added_one(name: str, values: np.ndarray, config: dict) -> np.ndarray:
     return values + 1 if name.endswith("norm.weight") else values
 
 
-def delta_net_settings(writer: gguf.GGUFWriter, config: dict) -> None:
-    """What turns of a head, which layers attend, and the sizes of the others."""
-    turning = int(head_dim(config) * config["rope_parameters"]["partial_rotary_factor"])
-    writer.add_rope_dimension_count(turning)
-    writer.add_rope_dimension_sections([turning // 2 - 2 * (turning // 6), turning // 6, turning // 6, 0])
-    writer.add_full_attention_interval(config["full_attention_interval"])
-    writer.add_ssm_conv_kernel(config["linear_conv_kernel_dim"])
-    writer.add_ssm_state_size(config["linear_key_head_dim"])
-    writer.add_ssm_group_count(config["linear_num_key_heads"])
-    writer.add_ssm_time_step_rank(config["linear_num_value_heads"])
-    writer.add_ssm_inner_size(config["linear_num_value_heads"] * config["linear_value_head_dim"])
-
-
-def rates_and_ones(name: str, values: np.ndarray, config: dict) -> np.ndarray:
-    """Rates of decay instead of their logarithms, and the 1 that norms add, but for those with a gate."""
-    if name.endswith("A_log"):
-        return -np.exp(values)
-    if name.endswith("conv1d.weight"):
-        return values.reshape(len(values), -1)
-    return values if name.endswith("linear_attn.norm.weight") else added_one(name, values, config)
-
-
 FAMILIES = {
     "qwen2": Family("qwen2", gguf.MODEL_ARCH.QWEN2),
     "qwen3": Family("qwen3", gguf.MODEL_ARCH.QWEN3),
     "qwen3_moe": Family("qwen3moe", gguf.MODEL_ARCH.QWEN3MOE, mixture_settings),
-    "qwen3_5_text": Family("qwen35", gguf.MODEL_ARCH.QWEN35, delta_net_settings, rates_and_ones),
+    "qwen3_5_text": Family("qwen35", gguf.MODEL_ARCH.QWEN35, delta_net_settings, rates_and_ones, convolution_shapes),
+    "lfm2": Family("lfm2", gguf.MODEL_ARCH.LFM2, convolution_settings, shapes=convolution_shapes),
+    "granitemoehybrid": Family("granitehybrid", gguf.MODEL_ARCH.GRANITE_HYBRID, hybrid_settings, shapes=hybrid_shapes),
     "gpt_oss": Family("gpt-oss", gguf.MODEL_ARCH.GPT_OSS, gpt_oss_settings, shapes=gpt_oss_shapes),
     "llama": Family("llama", gguf.MODEL_ARCH.LLAMA, llama_settings, neighbours),
     "gemma3_text": Family("gemma3", gguf.MODEL_ARCH.GEMMA3, gemma_settings, added_one),

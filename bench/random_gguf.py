@@ -131,8 +131,9 @@ def write_random_gguf(config_file: str, mix: str, path: Path, layers: int | None
     joined = {name: (count, *shape) if count > 1 else shape for name, (count, shape) in stacks.items()}
     for name, shape in family.shapes(joined).items():
         target = names.of(name)
-        if len(shape) == 1 or name.endswith((".bias", *FLOATS)):
+        if len(shape) == 1 or name.endswith(("norm.weight", ".bias", *FLOATS)):
             values = np.ones(shape) if name.endswith("norm.weight") else random.normal(0, 0.1, shape)
+            values = -np.exp(values) if name.endswith("A_log") else values  # rates, by which states decay
             writer.add_tensor(target, values.astype(np.float32))
             continue
         parts = target.split(".")

@@ -19,7 +19,9 @@ PARAMETERS = {
     "gemma-3-1b": 999_885_952,
     "gemma-4-e2b": 4_628_569_379,
     "gpt-oss-20b": 20_914_757_184,
+    "granite-4-h-tiny": 6_939_037_248,
     "granite-4.1-3b": 3_402_836_480,
+    "lfm2-1.2b": 1_170_340_608,
     "llama-3.2-1b": 1_235_814_400,
     "olmo-3-7b": 7_298_011_136,
     "phi-4-mini": 3_836_021_760,
@@ -30,6 +32,7 @@ PARAMETERS = {
     "qwen3-30b-a3b": 30_532_122_624,
     "qwen3-4b": 4_022_468_096,
     "qwen3.5-0.8b": 752_393_024,
+    "qwen3.5-4b": 4_205_751_296,
     "smollm3-3b": 3_075_098_624,
 }
 """Those of the published models, tied embeddings once; of Gemma 4 and Qwen3.5 those of the text part as it is here."""
