@@ -14,8 +14,8 @@ LAYERS = 4
 SHORT = {"layer_types": ["full_attention"] * 2, "rms_norm_eps": None, "norm_eps": 1e-5}
 RECURRENT = {"lfm2": SHORT, "lfm2_moe": SHORT | EXPERTS, "qwen3_next": EXPERTS, "qwen3_5_moe_text": EXPERTS}
 """What those with recurrent layers ask for."""
-KINDS = {"zamba2": ["linear_attention", "hybrid"]}
-"""Of those whose layers that attend are all different."""
+KINDS = {"zamba2": ["linear_attention"] * 2}
+"""Of those whose layers that attend are all different, which cannot be folded."""
 FOUR = {"num_hidden_layers": LAYERS, "tie_word_embeddings": True}
 
 
