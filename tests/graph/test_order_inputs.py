@@ -8,7 +8,9 @@ import pytest
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.order_inputs import order_inputs
+from ftllm_nb.ops.merge_moe import MergeMOE
 from ftllm_nb.ops.order_features import OrderFeatures
+from ftllm_nb.ops.ordered_merge_moe import OrderedMergeMOE
 from tests.engine.test_experts import ARRAYS, CONFIG, HIDDEN, mixture
 from tests.engine.two_engines import checked_graph
 from tests.graph.small_graphs import HEAD_DIM, HEADS, begin, check, end
@@ -34,9 +36,16 @@ def test_one_order_is_made_once() -> None:
     assert readers == ["q.weight", "k.weight"]
 
 
-@pytest.mark.parametrize("name", ["gate.0", "down.3", "embed"])
-def test_what_is_no_product_alone_is_refused(name: str) -> None:
-    """Each expert would want an order of its own of the one input."""
+def test_experts_have_orders_of_their_own() -> None:
+    graph = checked_graph(mixture(0, stacked=False), MemoryCheckpoint(CONFIG, ARRAYS))
+    orders = {"gate.0": ORDER, "up.3": np.roll(ORDER, 5)}
+    changed = order_inputs(graph, orders.get)
+    (node,) = [node for node in changed.nodes if node.operator is OrderedMergeMOE]
+    assert node.attributes["orders"].keys() == {"gate0", "up3"}
+    assert not any(node.operator in (MergeMOE, OrderFeatures) for node in changed.nodes)
+
+
+def test_what_is_no_product_alone_is_refused() -> None:
     graph = checked_graph(mixture(0, stacked=False), MemoryCheckpoint(CONFIG, ARRAYS))
     with pytest.raises(GraphError, match="are ordered by their activations"):
-        order_inputs(graph, lambda weight: ORDER if weight == name else None)
+        order_inputs(graph, {"embed": ORDER}.get)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ftllm_nb.graph.types import ShapeError, TensorType
+from ftllm_nb.ops.ordered_merge_moe import OrderedMergeMOE
 from tests.ops.operator_runs import OPERATORS, STEP, normal
 
 NUMBERS: dict[str, Any] = {
@@ -94,6 +95,18 @@ def test_a_list_is_a_stack() -> None:
     (listed,) = OPERATORS["MergeMOE"].compute(STEP, given | lists).values()
     (stacked,) = OPERATORS["MergeMOE"].compute(STEP, mixture()).values()
     np.testing.assert_allclose(listed, stacked, rtol=1e-5, atol=1e-6)
+
+
+def test_columns_in_other_orders_are_the_same_mixture() -> None:
+    given = mixture()
+    stack, down = given.pop("gate0"), given.pop("down0")
+    lists = {f"gate{e}": stack[e, :6] for e in range(4)} | {f"up{e}": stack[e, 6:] for e in range(4)}
+    lists |= {f"down{e}": down[e] for e in range(4)}
+    orders = {name: np.roll(np.arange(lists[name].shape[1]), 2)[::-1] for name in ("gate1", "up0", "down1", "down3")}
+    ordered = {name: matrix[:, orders[name]] if name in orders else matrix for name, matrix in lists.items()}
+    (expected,) = OPERATORS["MergeMOE"].compute(STEP, given | lists).values()
+    (got,) = OrderedMergeMOE.compute(STEP, given | ordered | {"orders": orders}).values()
+    np.testing.assert_array_equal(got, expected)
 
 
 def refused(name: str, arguments: dict[str, Any]) -> str:

@@ -197,6 +197,9 @@ class Operator:
     """True where the outputs are column ranges of one buffer, each padded to a multiple of 16."""
     fuses: ClassVar[tuple[Pattern | Group | Chain, ...]] = ()
     """Of an operator that fusion makes: what it stands for (see fusion.py)."""
+    orders: ClassVar[type[Operator] | None] = None
+    """Of an operator that another one becomes where the columns of its matrices lie in other orders than inputs have:
+    that one. A further parameter `orders` has them by matrix."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     entries: ClassVar[tuple[str, ...]] = ()
     """Entries of config.json that it reads beside its arguments."""

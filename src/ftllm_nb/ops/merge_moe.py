@@ -13,7 +13,7 @@ from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Wor
 from ftllm_nb.ops.gelu import exact_gelu, tanh_gelu
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, PackedMatrices, Place, Tensor
 from ftllm_nb.ops.silu import sigmoid, silu
-from ftllm_nb.quant.activations import Int8Form
+from ftllm_nb.quant.activations import ActivationForm, Int8Form
 
 Gate = Callable[[Array, Array, float, float], Array]
 
@@ -38,7 +38,7 @@ def _limited_pair(gate: Array, up: Array, alpha: float, limit: float) -> Array:
     return np.asarray((np.clip(up, -limit, limit) + 1) * gate * sigmoid(np.float32(alpha) * gate))
 
 
-_GATES = (
+GATES = (
     _Gate(lambda gate, up, alpha, limit: silu(gate) * up, "SILU"),
     _Gate(lambda gate, up, alpha, limit: exact_gelu(gate) * up, "GELU"),
     _Gate(_limited_pair, "LIMITED_PAIRS", are_pairs=True),
@@ -52,7 +52,7 @@ _GATES = (
 
 def gates_and_ups(gate_type: int, rows: int) -> tuple[slice, slice]:
     """Which of so many rows of a `gate` that holds both are gates, and which ups."""
-    if _GATES[gate_type].are_pairs:
+    if GATES[gate_type].are_pairs:
         return slice(0, rows, 2), slice(1, rows, 2)
     return slice(0, rows // 2), slice(rows // 2, rows)
 
@@ -96,13 +96,13 @@ class MergeMOE(Operator):
             require_activation(each, name, 3)
         if index.shape != score.shape or index.shape[:2] != input.shape[:2]:
             raise ShapeError("index and score must be [1, tokens, picks], of the tokens of input")
-        if gateType not in range(len(_GATES)):
-            raise ShapeError(f"gateType must be 0 to {len(_GATES) - 1}, but it is {gateType}")
+        if gateType not in range(len(GATES)):
+            raise ShapeError(f"gateType must be 0 to {len(GATES) - 1}, but it is {gateType}")
         if limit <= 0:
             raise ShapeError(f"limit must be above 0, but it is {limit:g}")
         (experts, rows, columns), second, last = _stack(gate, "gate"), up and _stack(up, "up"), _stack(down, "down")
-        is_joined = _GATES[gateType].has_up and not second
-        if second and (_GATES[gateType].are_pairs or not _GATES[gateType].has_up):
+        is_joined = GATES[gateType].has_up and not second
+        if second and (GATES[gateType].are_pairs or not GATES[gateType].has_up):
             raise ShapeError(f"up must be None with gateType {gateType}")
         if is_joined and rows % 2:
             raise ShapeError(f"gate holds gate and up, of an even number of rows, but it has {rows}", rows)
@@ -132,7 +132,7 @@ class MergeMOE(Operator):
         down: Sequence[Array], gateType: int, gateBias: Sequence[Array], upBias: Sequence[Array],
         downBias: Sequence[Array], limit: float, alpha: float,
     ) -> Array:  # fmt: skip
-        gates, downs, kind = _matrices(gate), _matrices(down), _GATES[gateType]
+        gates, downs, kind = _matrices(gate), _matrices(down), GATES[gateType]
         ups = _matrices(up) if up else None
         chosen = np.clip(np.nan_to_num(index[0]), 0, len(gates) - 1).astype(int)
         output = np.zeros_like(input)
@@ -166,7 +166,7 @@ class MergeMOE(Operator):
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:
         """Rows that sort the tokens by expert, multiply, gate, multiply, and add up."""
-        _Lowered(node, lowering).run()
+        LoweredMixture(node, lowering).run()
 
 
 def _stack(types: Sequence[TensorType], name: str) -> tuple[int, int, int]:
@@ -190,7 +190,7 @@ def _matrices(weights: Sequence[Array]) -> Sequence[Array]:
     return list(weights[0]) if len(weights) == 1 and weights[0].ndim == 3 else weights
 
 
-class _Lowered:
+class LoweredMixture:
     """A node on its way to rows."""
 
     def __init__(self, node: LoweredNode, lowering: Lowering) -> None:
@@ -211,7 +211,7 @@ class _Lowered:
 
     def run(self) -> None:
         """All rows."""
-        lists, gate = self.lists, _GATES[self.attributes["gateType"]]
+        lists, gate = self.lists, GATES[self.attributes["gateType"]]
         self.lowering.part("routing")
         self.sort()
         first, *others = [self.lowering.matrices(lists[name]) for name in ("gate", "up") if lists[name]]
@@ -233,7 +233,8 @@ class _Lowered:
                 beside = Place(product.address + number * size, product.stride)
                 self.multiply([each], gathered, [biases[number]], beside, self.source)
         self.lowering.part("gate")
-        gated, second = self.rows_gated(gate, product, size)
+        second = self.lowering.matrices(lists["down"])
+        gated = self.rows_gated(gate, product, size, second.format.activations)
         self.lowering.part("down", lists["down"])
         result = self.rows("second", 64 * second.num_blocks)
         self.multiply([second], gated, [lists["downBias"]], result, None)
@@ -303,12 +304,12 @@ class _Lowered:
             ),
         )  # fmt: skip
 
-    def rows_gated(self, gate: _Gate, product: Place, up: int) -> tuple[Place, PackedMatrices]:
-        """What the second product reads, and its weights. `up`: where it begins in a row, if it is no part of gate."""
+    def rows_gated(self, gate: _Gate, product: Place, up: int, form: ActivationForm | None) -> Place:
+        """What the second product reads, in a form, or as float32. `up`: where it begins in a row, if it is no part of
+        gate."""
         from ftllm_nb.kernels import expert_gates
 
-        second = self.lowering.matrices(self.lists["down"])
-        form, numbers = second.format.activations, self.attributes
+        numbers = self.attributes
         size = self.lists["down"][0].type.size(-1)
         if not self.lists["up"]:
             up = 4 * size
@@ -327,7 +328,7 @@ class _Lowered:
                 count=self.count, alpha=float(numbers["alpha"]), limit=float(numbers["limit"]),
             ),
         )  # fmt: skip
-        return target, second
+        return target
 
     def combine(self, result: Place) -> None:
         from ftllm_nb.kernels.experts import COMBINE, combine

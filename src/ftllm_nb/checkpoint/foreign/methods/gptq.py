@@ -34,7 +34,6 @@ _KEPT = (4, 8)
 """Bits of our own types."""
 _ONES = {2: 0x55555555, 4: 0x11111111, 8: 0x01010101}
 """A one for each number of a word."""
-_EXPERT = ".experts."
 _PACKED, _PACKED_AS_AWQ = "auto_round:auto_gptq", "auto_round:auto_awq"
 
 
@@ -99,7 +98,7 @@ class _Module:
         what, shape = f"GPTQ int{self.bits}", (self.rows, self.columns)
         name, used = f"{self.name}.weight", tuple(self.parts.used)
         fits = self.groups is not None and self.groups.size % COLUMNS_MULTIPLE == 0
-        if not fits or (self.groups is not None and self.groups.order is not None and _EXPERT in self.name):
+        if not fits:
             info = TensorInfo(name, shape, "float32", self.parts.nbytes, f"{what} in other groups")
             return FloatMatrix(info, used, self._floats)
         assert self.groups is not None
