@@ -19,6 +19,7 @@ from __future__ import annotations
 BEGINNING = "docs/custom_model.md#from-a-checkpoint-to-a-server"
 OWN_OPERATORS = "docs/custom_model.md#operators-of-your-own"
 MODELS_PAGE = "docs/models.md"
+GGUF_PAGE = "docs/gguf.md"
 OPERATORS_PAGE = "docs/operators.md"
 """The pages that say how a model is described, and what there is: errors of what is missing end with them."""
 

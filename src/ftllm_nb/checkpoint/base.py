@@ -16,6 +16,8 @@ from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import CheckpointError
 from ftllm_nb.quantized_type import ElementType
 
+UNKNOWN_GGUF = "gguf_architecture"
+"""The entry of a config with the name of a GGUF file's architecture that is not known, and was read as Llama is."""
 SomeCheckpoint = TypeVar("SomeCheckpoint", bound="Checkpoint")
 
 

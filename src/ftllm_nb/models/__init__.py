@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from ftllm_nb.blocks import Decoder, TextPart
+from ftllm_nb.checkpoint.base import UNKNOWN_GGUF
 from ftllm_nb.checkpoint.files import shown
-from ftllm_nb.errors import BEGINNING, MODELS_PAGE, CheckpointError
+from ftllm_nb.errors import BEGINNING, GGUF_PAGE, MODELS_PAGE, CheckpointError
 from ftllm_nb.graph.compute_graph import ComputeGraph
 
 _POSITIVE_ENTRIES = (
@@ -68,16 +69,21 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
     """
     _require_language_model(config)
     model_type = config.get("model_type")
-    supported = supported_architectures()
-    if model_type not in supported:
-        problem = (
-            "config.json has no model_type"
-            if model_type is None
-            else f"config.json has the model_type {shown(model_type)}, which is not supported"
-        )
+    supported, in_gguf = supported_architectures(), config.get(UNKNOWN_GGUF)
+    problem = None
+    if in_gguf is not None:
+        from ftllm_nb.checkpoint.gguf.architectures import architectures_of_files  # which takes time to import
+
+        problem = f"config.json has the architecture {shown(in_gguf)}, of which no GGUF files are read"
+        nearest = _what_is_supported(in_gguf, architectures_of_files(), "read", GGUF_PAGE)
+    elif model_type not in supported:
+        problem = f"config.json has the model_type {shown(model_type)}, which is not supported"
+        problem = "config.json has no model_type" if model_type is None else problem
+        nearest = _what_is_supported(model_type, supported, "supported", MODELS_PAGE)
+    if problem is not None:
         raise CheckpointError(
             f"{problem}: describe the model in a Python file, which ftllm-nb init begins, and give it with --custom "
-            f"FILE, as {BEGINNING} shows; {_what_is_supported(model_type, supported)}."
+            f"FILE, as {BEGINNING} shows; {nearest}."
         )
     found: type[ComputeGraph] = importlib.import_module(f"{__name__}.{model_type}").__model__
     _require_sizes(config, found)
@@ -88,17 +94,17 @@ def graph_class(config: dict[str, Any]) -> type[ComputeGraph]:
     return found
 
 
-def _what_is_supported(model_type: object, supported: list[str]) -> str:
-    """The names that are nearest to a model_type that is not, and where all stand."""
+def _what_is_supported(model_type: object, supported: list[str], what: str, page: str) -> str:
+    """The names that are nearest to one that is none of the supported, and the page where all stand."""
     name = model_type.lower() if isinstance(model_type, str) else ""
     near = get_close_matches(name, supported, _MOST_NAMED, 0.7)
     family = re.match(r"[a-z]{3,}", name)
     near += [each for each in supported if family and each not in near and re.match(rf"{family[0]}(?![a-z])", each)]
     if not near:
-        return f"{MODELS_PAGE} lists the {len(supported)} that are supported"
+        return f"{page} lists the {len(supported)} that are {what}"
     verb = "is" if len(near) == 1 else "are"
     named = " and ".join(filter(None, [", ".join(near[:_MOST_NAMED][:-1]), near[:_MOST_NAMED][-1]]))
-    return f"of the {len(supported)} that are supported, which {MODELS_PAGE} lists, nearest {verb} {named}"
+    return f"of the {len(supported)} that are {what}, which {page} lists, nearest {verb} {named}"
 
 
 def _require_sizes(config: dict[str, Any], found: type[ComputeGraph]) -> None:

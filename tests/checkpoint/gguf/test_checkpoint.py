@@ -221,7 +221,10 @@ def test_entries_that_change_what_is_computed_are_refused_and_others_not(tmp_pat
 def test_an_unknown_architecture_is_named_and_may_be_described_by_a_file(tmp_path: Path) -> None:
     entries = metadata("hovercraft")
     says = refused(tmp_path, entries, as_tensors(matrices()))
-    assert "the model_type 'hovercraft', which is not supported: describe the model in a Python file" in says
+    assert "model.gguf has the architecture 'hovercraft', of which no GGUF files are read" in says
+    assert ": describe the model in a Python file" in says and "docs/gguf.md lists the " in says
+    says = refused(tmp_path, metadata("olmo_hybrid"), as_tensors(matrices()))  # a model_type with tensors of its own
+    assert "the architecture 'olmo_hybrid', of which no GGUF files are read" in says and "nearest is olmo2" in says
     file = tmp_path / "hovercraft.py"
     file.write_text(
         "from ftllm.llm import ComputeGraph\n"

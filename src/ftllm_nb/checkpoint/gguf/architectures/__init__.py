@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from typing import cast
+from typing import Any, cast
 
+from ftllm_nb.checkpoint.base import UNKNOWN_GGUF
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
 from ftllm_nb.checkpoint.gguf.file import GgufFile
 from ftllm_nb.checkpoint.gguf.metadata import Metadata
@@ -19,10 +20,20 @@ class UnknownArchitecture(Architecture):
         super().__init__(file, metadata)
         self.model_type = name
 
+    def config(self) -> dict[str, Any]:
+        """As Llama's. A model_type of the same name has tensors of other names."""
+        return {**super().config(), UNKNOWN_GGUF: self.model_type}
+
 
 def supported_architectures() -> list[str]:
     """Those that have a file here."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def architectures_of_files() -> list[str]:
+    """The same as files call them."""
+    named = ((module, _architecture_class(module).file_architecture) for module in supported_architectures())
+    return [own or module for module, own in named]
 
 
 def architecture(file: GgufFile, name: str) -> Architecture:
