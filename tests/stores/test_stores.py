@@ -142,6 +142,15 @@ def test_a_name_that_no_store_has(capsys: pytest.CaptureFixture[str], empty_home
     assert "`ftllm-nb list --local`" in said and said.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["llama3.2", "Llama3.2:3b"])
+def test_a_name_that_lacks_its_tag(capsys: pytest.CaptureFixture[str], ollama: Path, name: str) -> None:
+    for tag in ("1b", "1b-q8"):
+        ollama_model(ollama, f"{LIBRARY}/llama3.2/{tag}", {"model": b"GGUF"})
+    assert main(["info", "-p", name]) == 2
+    said = "no model of that name: Ollama has llama3.2:1b and Ollama has llama3.2:1b-q8.\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
 def test_a_model_of_ollamas_runs_in_place_with_its_parameters(ollama: Path) -> None:
     parameters = {
         "temperature": 0.3, "top_k": 7, "repeat_penalty": 1.1, "num_ctx": 4096, "num_predict": -1, "mirostat": 2,

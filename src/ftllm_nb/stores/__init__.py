@@ -18,6 +18,9 @@ from ftllm_nb.stores.store import Store, StoredModel
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+){0,3}(:[\w./-]+)?")
 
+_MOST_NAMED = 4
+"""Models of other names that are told."""
+
 
 @functools.cache
 def stores() -> tuple[Store, ...]:
@@ -30,6 +33,14 @@ def stores() -> tuple[Store, ...]:
     return tuple(found)
 
 
+def _others_of(name: str) -> str:
+    """What stores call models that differ from this name by what comes after a colon; "" where none does."""
+    stem = name.partition(":")[0].lower()
+    found = [f"{store.title} has {model.name}" for store in stores() for model in store.models()
+             if model.name.partition(":")[0].lower() == stem]  # fmt: skip
+    return " and ".join(found[:_MOST_NAMED])
+
+
 def stored_model(name: str, warn: Callable[[str], None]) -> StoredModel | None:
     """The model that a store calls so; None where none does. `warn` is told where the name means another one, too.
 
@@ -39,6 +50,8 @@ def stored_model(name: str, warn: Callable[[str], None]) -> StoredModel | None:
         return None
     found = [model for store in stores() if (model := store.find(name)) is not None]
     if not found:
+        if (near := _others_of(name)) and not is_model_name(name):
+            raise CheckpointError(f"there is no file {name} here, and no model of that name: {near}.")
         if ":" in name and not is_model_name(name):
             looked = ", ".join(f"{store.title} ({' or '.join(map(str, store.folders()))})" for store in stores())
             raise CheckpointError(
