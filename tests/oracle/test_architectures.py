@@ -26,7 +26,7 @@ pytest.importorskip("tests.oracle.torch_models", reason="registers what transfor
 
 TOLERANCE = 1e-4
 """Of the largest logit, or of 1 where that is less."""
-PROMPT, DECODED = 40, 16
+PROMPT, DECODED = 40, 32
 ROWS = [(name, number) for name, configs in ARCHITECTURES.items() for number in range(len(configs))]
 
 
@@ -105,6 +105,15 @@ def our_logits(executor: Executor, tokens: NDArray[np.int64], pieces: list[int])
     return np.stack(rows)
 
 
+def after_a_cut(executor: Executor, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The logits after the prompt, of a sequence that was longer than a saved length and was cut back to it."""
+    sequence, ids = executor.cache.new_sequence(), tokens.astype(np.int32)
+    executor.cache.save(sequence, 17)
+    executor.run([SequenceStep(sequence, ids[:30])])
+    executor.cache.truncate(sequence, 17)
+    return executor.run([SequenceStep(sequence, ids[17:PROMPT])])[0].copy()
+
+
 @pytest.mark.parametrize(("architecture", "number"), ROWS, ids=[f"{name}-{number}" for name, number in ROWS])
 def test_logits(tmp_path: Path, differences: Differences, architecture: str, number: int) -> None:
     model = random_model(architecture, ARCHITECTURES[architecture][number], tmp_path)
@@ -116,5 +125,6 @@ def test_logits(tmp_path: Path, differences: Differences, architecture: str, num
             got = our_logits(executor, tokens, [PROMPT])
             if engine == "compiled":
                 np.testing.assert_array_equal(our_logits(executor, tokens, [1, 7, 20, 12]), got, "in chunks")
+                np.testing.assert_array_equal(after_a_cut(executor, tokens), got[0], "after a cut")
             difference = float(np.abs(got - expected).max()) / scale
         differences.check(f"{architecture}, configuration {number}", engine, difference, TOLERANCE)
