@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ftllm_nb.kernels import forks
+from ftllm_nb.kernels import cache, forks
+from ftllm_nb.kernels.compile import Kernel, kernel, prepare
 from ftllm_nb.kernels.forks import done_by_forks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are made on Linux alone")
@@ -78,3 +79,36 @@ def test_one_core_makes_no_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     done: list[int] = []
     done_by_forks(noting(tmp_path, 6), done.append)
     assert not done and not list(tmp_path.iterdir())
+
+
+@kernel(arguments=("int64",), result="int64")
+def following(value):
+    return value + 1
+
+
+@kernel(arguments=("int64",), result="int64")
+def preceding(value):
+    return value - 1
+
+
+def test_kernels_are_compiled_by_forks_and_come_back_through_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, kept = tmp_path / "compiled", tmp_path / "cache"
+    compiled.mkdir()
+    kept.mkdir()
+    compile = Kernel.compile
+
+    def noted(self: Kernel) -> None:
+        note(compiled, self.name.rpartition(".")[2])
+        compile(self)
+
+    monkeypatch.setattr(Kernel, "compile", noted)
+    monkeypatch.setattr(cache, "kernel_directory", lambda: kept)
+    seen: list[tuple[str, int, int]] = []
+    prepare([following, preceding], lambda *progress: seen.append(progress))
+    assert seen == [("compile", 1, 2), ("compile", 2, 2)]
+    assert (following(41), preceding(43)) == (42, 42)
+    assert len(list(kept.glob("*.kernel"))) == 2
+    numbers = [(compiled / name).read_text().split() for name in ("following", "preceding")]
+    assert [len(each) for each in numbers] == [1, 1] and [str(os.getpid())] not in numbers

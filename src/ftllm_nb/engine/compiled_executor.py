@@ -29,7 +29,7 @@ from ftllm_nb.engine.step_checks import check_steps
 from ftllm_nb.engine.step_context import step_context
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.engine.step_states import halved_states, keep_states, last_states, new_states
-from ftllm_nb.engine.threads import ThreadPool
+from ftllm_nb.engine.threads import WALK_KERNELS, ThreadPool
 from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32, require_memory
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
 from ftllm_nb.errors import StepStopped, UsageError
@@ -41,7 +41,7 @@ from ftllm_nb.graph.order_inputs import order_inputs
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
-from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.experts import experts_in
 from ftllm_nb.kernels.peaks import RUN
 from ftllm_nb.ops.base import StepContext
@@ -113,7 +113,8 @@ class CompiledExecutor:
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
         self.max_positions = min(graph.max_positions, needs.id_rows.get("positionIds", graph.max_positions))
         self._host_weights = _host_weights(self._program, checkpoint)
-        prepare([*self._program.kernels, *loading_kernels(self._program, checkpoint)], progress)
+        kernels = {*self._program.kernels, *loading_kernels(self._program, checkpoint), *WALK_KERNELS}
+        prepare(sorted(kernels, key=_work_to_compile, reverse=True), progress)
         self._program.link()
         self._pool = ThreadPool(threads, needs.scratch_bytes, pin)
         if early_pages is not None:
@@ -303,6 +304,12 @@ class CompiledExecutor:
         floats = arena.view(np.float32)[start : start + (rows - 1) * row_floats + width]
         strided = np.lib.stride_tricks.as_strided(floats, (rows, width), (place.stride, 4))
         return _with_axes(strided, value)
+
+
+def _work_to_compile(kernel: Kernel) -> tuple[int, str]:
+    """Grows with the time that it takes to compile, as far as it can be told: several processes that share kernels out
+    end soonest together if the longest come first."""
+    return len(kernel.function.__code__.co_code), kernel.name
 
 
 def _with_axes(rows: Floats, value: Value) -> Floats:

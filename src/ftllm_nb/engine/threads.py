@@ -44,6 +44,8 @@ from ftllm_nb.kernels.walk import (
 )
 from ftllm_nb.memory import aligned_bytes
 
+WALK_KERNELS = (publish, lead, follow)
+"""What workers run, whatever the program."""
 SPINS_BEFORE_YIELD = 4000
 """Turns of the spin loop (about 0.2 ms) before a waiting worker offers its core to other threads at each turn.
 
@@ -79,7 +81,7 @@ class ThreadPool:
             context[WORKER_SCRATCH] = self._scratch.ctypes.data + index * self._scratch_stride
         self._closed = False
         self._forked = False
-        prepare((publish, lead, follow))
+        prepare(WALK_KERNELS)
         self._start_threads()
         _POOLS.add(self)
 
