@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,3 +35,24 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.TemporaryDirectory(prefix="ftllm_nb_home.")
     config.add_cleanup(home.cleanup)
     os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = home.name
+
+class _Backwards(pytest.Dir):
+    """A folder whose files come in the other order."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        return reversed(list(super().collect()))
+
+
+@pytest.hookimpl
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Where several processes collect all tests, each second one begins at the other end of a folder: each compiles
+    half of the files, with what explains their assertions, and finds the others compiled."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return _Backwards.from_parent(parent, path=path) if int(worker.removeprefix("gw")) % 2 else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order that all processes have."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path)

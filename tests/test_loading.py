@@ -11,6 +11,7 @@ import pytest
 
 from ftllm_nb import loading
 from ftllm_nb.errors import EngineError
+from ftllm_nb.graph.unread_tensors import unread_warning
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,6 @@ def test_ends_of_answers_that_are_no_tokens(
 
 def test_a_tensor_that_is_read_in_other_layers_is_named_with_its_layer() -> None:
     names = ["h.1.up", "h.0.down", "h.1.down"]
-    assert loading.unread_warning(names) == [
+    assert unread_warning(names) == [
         "the checkpoint holds tensors that no operator reads: h.1.up, h.*.down (2 tensors)."
     ]

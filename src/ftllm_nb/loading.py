@@ -7,7 +7,6 @@ mistake: options, folder, description of the model, tokenizer.
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -30,6 +29,7 @@ from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.custom_file import load_graph_class
 from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.json_format import graph_class_from_json
+from ftllm_nb.graph.unread_tensors import unread_warning
 from ftllm_nb.hub import fetch_model, is_model_name
 from ftllm_nb.models import graph_class
 from ftllm_nb.stores import stored_model
@@ -51,7 +51,6 @@ GraphSource = type[ComputeGraph] | str | PathLike[str]
 DEMO = "demo"
 """The name of the bundled model, wherever a model is named."""
 DEFAULTS = EngineOptions()
-MOST_NAMES_LISTED = 8
 
 
 @dataclass
@@ -375,19 +374,6 @@ def open_executor(
             "programs, raise the limit of memory, or choose a smaller model or --dtype."
         ) from None
     return executor
-
-
-def unread_warning(names: list[str]) -> list[str]:
-    """A sentence that lists the tensors that no operator reads, all layers together; [] for none."""
-    if not names:
-        return []
-    kinds: dict[str, list[str]] = {}
-    for name in names:
-        kinds.setdefault(re.sub(r"\d+", "*", name), []).append(name)
-    shown = [f"{kind} ({len(found)} tensors)" if len(found) > 1 else found[0] for kind, found in kinds.items()]
-    if len(shown) > MOST_NAMES_LISTED:
-        shown[MOST_NAMES_LISTED:] = [f"{len(shown) - MOST_NAMES_LISTED} more kinds"]
-    return [f"the checkpoint holds tensors that no operator reads: {', '.join(shown)}."]
 
 
 def unreachable_ends(eos_token_ids: Iterable[int], vocab_size: int) -> list[str]:

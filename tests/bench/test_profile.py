@@ -15,7 +15,7 @@ from ftllm_nb.benchmark.profile import _name, _operator_share
 from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.cli.entry import main
 from ftllm_nb.graph.ir import Value
-from ftllm_nb.graph.lower import RowLabel
+from ftllm_nb.graph.program import RowLabel
 from ftllm_nb.graph.types import TensorType
 from ftllm_nb.quant.base import WeightFormat, weight_format
 from ftllm_nb.quant.blocks import BlockFormat

@@ -2,69 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.request import End, Request, Token
+from ftllm_nb.engine.request import End, Request
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.scheduler import Scheduler, SchedulerLimits, context_tokens
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
 from tests.engine.paged_executor import PagedExecutor, answer_alone, logits_of, same_logprobs
-
-TOP = 3
-
-
-@dataclass
-class Heard:
-    """What a listener was told."""
-
-    tokens: list[Token] = field(default_factory=list)
-    ends: list[End] = field(default_factory=list)
-
-    def __call__(self, event: Token | End) -> None:
-        assert not self.ends
-        (self.tokens if isinstance(event, Token) else self.ends).append(event)  # type: ignore[arg-type]
-
-    @property
-    def token_ids(self) -> list[int]:
-        return [token.token_id for token in self.tokens]
-
-
-def new_request(prompt: list[int], max_tokens: int | None = 5, client: str = "", **options: object) -> Request:
-    chosen = SamplingSettings(max_tokens=max_tokens, **options)  # type: ignore[arg-type]
-    return Request(prompt, chosen, Heard(), stop_token_ids=[0], top_logprobs=TOP, client=client)
-
-
-def heard(request: Request) -> Heard:
-    assert isinstance(request.listen, Heard)
-    return request.listen
-
-
-def check_answer(request: Request, most: int) -> None:
-    prompt = request.token_ids[: request.prompt_tokens]
-    tokens, rows, reason = answer_alone(prompt, request.settings, [0], most)
-    told = heard(request)
-    assert told.token_ids == tokens
-    assert told.ends == [End(reason)]
-    for token, logits in zip(told.tokens, rows, strict=True):
-        assert token.logprobs is not None
-        same_logprobs(token.logprobs, logits, token.token_id, TOP)
-
-
-def run_all(scheduler: Scheduler, most_steps: int = 5000) -> None:
-    for _ in range(most_steps):
-        if scheduler.is_idle:
-            return
-        scheduler.step()
-    raise AssertionError("the scheduler does not come to an end")
-
+from tests.engine.scheduled_requests import TOP, Heard, check_answer, heard, new_request, run_all
 
 PROMPTS = st.lists(st.integers(1, 2), min_size=1, max_size=25)
 SETTINGS = st.builds(
@@ -354,69 +304,3 @@ def test_a_prompt_alone_needs_no_logits() -> None:
     scheduler.add(request)
     run_all(scheduler)
     assert heard(request).ends == [End("length")] and not request.judged
-
-
-ALWAYS_1 = ((1, 100.0),)
-
-
-@pytest.mark.parametrize("options, tokens, reason", [
-    ({"logit_bias": ALWAYS_1, "stop_loops": True}, 160, "loop"),
-    ({"logit_bias": ALWAYS_1}, 170, "length"),
-    ({"logit_bias": ALWAYS_1, "stop_loops": True, "ignore_eos": True}, 170, "length"),
-    ({"logit_bias": ALWAYS_1, "stop_loops": True, "min_tokens": 165}, 165, "loop"),
-    ({"logit_bias": ((0, 100.0),)}, 0, "stop"),
-    ({"logit_bias": ((0, 100.0),), "min_tokens": 3}, 3, "stop"),
-    ({"logit_bias": ((0, 100.0),), "ignore_eos": True}, 170, "length"),
-])  # fmt: skip
-def test_when_an_answer_may_end(options: dict[str, object], tokens: int, reason: str) -> None:
-    scheduler = Scheduler(PagedExecutor(), SchedulerLimits())
-    request = new_request([1, 2], 170, **options)  # type: ignore[arg-type]
-    scheduler.add(request)
-    run_all(scheduler)
-    assert len(heard(request).token_ids) == tokens and heard(request).ends == [End(reason)]
-    assert 0 not in heard(request).token_ids
-
-
-class OnlyOdd:
-    """A constraint: odd ids, and the end after three of them."""
-
-    def __init__(self) -> None:
-        self.accepted: list[int] = []
-
-    def allowed(self, left: int) -> object:
-        return np.array([0]) if len(self.accepted) == 3 else np.arange(1, 23, 2)
-
-    def accept(self, token_id: int) -> None:
-        self.accepted.append(token_id)
-
-
-@pytest.mark.parametrize("ignore_eos", [False, True])
-@pytest.mark.parametrize("do_sample", [False, True])
-def test_a_constraint_says_what_may_come_next(do_sample: bool, ignore_eos: bool) -> None:
-    scheduler = Scheduler(PagedExecutor(), SchedulerLimits())
-    constraint = OnlyOdd()
-    chosen = SamplingSettings(do_sample=do_sample, seed=3, max_tokens=9, ignore_eos=ignore_eos)
-    told = Heard()
-    request = Request([1, 2], chosen, told, stop_token_ids=[0], constraint=constraint)  # type: ignore[arg-type]
-    scheduler.add(request)
-    run_all(scheduler)
-    # With ignore_eos the end that the constraint asks for still comes.
-    assert len(told.token_ids) == 3 and all(token % 2 for token in told.token_ids)
-    assert told.ends == [End("stop")] and constraint.accepted == [*told.token_ids, 0]
-
-
-def test_what_a_constraint_holds_is_not_cut_as_a_loop() -> None:
-    class Only1:
-        def allowed(self, left: int) -> object:
-            return np.array([1])
-
-        def accept(self, token_id: int) -> None:
-            pass
-
-    scheduler = Scheduler(PagedExecutor(), SchedulerLimits())
-    told = Heard()
-    chosen = SamplingSettings(stop_loops=True, max_tokens=180)
-    request = Request([2], chosen, told, stop_token_ids=[0], constraint=Only1())  # type: ignore[arg-type]
-    scheduler.add(request)
-    run_all(scheduler)
-    assert told.ends == [End("length")]

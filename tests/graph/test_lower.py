@@ -15,7 +15,8 @@ from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
-from ftllm_nb.graph.lower import Program, lower
+from ftllm_nb.graph.lower import lower
+from ftllm_nb.graph.program import Program
 from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.elementwise import rms_norm, silu

@@ -18,7 +18,7 @@ from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import FormatOf
-from ftllm_nb.graph.lower import RowLabel
+from ftllm_nb.graph.program import RowLabel
 from ftllm_nb.quant.activations import Int8Form
 
 if TYPE_CHECKING:

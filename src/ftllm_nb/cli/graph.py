@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     """Show the graph; the exit status."""
     from ftllm_nb.checkpoint import open_checkpoint
     from ftllm_nb.graph.json_format import to_json
-    from ftllm_nb.loading import model_folder, recorded_and_checked, unread_warning
+    from ftllm_nb.graph.unread_tensors import unread_warning
+    from ftllm_nb.loading import model_folder, recorded_and_checked
 
     refuse_contradictions(args)
     with open_checkpoint(model_folder(chosen_path(args), args.revision, args.cache_dir)) as checkpoint:

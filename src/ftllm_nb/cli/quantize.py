@@ -171,7 +171,8 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     from ftllm_nb.checkpoint import open_checkpoint
     from ftllm_nb.engine.weight_types import read_rules
-    from ftllm_nb.loading import model_folder, unread_warning
+    from ftllm_nb.graph.unread_tensors import unread_warning
+    from ftllm_nb.loading import model_folder
     from ftllm_nb.quantization.formats import output_format
     from ftllm_nb.quantization.job import QuantizeOptions
 

@@ -36,8 +36,9 @@ from ftllm_nb.errors import StepStopped, UsageError
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import STATE, CheckedGraph, Node, Value, rows_symbol
-from ftllm_nb.graph.lower import Program, RowLabel, lower
+from ftllm_nb.graph.lower import lower
 from ftllm_nb.graph.order_inputs import order_inputs
+from ftllm_nb.graph.program import Program, RowLabel
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS

@@ -16,7 +16,7 @@ from ftllm_nb.engine.converted_loading import Sources, conversion, pack_converte
 from ftllm_nb.engine.packed_loading import packed_size, read_packed
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import CheckpointError, EngineError, StepStopped
-from ftllm_nb.graph.lower import Program
+from ftllm_nb.graph.program import Program
 from ftllm_nb.graph.weight_memory import WeightPart
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.host_memory import obtainable_bytes

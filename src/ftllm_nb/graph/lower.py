@@ -1,8 +1,4 @@
-"""Lowering: from a fused graph to a program of rows, with memory for its activations and weights.
-
-A program is a list of segments: tables of rows for the walker, and host steps (Print, Exit, operators that have
-only a NumPy reference) between them.
-"""
+"""Lowering: from a fused graph to a program of rows, with memory for its activations and weights."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,92 +15,17 @@ from ftllm_nb.errors import EngineError, GraphError
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import CheckedGraph, FormatOf, Node, Value, rows_symbol
 from ftllm_nb.graph.position_tables import PositionTables
+from ftllm_nb.graph.program import Needs, Program, RowLabel, VectorPart
 from ftllm_nb.graph.rope import RopeTables
 from ftllm_nb.graph.storage import plan_storage
 from ftllm_nb.graph.types import Symbol, format_shape
-from ftllm_nb.graph.weight_memory import Placed, WeightMemory, WeightPart
+from ftllm_nb.graph.weight_memory import Placed, WeightMemory
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.peaks import PEAKS, RUN, peaks
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.base import Array
 from ftllm_nb.ops.lowering import CachePlaces, PackedMatrices, PackedWeight, Place, StatePlace
-from ftllm_nb.ops.reach import Reach
-
-
-@dataclass(frozen=True)
-class VectorPart:
-    """A vector of the checkpoint, or a small matrix, its float32 memory, and what is added to each number."""
-
-    weight: Value
-    target: NDArray[np.float32]
-    plus: float
-
-
-@dataclass(frozen=True)
-class RowLabel:
-    """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all).
-
-    `is_product`: whether rows are multiplied by the matrices, not looked up in them. `attended`, `share`: see `Work`.
-    `reach`: of attention, how far back it sees.
-    """
-
-    operator: str
-    weights: tuple[Value, ...]
-    layer: int | None
-    is_product: bool = False
-    attended: int = 0
-    share: float = 1.0
-    reach: Reach = field(default_factory=Reach)
-
-
-@dataclass
-class Needs:
-    """What the graph's operators need of the engine."""
-
-    scratch_bytes: int = 64 << 10
-    partial_floats: int = 0
-    tile_tokens: int = 1 << 30
-    id_rows: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class Program:
-    """A lowered graph. `segments`: int64 [rows, ROW_FIELDS] tables, and nodes to evaluate on the host.
-
-    `labels`, `nodes`: of each segment's rows. `tables`: to be filled as far as a step's positions go. `memory` keeps
-    alive what the rows point to. `peaks`: of each row of logits, the largest of each run; see kernels/peaks.py.
-    """
-
-    segments: list[NDArray[np.int64] | Node]
-    labels: list[list[RowLabel]]
-    nodes: list[list[Node | None]]
-    kernels: list[Kernel]
-    places: dict[Value, Place]
-    weights: list[WeightPart]
-    vectors: list[VectorPart]
-    needs: Needs
-    tables: dict[str, PositionTables]
-    memory: list[NDArray[np.uint8]]
-    arena: NDArray[np.uint8]
-    peaks: NDArray[np.float32]
-    routings: list[tuple[int, int]] = field(default_factory=list)
-    """Addresses of the units of kernels/experts.py, and how many experts there are, in the order of the rows."""
-    failures: list[tuple[NDArray[np.int64], Callable[[int], Exception]]] = field(default_factory=list)
-    """Words that kernels set where they fail, and the errors."""
-
-    def raise_failures(self) -> None:
-        """Raise the error of a kernel that failed in the walk that has ended."""
-        for word, error in self.failures:
-            if word[0]:
-                number, word[0] = int(word[0]), 0
-                raise error(number)
-
-    def link(self) -> None:
-        """Write the kernels' addresses into the rows; they must be compiled."""
-        for segment in self.segments:
-            if isinstance(segment, np.ndarray):
-                segment[:, 0] = [self.kernels[index].address for index in segment[:, 0]]
 
 
 def lower(

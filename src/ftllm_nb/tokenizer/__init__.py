@@ -4,8 +4,9 @@ Importing this package loads none of tokenizers, sentencepiece and jinja2 until 
 """
 
 from ftllm_nb.tokenizer.choice import choose_tokenizer
+from ftllm_nb.tokenizer.load import load_tokenizer
 from ftllm_nb.tokenizer.prompt_pieces import PromptPieces
 from ftllm_nb.tokenizer.streaming import StreamDecoder
-from ftllm_nb.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from ftllm_nb.tokenizer.tokenizer import Tokenizer
 
 __all__ = ["PromptPieces", "StreamDecoder", "Tokenizer", "choose_tokenizer", "load_tokenizer"]

@@ -11,8 +11,9 @@ from typing import Any
 from ftllm_nb.errors import TokenizerError
 from ftllm_nb.tokenizer.added_tokens import shorten
 from ftllm_nb.tokenizer.chat_template import ChatTemplate, find_chat_templates
+from ftllm_nb.tokenizer.load import load_tokenizer
 from ftllm_nb.tokenizer.settings import read_json_object
-from ftllm_nb.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from ftllm_nb.tokenizer.tokenizer import Tokenizer
 
 _BESIDE = "tokenizer.json"
 _SAMPLES = 500

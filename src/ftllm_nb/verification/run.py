@@ -18,6 +18,7 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.ir import CheckedGraph
+from ftllm_nb.graph.unread_tensors import unread_warning
 from ftllm_nb.host_cores import require_threads
 from ftllm_nb.models import supported_architectures
 from ftllm_nb.verification import values_file, with_transformers
@@ -239,7 +240,7 @@ def _compare(
         opened.built, graph, dict(opened.checkpoint.tensors), weights, evaluations, reference, parting,
         now() + seconds,
     )  # fmt: skip
-    left_out = tuple(loading.unread_warning(graph.unread_tensors))
+    left_out = tuple(unread_warning(graph.unread_tensors))
     return Verdict(**common, parting=parting, cause=_cause(ground, progress), left_out=left_out)  # type: ignore[arg-type]
 
 
