@@ -24,7 +24,7 @@ from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.errors import CheckpointError
-from tests.engine.test_quantized_models import CONFIG, MODEL, divergences, logits
+from tests.engine.test_quantized_models import CONFIG, MODEL, assert_computed_with_stored_weights, logits
 from tests.executors import open_executor
 from tests.foreign_folders import Parts, awq_parts, foreign_folder, fp8_parts, gptq_parts
 from tests.golden.small_models import uniform, write_checkpoint
@@ -87,15 +87,7 @@ FORMS: dict[str, tuple[dict[str, Any], Make]] = {
 def test_both_executors_compute_with_the_stored_weights(tmp_path: Path, source: Path, form: str) -> None:
     """The reference does so exactly; the compiled engine rounds activations, which moves distributions a little."""
     folder = foreign_folder(source, tmp_path / "quantized", *FORMS[form])
-    with open_executor("reference", as_floats(folder, tmp_path / "floats")) as executor:
-        expected = logits(executor)
-    with open_executor("reference", folder) as executor:
-        np.testing.assert_array_equal(logits(executor), expected)
-    with open_executor("compiled", folder) as executor:
-        found = logits(executor)
-    assert divergences(expected, found).mean() < 5e-3
-    with open_executor("compiled", folder, threads=1) as executor:
-        np.testing.assert_array_equal(logits(executor), found)
+    assert_computed_with_stored_weights(folder, as_floats(folder, tmp_path / "floats"))
 
 
 def as_floats(folder: Path, target: Path) -> Path:

@@ -66,14 +66,20 @@ def test_both_executors_compute_with_the_stored_weights(tmp_path: Path, source: 
     target, floats = tmp_path / "quantized", tmp_path / "floats"
     matrices = quantize_folder(source, target, MIXES[mix], scales="bfloat16", ignore=["lm_head", "re:.*o_proj"])
     write_floats(source, floats, matrices)
+    assert_computed_with_stored_weights(target, floats)
+
+
+def assert_computed_with_stored_weights(quantized: Path, floats: Path) -> None:
+    """`floats`: a folder of what the quantized one's matrices stand for. The reference computes with exactly that; the
+    compiled engine rounds activations, which moves distributions a little, on any number of workers alike."""
     with open_executor("reference", floats) as executor:
         expected = logits(executor)
-    with open_executor("reference", target) as executor:
+    with open_executor("reference", quantized) as executor:
         np.testing.assert_array_equal(logits(executor), expected)
-    with open_executor("compiled", target) as executor:
+    with open_executor("compiled", quantized) as executor:
         found = logits(executor)
     assert divergences(expected, found).mean() < 5e-3
-    with open_executor("compiled", target, threads=1) as executor:
+    with open_executor("compiled", quantized, threads=1) as executor:
         np.testing.assert_array_equal(logits(executor), found)
 
 

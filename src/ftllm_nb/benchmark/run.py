@@ -21,9 +21,12 @@ from ftllm_nb.checkpoint.gguf.locate import gguf_at
 from ftllm_nb.checkpoint.recognise import require_config_folder
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
+from ftllm_nb.engine.executor import Executor
+from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.build import build_graph
+from ftllm_nb.graph.ir import CheckedGraph
 from ftllm_nb.graph.types import FLOAT_TYPES
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.loading import (
@@ -62,40 +65,58 @@ class Settings:
     depth: int = 0
 
 
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model to be measured, without a tokenizer. `threads`: how many workers there are."""
+
+    graph: CheckedGraph
+    weight_types: WeightTypes
+    executor: Executor
+    threads: int
+
+
+def opened_model(
+    checkpoint: Checkpoint, settings: Settings, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
+) -> OpenedModel:
+    """The checkpoint's model with its weights in memory, as the settings want it."""
+    options = settings.options
+    threads = options.check(warn)
+    weight_types = chosen_weight_types(options)
+    graph = describe(checkpoint, settings.custom)
+    warn_of_types(weight_types, graph, warn)
+    executor = open_executor(
+        graph,
+        checkpoint,
+        weight_types,
+        kv_cache_dtype=options.kv_cache_dtype,
+        state_dtype=options.state_dtype,
+        threads=threads,
+        pin=options.pin,
+        engine=options.engine,
+        progress=progress,
+    )
+    return OpenedModel(graph, weight_types, executor, threads)
+
+
 def run_benchmark(
     settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
 ) -> Report:
     """Measure; raises subclasses of `FtllmError`. No tokenizer is read."""
-    options = settings.options
-    threads = options.check(warn)
-    weight_types = chosen_weight_types(options)
     with open_weights(settings) as checkpoint:
-        graph = describe(checkpoint, settings.custom)
-        warn_of_types(weight_types, graph, warn)
-        executor = open_executor(
-            graph,
-            checkpoint,
-            weight_types,
-            kv_cache_dtype=options.kv_cache_dtype,
-            state_dtype=options.state_dtype,
-            threads=threads,
-            pin=options.pin,
-            engine=options.engine,
-            progress=progress,
-        )
-        size = size_of(graph, weight_types)
+        opened = opened_model(checkpoint, settings, progress, warn)
+        size = size_of(opened.graph, opened.weight_types)
         tests = speed_tests(settings)
-        with closing(EngineThread(executor)) as engine:
-            require_context(tests, executor.max_positions)
-            before = measure_limits(threads, size.weight_bytes)
+        with closing(EngineThread(opened.executor)) as engine:
+            require_context(tests, opened.executor.max_positions)
+            before = measure_limits(opened.threads, size.weight_bytes)
             run_speed_tests(engine, tests, settings.repetitions, progress=progress)
-            after = measure_limits(threads, size.weight_bytes)
+            after = measure_limits(opened.threads, size.weight_bytes)
         return Report(
             cpu=cpu_name(),
             tier=current_tier().name,
             model=model_name(settings),
             size=size,
-            max_step_tokens=executor.max_step_tokens,
+            max_step_tokens=opened.executor.max_step_tokens,
             before=before,
             after=after,
             tests=tests,
@@ -106,31 +127,18 @@ def run_profile(
     settings: Settings, *, progress: Callable[[str, int, int], None], warn: Callable[[str], None]
 ) -> ProfileReport:
     """Profile a step of each test; raises subclasses of `FtllmError`."""
-    options = settings.options
-    if options.engine != "compiled":
-        raise UsageError(f"--profile looks into the compiled engine, not into --engine {options.engine}.")
-    threads = options.check(warn)
-    weight_types = chosen_weight_types(options)
+    if settings.options.engine != "compiled":
+        raise UsageError(f"--profile looks into the compiled engine, not into --engine {settings.options.engine}.")
     with open_weights(settings) as checkpoint:
-        graph = describe(checkpoint, settings.custom)
-        warn_of_types(weight_types, graph, warn)
-        executor = open_executor(
-            graph,
-            checkpoint,
-            weight_types,
-            kv_cache_dtype=options.kv_cache_dtype,
-            state_dtype=options.state_dtype,
-            threads=threads,
-            pin=options.pin,
-            progress=progress,
-        )
+        opened = opened_model(checkpoint, settings, progress, warn)
+        executor, format_of = opened.executor, opened.weight_types.formats(opened.graph)
         assert isinstance(executor, CompiledExecutor)
         with closing(executor):
             tests = speed_tests(settings)
             require_context(tests, executor.max_positions)
-            size = size_of(graph, weight_types)
-            limits = measure_limits(threads, size.weight_bytes)
-            profiles = [profile_test(executor, test, weight_types.formats(graph), limits) for test in tests]
+            size = size_of(opened.graph, opened.weight_types)
+            limits = measure_limits(opened.threads, size.weight_bytes)
+            profiles = [profile_test(executor, test, format_of, limits) for test in tests]
     return ProfileReport(cpu_name(), current_tier().name, model_name(settings), size, limits, profiles)
 
 
