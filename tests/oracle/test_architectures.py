@@ -14,7 +14,8 @@ from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.models import supported_architectures
 from ftllm_nb.verification.with_transformers import continuing, forgets_limits
 from tests.executors import ENGINES, open_executor
-from tests.oracle.architectures import ARCHITECTURES, SIZES
+from tests.oracle.architectures import ARCHITECTURES
+from tests.oracle.config_parts import SIZES
 from tests.oracle.differences import Differences
 from tests.oracle.text_parts import TEXT_PARTS
 

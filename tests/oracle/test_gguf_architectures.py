@@ -15,7 +15,8 @@ from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
 from ftllm_nb.checkpoint.gguf.architectures import supported_architectures, writing_architectures
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.weight_types import WeightTypes
-from tests.oracle.architectures import ARCHITECTURES, DELTA, EXPERTS, LINEAR, LOCAL, MAMBA, SIZES
+from tests.oracle.architectures import ARCHITECTURES
+from tests.oracle.config_parts import DELTA, EXPERTS, LINEAR, LOCAL, MAMBA, SIZES
 
 pytestmark = pytest.mark.oracle
 gguf = pytest.importorskip("gguf", reason="`make oracle` installs it")

@@ -15,7 +15,8 @@ from ftllm_nb.checkpoint.gguf.architectures import writing_architectures
 from ftllm_nb.checkpoint.gguf.file import GgufFile
 from ftllm_nb.errors import CheckpointError, UsageError
 from ftllm_nb.quantization.gguf.job import GgufJob
-from tests.oracle.architectures import ARCHITECTURES, SIZES
+from tests.oracle.architectures import ARCHITECTURES
+from tests.oracle.config_parts import SIZES
 
 pytestmark = pytest.mark.oracle
 gguf = pytest.importorskip("gguf", reason="`make oracle` installs it")

@@ -13,7 +13,8 @@ from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.scaffold.candidates import nearest
 from ftllm_nb.scaffold.model_file import model_file
-from tests.oracle.architectures import ARCHITECTURES, SIZES
+from tests.oracle.architectures import ARCHITECTURES
+from tests.oracle.config_parts import SIZES
 from tests.oracle.differences import Differences
 
 pytestmark = [pytest.mark.oracle, pytest.mark.slow]

@@ -12,7 +12,7 @@ from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.quantized_type import QuantizedType
 from tests.executors import open_executor
-from tests.oracle.architectures import SIZES
+from tests.oracle.config_parts import SIZES
 from tests.oracle.text_parts import TEXT_PARTS
 from tests.quantization.test_command import quantize
 

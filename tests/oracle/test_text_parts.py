@@ -10,7 +10,7 @@ import pytest
 
 from ftllm_nb.blocks import TextPart
 from tests.executors import ENGINES, open_executor
-from tests.oracle.architectures import SIZES
+from tests.oracle.config_parts import SIZES
 from tests.oracle.differences import Differences
 from tests.oracle.text_parts import TEXT_PARTS
 

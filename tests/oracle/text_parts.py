@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.architectures import DELTA, DENSE, EDGE, EXPERTS, FULL, PLAIN, SLIDING, YARN
+from tests.oracle.config_parts import DELTA, DENSE, EDGE, EXPERTS, FULL, PLAIN, SLIDING, YARN
 
 EYES: dict[str, Any] = {
     "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.oracle.architectures import DELTA, LINEAR
+from tests.oracle.config_parts import DELTA, LINEAR
 
 GRAPHS = Path(__file__).parent / "graphs"
 SLIDING, FULL = "sliding_attention", "full_attention"
