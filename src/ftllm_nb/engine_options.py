@@ -13,7 +13,7 @@ from ftllm_nb.host_cores import default_threads, require_threads, worker_count, 
 from ftllm_nb.quant import weight_formats
 
 INTERMEDIATE_TYPES = ("auto", "float32", "float16", "bfloat16")
-CACHE_TYPES = ("float16", "float32", "int8")
+CACHE_TYPES = ("float16", "float32", "int8", "int4", "int8int4")
 STATE_TYPES = ("float32", "float16")
 
 Warn = Callable[[str], None]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
+from ftllm_nb.engine.cache_groups import CACHE_KINDS, cache_types, plan_cache
+from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import LayerCache, Value
 from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
@@ -23,9 +25,24 @@ def layer(number: int, heads: int, key_dim: int, value_dim: int, reach: Reach = 
     return LayerCache(number, key, value, reach)
 
 
+@pytest.mark.parametrize("dtype", ["int4", "int8int4"])
+def test_latent_layers_refuse_values_of_4_bits(dtype: str) -> None:
+    key = Value("pastKey.0", TensorType((Symbol.CACHED, 1, 64)), "input")
+    latent = {0: LayerCache(0, key, None, Reach())}
+    assert cache_types(latent) == ["float16", "float32", "int8"]
+    assert cache_types({0: layer(0, 1, 64, 64)}) == list(CACHE_KINDS)
+    with pytest.raises(UsageError, match=f"kv_cache_dtype {dtype} is not for this model: its attention is latent"):
+        plan_cache(latent, dtype)
+
+
 def sizes(cache: LayerCache, dtype: str) -> tuple[int, int]:
     """Bytes of keys and values of a layer in a block: of a head's values the dim is padded to a multiple of 16, in int8
-    that of its keys, too; int8 has scales."""
+    that of its keys, too; int8 has scales. In int4 both are padded to a multiple of 32, whose scales take 2 bytes."""
+    if dtype == "int4":
+        padded_to_32 = (-(-each // 32) * 32 for each in (cache.key_dim, cache.value_dim))
+        return tuple(cache.heads * each * (BLOCK_POSITIONS // 2 + 4) for each in padded_to_32)  # type: ignore[return-value]
+    if dtype == "int8int4":
+        return sizes(cache, "int8")[0], sizes(cache, "int4")[1]
     scales = 4 * BLOCK_POSITIONS if dtype == "int8" else 0
     columns = -(-cache.key_dim // 16) * 16 if dtype == "int8" else cache.key_dim
     padded = -(-cache.value_dim // 16) * 16

@@ -34,7 +34,7 @@ PAIRS = ARRAYS | {
     "v.bias": normal(22, 3 * HEAD_DIM, scale=0.3),
 }  # fmt: skip
 """With two queries to a key: attention is compiled for each number of them, and other quick tests have these."""
-TYPES = ["float32", "float16", "int8"]
+TYPES = ["float32", "float16", "int8", "int4"]
 EACH_TYPE = ["float32", "float16", pytest.param("int8", marks=pytest.mark.slow)]
 """Where attention is compiled for each."""
 
@@ -72,11 +72,13 @@ def test_rows_have_the_bytes_that_the_kernel_writes(dtype: str, heads: int, key_
         for at in (0, 2, 7, count - 1):
             block, inside = divmod(start + at, POSITIONS)
             for head in range(heads):
-                scale = layout.scale(by_kernel[block], name, head, inside) if dtype == "int8" else 1
+                scale: Any = layout.scale(by_kernel[block], name, head, inside) if dtype == "int8" else 1
+                if layout.is_int4:
+                    scale = np.repeat(layout.group_scales(by_kernel[block], name, head, inside), 32)
                 expected = np.float32(layout.read(by_kernel[block], name, head, inside)) * np.float32(scale)
                 if layout.spreads(name):
                     matrix = hadamard_matrix(len(expected))
-                    exact = (expected.astype(np.float64) @ matrix / matrix[0].sum())[: layout.key_dim]
+                    exact = (expected.astype(np.float64) @ matrix / matrix[0].sum())[: got.shape[-1]]
                     np.testing.assert_allclose(got[start + at, head], exact, rtol=0, atol=1e-6 * abs(expected).max())
                     continue
                 np.testing.assert_array_equal(got[start + at, head], expected)

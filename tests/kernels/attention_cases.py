@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.kernels.attention import attend_kernel
-from ftllm_nb.kernels.attention_single import merge_splits, partial_floats
+from ftllm_nb.kernels.attention_single import merge_kernel, partial_floats
 from ftllm_nb.kernels.cache_layout import SPAN_BLOCKS, SPAN_POSITIONS
 from ftllm_nb.kernels.latent_single import single_kernel
 from ftllm_nb.kernels.step import (
@@ -49,6 +49,7 @@ class Sequence:
         )
         self.stored_keys = np.zeros((layout.kv_heads, self.length, layout.key_columns))
         self.value_scales = np.zeros((layout.kv_heads, self.length))
+        self.stored_values = np.zeros((layout.kv_heads, self.length, layout.value_columns))
         for part in layout.parts:
             for head, position in np.ndindex(layout.kv_heads, self.length):
                 self._draw(part, head, position, random)
@@ -57,29 +58,49 @@ class Sequence:
         dim = self._layout.key_dim if part == "keys" else self._layout.value_dim
         if self._layout.spreads(part):
             dim = self._layout.key_columns
-        if self._layout.dtype == "int8":
+        if self._layout.is_int4:
+            columns = self._layout.columns(part)
+            scales = random.choice([-1, 1], columns // 32) * 2.0 ** random.uniform(-9, -5, columns // 32)
+            self.set(part, head, position, random.integers(-8, 8, columns), scales)
+        elif self._layout.dtype == "int8":
             self.set(part, head, position, random.integers(-127, 128, dim), random.uniform(0.001, 0.02))
         else:
             self.set(part, head, position, random.standard_normal(dim).astype(self._layout.dtype))
 
-    def set(self, part: str, head: int, position: int, elements: NDArray[Any], scale: float = 1) -> None:
-        """Put a key or value of these elements, times the scale in an int8 cache, into the cache; int8 keys as what
-        Hadamard's matrix has made of them."""
+    def set(self, part: str, head: int, position: int, elements: NDArray[Any], scale: Any = 1) -> None:
+        """Put a key or value of these elements, times the scale in an int8 cache, or those of its groups in int4, into
+        the cache; int8 keys, and all of int4, as what Hadamard's matrix has made of them."""
+        if self._layout.is_int4:
+            elements, scale = self._in_groups(part, elements, scale)
         block = self._blocks[self._order[position // POSITIONS]]
         self._layout.write(block, part, head, position % POSITIONS, elements, scale)
         kept = self.keys if part == "keys" else self.values
-        floats = elements * np.float64(np.float32(scale))
+        each = np.repeat(scale, 32) if self._layout.is_int4 else scale
+        floats = elements * np.float32(each).astype(np.float64)
         if part == "keys":
             self.stored_keys[head, position, : len(floats)] = floats
+        elif self._layout.is_int4:
+            self.stored_values[head, position] = floats
         if self._layout.spreads(part):
-            matrix = hadamard_matrix(self._layout.key_columns)
-            floats = (matrix @ floats / matrix[0].sum())[: self._layout.key_dim]
+            matrix = hadamard_matrix(self._layout.columns(part))
+            floats = (matrix @ floats / matrix[0].sum())[: kept.shape[-1]]
         kept[head, position] = floats
         if part == "values":
-            self.value_scales[head, position] = scale
+            self.value_scales[head, position] = np.abs(scale).max()
         elif self._layout.are_latent:
             self.values[head, position] = kept[head, position, : self._layout.value_dim]
             self.value_scales[head, position] = scale
+
+    def _in_groups(
+        self, part: str, elements: NDArray[Any], scale: Any
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Elements of an int4 row as steps of −8 … 7, and its scales, bfloat16."""
+        columns = self._layout.columns(part)
+        filled = np.zeros(columns)
+        filled[: len(elements)] = elements
+        larger = max(1.0, np.abs(filled).max() / 7)
+        bits = np.broadcast_to(np.float32(scale * np.float32(larger)), columns // 32).copy().view(np.uint32)
+        return np.clip(np.rint(filled / larger), -8, 7), (bits & 0xFFFF0000).view(np.float32)
 
     def forget_before(self, position: int) -> None:
         """Let the blocks in which all positions are before this one hold what no number is."""
@@ -172,7 +193,7 @@ class Attention:
         ]
         positions = np.concatenate([np.arange(each.start, each.length) for each in self.sequences]).astype(np.int32)
         num_partials = sum(merge[1] for merge in merges)
-        partials = aligned_bytes(4 * num_partials * partial_floats(self.heads, layout.value_dim))
+        partials = aligned_bytes(4 * num_partials * partial_floats(layout.kind, self.heads, layout.value_dim))
         tables = {
             STEP_SEQUENCES: _table(sequences, SEQUENCE_FIELDS),
             STEP_TILES: _table(tiles, TILE_FIELDS),
@@ -183,7 +204,7 @@ class Attention:
         }
         counts = {STEP_NUM_TILES: len(tiles), STEP_NUM_SPLITS: len(splits), STEP_NUM_MERGES: len(merges)}
         split = single_kernel(layout.kind, self.group, layout.are_latent)
-        kernels = [attend_kernel(layout.kind, layout.are_latent), split, merge_splits]
+        kernels = [attend_kernel(layout.kind, layout.are_latent), split, merge_kernel(layout.kind)]
         run_all(kernels, len(self.queries), queries.address, queries.stride, out.address, out.stride, self.heads,
                 layout.kv_heads, layout.key_dim, layout.value_dim, layout.keys, layout.values, self.scale,
                 int(self.causal), self.window, self.chunk, self.softcap,
@@ -204,7 +225,9 @@ class Attention:
         With an int8 cache a query's features are rounded to steps of its largest one / 32639, and so are, in each
         block, weights times the scales of their values: each is off by half a step, and a weight may gain the share by
         which its score is off. Queries and keys are multiplied by Hadamard's matrix before, where sums of so many
-        features are off by a unit of their magnitudes for each step.
+        features are off by a unit of their magnitudes for each step. With an int4 cache queries are rounded to steps of
+        the largest feature in their group of 32 / 127, a query's scale loses its last two bits, and what is off in the
+        sums of values is spread by the matrix over all features.
         """
         layout, token = self.layout, 0
         matrix = hadamard_matrix(layout.key_columns)
@@ -234,6 +257,8 @@ class Attention:
                     spans = -(-seen // SPAN_POSITIONS)
                     units = 2 * ((layout.key_dim + 3) * size + 2 * size + 8 * (spans + 1)) + seen + spans + 4
                     bound = units * UNIT * np.abs(values).max()
+                    if layout.is_int4:
+                        bound = bound + self._int4_bound(sequence, head, first, seen, query, weights / total)
                     if layout.dtype == "int8":
                         half_step = np.abs(query).max() * self.scale / STEPS / 2
                         bound += 2 * np.abs(stored).sum(axis=1).max() * half_step * np.abs(values).max()
@@ -246,6 +271,23 @@ class Attention:
                     error = np.abs(results[token, head] - weights @ values / total)
                     assert (error <= bound).all(), (position, head)
                 token += 1
+
+    def _int4_bound(
+        self, sequence: Sequence, head: int, first: int, seen: int, query: Floats, weights: NDArray[np.float64]
+    ) -> float:
+        """What rounding queries and weights may add to the error."""
+        here = slice(first, seen)
+        stored = np.abs(sequence.stored_keys[head // self.group, here])
+        values = np.abs(sequence.stored_values[head // self.group, here])
+        steps = np.abs(query * self.scale).reshape(-1, 32).max(axis=1) / 127 * (0.5 + 127 * 2**-21)
+        scores = (stored.reshape(len(stored), -1, 32).sum(axis=2) @ steps).max()
+        found = 2 * np.expm1(scores) * np.abs(sequence.values[head // self.group, here]).max()
+        scales = sequence.value_scales[head // self.group, here]
+        for at in range(first - first % POSITIONS, seen, POSITIONS):
+            block = slice(max(0, at - first), at - first + POSITIONS)
+            half_step = (weights[block] * scales[block]).max() / STEPS * (0.5 + STEPS * 2**-21)
+            found += 1.02 * np.exp(scores) * 8 * min(POSITIONS, len(values[block])) * half_step
+        return float(found)
 
 
 def _table(rows: list[tuple[int, ...]], fields: int) -> NDArray[np.int64]:

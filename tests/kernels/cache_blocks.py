@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.kernels.cache_layout import INT4
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 
-KINDS = {"float32": FLOAT32, "float16": FLOAT16, "int8": INT8}
+KINDS = {"float32": FLOAT32, "float16": FLOAT16, "int8": INT8, "int4": INT4}
 """The cache's types, and their codes."""
 POSITIONS = 64
 """Positions of a block."""
@@ -47,22 +48,36 @@ class Layout:
     def _is_int8(self) -> bool:
         return self.dtype == "int8"
 
+    @property
+    def is_int4(self) -> bool:
+        return self.dtype == "int4"
+
     def spreads(self, part: str) -> bool:
         """Whether what is stored is first multiplied by Hadamard's matrix."""
-        return self._is_int8 and part == "keys" and not self.are_latent
+        return self.is_int4 or (self._is_int8 and part == "keys" and not self.are_latent)
 
     @property
     def key_columns(self) -> int:
         """Elements of a key, with what pads it."""
+        if self.is_int4:
+            return -(-self.key_dim // 32) * 32
         return -(-self.key_dim // 16) * 16 if self._is_int8 else self.key_dim
 
     @property
     def value_columns(self) -> int:
         """Elements of a value, with what pads it."""
+        if self.is_int4:
+            return -(-self.value_dim // 32) * 32
         return -(-self.value_dim // 16) * 16
 
+    def columns(self, part: str) -> int:
+        """Elements of a key or value, with what pads it."""
+        return self.key_columns if part == "keys" else self.value_columns
+
     def _head_bytes(self, part: str) -> int:
-        columns = self.key_columns if part == "keys" else self.value_columns
+        columns = self.columns(part)
+        if self.is_int4:
+            return POSITIONS * (columns // 2 + columns // 32 * 2)
         return POSITIONS * (columns * np.dtype(self.dtype).itemsize + (4 if self._is_int8 else 0))
 
     @property
@@ -108,6 +123,25 @@ class Layout:
             return memory.reshape(POSITIONS // 16, 16 * self.key_columns + 64)[:, -64:].view(np.float32)
         return memory[POSITIONS * self.value_columns :].view(np.float32)
 
+    def _int4(self, part: str, position: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Where an int4 key or value lies in its head's memory: the bytes of its elements, by how many bits they are
+        shifted there, and the first bytes of its scales."""
+        columns = self.columns(part)
+        at, group = np.arange(columns), np.arange(columns // 32)
+        if part == "keys":
+            tile, inside = divmod(position, 16)
+            begin = tile * (16 * columns // 2 + 16 * columns // 32 * 2)
+            scales = begin + 8 * columns + 2 * (16 * group + inside)
+            return begin + at // 8 * 64 + inside * 4 + at % 4, at // 4 % 2 * 4, scales
+        bytes_ = at // 16 * 512 + position // 8 * 64 + at % 16 * 4 + position % 4
+        return bytes_, np.full(columns, position // 4 % 2 * 4), 32 * columns + 2 * (64 * group + position)
+
+    def group_scales(self, block: NDArray[np.uint8], part: str, head: int, position: int) -> NDArray[np.float32]:
+        """The scales of one int4 key or value, one for each 32 elements."""
+        first, memory = self._int4(part, position)[2], self._head(block, part, head)
+        bits = memory[first].astype(np.uint32) << 16 | memory[first + 1].astype(np.uint32) << 24
+        return bits.view(np.float32)
+
     def scale(self, block: NDArray[np.uint8], part: str, head: int, position: int) -> np.float32:
         """The scale of one int8 key or value."""
         place = divmod(position, 16) if part == "keys" else position
@@ -120,6 +154,9 @@ class Layout:
 
     def read(self, block: NDArray[np.uint8], part: str, head: int, position: int) -> NDArray[Any]:
         """The elements of one key or value, with what pads it where a matrix was multiplied by it."""
+        if self.is_int4:
+            place, up, _ = self._int4(part, position)
+            return ((self._head(block, part, head)[place] >> up & 15).astype(int) - 8).astype(np.int8)
         rows, dim = self.rows(block, part, head), self.key_dim if part == "keys" else self.value_dim
         dim = self.key_columns if self.spreads(part) else dim
         if self._is_int8:
@@ -129,9 +166,19 @@ class Layout:
         return rows[position].reshape(-1)[:dim].copy()
 
     def write(
-        self, block: NDArray[np.uint8], part: str, head: int, position: int, elements: NDArray[Any], scale: float = 0
+        self, block: NDArray[np.uint8], part: str, head: int, position: int, elements: NDArray[Any], scale: Any = 0
     ) -> None:
-        """Set one key or value, and its scale where it has one. A value's lanes of padding stay as they are."""
+        """Set one key or value, and its scale where it has one, or its scales. A value's lanes of padding stay as they
+        are."""
+        if self.is_int4:
+            (place, up, first), memory = self._int4(part, position), self._head(block, part, head)
+            numbers = elements.astype(int) + 8
+            for shift in (0, 4):  # one after the other: two elements of a key share a byte
+                here = up == shift
+                memory[place[here]] = memory[place[here]] & (240 >> shift) | numbers[here] << shift
+            bits = np.broadcast_to(np.float32(scale), len(first)).copy().view(np.uint32)
+            memory[first], memory[first + 1] = bits >> 16 & 255, bits >> 24
+            return
         rows = self.rows(block, part, head)
         if self._is_int8:
             numbers = np.full(self.key_columns if part == "keys" else self.value_dim, ZERO)

@@ -23,7 +23,8 @@ each_case = pytest.mark.parametrize(
     ("dtype", "group"),
     [
         ("float32", 2), ("float32", 3), ("float16", 2),
-        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("int8", 2), ("float16", 3), ("int8", 3))),
+        *(pytest.param(*each, marks=pytest.mark.slow)
+          for each in (("int8", 2), ("int4", 2), ("float16", 3), ("int8", 3), ("int4", 3), ("int4", 1), ("int4", 7))),
     ],
 )  # fmt: skip
 shapes = {
@@ -128,7 +129,7 @@ def test_a_score_far_above_the_others_takes_all(dtype: str, position: int) -> No
     sequence.set("keys", 0, position, np.full(16, 100), 1)
     attention.queries[:] = 1e4
     for got in (attention.in_tiles(1), attention.split()):
-        step = sequence.value_scales.max() / STEPS if dtype == "int8" else 0
+        step = sequence.value_scales.max() / STEPS if dtype in ("int8", "int4") else 0
         expected = np.tile(sequence.values[0, position].astype(np.float32), 2)
         np.testing.assert_allclose(got[0], expected, UNIT, 127 * step / 2)
 

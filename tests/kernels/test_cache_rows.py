@@ -107,6 +107,17 @@ class Step:
             block = self.block_of[token]
             for head in range(self.layout.kv_heads):
                 x = rows[token, head]
+                if self.layout.is_int4:
+                    columns = self.layout.columns(part)
+                    steps = self.layout.read(self.blocks[block], part, head, position)
+                    scales = self.layout.group_scales(self.blocks[block], part, head, position)
+                    exact = (hadamard_matrix(columns)[:, : len(x)] @ x.astype(np.float64)).reshape(-1, 32)
+                    off = np.abs(steps.reshape(-1, 32) * scales[:, None] - exact)
+                    largest = np.abs(exact).max(axis=1)
+                    assert ((off**2).mean(axis=1) <= (largest / 8) ** 2 / 3).all(), "steps of an eighth, mostly halved"
+                    assert (off.max(axis=1) <= largest * 0.31).all(), "−10 steps may become −8, 10 steps 7"
+                    self.layout.write(expected[block], part, head, position, steps, scales)
+                    continue
                 if self.layout.dtype != "int8":
                     self.layout.write(expected[block], part, head, position, x.astype(self.layout.dtype))
                     continue
@@ -171,6 +182,33 @@ def test_an_int8_key_that_is_no_number_has_a_scale_that_is_none(value: float) ->
     for head, position in ((0, 3), (0, 4), (1, 3)):
         assert layout.scale(block, "keys", head, position) == np.float32(16 / 127), "the sum of 16 ones"
     assert (layout.scales(block, "values", 1)[3:5] == np.float32(1 / 127)).all()
+
+
+def test_an_int4_key_that_is_no_number_has_scales_that_are_none_and_zeros_stay_zeros() -> None:
+    layout = Layout("int4", 2, 64, 16)
+    step = Step(layout, (3, 0), (2, 1))
+    rows = [Rows(np.ones((3, width), np.float32)) for width in (128, 128, 32)]
+    rows[1].values[1, 70], rows[1].values[2] = np.nan, 0
+    step.store(*rows, 0, 0, Angles(32))
+    first, second = (step.blocks[step.block_of[token]] for token in (0, 2))
+    assert not np.isfinite(layout.group_scales(first, "keys", 1, 4)).any()
+    for head, position in ((0, 3), (0, 4), (1, 3)):
+        assert np.isfinite(layout.group_scales(first, "keys", head, position)).all()
+    assert (layout.read(second, "keys", 0, 0) == 0).all() and (layout.group_scales(second, "keys", 0, 0) == 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(start=st.integers(0, 70), count=st.integers(1, 90))
+def test_int4_values_that_share_bytes_are_written_by_one_worker(start: int, count: int) -> None:
+    """Chunks of tokens end where no byte is shared: whichever workers write them, nothing is lost."""
+    layout = Layout("int4", 1, 32, 32)
+    step = Step(layout, (start, 0), (count, 1))
+    rows = [Rows(np.random.default_rng(1).standard_normal((count + 1, 32), np.float32)) for _ in range(3)]
+    step.store(*rows, 0, 0, Angles(16))
+    expected = layout.new_blocks(len(step.blocks))
+    step.assert_stored("values", heads_of(rows[2], 1), expected)
+    step.assert_stored("keys", heads_of(rows[1], 1), expected)
+    np.testing.assert_array_equal(step.blocks, expected)
 
 
 def test_an_int8_key_of_zeros_stays_zeros() -> None:

@@ -39,7 +39,7 @@ def laying(kind: int) -> Any:
     return run
 
 
-@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("dtype", [dtype for dtype in KINDS if dtype != "int4"])  # which no latent cache has
 @pytest.mark.parametrize("dims", DIMS)
 def test_values_of_a_block(dtype: str, dims: tuple[int, int]) -> None:
     """What is laid out is what a block that stores them has."""

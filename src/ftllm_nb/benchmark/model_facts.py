@@ -11,7 +11,7 @@ from ftllm_nb.benchmark.stored_kinds import StoredKind, kind_lines, stored_kinds
 from ftllm_nb.benchmark.workload import size_of
 from ftllm_nb.byte_sizes import shown_bytes
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
-from ftllm_nb.engine.cache_groups import CACHE_KINDS, layer_bytes, plan_cache
+from ftllm_nb.engine.cache_groups import cache_types, layer_bytes, plan_cache
 from ftllm_nb.engine.in_place import packed_experts
 from ftllm_nb.engine.state_memory import StateMemory
 from ftllm_nb.engine.weight_types import WeightTypes, stored_types
@@ -88,7 +88,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
             stored_dtype=stored.dtype,
             stored_types=_stored_types(checkpoint, graph),
             weight_bytes={dtype: size.weight_bytes for dtype, size in sizes.items()},
-            cache_bytes={kind: _cache_bytes(graph, kind, context or longest) for kind in CACHE_KINDS},
+            cache_bytes={kind: _cache_bytes(graph, kind, context or longest) for kind in cache_types(graph.caches)},
             seeing=seeing,
             storing=dict(Counter(str(cache.reach) for cache in graph.caches.values())),
             kinds=tuple(stored_kinds(checkpoint.tensors, graph)),
@@ -96,7 +96,7 @@ def model_facts(folder: Path, custom: str | None = None, context: int | None = N
             active_bytes={dtype: size.active_bytes for dtype, size in sizes.items()},
             state_bytes=StateMemory(graph.state_shapes).slot_bytes,
             token_numbers=sum(each.heads * (each.key_dim + each.value_dim) for each in graph.caches.values()),
-            token_bytes={kind: _token_bytes(graph, kind) for kind in CACHE_KINDS},
+            token_bytes={kind: _token_bytes(graph, kind) for kind in cache_types(graph.caches)},
             in_place_bytes=sum(checkpoint.tensors[each.name].nbytes for each in packed_experts(graph, checkpoint)),
         )
 

@@ -89,8 +89,9 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, reads_text: bool = T
     group.add_argument(
         "--kv_cache_dtype",
         default="float16",
-        choices=("float16", "float32", "int8"),
-        help="type of the stored keys and values of earlier tokens: float16, float32 or int8 (default: float16)",
+        choices=("float16", "float32", "int8", "int4", "int8int4"),
+        help="type of the stored keys and values of earlier tokens: float16, float32, int8, int4, or "
+        "int8int4: keys in 8 bits and values in 4 (default: float16)",
     )
     group.add_argument(
         "--state_dtype",

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--kv_cache_dtype",
         default="float32",
-        choices=("float16", "float32", "int8"),
+        choices=("float16", "float32", "int8", "int4", "int8int4"),
         help="type of the stored keys and values of earlier tokens; the base's are float32 (default: float32, so "
         "that weights alone differ)",
     )

@@ -33,7 +33,7 @@ class BlockMemory:
             if not count:
                 raise CacheFullError(
                     f"there is no memory for {shown_bytes(self.block_bytes)} more of KV cache: close other programs, "
-                    "raise the limit of memory, or give --kv_cache_dtype int8."
+                    "raise the limit of memory, or give --kv_cache_dtype int8 or int4."
                 )
             try:
                 slab = self._memory.take(count * self.block_bytes)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import LayerCache
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, value_bytes
+from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, INT4, INT8_INT4, key_bytes, key_kind, value_bytes, value_kind
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 from ftllm_nb.ops.lowering import CachePlaces
 from ftllm_nb.ops.reach import Reach
 
-CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32, "int8": INT8}
+CACHE_KINDS = {"float16": FLOAT16, "float32": FLOAT32, "int8": INT8, "int4": INT4, "int8int4": INT8_INT4}
 """The types that `--kv_cache_dtype` takes."""
 _MOST_BLOCKS = 8
 """About how many groups a model's layers make at most: each costs a little time a step, few waste memory."""
@@ -39,7 +40,8 @@ class CachePlan:
 
 
 def plan_cache(layers: Mapping[int, LayerCache], dtype: str) -> CachePlan:
-    """The groups of these layers, with keys and values of type `dtype`."""
+    """The groups of these layers, with keys and values of type `dtype`. Raises `UsageError`."""
+    require_cache_type(layers, dtype)
     kind = CACHE_KINDS[dtype]
     sizes = {layer: layer_bytes(cache, dtype) for layer, cache in layers.items()}
     kinds: dict[Reach, list[int]] = {}
@@ -59,6 +61,30 @@ def plan_cache(layers: Mapping[int, LayerCache], dtype: str) -> CachePlan:
             places[layer] = CachePlaces(used, values, kind, len(reaches) - 1)
             used += sizes[layer]
     return CachePlan(places, tuple(reaches) or (Reach(),), size)
+
+
+def require_cache_type(layers: Mapping[int, LayerCache], dtype: str) -> None:
+    """Raise `UsageError` where these layers have no caches of type `dtype`."""
+    if dtype not in CACHE_KINDS:
+        raise UsageError(f'"{dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
+    if dtype not in cache_types(layers):
+        raise UsageError(
+            f"kv_cache_dtype {dtype} is not for this model: its attention is latent and stores one vector for keys and "
+            "values, small already; use int8, float16 or float32."
+        )
+
+
+def part_dtype(dtype: str, is_key: bool) -> str:
+    """The type of the keys, or of the values, in caches of type `dtype`."""
+    kind = CACHE_KINDS[dtype]
+    part = key_kind(kind) if is_key else value_kind(kind)
+    return next(name for name, each in CACHE_KINDS.items() if each == part)
+
+
+def cache_types(layers: Mapping[int, LayerCache]) -> list[str]:
+    """The types that caches of these layers may have."""
+    are_latent = any(cache.value is None for cache in layers.values())
+    return [dtype for dtype, kind in CACHE_KINDS.items() if value_kind(kind) != INT4 or not are_latent]
 
 
 def layer_bytes(cache: LayerCache, dtype: str) -> int:

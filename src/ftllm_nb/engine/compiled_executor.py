@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_memory import BlockMemory
 from ftllm_nb.engine.block_pool import BlockPool
-from ftllm_nb.engine.cache_groups import CACHE_KINDS, plan_cache
+from ftllm_nb.engine.cache_groups import plan_cache
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.early_pages import EarlyPages
 from ftllm_nb.engine.executor import SequenceStep
@@ -32,7 +32,7 @@ from ftllm_nb.engine.step_states import halved_states, keep_states, last_states,
 from ftllm_nb.engine.threads import WALK_KERNELS, ThreadPool
 from ftllm_nb.engine.weight_loading import load_weights, loading_kernels, read_float32, require_memory
 from ftllm_nb.engine.weight_types import AS_STORED, WeightTypes
-from ftllm_nb.errors import StepStopped, UsageError
+from ftllm_nb.errors import StepStopped
 from ftllm_nb.graph.fuse import fuse
 from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import STATE, CheckedGraph, Node, Value, rows_symbol
@@ -80,8 +80,6 @@ class CompiledExecutor:
         progress: Callable[[str, int, int], None] | None = None,
         early_pages: EarlyPages | None = None,
     ) -> None:
-        if kv_cache_dtype not in CACHE_KINDS:
-            raise UsageError(f'"{kv_cache_dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
         checkpoint = with_computed_weights(checkpoint, graph)
         self.vocab_size = graph.vocab_size
         self._noted: list[tuple[RowLabel, float]] | None = None

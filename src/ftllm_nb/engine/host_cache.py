@@ -13,10 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.engine.host_int4 import from_4_bits, in_4_bits, read_int4, write_int4
 from ftllm_nb.graph.ir import LayerCache, Value
 from ftllm_nb.hadamard import hadamard, hadamard_size
 from ftllm_nb.kernels.activation_rows import LEAST_MAGNITUDE
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, key_bytes, key_columns, value_bytes
+from ftllm_nb.kernels.cache_layout import (
+    BLOCK_POSITIONS,
+    INT4,
+    key_bytes,
+    key_columns,
+    key_kind,
+    value_bytes,
+    value_kind,
+)
 from ftllm_nb.kernels.matmul_tile import FLOAT16, FLOAT32, INT8
 from ftllm_nb.ops.lowering import CachePlaces
 from ftllm_nb.ops.reach import Reach
@@ -45,6 +54,8 @@ class CachePart:
     def read(self, block: int) -> Floats:
         """The rows of the block at an address, float32 [BLOCK_POSITIONS, heads, dim]; of those that nobody has
         written, anything."""
+        if self.kind == INT4:
+            return from_4_bits(*read_int4(self._memory(block), self.is_keys), self.dim)
         rows: NDArray[Any] = self._elements(block).reshape(BLOCK_POSITIONS, self.heads, -1)
         if self.kind == INT8:
             scales = self._scales(block).reshape(BLOCK_POSITIONS, self.heads, 1)
@@ -56,6 +67,9 @@ class CachePart:
 
     def write(self, block: int, first: int, rows: Floats) -> None:
         """Round float32 [n, heads, dim] to the cache's type, as the block's positions from `first` on."""
+        if self.kind == INT4:
+            write_int4(self._memory(block), self.is_keys, first, *in_4_bits(rows))
+            return
         elements = self._elements(block)
         place = np.divmod(np.arange(first, first + len(rows)), elements.shape[1])
         stored: NDArray[Any] = rows
@@ -147,9 +161,9 @@ def cache_parts(layers: Mapping[int, LayerCache], places: Mapping[int, CachePlac
         place = places[layer]
         for value, offset in zip(cache.stored, (place.keys, place.values), strict=False):
             heads, dim = value.type.size(1), value.type.size(2)
-            found[value] = CachePart(
-                value is cache.key, heads, dim, place.kind, offset, place.group, cache.reach, cache.value is None
-            )
+            is_key = value is cache.key
+            kind = key_kind(place.kind) if is_key else value_kind(place.kind)
+            found[value] = CachePart(is_key, heads, dim, kind, offset, place.group, cache.reach, cache.value is None)
     return found
 
 

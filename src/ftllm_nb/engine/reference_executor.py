@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
+from ftllm_nb.engine.cache_groups import part_dtype, require_cache_type
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.float_weights import rounded
@@ -69,6 +70,7 @@ class ReferenceExecutor:
         in_place: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
+        require_cache_type(graph.caches, kv_cache_dtype)
         checkpoint = with_computed_weights(checkpoint, graph)
         self.graph = graph
         self.vocab_size = graph.vocab_size
@@ -117,7 +119,7 @@ class ReferenceExecutor:
         if caches is None:
             caches = self._caches[sequence] = {
                 value.name: ReferenceCache(
-                    value.type.size(1), value.type.size(2), self.kv_cache_dtype,
+                    value.type.size(1), value.type.size(2), part_dtype(self.kv_cache_dtype, value is layer.key),
                     spreads=value is layer.key and layer.value is not None,
                 )
                 for layer in self.graph.caches.values()

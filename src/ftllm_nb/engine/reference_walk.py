@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.host_cache import in_8_bits, spread_rows
+from ftllm_nb.engine.host_int4 import from_4_bits, in_4_bits
 from ftllm_nb.engine.step_states import keep_states
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.inputs import rope_table
@@ -41,6 +42,8 @@ class ReferenceCache:
                 if self.spreads:
                     rounded = hadamard(rounded) / np.float32(hadamard_size(rounded.shape[-1]))
                 return self.extend(rounded[..., : rows.shape[-1]])
+            if self.dtype == "int4":
+                return self.extend(from_4_bits(*in_4_bits(rows), rows.shape[-1]))
             return self.extend(rows.astype(self.dtype))
 
     def read(self) -> Floats:

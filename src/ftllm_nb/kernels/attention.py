@@ -31,28 +31,36 @@ from ftllm_nb.kernels.attention_parts import (
     WEIGHTS_STRIDE,
     add_sink,
     block_table,
-    finish,
+    finish_by,
     first_seen,
+    floats_of_key,
     gather_queries,
     judge,
     merge,
     query_bytes,
+    vectors_at_once,
     weigh,
-    weigh_wide,
+    weights_by,
     zeros_floats,
 )
+from ftllm_nb.kernels.attention_products import products
 from ftllm_nb.kernels.cache_layout import (
     BLOCK_POSITIONS,
+    INT4,
     SPAN_POSITIONS,
+    key_bytes,
     key_columns,
-    padded,
-    scale_bytes,
+    key_kind,
+    key_tile_bytes,
     value_bytes,
+    value_columns,
+    value_kind,
+    value_scales_bytes,
+    value_tile_bytes,
 )
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.latent_values import lay_values
-from ftllm_nb.kernels.matmul import float_matmul
-from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES
+from ftllm_nb.kernels.matmul_tile import FLOAT32, INT8
 from ftllm_nb.kernels.memory import load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import load_vector, max_lanes, spread, store_vector, sum_lanes
 from ftllm_nb.kernels.step import (
@@ -74,7 +82,6 @@ from ftllm_nb.kernels.step import (
     take_chunk,
 )
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.kernels.wide_tile import wide_matmul
 
 TILE_ROWS = 96
 """About how many query rows (tokens × heads of one kv head) a tile has."""
@@ -92,9 +99,9 @@ def scratch_bytes(
 ) -> int:
     """Scratch memory that `attend` and `attend_split` need of each worker."""
     rows = tile_tokens(heads, kv_heads) * (heads // kv_heads)
-    each = query_bytes(kind, key_dim) + SCORES_STRIDE + WEIGHTS_STRIDE + 8 * padded(value_dim) + 64 + 16
+    each = query_bytes(kind, key_dim) + SCORES_STRIDE + WEIGHTS_STRIDE + 8 * value_columns(kind, value_dim) + 64 + 16
     laid = value_bytes(kind, value_dim) if are_latent else 0
-    return 4 * (zeros_floats(value_dim) + padded(key_dim)) + laid + rows * each
+    return 4 * (zeros_floats(kind, value_dim) + floats_of_key(kind, key_dim)) + laid + rows * each
 
 
 @functools.cache
@@ -103,29 +110,29 @@ def attend_kernel(kind: int, are_latent: bool = False) -> Kernel:
 
     `are_latent`: values are the first features of keys, and not stored (latent_values.py).
     """
-    element, scales, is_wide = WEIGHT_BYTES[kind], scale_bytes(kind), kind == INT8
-    score = wide_matmul(1) if is_wide else float_matmul(kind)
-    combine = wide_matmul(0) if is_wide else float_matmul(kind)
-    gather, lay = gather_queries(kind, are_latent), lay_values(kind)
+    is_integer, value_tile = key_kind(kind) in (INT8, INT4), value_tile_bytes(kind)
+    score, combine = products(kind)
+    gather, weigh_values, finish = gather_queries(kind, are_latent), weights_by(kind), finish_by(kind)
+    lay = lay_values(FLOAT32 if value_kind(kind) == INT4 else kind)  # int4 is never latent
 
     @kernel(variant=f"{kind}_latent" if are_latent else f"{kind}")
     def attend(row, step, worker):
         heads, kv_heads = argument(row, ATTEND_HEADS), argument(row, ATTEND_KV_HEADS)
         key_dim, value_dim = argument(row, ATTEND_KEY_DIM), argument(row, ATTEND_VALUE_DIM)
         query_stride, out_stride = argument(row, ATTEND_QUERY_STRIDE), argument(row, ATTEND_OUTPUT_STRIDE)
-        group, value_vectors = heads // kv_heads, (value_dim + 15) // 16
-        value_row = 64 * value_vectors
+        group, value_vectors = heads // kv_heads, value_columns(kind, value_dim) // 16
+        value_row, vectors = 64 * value_vectors, vectors_at_once(kind, value_dim)
         columns, gathered = key_columns(kind, key_dim), query_bytes(kind, key_dim)
-        key_block = 16 * columns * element + scales // 4
-        block_values = BLOCK_POSITIONS * 16 * value_vectors * element
+        key_tile = key_tile_bytes(kind, key_dim)
+        scales_step = value_scales_bytes(kind, value_dim) * vectors // value_vectors
         causal, softcap = argument(row, ATTEND_CAUSAL) != 0, scalar(row, ATTEND_SOFTCAP)
         window, sight = argument(row, ATTEND_WINDOW), argument(row, ATTEND_CHUNK)
         zeros = field(worker, WORKER_SCRATCH)
-        floats = zeros + max(4 * BLOCK_POSITIONS, value_row)
-        laid = floats + 4 * padded(key_dim)
+        floats = zeros + 4 * zeros_floats(kind, value_dim)
+        laid = floats + 4 * floats_of_key(kind, key_dim)
         queries = laid
         if are_latent:
-            queries += block_values + scales
+            queries += value_bytes(kind, value_dim)
         num_chunks = field(step, STEP_NUM_TILES) * kv_heads
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
@@ -144,7 +151,7 @@ def attend_kernel(kind: int, are_latent: bool = False) -> Kernel:
             lanes = span_values + rows * value_row
             totals = lanes + 64 * rows
             found = totals + 8 * rows
-            for at in range(0, max(4 * BLOCK_POSITIONS, value_row), 64):
+            for at in range(0, 4 * zeros_floats(kind, value_dim), 64):
                 store_vector(zeros + at, spread(0.0))
             for at in range(rows * value_vectors):
                 store_vector(running + 64 * at, spread(0.0))
@@ -175,7 +182,7 @@ def attend_kernel(kind: int, are_latent: bool = False) -> Kernel:
                     if causal:
                         skipped = max(0, start + at - first_position)
                     keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_KEYS)
-                    score(keys + kv_head * 4 * key_block, key_block, (size + 15) // 16,
+                    score(keys + kv_head * key_bytes(kind, key_dim), key_tile, (size + 15) // 16,
                           queries + skipped * group * gathered, gathered, seeing - skipped * group, zeros, 0,
                           scores + skipped * group * SCORES_STRIDE + 4 * at, SCORES_STRIDE, columns)  # fmt: skip
                     for line in range(skipped * group, seeing):
@@ -194,32 +201,36 @@ def attend_kernel(kind: int, are_latent: bool = False) -> Kernel:
                     if causal:
                         skipped = max(0, start + at - first_position)
                     values = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_VALUES)
-                    values += kv_head * (block_values + scales)
+                    values += kv_head * value_bytes(kind, value_dim)
                     if are_latent:
                         keys = load_i64(blocks + at // BLOCK_POSITIONS * 8) + argument(row, ATTEND_KEYS)
-                        lay(keys + kv_head * 4 * key_block, key_dim, value_dim, laid)
+                        lay(keys + kv_head * key_bytes(kind, key_dim), key_dim, value_dim, laid)
                         values = laid
-                    for line in range(skipped * group, seeing):
-                        place, m = scores + line * SCORES_STRIDE + 4 * at, load_f32(found + 8 * line)
-                        total = load_vector(lanes + 64 * line)
-                        if is_wide:
-                            valid = size
-                            if causal:
-                                valid = min(size, first_position + line // group + 1 - start - at)
-                            total = weigh_wide(
-                                place, valid, m, total, values + block_values, weights + line * WEIGHTS_STRIDE
-                            )
-                        else:
-                            total = weigh(place, m, total)
+                    begin_row = skipped * group
+                    for line in range(begin_row, seeing):
+                        total = weigh(scores + line * SCORES_STRIDE + 4 * at, load_f32(found + 8 * line),
+                                      load_vector(lanes + 64 * line))  # fmt: skip
                         store_vector(lanes + 64 * line, total)
-                    factor_rows, factor_stride, count = scores + 4 * at, SCORES_STRIDE, size
-                    if is_wide:
-                        factor_rows, factor_stride, count = weights, WEIGHTS_STRIDE, BLOCK_POSITIONS
-                    results = span_values + skipped * group * value_row
+                    results = span_values + begin_row * value_row
                     before, before_stride = (zeros, 0) if at == first_block else (results, value_row)
-                    combine(values, BLOCK_POSITIONS * 16 * element, value_vectors,
-                            factor_rows + skipped * group * factor_stride, factor_stride, seeing - skipped * group,
-                            before, before_stride, results, value_row, count)  # fmt: skip
+                    if is_integer:
+                        scales = values + value_vectors * value_tile
+                        for vector in range(0, value_vectors, vectors):
+                            for line in range(begin_row, seeing):
+                                valid = size
+                                if causal:
+                                    valid = min(size, first_position + line // group + 1 - start - at)
+                                weigh_values(scores + line * SCORES_STRIDE + 4 * at, valid, scales,
+                                             weights + line * WEIGHTS_STRIDE)  # fmt: skip
+                            combine(values + vector * value_tile, value_tile, vectors,
+                                    weights + begin_row * WEIGHTS_STRIDE, WEIGHTS_STRIDE, seeing - begin_row,
+                                    before + 64 * vector, before_stride, results + 64 * vector, value_row,
+                                    BLOCK_POSITIONS)  # fmt: skip
+                            scales += scales_step
+                    else:
+                        combine(values, value_tile, value_vectors, scores + begin_row * SCORES_STRIDE + 4 * at,
+                                SCORES_STRIDE, seeing - begin_row, before, before_stride, results, value_row,
+                                size)  # fmt: skip
                 for at in range(first * group, seeing):
                     merge(running + at * value_row, totals + 8 * at, span_values + at * value_row,
                           load_f32(found + 8 * at), sum_lanes(load_vector(lanes + 64 * at)), value_vectors)  # fmt: skip

@@ -3,7 +3,8 @@
 SPAN_BLOCKS cache blocks, the first of a sequence, the next, and so on, are a span. Each gives, for a query, its largest
 score m, the sum l of exp(score − m), and the sum of values weighted with exp(score − m). Spans are merged in the order
 of their positions, by the same arithmetic whoever computed them. Queries, and weights before they multiply values,
-become wide rows (wide_tile.py) where the cache holds int8: a block's weights with its values' scales in them.
+become wide rows (wide_tile.py) where the cache holds int8, and rows of bytes (int4_products.py) where it holds int4: a
+block's weights with its values' scales in them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ from typing import Any
 import numba
 import numpy as np
 
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_POSITIONS, key_columns, padded
+from ftllm_nb.kernels.cache_layout import (
+    BLOCK_POSITIONS,
+    INT4,
+    SPAN_POSITIONS,
+    key_columns,
+    key_kind,
+    padded,
+    value_columns,
+    value_kind,
+)
 from ftllm_nb.kernels.emit import usable_in_kernels
 from ftllm_nb.kernels.exp import exp_to_one, tanh
 from ftllm_nb.kernels.hadamard import hadamard_in_place, hadamard_size
+from ftllm_nb.kernels.int4_products import INT4_WEIGHTS_BYTES, int4_query_bytes, int4_weights, round_query
 from ftllm_nb.kernels.matmul_tile import INT8
 from ftllm_nb.kernels.memory import bits_float, load_f32, load_i64, store_f32
 from ftllm_nb.kernels.simd import (
@@ -44,8 +55,8 @@ from ftllm_nb.kernels.wide_tile import LARGEST, finish_wide, store_wide, wide_by
 
 SCORES_STRIDE = 4 * SPAN_POSITIONS
 """Bytes of a query's scores."""
-WEIGHTS_STRIDE = wide_bytes(BLOCK_POSITIONS)
-"""Bytes from one wide row of weights to the next."""
+WEIGHTS_STRIDE = max(wide_bytes(BLOCK_POSITIONS), INT4_WEIGHTS_BYTES)
+"""Bytes from one row of integers of weights to the next."""
 MINUS_INFINITY = np.float32(-np.inf)
 
 (
@@ -67,30 +78,35 @@ def block_table(row, sequence):
 @usable_in_kernels
 def query_bytes(kind: int, key_dim: int) -> int:
     """Bytes of a gathered query."""
-    return wide_bytes(key_columns(kind, key_dim)) if kind == INT8 else 4 * key_dim
+    if kind == INT4:
+        return int4_query_bytes(key_columns(kind, key_dim))
+    return wide_bytes(key_columns(kind, key_dim)) if key_kind(kind) == INT8 else 4 * key_dim
 
 
 @functools.cache
 def gather_queries(kind: int, are_latent: bool) -> Any:
     """A function that makes rows of the queries of some tokens' heads `first_head` … + `group`, scaled, for the product
-    with keys of type `kind`: floats [tokens · group, dim], or wide rows; `floats` is memory for one row. `are_latent`:
-    keys are values as well, and were stored as they are."""
-    is_wide = kind == INT8
+    with keys of type `kind`: floats [tokens · group, dim], or rows of integers; `floats` is memory for one row.
+    `are_latent`: keys are values as well, and were stored as they are."""
+    is_integer, is_int4 = key_kind(kind) in (INT8, INT4), kind == INT4
 
     @numba.njit
     def gather(query, stride, first_head, group, tokens, dim, scale, target, floats):
-        factor = spread(scale)
-        if is_wide and not are_latent:
-            factor = spread(scale / np.float32(hadamard_size(padded(dim))))
+        factor, columns = spread(scale), key_columns(kind, dim)
+        if is_integer and not are_latent:
+            factor = spread(scale / np.float32(hadamard_size(columns)))
         for token in range(tokens):
             for head in range(group):
                 source = query + token * stride + (first_head + head) * dim * 4
-                if is_wide:
-                    for at in range(0, dim, 16):
+                if is_integer:
+                    for at in range(0, columns, 16):
                         store_vector(floats + 4 * at, load_vector_partial(source + 4 * at, dim - at) * factor)
                     if not are_latent:
-                        hadamard_in_place(floats, padded(dim))
-                    widen_row(floats, target, padded(dim))
+                        hadamard_in_place(floats, columns)
+                    if is_int4:
+                        round_query(floats, target, columns)
+                    else:
+                        widen_row(floats, target, columns)
                 else:
                     for at in range(0, dim, 16):
                         value = load_vector_partial(source + 4 * at, dim - at) * factor
@@ -142,27 +158,36 @@ def weigh(scores, m, totals):
 
 
 @numba.njit
-def weigh_wide(scores, valid, m, totals, scales, row):
-    """Turn a block's scores into exp(score − m), and these times the scales of its `valid` first values into a wide
-    row; returns the lanes' `totals` with the weights."""
+def widen_weights(weights, valid, scales, row):
+    """Make a wide row of a block's weights, which are used up, times the scales, float32, of its `valid` first
+    values."""
     limit, zero = spread_int(np.int32(valid)), spread(np.float32(0.0))
     bits, sums = spread_int(np.int32(0)), spread_int(np.int32(0))
     for at in range(0, BLOCK_POSITIONS, 16):
-        weight = exp_to_one(load_vector(scores + 4 * at) - spread(m))
-        totals = totals + weight
-        scaled = weight * load_vector(scales + 4 * at)
+        scaled = load_vector(weights + 4 * at) * load_vector(scales + 4 * at)
         if valid < at + 16:  # what follows may be anything, no number even
             scaled = select((lane_numbers() + spread_int(np.int32(at))) < limit, scaled, zero)
-        store_vector(scores + 4 * at, scaled)
+        store_vector(weights + 4 * at, scaled)
         bits = maximum_int(bits, magnitude_bits(scaled))
     largest = bits_float(max_lanes_int(bits))
     factor = spread(wide_factor(largest, LARGEST))
     for at in range(0, BLOCK_POSITIONS, 16):
-        numbers = to_int(round_even(load_vector(scores + 4 * at) * factor))
+        numbers = to_int(round_even(load_vector(weights + 4 * at) * factor))
         store_wide(row, BLOCK_POSITIONS, at, numbers)
         sums = sums + numbers
     finish_wide(row, BLOCK_POSITIONS, largest / np.float32(LARGEST), sums)
-    return totals
+
+
+def weights_by(kind: int) -> Any:
+    """A function that makes a row of integers of a block's weights, of so many valid positions, for the product with
+    values of type `kind` that have these scales."""
+    return int4_weights if value_kind(kind) == INT4 else widen_weights
+
+
+@usable_in_kernels
+def vectors_at_once(kind: int, value_dim: int) -> int:
+    """Vectors of a value's features that share their scales, and so the rows that multiply them."""
+    return 2 if value_kind(kind) == INT4 else padded(value_dim) // 16
 
 
 @numba.njit
@@ -188,14 +213,31 @@ def add_sink(running, totals, sinks, head, zeros, value_vectors):
         merge(running, totals, zeros, load_f32(sinks + 4 * head), np.float32(1.0), value_vectors)
 
 
-@numba.njit
-def finish(running, totals, out, value_dim):
-    """out = the running values / l."""
-    l = spread(load_f32(totals + 4))  # noqa: E741  (the letter of the online softmax's papers)
-    for at in range(0, value_dim, 16):
-        store_vector_partial(out + 4 * at, load_vector(running + 4 * at) / l, value_dim - at)
+@functools.cache
+def finish_by(kind: int) -> Any:
+    """A function that writes out = the running values / l; of an int4 cache as they were before Hadamard's matrix."""
+    is_spread = value_kind(kind) == INT4
+
+    @numba.njit
+    def finish(running, totals, out, value_dim):
+        l = load_f32(totals + 4)  # noqa: E741  (the letter of the online softmax's papers)
+        if is_spread:
+            columns = value_columns(kind, value_dim)
+            hadamard_in_place(running, columns)
+            l *= np.float32(hadamard_size(columns))  # noqa: E741  (a power of two)
+        for at in range(0, value_dim, 16):
+            store_vector_partial(out + 4 * at, load_vector(running + 4 * at) / spread(l), value_dim - at)
+
+    return finish
 
 
-def zeros_floats(value_dim: int) -> int:
+@usable_in_kernels
+def zeros_floats(kind: int, value_dim: int) -> int:
     """Floats of the zeros that products of a worker begin with: as long as a row of scores of a block, or of values."""
-    return max(BLOCK_POSITIONS, padded(value_dim))
+    return max(BLOCK_POSITIONS, value_columns(kind, value_dim))
+
+
+@usable_in_kernels
+def floats_of_key(kind: int, key_dim: int) -> int:
+    """Floats of a query that is being gathered."""
+    return padded(key_columns(kind, key_dim))

@@ -7,10 +7,19 @@ import functools
 import numba
 import numpy as np
 
-from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, padded
+from ftllm_nb.kernels.cache_layout import (
+    BLOCK_POSITIONS,
+    INT4,
+    key_bytes,
+    key_kind,
+    padded,
+    value_bytes,
+    value_kind,
+)
 from ftllm_nb.kernels.compile import Kernel, kernel
 from ftllm_nb.kernels.hadamard import hadamard_in_place
-from ftllm_nb.kernels.matmul_tile import INT8, WEIGHT_BYTES, store_weight
+from ftllm_nb.kernels.int4_rows import continues, store_key_int4, store_value_int4
+from ftllm_nb.kernels.matmul_tile import FLOAT32, INT8, WEIGHT_BYTES, store_weight
 from ftllm_nb.kernels.memory import (
     bits_float,
     load_byte,
@@ -117,12 +126,15 @@ def _store_value(source, dim, inside, values, kind, element):
 @functools.cache
 def store_kernel(kind: int) -> Kernel:
     """Rotate each token's query and key, then write key and value to the token's place in the cache."""
-    element, is_int8 = WEIGHT_BYTES[kind], kind == INT8
+    int8_keys, int4_keys = key_kind(kind) == INT8, kind == INT4
+    int8_values, int4_values = kind == INT8, value_kind(kind) == INT4
+    float_kind = FLOAT32 if int8_keys or int4_keys else kind
+    element = WEIGHT_BYTES[float_kind]
 
     @kernel(variant=f"{kind}")
     def rotate_and_store(row, step, worker):
         key_dim, value_dim = argument(row, STORE_KEY_DIM), argument(row, STORE_VALUE_DIM)
-        kv_heads, value_vectors = argument(row, STORE_KV_HEADS), (value_dim + 15) // 16
+        kv_heads = argument(row, STORE_KV_HEADS)
         num_tokens, spare, apart = field(step, STEP_TOKENS), field(worker, WORKER_SCRATCH), key_dim // 2
         slots = field(step, STEP_SLOTS) + 8 * num_tokens * argument(row, STORE_GROUP)
         at_once = _TOKENS_AT_ONCE
@@ -131,7 +143,13 @@ def store_kernel(kind: int) -> Kernel:
         num_chunks = (num_tokens + at_once - 1) // at_once
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
-            for token in range(chunk * at_once, min((chunk + 1) * at_once, num_tokens)):
+            begin, end = chunk * at_once, min((chunk + 1) * at_once, num_tokens)
+            if int4_values:
+                while continues(step, slots, begin):
+                    begin += 1
+                while continues(step, slots, end):
+                    end += 1
+            for token in range(begin, end):
                 position = load_i32(field(step, STEP_POSITIONS) + 4 * token)
                 inside = position % BLOCK_POSITIONS
                 sin = argument(row, ROTATE_SIN) + position * argument(row, ROTATE_TABLE_STRIDE)
@@ -146,21 +164,23 @@ def store_kernel(kind: int) -> Kernel:
                 keys, values = base + argument(row, STORE_KEYS), base + argument(row, STORE_VALUES)
                 for head in range(kv_heads):
                     source = key + head * key_dim * 4
-                    if is_int8:
+                    if int4_keys:
+                        store_key_int4(source, key_dim, inside, spare, keys)
+                    elif int8_keys:
                         _store_key_bytes(source, key_dim, value_dim == 0, inside, spare, keys)
-                        keys += BLOCK_POSITIONS * (padded(key_dim) + 4)
                     else:
-                        _store_key(source, key_dim, inside, keys, kind, element)
-                        keys += BLOCK_POSITIONS * key_dim * element
+                        _store_key(source, key_dim, inside, keys, float_kind, element)
+                    keys += key_bytes(kind, key_dim)
                     if value_dim == 0:  # a value is a part of its key
                         continue
                     source = value + head * value_dim * 4
-                    if is_int8:
+                    if int4_values:
+                        store_value_int4(source, value_dim, inside, spare, values)
+                    elif int8_values:
                         _store_value_bytes(source, value_dim, inside, spare, values)
-                        values += BLOCK_POSITIONS * (16 * value_vectors + 4)
                     else:
-                        _store_value(source, value_dim, inside, values, kind, element)
-                        values += BLOCK_POSITIONS * 16 * value_vectors * element
+                        _store_value(source, value_dim, inside, values, float_kind, element)
+                    values += value_bytes(kind, value_dim)
             chunk = take_chunk(worker, num_chunks)
 
     return rotate_and_store

@@ -94,9 +94,10 @@ def model(
     `tokenizer`: a folder with tokenizer files that are used instead of the model's own, with its chat template if it
     has one.
     `embedding_dtype`: type of the embedding and of the matrix that makes logits, "auto" for `dtype`, but 8 bits
-    where that has 4. `kv_cache_dtype`: "float16", "float32" or "int8". `state_dtype`: "float32", or "float16" for half
-    of the memory of recurrent layers' states. `atype`: type of intermediates; they are float32 whichever is named, but
-    "bfloat16" lets products with bfloat16 weights round what they read.
+    where that has 4. `kv_cache_dtype`: "float16", "float32", "int8", "int4", or "int8int4", keys in 8 bits and
+    values in 4. `state_dtype`: "float32", or "float16" for half of the memory of recurrent layers' states. `atype`:
+    type of intermediates; they are float32 whichever is named, but "bfloat16" lets products with bfloat16 weights
+    round what they read.
     `threads`: 1 to 1024, else `get_cpu_threads()`; `pin`: each stays on a core of its own. `engine`: "compiled", or
     "reference" for the NumPy definitions of the operators. `progress(what, done, total)` is called while it loads,
     `warn` with each warning sentence (default: a line on stderr), with one on the cache also later, from the engine's

@@ -185,7 +185,7 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     the first of keys.
     """
     from ftllm_nb.kernels.attention import attend_kernel, scratch_bytes, tile_tokens
-    from ftllm_nb.kernels.attention_single import merge_splits, partial_floats
+    from ftllm_nb.kernels.attention_single import merge_kernel, partial_floats
     from ftllm_nb.kernels.cache_rows import store_kernel
     from ftllm_nb.kernels.latent_single import latent_scratch_bytes, single_kernel
 
@@ -196,7 +196,7 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     cache = lowering.cache(node.inputs["k"])
     q, out = lowering.place(query), lowering.place(node.outputs["output"])
     lowering.need_scratch(scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim, are_latent))
-    lowering.need_partials(partial_floats(heads, value_dim))
+    lowering.need_partials(partial_floats(cache.kind, heads, value_dim))
     lowering.need_tiles(tile_tokens(heads, kv_heads))
     if "curk" in node.inputs:
         k = lowering.place(node.inputs["curk"])
@@ -218,7 +218,7 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     if are_latent:
         lowering.need_scratch(latent_scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim))
     split = single_kernel(cache.kind, heads // kv_heads, are_latent)
-    for kernel in (attend_kernel(cache.kind, are_latent), split, merge_splits):
+    for kernel in (attend_kernel(cache.kind, are_latent), split, merge_kernel(cache.kind)):
         lowering.add(kernel, *shared)
 
 
