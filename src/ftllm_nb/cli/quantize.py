@@ -120,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="how scales are chosen: rtn, round to nearest; mse, least mean squared error; or, by what a text makes "
         "of the model's inputs, imatrix, least error of outputs, or gptq, which makes errors good, too, or best, gptq "
-        "in two rounds (default: mse, or gptq with --bits)",
+        "with each number chosen anew (default: mse, or gptq with --bits)",
     )
     parser.add_argument(
         "--calibration",

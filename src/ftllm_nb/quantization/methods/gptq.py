@@ -9,6 +9,7 @@ column.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,10 @@ _REFITTED_AT_ONCE, _LEAST_REFITTED = 1 << 24, 64
 """Rows whose scales are fitted at a time: so many, or as have so many pairs of scales."""
 _LEAST_SHARE = 1e-6
 """Added to each scale's own square, so that those of scales that do the same can be told."""
+
+
+Rounded = Callable[[Floats, Moments, Fitter, Lines], NDArray[np.uint8]]
+"""From weights, moments, a fitter and what levels stand for to the places of levels."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,14 @@ def importance(moments: Moments) -> Floats:
 
 def quantize_matrix(weights: Floats, moments: Moments, fitter: Fitter) -> tuple[NDArray[np.uint8], Scales]:
     """See methods/__init__.py."""
-    return in_rounds(weights, moments, fitter, ROUNDS)
+    return in_rounds(weights, moments, fitter, ROUNDS, rounded)
 
 
 def in_rounds(
-    weights: Floats, moments: Moments, fitter: Fitter, rounds: int
+    weights: Floats, moments: Moments, fitter: Fitter, rounds: int, rounded: Rounded
 ) -> tuple[NDArray[np.uint8], Scales]:
-    """Numbers, and the scales that fit them; then, in further rounds, numbers for those scales, and so on. A row keeps
-    the best of its rounds."""
+    """Numbers as `rounded` gives them, and the scales that fit them; then, in further rounds, numbers for those scales,
+    and so on. A row keeps the best of its rounds."""
     scales = fitter.scales(weights, importance(moments))
     best: tuple[NDArray[np.uint8], NDArray[np.float16], Floats] | None = None
     for _ in range(rounds):
@@ -116,12 +121,10 @@ def refitted(
 
     Groups of zeros, and rows whose scales would be none of float16, keep theirs.
     """
-    assert moments.products is not None
     rows, groups = scales.shape
     columns = weights.shape[1]
     width = columns // groups
-    products = moments.products.copy()
-    products[np.arange(columns), np.arange(columns)] *= np.float32(1 + DAMPING)
+    products = damped(moments)
     wanted = weights @ products
     made, at_once = scales.copy(), max(_LEAST_REFITTED, _REFITTED_AT_ONCE // groups**2)
     for first in range(0, rows, at_once):
@@ -140,6 +143,14 @@ def refitted(
         kept = scales[first : first + at_once]
         made[first : first + at_once] = np.where(fits & ~is_zero, found, kept)
     return made
+
+
+def damped(moments: Moments) -> Floats:
+    """Σ x · xᵀ of inputs that have noise of their own, as `DAMPING` says."""
+    assert moments.products is not None
+    products = moments.products.copy()
+    products[np.arange(moments.columns), np.arange(moments.columns)] *= np.float32(1 + DAMPING)
+    return products
 
 
 def inverse_factor(products: Floats, damping: float = DAMPING) -> Floats:
