@@ -44,6 +44,17 @@ def test_a_stride_below_the_window_judges_every_token_but_the_first_once() -> No
     assert judged == list(range(1, 100))
 
 
+@pytest.mark.parametrize(("stride", "firsts"), [(4, [1, 4, 4]), (8, [1, 2])])
+def test_every_window_begins_as_sequences_do(stride: int, firsts: list[int]) -> None:
+    """The tokens that are judged stay those of the text."""
+    text = [101, 102, *range(14)]
+    found = windows(text, 8, stride, (101, 102))
+    assert [passage.first for passage in found] == firsts
+    for passage, begin in zip(found, range(0, 16, stride), strict=False):
+        assert passage.token_ids[:2].tolist() == [101, 102]
+        assert passage.token_ids[passage.first :].tolist() == text[begin + passage.first : begin + 8]
+
+
 def test_what_nobody_chose_is_chosen() -> None:
     assert chosen_windows(range(5000), None, None, 1024, "a text") == (1024, 512)
     assert chosen_windows(range(5000), None, None, 9999, "a text") == (2048, 1024)

@@ -27,19 +27,27 @@ class Passage:
         return len(self.token_ids) - self.first
 
 
-def windows(token_ids: Sequence[int], window: int, stride: int) -> list[Passage]:
+def windows(token_ids: Sequence[int], window: int, stride: int, beginning: Sequence[int] = ()) -> list[Passage]:
     """A text as windows of at most `window` tokens, each begun `stride` after the one before.
 
     As transformers' guide to the perplexity of models of a fixed length does it: a window's tokens that an earlier
     window judged are context, the very first token is never judged, and neither is the first of a window that nothing
     stands before, which is where the stride is the window. The last window ends with the text and may be shorter.
+
+    `beginning`: what the model's sequences begin with, as its texts in training did. It takes the place of the first
+    tokens of all windows but the first, which has it from the tokenizer, as llama.cpp does: a model such as Gemma
+    predicts next to nothing of a text that begins otherwise.
     """
     ids = np.array(token_ids, np.int32)
     passages = []
     judged = begin = 0
     while judged < len(ids):
         end = min(begin + window, len(ids))
-        passage = Passage(ids[begin:end], max(judged - begin, 1))
+        here, first = ids[begin:end], max(judged - begin, 1)
+        if begin > 0 and beginning:
+            here, first = here.copy(), max(first, len(beginning))
+            here[: len(beginning)] = beginning[: len(here)]
+        passage = Passage(here, first)
         if passage.num_judged > 0:
             passages.append(passage)
         judged, begin = end, begin + stride

@@ -149,7 +149,7 @@ def windows_of_text(
     def material(model: LoadedModel) -> Material:
         token_ids = model.tokenizer.encode_completion(text)
         size, step = chosen_windows(token_ids, window, stride, model.executor.max_positions, file)
-        passages = windows(token_ids, size, step)[:most]
+        passages = windows(token_ids, size, step, model.tokenizer.encode_completion(""))[:most]
         made = Material(passages, "")
         count = f"{len(passages)} window{'' if len(passages) == 1 else 's'}"
         return Material(passages, f"{made.num_tokens} tokens in {count} of {size}, stride {step}")
