@@ -108,6 +108,8 @@ def main() -> None:
     arguments = parser.parse_args()
     compiled_executor.load_weights = lambda *_: None  # type: ignore[assignment]  # pages of zeros stand for them
     compiled_executor.require_memory = lambda *_: None  # type: ignore[assignment]
+    for config in arguments.config:  # what is wrong with one is said before anything is measured
+        open_weights(Settings(random_config=config, random=True)).close()
     machine = measured_machine(arguments.memory * 1e9)
     print(f"a core reads {machine.core_bytes / 1e9:.1f} GB/s, all of them {arguments.memory}; a meeting takes "
           f"{machine.meeting * 1e9:.0f} ns, and {machine.each * 1e9:.0f} for each further worker\n")  # fmt: skip
