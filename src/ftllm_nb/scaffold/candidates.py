@@ -202,14 +202,13 @@ def variations_of(candidate: Candidate, checkpoint: Checkpoint) -> list[Variatio
     name, renaming = candidate.name, candidate.renaming
 
     def build(config: dict[str, Any]) -> ComputeGraph:
-        return _built(name, checkpoint, config, candidate.activations, renaming if renaming.names else None)
+        graph = _built(name, checkpoint, config, candidate.activations, renaming if renaming.names else None)
+        if renaming.names:
+            shapes = _class_of(name).weight_shapes(graph)
+            graph.calls = renaming.resized(shapes).applied(graph.calls, checkpoint.tensors)
+        return graph
 
-    found = variations(candidate.graph, checkpoint.config, build)
-    if renaming.names:
-        for each in found:
-            shapes = _class_of(name).weight_shapes(each.graph)
-            each.graph.calls = renaming.resized(shapes).applied(each.graph.calls, checkpoint.tensors)
-    return found
+    return variations(candidate.graph, checkpoint.config, build)
 
 
 def kinds(names: Iterable[str]) -> dict[str, int]:

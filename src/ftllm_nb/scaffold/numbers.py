@@ -11,7 +11,8 @@ from ftllm_nb.graph.call import Call
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.read_config import ReadConfig
-from ftllm_nb.graph.references import DataReference
+from ftllm_nb.graph.references import DataReference, WeightReference
+from ftllm_nb.graph.weight_steps import Rows
 from ftllm_nb.graph.weight_values import TensorHeader
 from ftllm_nb.scaffold.formulas import WHOLE_PART, Formula, Formulas, Number, Vector
 from ftllm_nb.scaffold.functions import identifier, short_name
@@ -136,6 +137,13 @@ class Numbers:
         for call in calls:
             if call.operator.name == _CUTS:
                 self._formulas.learn(self._vector(call, _width))
+            for name, given in call.arguments.items():
+                if isinstance(given, WeightReference) and given.steps and isinstance(given.steps[0], Rows):
+                    self._formulas.learn(self._vector(call, lambda other, name=name: _rows(other.arguments[name])))  # type: ignore[misc]
+
+
+def _rows(weight: Any) -> int:
+    return int(weight.steps[0].end - weight.steps[0].start)
 
 
 def _width(call: Call) -> Number:
