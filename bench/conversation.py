@@ -38,10 +38,10 @@ from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.run import Settings, model_name, open_weights, random_config
 from ftllm_nb.benchmark.speed_test import time_steps
 from ftllm_nb.cli.number_types import whole_number
+from ftllm_nb.engine.cached_sequence import CachedSequence
 from ftllm_nb.engine.engine_thread import EngineThread
 from ftllm_nb.engine.executor import Executor
 from ftllm_nb.engine.kept_sequence import common_prefix
-from ftllm_nb.engine.kv_cache import CachedSequence
 from ftllm_nb.engine.sampling_settings import SamplingSettings
 from ftllm_nb.engine.session import Session
 from ftllm_nb.engine.weight_types import WeightTypes
@@ -150,7 +150,7 @@ class Ours:
         self._session = Session(self._engine)
         self._sequence: CachedSequence = executor.cache.new_sequence()
         self.vocab_size = executor.vocab_size
-        self.spacing = executor.cache.spacing if executor.cache.has_states else 0
+        self.spacing = executor.cache.states.spacing if executor.cache.states.exist else 0
         Session(self._engine).logits([1] * executor.max_step_tokens)  # pages and caches are as in any later step
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ class PreparedModel:
                 warn=self.warn,
                 early_pages=early,
             )
-            executor.cache.tell = self.warn or warn_on_stderr
+            executor.cache.states.tell = self.warn or warn_on_stderr
             undo.pop_all()
         return LoadedModel(
             self.checkpoint, self.graph, self.tokenizer, executor, self.threads, self.weight_types,

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.block_pool import BlockPool
+from ftllm_nb.engine.cached_sequence import CachedSequence
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
+from ftllm_nb.engine.kv_cache import GONE, KVCache
 from ftllm_nb.engine.logprobs import TokenLogprobs
 from ftllm_nb.engine.sampling import Sampler
 from ftllm_nb.engine.sampling_settings import SamplingSettings

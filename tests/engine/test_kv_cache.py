@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ftllm_nb.engine import kv_cache
-from ftllm_nb.engine.block_pool import BlockPool, CacheFullError, chained_key
-from ftllm_nb.engine.kv_cache import GONE, MOST_SAVED, CachedSequence, KVCache
-from ftllm_nb.engine.saved_states import LEAST_KEPT
+from ftllm_nb.engine.block_pool import chained_key
+from ftllm_nb.engine.cached_sequence import CachedSequence
+from ftllm_nb.engine.kv_cache import GONE, MOST_SAVED, KVCache
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
 from tests.engine.paged_executor import is_writable
-
-SIZE = 4
+from tests.engine.small_caches import SIZE, new_cache
 
 reaches = st.lists(
     st.one_of(
@@ -29,18 +25,6 @@ reaches = st.lists(
     min_size=1,
     max_size=3,
 )
-
-
-def new_cache(
-    *groups: Reach, limit: int | None = None, states: dict[str, tuple[int, ...]] | None = None
-) -> KVCache:
-    numbers = count(1)
-    return KVCache(groups or (Reach(),), SIZE, BlockPool(lambda: [next(numbers)], limit), states)
-
-
-def run(cache: KVCache, sequence: CachedSequence, count: int = 1) -> None:
-    """A step that gives the sequence so many tokens."""
-    cache.advance(sequence, count, cache.states_to_write([(sequence, count)])[0])
 
 
 def state_of(tokens: list[int]) -> dict[str, np.ndarray]:
@@ -57,7 +41,9 @@ class CacheMachine(RuleBasedStateMachine):
     def start(self, groups: list[Reach], limit: int | None, has_state: bool, passes: bool) -> None:
         self.groups = groups
         self.cache = new_cache(*groups, limit=limit, states={"sum": (2,)} if has_state else {})
-        self.cache.saves_within_steps, self.cache.spacing = passes, SIZE if passes else self.cache.spacing
+        self.cache.states.saves_within_steps = passes
+        if passes:
+            self.cache.states.spacing = SIZE
         self.content: dict[int, tuple[int, tuple[int, ...]]] = {}
         self.live: list[tuple[CachedSequence, list[int]]] = []
 
@@ -78,8 +64,8 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 9), tokens=st.lists(st.integers(0, 1), min_size=1, max_size=9), publish=st.booleans())
     def grow(self, which: int, tokens: list[int], publish: bool) -> None:
         sequence, held = self.live[which % len(self.live)]
-        tokens = tokens[: self.cache.most_at_once(sequence, len(tokens))]
-        lengths = list(self.cache.states_to_write([(sequence, len(tokens))])[0])
+        tokens = tokens[: self.cache.states.most_at_once(sequence, len(tokens))]
+        lengths = list(self.cache.states.to_write([(sequence, len(tokens))])[0])
         self.cache.reserve(sequence, len(held) + len(tokens))
         first = len(held) // SIZE
         held += tokens
@@ -135,7 +121,7 @@ class CacheMachine(RuleBasedStateMachine):
     def check_what_is_seen(self, sequence: CachedSequence, held: list[int]) -> None:
         """The next token finds in each group all that it sees, and the state."""
         assert sequence.length == len(held)
-        if self.cache.has_states:
+        if self.cache.states.exist:
             np.testing.assert_array_equal(sequence.states["sum"], state_of(held)["sum"])
         for group, reach in enumerate(self.groups):
             for number in range(reach.first_seen(len(held)) // SIZE, -(-len(held) // SIZE)):
@@ -313,107 +299,3 @@ def test_a_reach_is_what_attention_sees(window: int, chunk: int) -> None:
         united = reach.united(other)
         for position in range(30):
             assert united.first_seen(position) <= min(reach.first_seen(position), other.first_seen(position))
-
-
-def test_states_on_the_way_are_thinned_out_where_they_outweigh_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kv_cache, "MOST_BYTES", 0)
-    cache = new_cache(states={"sum": (2,)})
-    cache.spacing = SIZE
-    sequence = cache.new_sequence()
-    cache.save(sequence, 10)
-    for length in range(1, 100 * SIZE + 1):
-        cache.reserve(sequence, length)
-        run(cache, sequence)
-    lengths = sorted(sequence.snapshots)
-    assert 10 in lengths and len(lengths) == LEAST_KEPT + 1 and cache.can_cut(sequence, 100 * SIZE)
-    assert max(np.diff([0, *lengths])) <= 20 * SIZE
-
-
-def test_states_have_their_share_of_a_limit_and_give_way_in_order() -> None:
-    cache = new_cache(states={"sum": (16,)})
-    memory = cache.state_memory
-    assert memory.limit_share(1000, 1) == 1000 - 7 * 64 and memory.most_sequences == 3
-    assert memory.limit_share(10**12, 2) == 10**12 - (5 + (256 << 20) // 64) * 64
-    with pytest.raises(CacheFullError, match=r"a cache of 383 bytes is too small .* need 192 bytes"):
-        memory.limit_share(383, 1)
-    assert memory.limit_share(384, 1) == 192 and memory.limit == 3
-    cache.spacing = SIZE
-    sequence = cache.new_sequence()
-    for length in range(1, 9 * SIZE):
-        cache.reserve(sequence, length)
-        run(cache, sequence)
-        if length % SIZE == 0:
-            cache.publish(sequence, [bytes([number]) for number in range(length // SIZE)], 0)
-    assert memory.made_bytes == 3 * 64
-    other = cache.new_sequence()
-    with pytest.raises(CacheFullError, match="states of recurrent layers take all of their share"):
-        held = [cache.take_states(other), cache.take_states(other)]
-    memory.limit = 4
-    cache.reserve(sequence, 9 * SIZE)
-    run(cache, sequence)
-    assert cache.can_cut(sequence, 9 * SIZE) and list(sequence.snapshots) == [9 * SIZE]
-    cache.reserve(sequence, 9 * SIZE + 1)
-    run(cache, sequence)
-    held = [cache.take_states(other), cache.take_states(other)]
-    assert not sequence.snapshots and memory.made_bytes == len(held) * 64 + 2 * 64
-
-
-def test_without_states_a_limit_is_all_for_blocks() -> None:
-    memory = new_cache().state_memory
-    assert memory.limit_share(5, 1) == 5 and memory.most_sequences is None
-
-
-def test_states_that_one_passes_and_another_keeps_stay() -> None:
-    cache = new_cache(limit=100, states={"sum": (2,)})
-    keys = [bytes([number]) for number in range(4)]
-    passing, keeping = cache.new_sequence(), cache.new_sequence()
-    cache.save(keeping, SIZE)
-    for sequence in (passing, keeping):
-        cache.reserve(sequence, SIZE)
-        run(cache, sequence, SIZE)
-        cache.publish(sequence, keys[:1], 0)
-    for number in (2, 3):
-        cache.reserve(passing, number * SIZE)
-        run(cache, passing, SIZE)
-        cache.publish(passing, keys[:number], number - 1)
-    assert cache.find(keys[:2]).length == SIZE, "what the other kept"
-    assert cache.find(keys).length == 3 * SIZE, "the last that passed"
-
-
-def test_a_step_passes_lengths_whose_states_stay() -> None:
-    cache = new_cache(limit=100, states={"sum": (2,)})
-    cache.saves_within_steps, cache.spacing = True, 2 * SIZE
-    sequence, keys = cache.new_sequence(), [bytes([number]) for number in range(5)]
-    cache.save(sequence, 10)
-    assert cache.most_at_once(sequence, 20) == 20
-    cache.reserve(sequence, 20)
-    run(cache, sequence, 20)
-    assert sorted(sequence.snapshots) == [8, 10, 16]
-    cache.publish(sequence, keys, 0)
-    assert not sequence.passed and [cache.find(keys[:count]).length for count in (1, 3, 4, 5)] == [0, 8, 16, 20]
-
-
-def test_where_no_memory_is_left_fewer_states_are_kept_and_it_is_said_once() -> None:
-    cache, told = new_cache(states={"sum": (2,)}), list[str]()
-    cache.saves_within_steps, cache.spacing, cache.tell = True, SIZE, told.append
-    sequence, memory = cache.new_sequence(), cache.state_memory
-    memory.limit = 5
-    for _ in range(3):
-        cache.reserve(sequence, sequence.length + 3 * SIZE)
-        run(cache, sequence, 3 * SIZE)
-        assert memory.made_bytes <= memory.limit * memory.slot_bytes
-    assert sequence.length == 9 * SIZE and max(sequence.snapshots) == 9 * SIZE and 0 < len(sequence.snapshots) < 9
-    assert len(told) == 1 and told[0].startswith("the limit of the KV cache is too small for all states of recurrent")
-
-
-def test_what_goes_for_newer_prompts_under_a_limit_is_not_worth_saying() -> None:
-    cache, told = new_cache(limit=100, states={"sum": (2,)}), list[str]()
-    cache.spacing, cache.tell, cache.state_memory.limit = SIZE, told.append, 5
-    for number in range(6):
-        sequence = cache.new_sequence()
-        sequence.is_cut_back = False
-        cache.reserve(sequence, SIZE)
-        run(cache, sequence, SIZE)
-        cache.publish(sequence, [bytes([number])], 0)
-        cache.free(sequence)
-    assert not told and cache.find([bytes([5])]).length == SIZE

@@ -165,7 +165,7 @@ def test_cut_back_to_a_saved_length(executor: CompiledExecutor, expected: NDArra
 
 def test_a_step_passes_places_where_states_stay(executor: CompiledExecutor, expected: NDArray[np.float32]) -> None:
     sequence, cache = executor.cache.new_sequence(), executor.cache
-    usual, cache.spacing = cache.spacing, 64
+    usual, cache.states.spacing = cache.states.spacing, 64
     try:
         cache.save(sequence, 130)
         prefill(executor, sequence, TOKENS[:300], 300)
@@ -182,7 +182,7 @@ def test_a_step_passes_places_where_states_stay(executor: CompiledExecutor, expe
         assert found.length == 192, "others find the states of each of them"
         cache.free(found)
     finally:
-        cache.spacing, cache.pool.limit = usual, None
+        cache.states.spacing, cache.pool.limit = usual, None
         cache.free(sequence)
         assert cache.forget_all()
 
@@ -251,7 +251,7 @@ def test_branches_of_one_prompt(executor: CompiledExecutor) -> None:
 def test_a_conversation_is_edited_undone_and_branched(config: dict[str, Any]) -> None:
     """Each answer is that of a fresh session, and not more is computed again than since the last saved place."""
     with opened(config) as executor, closing(EngineThread(executor)) as engine:
-        executor.cache.spacing = 128
+        executor.cache.states.spacing = 128
         settings, session = SamplingSettings(max_tokens=40, do_sample=True, top_k=0, seed=1), Session(engine)
 
         def ask(ids: list[int], least: int) -> list[int]:
@@ -276,8 +276,8 @@ def test_a_conversation_is_edited_undone_and_branched(config: dict[str, Any]) ->
 
 def test_memory_of_states_is_bounded_and_given_back(config: dict[str, Any]) -> None:
     with opened(config) as executor:
-        memory, cache = executor.cache.state_memory, executor.cache
-        cache.spacing = 128
+        memory, cache = executor.cache.states.memory, executor.cache
+        cache.states.spacing = 128
         sequence = cache.new_sequence()
         for at in range(0, 384, 32):
             executor.run([SequenceStep(sequence, TOKENS[at : at + 32])])
@@ -293,7 +293,7 @@ def test_memory_of_states_is_bounded_and_given_back(config: dict[str, Any]) -> N
 def test_states_of_older_turns_go_before_those_of_the_spacing() -> None:
     shape = (1 << 20,)  # 4 MB: room for 64
     cache = KVCache([], 64, BlockPool(lambda: ()), {"state": shape})
-    cache.spacing, sequence = 256, cache.new_sequence()
+    cache.states.spacing, sequence = 256, cache.new_sequence()
     for at in range(8, 8000, 8):  # lengths after each step
         if at % 64 == 24:
             cache.save(sequence, at)
@@ -312,10 +312,10 @@ def test_states_of_float16(name: str) -> None:
     """Equal bits in any chunks and company, as the reference has them, and near those of float32."""
     config = CONFIGS[name]
     with opened(config) as executor:
-        exact, whole = prefill_then_decode(executor, len(TOKENS)), executor.cache.state_memory.slot_bytes
+        exact, whole = prefill_then_decode(executor, len(TOKENS)), executor.cache.states.memory.slot_bytes
     with opened(config, 3, state_dtype="float16") as executor:
         found = prefill_then_decode(executor, len(TOKENS))
-        assert executor.cache.state_memory.slot_bytes < 0.7 * whole
+        assert executor.cache.states.memory.slot_bytes < 0.7 * whole
         for chunk in (3, 100):
             np.testing.assert_array_equal(prefill_then_decode(executor, chunk), found)
         sequence, other = executor.cache.new_sequence(), executor.cache.new_sequence()
@@ -371,7 +371,7 @@ def test_more_requests_than_there_are_states_for(slots: int) -> None:
     """Some wait, whether the scheduler knows it from the beginning or a step finds out."""
     prompts = [TOKENS[number : number + 70].tolist() for number in range(5)]
     with opened(CONFIGS["qwen3_5_text"]) as executor:
-        memory = executor.cache.state_memory
+        memory = executor.cache.states.memory
         scarce = Scheduler(executor, SchedulerLimits(5, chunk_tokens=90))
         memory.limit = slots
         few = Scheduler(executor, SchedulerLimits(5, chunk_tokens=90))

@@ -260,7 +260,7 @@ def test_what_is_never_cut_back_keeps_no_states() -> None:
         assert not any(step.sequence.snapshots for step in steps)
 
     executor = PagedExecutor(has_state=True, before_step=look)
-    executor.cache.spacing = 4
+    executor.cache.states.spacing = 4
     scheduler = Scheduler(executor, SchedulerLimits())
     request = new_request(list(range(1, 22)), 12)
     scheduler.add(request)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ftllm_nb.engine.cached_sequence import CachedSequence
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.kv_cache import CachedSequence
 from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.kernels import step as fields
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_BLOCKS, SPAN_POSITIONS

@@ -299,20 +299,20 @@ def test_memory_is_limited_and_given_back() -> None:
 def test_what_the_cache_has_to_say_goes_where_warnings_go() -> None:
     warnings: list[str] = []
     with llm.model("demo", threads=1, warn=warnings.append) as model:
-        model.run(lambda executor: executor.cache.tell("fewer states are kept"))
+        model.run(lambda executor: executor.cache.states.tell("fewer states are kept"))
     assert warnings[-1] == "fewer states are kept"
 
 
 def test_a_limit_of_memory_counts_states_of_recurrent_layers() -> None:
     with llm.model("demo", threads=1) as model:
         cache = model.run(lambda executor: executor.cache)
-        cache.state_memory = StateMemory({"state": (10_000,)})
+        cache.states.memory = StateMemory({"state": (10_000,)})
         with pytest.raises(UsageError, match=r"a KV cache of 200k is not enough: .* recurrent layers"):
             model.set_kv_cache_limit("200k")
         model.set_kv_cache_limit("400k")
-        assert cache.state_memory.limit == 5
+        assert cache.states.memory.limit == 5
         counted = model.get_max_input_len()
-        cache.state_memory = StateMemory({})
+        cache.states.memory = StateMemory({})
         model.set_kv_cache_limit("200k")
         assert 0 < counted == model.get_max_input_len() < 1024
 

@@ -31,7 +31,7 @@ def test_states_of_recurrent_layers_count() -> None:
     executor = PagedExecutor(has_state=True)
     cache = executor.cache
     assert limit_cache(executor, ServerOptions(kv_cache_bytes=10_000)) == 5_000 + 78 * 64
-    assert cache.pool.limit == 5 and cache.state_memory.limit == 78
+    assert cache.pool.limit == 5 and cache.states.memory.limit == 78
     for too_little, why in ((300, "too small for recurrent layers"), (1100, "less than one block of the cache")):
         with pytest.raises(UsageError, match=f"--kv_cache_limit allows too little: .*{why}"):
             limit_cache(executor, ServerOptions(kv_cache_bytes=too_little))

@@ -67,7 +67,7 @@ class BatchingEngine:
     @property
     def state_bytes(self) -> int:
         """Memory of what recurrent layers keep: of requests, and of places from which others may go on."""
-        return self._engine.executor.cache.state_memory.made_bytes
+        return self._engine.executor.cache.states.memory.made_bytes
 
     def release_cache(self) -> int:
         """Forget all kept prefixes and give the cache's memory back; how many bytes. 0, and no change, while requests

@@ -102,11 +102,11 @@ class CompiledExecutor:
         self._files = checkpoint if experts else None
         placed = placed_by(experts, checkpoint)
         self._program = lower(
-            fused, format_of, places, self.max_step_tokens, self.cache.state_memory.places, placed,
+            fused, format_of, places, self.max_step_tokens, self.cache.states.memory.places, placed,
             None if early_pages is None else early_pages.memory,
         )  # fmt: skip
         self._host_states = _host_states(self._program)
-        self.cache.saves_within_steps = not self._host_states
+        self.cache.states.saves_within_steps = not self._host_states
         require_memory(self._program, 0 if early_pages is None else early_pages.touched)
         needs = self._program.needs
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
@@ -137,7 +137,7 @@ class CompiledExecutor:
         needs = self._program.needs
         new = new_states(self.cache, steps, self._host_states)
         states = [last_states(slots) for slots in new]
-        plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats, new if self.cache.has_states else ())
+        plan = StepPlan(steps, needs.tile_tokens, needs.partial_floats, new if self.cache.states.exist else ())
         context = step_context(steps, self._graph.config)
         for number, segment in enumerate(self._program.segments):
             if isinstance(segment, Node):
@@ -233,7 +233,7 @@ class CompiledExecutor:
         """Give the cache's memory back, if no sequence is in it."""
         if self.cache.forget_all():
             self._memory.give_back()
-            self.cache.state_memory.give_back()
+            self.cache.states.memory.give_back()
 
     def close(self) -> None:
         """Stop the threads and give the memory back."""

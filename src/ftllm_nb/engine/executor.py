@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ftllm_nb.engine.kv_cache import CachedSequence, KVCache
+from ftllm_nb.engine.cached_sequence import CachedSequence
+from ftllm_nb.engine.kv_cache import KVCache
 
 
 @dataclass(frozen=True)

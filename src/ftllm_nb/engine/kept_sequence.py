@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftllm_nb.engine.kv_cache import CachedSequence, KVCache
+from ftllm_nb.engine.cached_sequence import CachedSequence
+from ftllm_nb.engine.kv_cache import KVCache
 
 
 class KeptSequence:

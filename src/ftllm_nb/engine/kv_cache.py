@@ -6,65 +6,33 @@ saved lengths, to which the sequence can be cut back. Full blocks are published 
 from the sequence's beginning to the block's end; a sequence that begins alike takes them over, as far as every group
 still has what its next token sees.
 
-States have a fixed size and cannot be cut back: each step makes new ones, and those of saved lengths are retained, as
-are those at every so many positions, `spacing`; as long as there is room for them, those of lengths that were saved
-before, too. A step may pass such lengths: it leaves the states of each. Where a sequence is published as it reaches the
-end of a block, its states are, too, so that one that begins alike goes on there: those of saved lengths and of the
-spacing for long, of the others the last.
+States of recurrent layers are kept beside the blocks (kept_states.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from weakref import WeakSet
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
+from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.cache_groups import held_blocks
-from ftllm_nb.engine.saved_states import LEAST_KEPT, MOST_BYTES, SavedStates, States, fewer_kept, state_spacing
-from ftllm_nb.engine.state_memory import StateMemory, StateSlot
+from ftllm_nb.engine.cached_sequence import CachedSequence
+from ftllm_nb.engine.kept_states import KeptStates
+from ftllm_nb.engine.saved_states import States
 from ftllm_nb.errors import EngineError
 from ftllm_nb.ops.reach import Reach
 
-Blocks = NDArray[np.int64]
-
 GONE = 0
 """Stands in a table for a block that was given back."""
-_NO_STATES = StateSlot(0, {})
 MOST_SAVED = 8
 """Lengths to which a sequence can be cut back at most: each keeps a window's blocks."""
-
-
-class CachedSequence:
-    """A sequence's place in the cache. `tables`: of each group, its blocks by position, `GONE` before `held`, the first
-    that it still has. `saved`: lengths to which it can be cut back, the oldest first; `retained`: of each group, what
-    is seen from there and went out of sight, by position. `states`: by name, never written again; `snapshots`: those of
-    lengths to which it can be cut back; `passed`: those of ends of blocks within its last step, until they are
-    published; `last_published`: the key of states that give way to the next ones.
-    `is_cut_back`: whether it may be, but to nothing; a sequence that never is keeps no states of lengths."""
-
-    def __init__(self, groups: int) -> None:
-        self.length = 0
-        self.tables: list[Blocks] = [np.empty(0, np.int64) for _ in range(groups)]
-        self.held = [0] * groups
-        self.saved: list[int] = []
-        self.retained: list[dict[int, int]] = [{} for _ in range(groups)]
-        self.states: States = {}
-        self.snapshots: dict[int, States] = {}
-        self.passed: dict[int, States] = {}
-        self.last_published: bytes | None = None
-        self.is_cut_back = True
 
 
 class KVCache:
     """Blocks and states for sequences. `reaches`: of each group of layers; `block_positions`: positions of a block;
     `state_shapes`: of what operators keep of a sequence, by name; `block_bytes`: memory of a block of each group;
-    `halved_states`: those that are float16. `saves_within_steps`: whether a step can pass lengths whose states stay, or
-    has to end there; may be assigned. `tell`: called with a sentence that is worth saying once; may be assigned."""
-
-    saves_within_steps = False
+    `halved_states`: those that are float16."""
 
     def __init__(
         self,
@@ -78,132 +46,27 @@ class KVCache:
         self.pool = pool
         self.block_positions = block_positions
         self._reaches = tuple(reaches)
-        self.state_memory = StateMemory(state_shapes or {}, halved_states)
-        state_bytes = self.state_memory.slot_bytes
-        self._bytes_of_position = len(self._reaches) * block_bytes / block_positions
-        self.spacing = state_spacing(state_bytes, self._bytes_of_position, block_positions)
-        self.tell: Callable[[str], None] = lambda sentence: None
-        self._has_told = False
-        self._sequences: WeakSet[CachedSequence] = WeakSet()
-        self._published = SavedStates(max(MOST_BYTES, LEAST_KEPT * state_bytes))
+        bytes_of_position = len(self._reaches) * block_bytes / block_positions
+        self.states = KeptStates(state_shapes or {}, halved_states, block_positions, bytes_of_position)
         self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
 
     def new_sequence(self) -> CachedSequence:
         """An empty sequence."""
         sequence = CachedSequence(len(self._reaches))
-        sequence.states = self._first_states()
-        self._sequences.add(sequence)
+        self.states.begin(sequence)
         return sequence
-
-    def _first_states(self) -> States:
-        return self.state_memory.zeros() if self.has_states else _NO_STATES
-
-    def take_states(self, sequence: CachedSequence) -> StateSlot:
-        """States for a step of this sequence to write. Raises `CacheFullError` where memory is out, although all is
-        forgotten that is only kept for others, or for sequences to be cut back to, this one first."""
-        while self.has_states:
-            try:
-                return self.state_memory.take()
-            except CacheFullError:
-                if self._published.forget_oldest():
-                    if self.state_memory.limit is None:
-                        self._tell_of_fewer()
-                    continue
-                shortened = next((each for each in (sequence, *self._sequences) if each.snapshots), None)
-                if shortened is None:
-                    raise
-                self._tell_of_fewer()
-                del shortened.snapshots[min(shortened.snapshots)]
-        return _NO_STATES
-
-    def states_to_write(self, steps: Sequence[tuple[CachedSequence, int]]) -> list[dict[int, StateSlot]]:
-        """States for a step to write, in which each sequence gets so many tokens: by its length then, ascending, those
-        of lengths that stay on the way, as far as there is memory, and those after the step. Raises `CacheFullError`
-        where there is none for these."""
-        ends = [self.take_states(sequence) for sequence, _ in steps]
-        slots: list[dict[int, StateSlot]] = []
-        for (sequence, count), end in zip(steps, ends, strict=True):
-            taken = {sequence.length + count: end}
-            try:
-                for length in self._passed_lengths(sequence, count):
-                    taken[length] = self.take_states(sequence)
-            except CacheFullError:
-                self._tell_of_fewer()
-            slots.append(dict(sorted(taken.items())))
-        return slots
-
-    def _passed_lengths(self, sequence: CachedSequence, count: int) -> list[int]:
-        """The lengths whose states stay that a step of so many tokens passes, the last first."""
-        if count == 1 or not self.has_states or not self.saves_within_steps:
-            return []
-        start, end = sequence.length, sequence.length + count
-        spaced = range((start // self.spacing + 1) * self.spacing, end, self.spacing)
-        return sorted({*spaced, *(saved for saved in sequence.saved if start < saved < end)}, reverse=True)
-
-    def _tell_of_fewer(self) -> None:
-        """Say once that states do not stay which should."""
-        if not self._has_told:
-            self._has_told = True
-            self.tell(fewer_kept(self.state_memory.limit is not None))
-
-    def most_at_once(self, sequence: CachedSequence, count: int) -> int:
-        """How many of `count` tokens may come in one step: none beyond a length whose states stay, where a step cannot
-        pass one."""
-        if not self.has_states or self.saves_within_steps:
-            return count
-        return min(count, self.next_kept(sequence) - sequence.length)
-
-    def next_kept(self, sequence: CachedSequence) -> int:
-        """The next length whose states stay, as the sequence goes on."""
-        ahead = [saved for saved in sequence.saved if saved > sequence.length]
-        return min([(sequence.length // self.spacing + 1) * self.spacing, *ahead])
 
     def advance(self, sequence: CachedSequence, count: int, states: Mapping[int, States]) -> None:
         """The sequence has `count` tokens more. `states`: by its length, those after them, and of lengths that it
         passed."""
         sequence.length += count
-        if not self.has_states:
-            return
-        sequence.states = states[sequence.length]
-        kept = {length: each for length, each in states.items() if self._keeps_states(sequence, length)}
-        sequence.passed = {
-            length: each
-            for length, each in kept.items()
-            if length < sequence.length and length % self.block_positions == 0
-        }
-        if kept and sequence.is_cut_back:
-            sequence.snapshots |= kept
-            self._thin_out(sequence)
-
-    def _thin_out(self, sequence: CachedSequence) -> None:
-        """Where states of lengths that are not saved, or not any more, take more memory than keys and values, and more
-        than a little, let those go between whose neighbours the least is computed again; first those that are not of
-        the spacing, whose gaps would become longer than it."""
-        if not self.has_states:
-            return
-        most_bytes = max(MOST_BYTES, sequence.length * self._bytes_of_position)
-        most = max(LEAST_KEPT, int(most_bytes / self.state_memory.slot_bytes))
-        lengths = [0, *sorted(length for length in sequence.snapshots if length not in sequence.saved)]
-        while len(lengths) - 1 > most:
-            inner = range(1, len(lengths) - 1)
-            others = [each for each in inner if lengths[each] % self.spacing]
-            number = min(others or inner, key=lambda each: lengths[each + 1] - lengths[each - 1])
-            del sequence.snapshots[lengths.pop(number)]
-
-    def _keeps_states(self, sequence: CachedSequence, length: int) -> bool:
-        """Whether the states of this length stay."""
-        return length in sequence.saved or length % self.spacing == 0
-
-    @property
-    def has_states(self) -> bool:
-        """Whether sequences can go on only from where their states were kept."""
-        return self.state_memory.slot_bytes > 0
+        self.states.advance(sequence, states)
 
     def forget_all(self) -> bool:
         """Know nothing any more that others could find; False, and no change, where a sequence has a block."""
         if not self.pool.forget_all():
             return False
-        self._published.clear()
+        self.states.forget_all()
         return True
 
     def missing_blocks(self, sequence: CachedSequence, count: int) -> int:
@@ -256,13 +119,11 @@ class KVCache:
     def save(self, sequence: CachedSequence, length: int) -> None:
         """Let the sequence be cut back to `length`, which it has now or may reach, as long as few lengths are saved
         after it."""
-        if (self._limited or self.has_states) and length not in sequence.saved:
+        if (self._limited or self.states.exist) and length not in sequence.saved:
             sequence.saved.append(length)
             del sequence.saved[:-MOST_SAVED]
             self._release_retained(sequence)
-            if length == sequence.length and sequence.is_cut_back:
-                sequence.snapshots[length] = sequence.states
-            self._thin_out(sequence)
+            self.states.save(sequence, length)
 
     def give_back_unseen(self, sequence: CachedSequence) -> None:
         """Take back the blocks that no further token sees, and that are not seen from a saved length. They can be found
@@ -284,9 +145,7 @@ class KVCache:
 
     def can_cut(self, sequence: CachedSequence, length: int) -> bool:
         """Whether `truncate` can forget the tokens from `length` on."""
-        if not 0 <= length <= sequence.length:
-            return False
-        if self.has_states and length not in (0, sequence.length, *sequence.snapshots):
+        if not 0 <= length <= sequence.length or not self.states.can_cut(sequence, length):
             return False
         kept = -(-length // self.block_positions)
         for group, reach in enumerate(self._reaches):
@@ -318,12 +177,8 @@ class KVCache:
             sequence.tables[group], sequence.held[group] = table, first
             if length % self.block_positions:
                 self.pool.withdraw(int(table[-1]))  # it is about to be written
-        if length == 0:
-            sequence.states = self._first_states()
-        elif length < sequence.length and self.has_states:
-            sequence.states = sequence.snapshots[length]
+        self.states.cut(sequence, length)
         sequence.length = length
-        sequence.passed = {}
         sequence.saved = [saved for saved in sequence.saved if saved <= length]
         self._release_retained(sequence)
 
@@ -336,21 +191,7 @@ class KVCache:
         for group, table in enumerate(sequence.tables):
             for number in range(max(first, sequence.held[group]), len(keys)):
                 self.pool.publish(int(table[number]), _group_key(keys[number], group))
-        if self.has_states:
-            for length, states in (*sequence.passed.items(), (sequence.length, sequence.states)):
-                if length and length % self.block_positions == 0:
-                    self._publish_states(sequence, length, states, keys[length // self.block_positions - 1])
-            sequence.passed = {}
-
-    def _publish_states(self, sequence: CachedSequence, length: int, states: States, key: bytes) -> None:
-        """Let others go on from where the sequence is, or was; of states that do not stay, the last."""
-        passes = not self._keeps_states(sequence, length)
-        is_new = self._published.put(key, states, passes)
-        if not passes:
-            return
-        if sequence.last_published is not None:
-            self._published.forget_passing(sequence.last_published)
-        sequence.last_published = key if is_new else None
+        self.states.publish(sequence, keys)
 
     def find(self, keys: Sequence[bytes]) -> CachedSequence:
         """A sequence that has the longest beginning of `keys`' blocks from which it can go on."""
@@ -367,13 +208,13 @@ class KVCache:
             found = self.pool.acquire(_group_key(key, group) for key in keys[first:count])
             sequence.tables[group] = np.array([GONE] * first + found, np.int64)
             sequence.held[group] = first
-        if count and self.has_states:
-            sequence.states = self._published.get(keys[count - 1])
+        if count:
+            self.states.find(sequence, keys[count - 1])
         return sequence
 
     def _can_begin(self, keys: Sequence[bytes], count: int) -> bool:
         """Whether what the token after `count` blocks needs is there, where that is not all that was before."""
-        if self.has_states and keys[count - 1] not in self._published:
+        if not self.states.can_begin(keys[count - 1]):
             return False
         return all(self._is_saved(keys, group, reach, count) for group, reach in self._limited)
 
@@ -388,9 +229,6 @@ class KVCache:
             retained = sequence.retained[group]
             unseen = [number for number in retained if not self._is_seen_from(sequence.saved, reach, number)]
             self._give_back([retained.pop(number) for number in unseen])
-        sequence.snapshots = {
-            length: states for length, states in sequence.snapshots.items() if length <= sequence.length
-        }
 
     def _give_back(self, blocks: list[int]) -> None:
         """Release blocks of a window's past; they stay to be found only where their number has a limit."""

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.cache_groups import part_dtype, require_cache_type
+from ftllm_nb.engine.cached_sequence import CachedSequence
 from ftllm_nb.engine.computed_weights import with_computed_weights
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.float_weights import rounded
-from ftllm_nb.engine.kv_cache import GONE, CachedSequence, KVCache
+from ftllm_nb.engine.kv_cache import GONE, KVCache
 from ftllm_nb.engine.reference_walk import (
     ReferenceCache,
     cached_values,

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftllm_nb.engine.block_pool import CacheFullError
+from ftllm_nb.engine.cached_sequence import CachedSequence
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.fair_queue import FairQueue
-from ftllm_nb.engine.kv_cache import CachedSequence
 from ftllm_nb.engine.logprobs import token_logprobs
 from ftllm_nb.engine.loops import LOOP_TOKENS, is_loop
 from ftllm_nb.engine.request import CANCELLED, FAILED, LENGTH, LOOP, STOP, Request, Token
@@ -68,7 +68,7 @@ class Scheduler:
         self._limits = limits
         self._budget = min(limits.chunk_tokens, executor.max_step_tokens)
         self._max_batch = min(limits.max_batch, self._budget)
-        most = self._cache.state_memory.most_sequences
+        most = self._cache.states.memory.most_sequences
         if most is not None:
             self._max_batch = min(self._max_batch, most)
         self._most_running = self._max_batch
@@ -188,7 +188,7 @@ class Scheduler:
                 # From here, or from where its answer begins, the conversation may go on another way.
                 self._cache.save(sequence, sequence.length)
                 self._cache.save(sequence, len(request.token_ids) - 1)
-            elif self._cache.has_states:
+            elif self._cache.states.exist:
                 # Another request may begin as this one does.
                 sequence.is_cut_back = False
                 size = self._cache.block_positions
@@ -224,8 +224,8 @@ class Scheduler:
         """Whether a running request is about to compute its block `number`, and that block is keys[number]. Where
         states are needed, it has to reach the end of a block at which they stay."""
         size = self._cache.block_positions
-        if self._cache.has_states and other.sequence.length >= number * size:
-            next_kept = self._cache.next_kept(other.sequence)
+        if self._cache.states.exist and other.sequence.length >= number * size:
+            next_kept = self._cache.states.next_kept(other.sequence)
             number = next_kept // size - 1
             if next_kept % size or not 0 <= number < len(keys):
                 return False
@@ -262,7 +262,7 @@ class Scheduler:
             is_first_token_due |= more == rest
             shares[request] += more
             left -= more
-        return {request: self._cache.most_at_once(request.sequence, count) for request, count in shares.items()}
+        return {request: self._cache.states.most_at_once(request.sequence, count) for request, count in shares.items()}
 
     def _make_room(self, shares: dict[Request, int]) -> dict[Request, int]:
         """The shares for which the cache has blocks; the requests that came last give theirs back if need be."""

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ftllm_nb.engine.cached_sequence import CachedSequence
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.kv_cache import CachedSequence
 from ftllm_nb.engine.state_memory import StateSlot
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS, SPAN_BLOCKS
 from ftllm_nb.kernels.step import (

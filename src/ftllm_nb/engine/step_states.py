@@ -24,9 +24,9 @@ def halved_states(graph: CheckedGraph, state_dtype: str) -> set[str]:
 
 
 def new_states(cache: KVCache, steps: Sequence[SequenceStep], copied: Collection[str]) -> list[dict[int, StateSlot]]:
-    """States for a step to write, as `KVCache.states_to_write` has them. Those after the step of these names begin as
+    """States for a step to write, as `KeptStates.to_write` has them. Those after the step of these names begin as
     copies, the others hold anything."""
-    states = cache.states_to_write([(step.sequence, len(step.token_ids)) for step in steps])
+    states = cache.states.to_write([(step.sequence, len(step.token_ids)) for step in steps])
     for step, slots in zip(steps, states, strict=True):
         for name in copied:
             last_states(slots)[name][...] = step.sequence.states[name]

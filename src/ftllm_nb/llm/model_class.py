@@ -335,7 +335,7 @@ class Model:
     def set_kv_cache_limit(self, limit: str | int | float) -> None:
         """Let the KV cache take at most so many bytes ("500m", "2g"), which shortens the context where need be."""
         try:
-            left = self._loaded.executor.cache.state_memory.limit_share(cache_bytes(limit), sequences=1)
+            left = self._loaded.executor.cache.states.memory.limit_share(cache_bytes(limit), sequences=1)
         except EngineError as error:
             raise UsageError(f"a KV cache of {limit} is not enough: {error}") from None
         tokens = self._loaded.cached_tokens(left)

@@ -25,7 +25,7 @@ KEPT_SHARE = 2
 def limit_cache(executor: Executor, options: ServerOptions) -> int:
     """Let blocks and recurrent layers' states take at most what this returns, in bytes. `EngineError` where the free
     memory is too little, `UsageError` where --kv_cache_limit is."""
-    memory = executor.cache.state_memory
+    memory = executor.cache.states.memory
     free = available_bytes()
     free = SIZE_WHERE_UNKNOWN if free is None else free
     limit = options.kv_cache_bytes
