@@ -119,6 +119,27 @@ def test_errors_in_a_function_name_the_line_of_build_as_well(
     assert str(raised.value).startswith(f"{file}{says}")
 
 
+@pytest.mark.parametrize(
+    "body, says",
+    [
+        ('graph.Silu(graph.data["z"], graph.data["y"])', ':2: Silu (operator 1, {caller}) reads data "z"'),
+        ("graph.Silou()", ':2: {caller}: there is no operator "Silou"'),
+        ("graph.config['a']", ':2: {caller}: config.json has no entry "a"'),
+        ("1 / 0", ":2: {caller}: Model.build() raised ZeroDivisionError"),
+        ("''.join([1])", ":2: {caller}: Model.build() raised TypeError"),
+    ],
+)
+def test_errors_in_a_function_of_another_file_name_both_files(tmp_path: Path, body: str, says: str) -> None:
+    file, parts = tmp_path / "model.py", tmp_path / "parts.py"
+    parts.write_text(f"def project(graph, name):\n    {body}\n")
+    own = FILE.format(name="x", after="", more="").split("def project")[0] + "from parts import project\n\n\n"
+    file.write_text(own + "class Model" + FILE.format(name="x", after="", more="").split("class Model")[1])
+    line = file.read_text().split("project(self")[0].count("\n") + 1
+    with pytest.raises(GraphError) as raised:
+        check_graph(build_graph(load_graph_class(file), CONFIG), TENSORS)
+    assert str(raised.value).startswith(f"{parts}{says.format(caller=f'called by build() at {file}:{line}')}")
+
+
 def norm_without_its_bias(self: ComputeGraph) -> None:
     data = self.data
     begin(self)

@@ -51,13 +51,14 @@ def build_graph(
 def user_error(
     error: BaseException, what: str, file: str, config: dict[str, Any] | None = None
 ) -> GraphError:
-    """A `GraphError` for an exception that a user's code raised, at its innermost line in `file`.
+    """A `GraphError` for an exception that a user's code raised, at its innermost line in `file` or in one beside it.
 
     `config`: a KeyError for a name that this lacks is one about the config.
     """
-    line = _innermost_line(error.__traceback__, file)
-    within = _build_line(error.__traceback__, file)
-    begin = "" if within in (None, line) else f"{called_by(within)}: "
+    frames = _users_frames(error.__traceback__, file)
+    caller, line = _caller(frames, file), frames[-1].lineno if frames else None
+    file = frames[-1].filename if frames else file
+    begin = f"{caller}: " if caller else ""
     if isinstance(error, SystemExit):
         return graph_error(f"{what} ended the program (sys.exit); it may only describe a model.", file, line)
     if isinstance(error, KeyError) and config and error.args and error.args[0] not in config:
@@ -73,15 +74,24 @@ def _file_of(graph_class: type[ComputeGraph]) -> str:
     return graph_class.build.__code__.co_filename
 
 
-def _build_line(trace: TracebackType | None, file: str) -> int | None:
-    """The line of a user's build() that was being executed."""
-    frames = traceback.extract_tb(trace)
-    is_ours = file.startswith(str(Path(__file__).parents[1]))
-    return None if is_ours else next(
-        (each.lineno for each in frames if each.name == "build" and each.filename == file), None
-    )
+def _users_frames(trace: TracebackType | None, file: str) -> list[traceback.FrameSummary]:
+    """What was being executed of a file and of those that it imports from beside it, the innermost last."""
+    folder, package = Path(file).resolve().parent, Path(__file__).parents[1]
+
+    def is_users(frame: traceback.FrameSummary) -> bool:
+        path = Path(frame.filename).resolve()
+        beside = path.is_relative_to(folder) and not path.is_relative_to(package)
+        made_by_exec = frame.filename.startswith("<")
+        return frame.filename == file or (beside and not made_by_exec and "site-packages" not in path.parts)
+
+    return [frame for frame in traceback.extract_tb(trace) if is_users(frame)]
 
 
-def _innermost_line(trace: TracebackType | None, file: str) -> int | None:
-    lines = [frame.lineno for frame in traceback.extract_tb(trace) if frame.filename == file]
-    return lines[-1] if lines else None
+def _caller(frames: list[traceback.FrameSummary], file: str) -> str:
+    """`called_by` of a user's build() that called what was being executed; "" where build() itself was."""
+    if Path(file).is_relative_to(Path(__file__).parents[1]):
+        return ""
+    built = next((frame for frame in frames if frame.name == "build"), None)
+    if built is None or built is frames[-1] or built.lineno is None:
+        return ""
+    return called_by(built.filename, built.lineno, frames[-1].filename)

@@ -9,7 +9,6 @@ from typing import Any
 
 from ftllm_nb.errors import FtllmError, GraphError
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, Reference, WeightReference
-from ftllm_nb.graph.source import called_by
 from ftllm_nb.graph.users_operator import reason_of
 from ftllm_nb.ops.base import Kind, Operator, Parameter
 
@@ -22,7 +21,7 @@ _LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 class Call:
     """`operator` applied to `arguments`, one for each parameter. Equality ignores where it was written.
 
-    `build_line`: that of build() from which the function was called that holds the line; None where build() holds it.
+    `caller`: which line of build() called the function that holds the line, in words; "" where build() holds it.
     """
 
     operator: type[Operator]
@@ -30,7 +29,7 @@ class Call:
     index: int
     file: str | None = field(default=None, compare=False)
     line: int | None = field(default=None, compare=False)
-    build_line: int | None = field(default=None, compare=False)
+    caller: str = field(default="", compare=False)
 
     @property
     def where(self) -> str:
@@ -44,7 +43,7 @@ class Call:
 
     def error(self, message: str) -> GraphError:
         """An error that names the operator, its index in the graph (from 0) and the user's line."""
-        about = ", ".join([f"operator {self.index}", *[called_by(self.build_line)] * (self.build_line is not None)])
+        about = f"operator {self.index}" + (f", {self.caller}" if self.caller else "")
         return graph_error(f"{self.operator.name} ({about}) {message}", self.file, self.line)
 
     def failure(
@@ -82,10 +81,10 @@ def bind(
     index: int,
     file: str | None,
     line: int | None,
-    build_line: int | None = None,
+    caller: str = "",
 ) -> Call:
     """A call from arguments as a user wrote them; raises `GraphError` for wrong counts, names and types."""
-    call = Call(operator, {}, index, file, line, build_line)
+    call = Call(operator, {}, index, file, line, caller)
     parameters = operator.parameters
     names = [parameter.name for parameter in parameters]
     signature = f"{operator.name}({', '.join(names)})"

@@ -14,7 +14,7 @@ import ftllm_nb.ops
 from ftllm_nb.errors import OPERATORS_PAGE, OWN_OPERATORS, GraphError
 from ftllm_nb.graph.call import Call, bind
 from ftllm_nb.graph.nearest import did_you_mean, nearest_names
-from ftllm_nb.graph.source import build_line, called_by, caller_location
+from ftllm_nb.graph.source import caller_location, caller_of_function
 from ftllm_nb.ops.base import Operator
 
 _MOST_OPERATORS = 200_000
@@ -72,8 +72,8 @@ class Operators:
         else:
             where = f"All that there are stand in {OPERATORS_PAGE}; how to write one, in {OWN_OPERATORS}."
             remedy = f"{did_you_mean(name, known)} {where}"
-        line = build_line()
-        begin = "" if line is None else f"{called_by(line)}: "
+        caller = caller_of_function()
+        begin = f"{caller}: " if caller else ""
         raise UnknownOperatorError(f'{begin}there is no operator "{name}"{remedy}', *caller_location())
 
 
@@ -83,7 +83,7 @@ def recording_method(operator: type[Operator]) -> Callable[..., None]:
     def method(self: Operators, *arguments: object, **by_name: object) -> None:
         if len(self.calls) == _MOST_OPERATORS:
             raise GraphError(f"build() calls more than {_MOST_OPERATORS} operators.", *caller_location())
-        self.calls.append(bind(operator, arguments, by_name, len(self.calls), *caller_location(), build_line()))
+        self.calls.append(bind(operator, arguments, by_name, len(self.calls), *caller_location(), caller_of_function()))
 
     method.__name__ = operator.name
     method.__qualname__ = f"ComputeGraph.{operator.name}"

@@ -22,21 +22,23 @@ def caller_location() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def build_line() -> int | None:
-    """The line of a user's build() from which a function of theirs was called that recorded this; None where build()
-    itself did, and in the models that come with the package."""
+def caller_of_function() -> str:
+    """`called_by` of the user's build() that called a function of theirs which recorded this; "" where build() itself
+    did, and in the models that come with the package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(_RECORDING):
         frame = frame.f_back
     innermost = found = frame
     while found.f_back is not None and found.f_code.co_name != _BUILD:
         if str(found.f_globals.get("__name__", "")).startswith(_PACKAGE):
-            return None
+            return ""
         found = found.f_back
     is_users = not str(found.f_globals.get("__name__", "")).startswith(_PACKAGE)
-    return found.f_lineno if found is not innermost and found.f_code.co_name == _BUILD and is_users else None
+    if found is innermost or found.f_code.co_name != _BUILD or not is_users:
+        return ""
+    return called_by(found.f_code.co_filename, found.f_lineno, innermost.f_code.co_filename)
 
 
-def called_by(line: int | None) -> str:
-    """`called by build() in line 12`; "" where no line is known."""
-    return "" if line is None else f"called by build() in line {line}"
+def called_by(file: str, line: int, function_file: str) -> str:
+    """`called by build() in line 12`, or where the function stands in another file, `called by build() at FILE:12`."""
+    return f"called by build() in line {line}" if file == function_file else f"called by build() at {file}:{line}"
