@@ -41,7 +41,9 @@ class ScriptedModel:
     threads = 2
     weight_dtype = "float32"
     tokenizer = SimpleNamespace(template_source=os.environ.get("SCRIPTED_TEMPLATE", "{{ enable_thinking }}"))
-    loaded = SimpleNamespace(graph=SimpleNamespace(generation_config={"top_p": 0.9}))
+    loaded = SimpleNamespace(
+        graph=SimpleNamespace(generation_config={"top_p": 0.9}), executor=SimpleNamespace(cache=SimpleNamespace())
+    )
     context = int(os.environ.get("SCRIPTED_CONTEXT", 100_000))
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ def test_latent_layers_refuse_values_of_4_bits(dtype: str) -> None:
     latent = {0: LayerCache(0, key, None, Reach())}
     assert cache_types(latent) == ["float16", "float32", "int8"]
     assert cache_types({0: layer(0, 1, 64, 64)}) == list(CACHE_KINDS)
-    with pytest.raises(UsageError, match=f"kv_cache_dtype {dtype} is not for this model: its attention is latent"):
+    with pytest.raises(UsageError, match=f"kv_cache_dtype {dtype} is not for this model: some of its layers"):
         plan_cache(latent, dtype)
 
 

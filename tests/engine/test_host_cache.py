@@ -206,7 +206,7 @@ def averaging(self: ComputeGraph) -> None:
     end(self)
 
 
-@pytest.mark.parametrize("kv_cache_dtype", TYPES)
+@pytest.mark.parametrize("kv_cache_dtype", ["float32", "float16", "int8"])
 def test_an_operator_with_one_cache(kv_cache_dtype: str) -> None:
     within = {"float32": 2e-5, "float16": 2e-3, "int8": 2e-2}[kv_cache_dtype]
     assert_alike(averaging, ARRAYS, {"vocab_size": 50}, (Mean,), LONG, kv_cache_dtype, within)

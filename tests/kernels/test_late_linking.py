@@ -15,17 +15,18 @@ def doubled(value):
 
 @numba.njit
 def seen_of(position):
-    return first_seen(position, 4, 0)
+    return first_seen(numba.int16(position), 4, 0)
 
 
 @kernel(arguments=("int64",), result="int64")
 def caller(position):
-    return doubled(first_seen(position, 4, 0))
+    return doubled(first_seen(numba.int16(position), 4, 0))
 
 
 def test_a_function_is_lowered_for_a_kernel_and_compiled_where_others_call_it() -> None:
     caller.compile()
-    (compiled,) = (each for each in first_seen.overloads.values() if not each.library._finalized)
+    (compiled,) = (each for each in first_seen.overloads.values() if each.signature.args[0] == numba.int16)
+    assert not compiled.library._finalized
     assert caller(10) == 14
     assert seen_of(10) == 7
     assert compiled.library._finalized

@@ -69,8 +69,8 @@ def require_cache_type(layers: Mapping[int, LayerCache], dtype: str) -> None:
         raise UsageError(f'"{dtype}" is no KV cache type; known are {", ".join(CACHE_KINDS)}')
     if dtype not in cache_types(layers):
         raise UsageError(
-            f"kv_cache_dtype {dtype} is not for this model: its attention is latent and stores one vector for keys and "
-            "values, small already; use int8, float16 or float32."
+            f"kv_cache_dtype {dtype} is not for this model: some of its layers store one tensor for keys and values, "
+            "as latent attention does; use int8, float16 or float32."
         )
 
 
