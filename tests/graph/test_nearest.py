@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ftllm_nb.graph.nearest import did_you_mean, join_quoted, nearest_names, numbers_present
+import pytest
+
+from ftllm_nb.graph.nearest import did_you_mean, did_you_mean_operator, join_quoted, nearest_names, numbers_present
 
 
 def test_the_nearest_comes_first() -> None:
@@ -33,6 +35,22 @@ def test_sentences() -> None:
     assert did_you_mean("hiden", ["hidden"]) == '; did you mean "hidden"?'
     assert join_quoted(["a"]) == '"a"'
     assert join_quoted(["a", "b", "c"], "or") == '"a", "b" or "c"'
+
+
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("Rope", '; did you mean "RopeEncoding" or "YarnRopeEncoding"?'),
+        ("MoE", '; did you mean "MergeMOE"?'),
+        ("LayerNorm2", '; did you mean "LayerNorm"?'),
+        ("LlamaRMSNorm", '; did you mean "RMSNorm"?'),
+        ("Lineer", '; did you mean "Linear"?'),
+        ("Dropout", "."),
+    ],
+)
+def test_operators_are_told_by_the_words_that_they_share(name: str, meant: str) -> None:
+    known = "Repeat RopeEncoding YarnRopeEncoding MergeMOE L2Norm RMSNorm LayerNorm Linear Exp".split()
+    assert did_you_mean_operator(name, known) == meant
 
 
 def test_numbers_present() -> None:

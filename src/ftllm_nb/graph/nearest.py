@@ -9,6 +9,9 @@ from collections.abc import Iterable
 _MOST_CANDIDATES = 2000
 _MOST_ALIKE = 12
 _LEAST_ALIKE = 0.5
+_LEAST_HELD = 6
+"""Letters of an operator that a longer name may be meant for: fewer are in many words."""
+_MOST_NAMED = 3
 _NUMBER = re.compile(r"\d+")
 
 
@@ -45,8 +48,20 @@ def _differ_little(one: str, other: str) -> bool:
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """`; did you mean "a" or "b"?`, or a full stop where nothing is near."""
-    found = nearest_names(name, candidates)
-    return f"; did you mean {join_quoted(found, 'or')}?" if found else "."
+    return _asked(nearest_names(name, candidates))
+
+
+def did_you_mean_operator(name: str, operators: Iterable[str]) -> str:
+    """As `did_you_mean`, of operators, whose names are made of words: those that hold `name`, or that it holds, go
+    before those that only share letters with it."""
+    known, lower = sorted(operators, key=len), name.lower()
+    holding = [each for each in known if lower in each.lower()]
+    held = [each for each in reversed(known) if len(each) >= _LEAST_HELD and each.lower() in lower]
+    return _asked((holding or held or nearest_names(name, known))[:_MOST_NAMED])
+
+
+def _asked(names: list[str]) -> str:
+    return f"; did you mean {join_quoted(names, 'or')}?" if names else "."
 
 
 def join_quoted(names: Iterable[str], conjunction: str = "and") -> str:

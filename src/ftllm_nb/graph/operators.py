@@ -13,7 +13,7 @@ from typing import Any
 import ftllm_nb.ops
 from ftllm_nb.errors import OPERATORS_PAGE, OWN_OPERATORS, GraphError
 from ftllm_nb.graph.call import Call, bind
-from ftllm_nb.graph.nearest import did_you_mean, nearest_names
+from ftllm_nb.graph.nearest import did_you_mean, did_you_mean_operator, nearest_names
 from ftllm_nb.graph.source import caller_location, caller_of_function
 from ftllm_nb.ops.base import Operator
 
@@ -71,7 +71,7 @@ class Operators:
             remedy = f": name it in the class, operators = ({name},)."
         else:
             where = f"All that there are stand in {OPERATORS_PAGE}; how to write one, in {OWN_OPERATORS}."
-            remedy = f"{did_you_mean(name, known)} {where}"
+            remedy = f"{did_you_mean_operator(name, known)} {where}"
         caller = caller_of_function()
         begin = f"{caller}: " if caller else ""
         raise UnknownOperatorError(f'{begin}there is no operator "{name}"{remedy}', *caller_location())
