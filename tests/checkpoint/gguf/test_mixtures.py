@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from ftllm_nb import loading
+from ftllm_nb.checkpoint.gguf.architectures.deepseek2 import DeepSeekV3
 from ftllm_nb.checkpoint.gguf.checkpoint import GgufCheckpoint
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import CheckpointError
@@ -115,6 +117,28 @@ def test_deepseek_is_told_by_how_scores_are_made(tmp_path: Path) -> None:
         assert config["model_type"] == model_type
         assert (config["qk_nope_head_dim"], config["qk_rope_head_dim"], config["v_head_dim"]) == (8, 8, 12)
         assert config["rope_scaling"]["mscale_all_dim"] == 0.707
+
+
+@pytest.mark.parametrize(
+    ("layers", "tokens", "rank", "biases", "said"),
+    [
+        (27, 102400, None, 0, ()), (48, 128256, None, 0, ()), (61, 129280, 1536, 0, ()),
+        (48, 129280, None, 0, ("no q_lora_rank",)),
+        (12, 1000, None, 2, ("no q_lora_rank", "blk.0.attn_kv_a_mqa.bias")),
+    ],
+)  # fmt: skip
+def test_what_llama_cpp_refuses_of_deepseek_is_said(
+    layers: int, tokens: int, rank: int | None, biases: int, said: tuple[str, ...]
+) -> None:
+    names = ("kv_a_proj_with_mqa.bias", "o_proj.bias", "kv_a_layernorm.weight")
+    kept = [*names[:biases], names[2]]
+    config = {"num_hidden_layers": layers, "vocab_size": tokens, "q_lora_rank": rank}
+    shapes = {f"model.layers.0.self_attn.{name}": (8,) for name in kept}
+    model = OutgoingModel("deepseek2", config, 1e-6, 4, 4, 16, {}, {}, shapes, {})
+    sentences = DeepSeekV3.refused(model)
+    assert len(sentences) == len(said)
+    for sentence, part in zip(sentences, said, strict=True):
+        assert sentence.startswith("llama.cpp may not open this file") and part in sentence
 
 
 def test_layers_that_guess_further_tokens_are_left_out(tmp_path: Path) -> None:

@@ -211,6 +211,11 @@ def test_mixtures_give_more_bits_where_llama_cpp_does() -> None:
     assert [layer for layer, dtype in chosen.items() if dtype == "q6_k"] == [0, 1, 2, 5, 8, 11, 14, 17, 20, 21, 22, 23]
     assert matrix_type("q4_k_s", "blk.2.ffn_down.weight", 24, False) == "q5_k"
     assert matrix_type("q4_k_s", "blk.3.ffn_down.weight", 24, False) == "q4_k"
+    for name in ("ffn_down_exps", "ffn_down_shexp"):
+        of = [matrix_type("q4_k_m", f"blk.{layer}.{name}.weight", 24, False, experts=64) for layer in (2, 3, 5)]
+        assert of == ["q6_k", "q4_k", "q6_k"]
+    eight = [matrix_type("q4_k_s", f"blk.9.attn_{each}.weight", 24, False, experts=8) for each in ("q", "k", "output")]
+    assert eight == ["q4_k", "q8_0", "q5_k"]
     assert matrix_type("q4_0", "output.weight", 24, True) == "q6_k" and matrix_type("f16", "x", 24, True) == "f16"
 
 

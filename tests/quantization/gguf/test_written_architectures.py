@@ -17,7 +17,10 @@ from safetensors.numpy import save_file
 
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.gguf import read_gguf
+from ftllm_nb.checkpoint.gguf.architectures.granitehybrid import GraniteHybrid
+from ftllm_nb.quantization.gguf import job
 from ftllm_nb.quantization.gguf.job import GgufJob
+from ftllm_nb.quantization.gguf.recipes import matrix_type
 from tests.checkpoint.gguf.tiny_models import opened, write
 from tests.gguf_files import Tensor, Typed
 from tests.golden.recurrent_files import KEY_HEADS, MODELS, STATE, VALUE_HEADS, VOCABULARY, file_of
@@ -180,3 +183,25 @@ def test_a_folder(kind: str, change: Callable[[Tensors, dict[str, Any]], None], 
     if kind == "falcon-h1":  # whose matrix that makes logits is a tensor of its own now
         meant = write(tmp_path, metadata, tensors | {"output.weight": tensors["token_embd.weight"]})
     require_same(out, meant)
+
+
+def test_experts_have_the_bits_of_what_they_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, int] = {}
+
+    def type_of(dtype: str, name: str, layers: int, makes_logits: bool, experts: int = 0) -> str:
+        if name:
+            asked[name] = experts
+        return matrix_type(dtype, name, layers, makes_logits, experts)
+
+    monkeypatch.setattr(job, "matrix_type", type_of)
+    given = write(tmp_path, *file_with_tokens("granitehybrid with experts"))
+    stacks = {name: each.shape for name, each in read_gguf(given).tensors.items() if "ffn_down_exps" in name}
+    monkeypatch.setattr(GraniteHybrid, "refused", classmethod(lambda cls, model: ["so it is."]))
+    with open_checkpoint(given) as checkpoint:
+        planned = GgufJob(checkpoint, "q4_k_m", "rtn")
+        assert "so it is." in planned.notes()
+    assert {asked[name] for name in stacks} == {shape[0] for shape in stacks.values()}
+    types = {tensor.name: tensor.dtype for tensor in planned.tensors}
+    finer = [name for name in stacks if matrix_type("q4_k_m", name, len(stacks), False) == "q6_k"]
+    assert finer and {types[name] for name in finer} == {"q8_0"}, "whose columns are too few for q6_k"
+    assert {types[name.replace("down", "up")] for name in finer} == {"q5_0"}

@@ -134,6 +134,11 @@ class WayOut:
         }
 
     @classmethod
+    def refused(cls, model: OutgoingModel) -> list[str]:
+        """Sentences on what llama.cpp does not open of such a file, which is read here."""
+        return []
+
+    @classmethod
     def inner_entry(cls, model: OutgoingModel) -> Any:
         """Features inside of a feed-forward: a number, or one for each layer."""
         given = model.config["intermediate_size"]

@@ -58,6 +58,7 @@ FILE = "model.gguf"
 _PHI3 = re.compile("phi-?3", re.IGNORECASE)
 _LOGITS, _TOKENS = "output.weight", "token_embd.weight"
 _TABLES = (_LOGITS, _TOKENS)
+_STACK = ".ffn_down_exps."
 _BLOCKS = {type.name.lower(): type for type in GGML_TYPES.values()}
 _FLOATS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 _STORED_INTEGERS = {"int4g32_float16": "q4_0", "int8g32_float16": "q8_0"}
@@ -138,6 +139,7 @@ class GgufJob(Mixable):
         self.draft = DraftFile(checkpoint.path, self._metadata(graph, tokenizer), described, contents)
         read = read_draft(self.draft)
         self._notes = self._require_agreement(graph, read)
+        self._notes += self._model.architecture.refused(self._model.model)
         self._notes += require_same_tokens(checkpoint.path, tokenizer, _tokenizer_of(read, graph))
         self.tensors = self._planned(read, types)
         self.calibrated = self._calibrated() if is_calibrated(method) else []
@@ -193,10 +195,12 @@ class GgufJob(Mixable):
         model, layers = self._model, int(graph.config["num_hidden_layers"])
         file_names = {name: model.architecture.file_name(name) for name in model.model.shapes}
         logits = _LOGITS if _LOGITS in file_names.values() else _TOKENS
+        stacks = (shape for name, shape in model.model.shapes.items() if _STACK in file_names[name])
+        experts = max((shape[0] for shape in stacks), default=0)
         found = dict.fromkeys(model.architecture.file_shapes(model.model), ("f32", ""))
         for name in model.matrices:
             file_name, weight = file_names[name], model.sources[name].tensor
-            chosen = matrix_type(self.dtype, file_name, layers, file_name == logits)
+            chosen = matrix_type(self.dtype, file_name, layers, file_name == logits, experts)
             if any(part in file_name for part in model.architecture.keeps_floats):
                 chosen = AUTO
             elif name in model.steering:

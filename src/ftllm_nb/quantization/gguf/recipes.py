@@ -1,6 +1,8 @@
 """Which type each matrix gets where `--dtype` is a mixture that llama.cpp has a name for, or one type.
 
-Matrices are named as in files. Errors in logits show at once, so the matrix that makes them has at least 6 bits.
+Matrices are named as in files. Errors in logits show at once, so the matrix that makes them has at least 6 bits. Stacks
+of experts ("ffn_down_exps"), and the experts of all tokens ("ffn_down_shexp"), are of the kind of the matrix that they
+stand for. With 8 experts attention is so small a part of a model that llama.cpp gives it more bits.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ AUTO = "auto"
 _FINE = ("f32", "f16", "bf16", "q8_0", "q6_k", AUTO)
 """Types that are precise enough for logits."""
 _LOGITS = "q6_k"
+_OF_EXPERTS = ("_exps", "_shexp", "_chexps")
+_BESIDE_EIGHT_EXPERTS = {"attn_v": "q8_0", "attn_qkv": "q8_0", "attn_k": "q8_0", "attn_output": "q5_k"}
 
 
 def _more_bits(layer: int, layers: int) -> bool:
@@ -63,16 +67,22 @@ def require_dtype(dtype: str) -> None:
         raise UsageError(f"GGUF files are not written in {dtype!r}: use {', '.join(dtype_names())}.")
 
 
-def matrix_type(dtype: str, name: str, layers: int, makes_logits: bool) -> str:
-    """The type of the matrix that a file calls `name` ("blk.0.ffn_down.weight"), in a model of so many layers."""
+def matrix_type(dtype: str, name: str, layers: int, makes_logits: bool, experts: int = 0) -> str:
+    """The type of the matrix that a file calls `name` ("blk.0.ffn_down.weight"), in a model of so many layers and
+    experts."""
     mixture = MIXTURES.get(dtype)
     base = dtype if mixture is None else mixture.base
     if makes_logits:
         return base if base in _FINE else _LOGITS
     _, *parts = name.split(".")
     if mixture is not None and len(parts) > 2 and parts[0].isdecimal():
+        stem = parts[1]
+        for ending in _OF_EXPERTS:
+            stem = stem.removesuffix(ending)
+        if experts == 8 and stem in _BESIDE_EIGHT_EXPERTS:
+            return _BESIDE_EIGHT_EXPERTS[stem]
         for kind, chosen, holds in mixture.exceptions:
-            if parts[1] == kind and holds(int(parts[0]), layers):
+            if stem == kind and holds(int(parts[0]), layers):
                 return chosen
     return base
 

@@ -15,6 +15,8 @@ from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 
 _SIGMOID_LAYERS = (47, 48)
 """Old files of GLM-4.7-Flash, of so many layers, do not say how scores are made, as those of DeepSeek V2 do not."""
+_LITE_LAYERS, _LITE_SIZES = (26, 27), (48, 128256)
+"""By how many layers there are, or layers and tokens, llama.cpp knows that queries are made without a step between."""
 
 
 class DeepSeekV3(GroupedMixtureArchitecture, LatentArchitecture):
@@ -55,6 +57,26 @@ class DeepSeekV3(GroupedMixtureArchitecture, LatentArchitecture):
         found["attention.value_length_mla"] = int(model.config["v_head_dim"])
         if section.get("mscale_all_dim"):
             found["rope.scaling.yarn_log_multiplier"] = 0.1 * float(section["mscale_all_dim"])
+        return found
+
+    @classmethod
+    def refused(cls, model: OutgoingModel) -> list[str]:
+        """Queries without a step between, but of models of the layers that it knows, and biases of attention."""
+        found = []
+        is_lite = model.layers in _LITE_LAYERS or (model.layers, model.config.get("vocab_size")) == _LITE_SIZES
+        if not model.config.get("q_lora_rank") and not is_lite:
+            numbers = " or ".join(map(str, _LITE_LAYERS))
+            found.append(
+                "llama.cpp may not open this file: the model has no q_lora_rank, which llama.cpp expects of a DeepSeek "
+                f"that has not {numbers} layers, and this one has {model.layers}."
+            )
+        attending = (name for name in sorted(model.shapes) if ".self_attn." in name)
+        biases = [cls.file_name(name) for name in attending if name.endswith(".bias")]
+        if biases:
+            found.append(
+                f"llama.cpp may not open this file: it has biases of attention ({biases[0]}), for which llama.cpp has "
+                "no place in a DeepSeek."
+            )
         return found
 
     @classmethod
