@@ -31,10 +31,10 @@ from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.weight_loading import read_float32
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.loading import LoadedModel, warn_on_stderr
-from ftllm_nb.quantization.formats.base import OutputTensor
-from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
-from ftllm_nb.quantization.run import quantize
+from ftllm_nb.quantization.formats import output_format
+from ftllm_nb.quantization.options import QuantizeOptions
 from ftllm_nb.quantization.shards import lay_out
+from ftllm_nb.quantization.tensors import OutputTensor
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
 HEAD_DIM = 64
@@ -78,7 +78,8 @@ def of_draw(place: Path, draw: int, arguments: argparse.Namespace) -> dict[str, 
     for method in arguments.method:
         with open_checkpoint(model) as checkpoint:
             options = QuantizeOptions(arguments.dtype, method, not arguments.asymmetric)
-            quantize(QuantizeJob(checkpoint, options), place / method, arguments.threads, resume=False, replace=False)
+            job = output_format(options.format).job(checkpoint, options)
+            job.write(place / method, arguments.threads, resume=False, replace=False)
     folders = [str(place / method) for method in arguments.method]
     settings = Settings(
         contenders=contenders(str(model), "float32", folders, "float32"),

@@ -28,8 +28,8 @@ from one_sentence import one_sentence
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.weight_loading import read_float32
-from ftllm_nb.quantization.formats.base import OutputTensor
 from ftllm_nb.quantization.shards import lay_out
+from ftllm_nb.quantization.tensors import OutputTensor
 
 BLOCK = 16
 """Neighbours in a row that surely have one step."""

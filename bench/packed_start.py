@@ -37,8 +37,8 @@ from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.checkpoint.config import read_json_object
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.memory import Slabs
-from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
-from ftllm_nb.quantization.run import quantize
+from ftllm_nb.quantization.formats import output_format
+from ftllm_nb.quantization.options import QuantizeOptions
 from ftllm_nb.tokenizer import load_tokenizer
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-1.5b.json"
@@ -137,7 +137,8 @@ def quantized(model: Path, arguments: argparse.Namespace, form: str) -> Path:
     with open_weights(Settings(random=True, random_config=arguments.config)) as weights:
         weights.path = model
         options = QuantizeOptions(arguments.dtype, "rtn", format=form)
-        quantize(QuantizeJob(weights, options), folder, arguments.threads, resume=False, replace=False)
+        job = output_format(form).job(weights, options)
+        job.write(folder, arguments.threads, resume=False, replace=False)
     return folder
 
 

@@ -28,8 +28,8 @@ from one_sentence import one_sentence
 from ftllm_nb.benchmark.cpu_name import cpu_name
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.cli.number_types import whole_number
-from ftllm_nb.quantization.formats.base import OutputTensor
 from ftllm_nb.quantization.shards import lay_out
+from ftllm_nb.quantization.tensors import OutputTensor
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-1.5b.json"
 SPARE_BYTES = 500_000_000
@@ -100,15 +100,16 @@ def quantize_once(arguments: argparse.Namespace, model: Path, out: Path) -> dict
     """In this process: seconds, bytes of input, peak memory."""
     from ftllm_nb.checkpoint import open_checkpoint
     from ftllm_nb.kernels.compile import prepare
-    from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
-    from ftllm_nb.quantization.run import quantize
+    from ftllm_nb.quantization.formats import output_format
+    from ftllm_nb.quantization.options import QuantizeOptions
 
     (dtype,), (method,) = arguments.dtype, arguments.method
     with open_checkpoint(model) as checkpoint:
-        job = QuantizeJob(checkpoint, QuantizeOptions(dtype, method, not arguments.asymmetric))
+        options = QuantizeOptions(dtype, method, not arguments.asymmetric)
+        job = output_format(options.format).job(checkpoint, options)
         prepare(job.kernels().values())
         started = time.perf_counter()
-        quantize(job, out, arguments.threads, resume=False, replace=False)
+        job.write(out, arguments.threads, resume=False, replace=False)
         return {"seconds": time.perf_counter() - started, "bytes": job.stored_bytes, "peak_bytes": peak_bytes()}
 
 

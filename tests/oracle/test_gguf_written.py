@@ -14,7 +14,7 @@ from ftllm_nb.checkpoint.gguf import read_gguf
 from ftllm_nb.checkpoint.gguf.architectures import writing_architectures
 from ftllm_nb.checkpoint.gguf.file import GgufFile
 from ftllm_nb.errors import CheckpointError, UsageError
-from ftllm_nb.quantization.gguf.job import GgufJob
+from ftllm_nb.quantization.gguf.make import GgufFileJob
 from tests.oracle.architectures import ARCHITECTURES
 from tests.oracle.config_parts import SIZES
 
@@ -54,7 +54,7 @@ def written(folder: Path, dtype: str = "f32") -> Path:
     write_tokenizer(folder)
     with open_checkpoint(folder) as checkpoint:
         out = folder / "out.gguf"
-        GgufJob(checkpoint, dtype, "rtn").write(out, 1, resume=False, replace=False)
+        GgufFileJob(checkpoint, dtype, "rtn").write(out, 1, resume=False, replace=False)
     return out
 
 

@@ -15,8 +15,8 @@ import ftllm_nb
 from ftllm_nb.checkpoint.compressed_tensors import WeightScheme, read_config
 from ftllm_nb.cli import main
 from ftllm_nb.quantization.formats import output_format
-from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.table import plan_table
+from ftllm_nb.quantization.tensors import PlannedTensor
 
 DEMO = Path(ftllm_nb.__file__).parent / "demo"
 

@@ -22,8 +22,8 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.loading import describe, open_executor
 from ftllm_nb.models import graph_class
 from ftllm_nb.quantization import run
-from ftllm_nb.quantization.formats.base import OutputTensor
 from ftllm_nb.quantization.shards import lay_out
+from ftllm_nb.quantization.tensors import OutputTensor
 from tests.golden.small_models import SMALL_MODELS, tensor, to_stored_type, write_checkpoint
 from tests.memory_checkpoint import normal
 from tests.quantization import twins

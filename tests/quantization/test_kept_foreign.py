@@ -10,7 +10,8 @@ import pytest
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quantization.formats import output_format
-from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+from ftllm_nb.quantization.job import QuantizeJob
+from ftllm_nb.quantization.options import QuantizeOptions
 from ftllm_nb.quantized_type import is_quantized
 from tests.engine.test_foreign_models import FORMS, source  # noqa: F401  (a fixture)
 from tests.engine.test_quantized_models import logits

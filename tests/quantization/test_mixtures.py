@@ -18,7 +18,7 @@ from ftllm_nb.engine.executor import SequenceStep
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.models import graph_class
 from ftllm_nb.quantization.formats import output_format
-from ftllm_nb.quantization.job import QuantizeOptions
+from ftllm_nb.quantization.options import QuantizeOptions
 from tests.checkpoint.gguf.test_mixtures import entries as gguf_entries
 from tests.checkpoint.gguf.test_mixtures import mixture as gguf_mixture
 from tests.checkpoint.gguf.tiny_models import HIDDEN, numbers, write

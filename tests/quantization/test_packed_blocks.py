@@ -15,7 +15,8 @@ from ftllm_nb import llm
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.engine.weight_types import WeightTypes, read_rules
 from ftllm_nb.quantization import calibrated, job, run
-from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+from ftllm_nb.quantization.formats.packed import FORMAT as PACKED
+from ftllm_nb.quantization.options import QuantizeOptions
 from tests.golden.small_models import SMALL_MODELS, write_checkpoint
 from tests.quantization.test_command import DEMO, quantize
 from tests.quantization.test_folder import logits
@@ -81,14 +82,14 @@ def test_rows_that_blocks_do_not_divide_have_the_next_type(tmp_path: Path, monke
     monkeypatch.setattr(job, "read_windows", lambda *_: ([], []))
     folder = model_folder(tmp_path, config={**CONFIG, "hidden_size": 288})
     with open_checkpoint(folder) as checkpoint:
-        planned = QuantizeJob(checkpoint, QuantizeOptions("q4_k", "mse", format="packed")).tensors
+        planned = PACKED.job(checkpoint, QuantizeOptions("q4_k", "mse", format="packed")).tensors
         tensors = {tensor.name: tensor for tensor in planned}
         assert str(tensors[NAME].rounded_type) == "Q4_K"
         up = tensors[NAME.replace("down", "up")]
         assert (str(up.rounded_type), up.note) == ("Q5_0", "288 columns are no multiple of the blocks of q4_k")
-        asymmetric = QuantizeJob(checkpoint, QuantizeOptions("int4g32", "gptq", symmetric=False, format="packed"))
+        asymmetric = PACKED.job(checkpoint, QuantizeOptions("int4g32", "gptq", symmetric=False, format="packed"))
         assert not any(dtype.startswith(("q", "iq")) for unit in asymmetric.units() for dtype in unit.bits)
-        symmetric = QuantizeJob(checkpoint, QuantizeOptions("iq4_nl", "gptq", format="packed"))
+        symmetric = PACKED.job(checkpoint, QuantizeOptions("iq4_nl", "gptq", format="packed"))
         bits = {unit.tensors[0]: unit.bits for unit in symmetric.units()}
         assert {"iq4_nl", "q4_k", "q6_k", "int8g32"} <= bits[NAME].keys()
         assert bits[NAME]["iq4_nl"] == 4.5 * 288 * 256
@@ -119,5 +120,5 @@ def test_a_rule_may_name_a_block_type(tmp_path: Path) -> None:
     rules.write_text(json.dumps([{"key": "down_proj", "dtype": "q4_k"}]))
     with open_checkpoint(model_folder(tmp_path)) as checkpoint:
         options = QuantizeOptions("int4g32", "rtn", rules=read_rules(rules), format="packed")
-        types = {tensor.name: str(tensor.rounded_type) for tensor in QuantizeJob(checkpoint, options).tensors}
+        types = {tensor.name: str(tensor.rounded_type) for tensor in PACKED.job(checkpoint, options).tensors}
     assert types[NAME] == "Q4_K" and types[NAME.replace("down", "up")] == "int4g32_float16"

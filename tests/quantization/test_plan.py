@@ -18,10 +18,11 @@ from ftllm_nb.graph.check import check_graph
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.models import graph_class
 from ftllm_nb.quantization.formats import output_format
-from ftllm_nb.quantization.formats.base import PlannedTensor
-from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+from ftllm_nb.quantization.job import QuantizeJob
+from ftllm_nb.quantization.options import QuantizeOptions
 from ftllm_nb.quantization.plan import plan_tensors
 from ftllm_nb.quantization.table import plan_table
+from ftllm_nb.quantization.tensors import PlannedTensor
 from tests.engine.two_engines import checked_graph
 from tests.golden.small_models import SMALL_MODELS, write_checkpoint
 from tests.graph.small_graphs import CONFIG
@@ -32,7 +33,7 @@ from tests.quantization.test_command import quantize
 INT8 = WeightScheme(8, 0, True, INT_QUANTIZED, int8_activations=True)
 
 
-def job_of(folder: Path, model: str, dtype: str, rules: Any = (), **options: Any) -> QuantizeJob:
+def job_of(folder: Path, model: str, dtype: str, rules: Any = (), **given: Any) -> QuantizeJob:
     """The job for a small model; `rules` as a --dtype_config file has them."""
     from ftllm_nb.engine.weight_types import read_rules
 
@@ -40,7 +41,8 @@ def job_of(folder: Path, model: str, dtype: str, rules: Any = (), **options: Any
     file.write_text(json.dumps([{"key": key, "dtype": dtype} for key, dtype in rules]))
     write_checkpoint(folder / "model", model, SMALL_MODELS[model], "bfloat16")
     with open_checkpoint(folder / "model") as checkpoint:
-        return QuantizeJob(checkpoint, QuantizeOptions(dtype, "rtn", rules=read_rules(file), **options))
+        options = QuantizeOptions(dtype, "rtn", rules=read_rules(file), **given)
+        return output_format(options.format).job(checkpoint, options)
 
 
 def by_name(job: QuantizeJob) -> dict[str, PlannedTensor]:

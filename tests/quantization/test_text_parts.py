@@ -16,7 +16,8 @@ from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.compressed_tensors import read_config
 from ftllm_nb.engine.weight_types import read_rules
 from ftllm_nb.loading import describe
-from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+from ftllm_nb.quantization.formats import output_format
+from ftllm_nb.quantization.options import QuantizeOptions
 from tests.models.small_configs import TEXT_PARTS
 from tests.models.test_text_parts import NEW, OLD, folder, tensors
 from tests.quantization.test_command import quantize
@@ -71,7 +72,8 @@ def test_the_config_means_modules_by_the_names_that_they_have_in_memory(
     write_folder(tmp_path / "model", model_type, place, before)
     (tmp_path / "rules.json").write_text(json.dumps(RULES))
     with open_checkpoint(tmp_path / "model") as checkpoint:
-        job = QuantizeJob(checkpoint, QuantizeOptions("int4g32", "rtn", rules=read_rules(tmp_path / "rules.json")))
+        options = QuantizeOptions("int4g32", "rtn", rules=read_rules(tmp_path / "rules.json"))
+        job = output_format(options.format).job(checkpoint, options)
     quantization = read_config(json.loads(job.texts({})["config.json"]), "config.json")
     assert quantization is not None
     schemes = {in_memory(tensor.name): tensor.scheme for tensor in job.tensors if len(tensor.shape) == 2}

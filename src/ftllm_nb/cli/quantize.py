@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ftllm_nb.checkpoint import Checkpoint
     from ftllm_nb.quantization.formats.base import Job, Output
-    from ftllm_nb.quantization.job import QuantizeOptions
+    from ftllm_nb.quantization.options import QuantizeOptions
 
 GROUP = "Models"
 ALIASES = ("export",)
@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     from ftllm_nb.graph.unread_tensors import unread_warning
     from ftllm_nb.loading import model_folder
     from ftllm_nb.quantization.formats import output_format
-    from ftllm_nb.quantization.job import QuantizeOptions
+    from ftllm_nb.quantization.options import QuantizeOptions
 
     if args.output is None and not args.dry_run:
         raise UsageError("-o is missing: name the folder or the .gguf file to make, or ask for --dry_run.")
@@ -194,6 +194,7 @@ def run(args: argparse.Namespace) -> int:
         dtype, method, not args.asymmetric, rules, format, args.max_shard_size, args.custom, args.calibration,
         args.calibration_tokens, args.bits, args.embedding_bits,
     )  # fmt: skip
+    output.check(options)
     options.check()
     with open_checkpoint(model_folder(chosen_path(args), args.revision, args.cache_dir)) as checkpoint:
         job = output.job(checkpoint, options) if args.bits is None else chosen_job(output, checkpoint, options, args)

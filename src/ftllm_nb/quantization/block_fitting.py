@@ -25,7 +25,7 @@ from ftllm_nb.quantization.block_types.base import Bytes, Floats, WrittenType
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.grids import Fitter, Grid, Lines
 from ftllm_nb.quantization.methods import UNCALIBRATED, method_module
-from ftllm_nb.quantization.mixed import Rounder
+from ftllm_nb.quantization.mixable import Rounder
 from ftllm_nb.quantized_type import BlockedType
 
 SCRATCH = 1 << 12

@@ -16,12 +16,12 @@ from ftllm_nb.quantization.block_fitting import Encoder, laid, written_type
 from ftllm_nb.quantization.calibration.moments import Moments
 from ftllm_nb.quantization.calibration.walk import Captured, capture
 from ftllm_nb.quantization.fitting import fitted
-from ftllm_nb.quantization.formats.base import PlannedTensor
 from ftllm_nb.quantization.gguf.imatrix_file import moments_of
 from ftllm_nb.quantization.job import QuantizeJob
 from ftllm_nb.quantization.methods import method_module
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.rows import QuantizedRows, not_quantizable, too_small
+from ftllm_nb.quantization.tensors import PlannedTensor
 
 
 def make_calibrated(

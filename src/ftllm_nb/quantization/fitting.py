@@ -12,10 +12,10 @@ from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.hadamard import gathered_weights, spread_weights
 from ftllm_nb.quantization.block_fitting import BlockRounder
 from ftllm_nb.quantization.calibration.moments import Moments
-from ftllm_nb.quantization.formats.base import OutputFormat
+from ftllm_nb.quantization.folder_form import FolderForm
 from ftllm_nb.quantization.grids import Fitter, Floats, Grid, Scales
 from ftllm_nb.quantization.methods import method_module
-from ftllm_nb.quantization.mixed import Rounder
+from ftllm_nb.quantization.mixable import Rounder
 from ftllm_nb.quantized_type import BlockedType
 
 COLUMNS_MULTIPLE = 32
@@ -53,7 +53,7 @@ def rounded(weights: Floats, moments: Moments, scheme: WeightScheme, method: str
 class FolderRounder(Rounder):
     """Rounds to the types of folders, on all threads of a pool."""
 
-    format: OutputFormat
+    format: FolderForm
     symmetric: bool
     pool: ThreadPool
     blocks: BlockRounder

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import math
-import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +17,9 @@ from numpy.typing import NDArray
 from ftllm_nb import __version__
 from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.checkpoint.config import read_json_object
-from ftllm_nb.checkpoint.files import file_mode, list_folder, reason
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_types import AS_STORED, Rule, embedding_weights
-from ftllm_nb.errors import CheckpointError, UsageError
+from ftllm_nb.errors import UsageError
 from ftllm_nb.graph.ir import Value
 from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.loading import describe
@@ -34,81 +29,39 @@ from ftllm_nb.quantization.block_fitting import SCRATCH, BlockRounder, fitting_k
 from ftllm_nb.quantization.calibration.text import read_windows
 from ftllm_nb.quantization.calibration.walk import multiplied
 from ftllm_nb.quantization.fitting import FolderRounder
-from ftllm_nb.quantization.formats import output_format
-from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+from ftllm_nb.quantization.folder_files import CONFIG, copied_files
+from ftllm_nb.quantization.folder_form import FolderForm
 from ftllm_nb.quantization.gguf.as_floats import FloatCheckpoint, folder_files, rounded_twice
 from ftllm_nb.quantization.gguf.imatrix_file import Importance, file_names, importance_of, is_imatrix
 from ftllm_nb.quantization.grids import Grid
 from ftllm_nb.quantization.identity import stored_files
-from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated, methods
-from ftllm_nb.quantization.mixed import Mixable, Rounder, Unit, largest_within
+from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated
+from ftllm_nb.quantization.mixable import Mixable, Rounder, Unit, largest_within
+from ftllm_nb.quantization.options import QuantizeOptions
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import AUTO, plan_kept, plan_tensors, refuse_quantized
 from ftllm_nb.quantization.rows import rows_kernel
 from ftllm_nb.quantization.shards import Layout, lay_out
 from ftllm_nb.quantization.table import plan_table, sizes
+from ftllm_nb.quantization.tensors import PlannedTensor
 from ftllm_nb.quantization.unstacked import UnstackedCheckpoint
 from ftllm_nb.quantized_type import BlockedType, QuantizedType
 
-Progress = Callable[[str, int, int], None]
-CONFIG = "config.json"
-COPIED = (
-    "tokenizer*", "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-    "chat_template*", "*.jinja", "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json",
-    "LICENSE*", "NOTICE*",
-)  # fmt: skip
-"""Files of a model's folder that go into the new one as they are."""
 _TURNED = (
     "matrices that the model stores as [in, out] are written as [out, in], which config.json's stores_transposed says: "
     "other programs do not load that."
 )
 
 
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """What `ftllm-nb quantize` is asked for. `rules`: exceptions from `dtype`; `custom`: a file to copy beside.
-    `calibration`: the file of a text, or "builtin", which None means, too, where the method or `bits` need one;
-    `calibration_tokens`: about how many of its tokens are read. `bits`: of matrices of layers, a weight, each with a
-    type that is chosen, and `dtype` for those of whose inputs nothing is known; `embedding_bits`: of others, at most.
-    """
-
-    dtype: str
-    method: str
-    symmetric: bool = True
-    rules: tuple[Rule, ...] = ()
-    format: str = "compressed_tensors"
-    largest_shard: int = 5_000_000_000
-    custom: str | PathLike[str] | None = None
-    calibration: str | None = None
-    calibration_tokens: int | None = None
-    bits: float | None = None
-    embedding_bits: float | None = None
-
-    def check(self) -> None:
-        """Raise `UsageError` for a name that is none, and for a text that the method would not look at."""
-        output_format(self.format).check(self)
-        if self.bits is None and self.embedding_bits is not None:
-            raise UsageError("--embedding_bits goes with --bits: else name a type by a rule of --dtype_config.")
-        if self.bits is None and not self.looks_at_text and (self.calibration, self.calibration_tokens) != (None, None):
-            able = " or ".join(name for name in methods() if is_calibrated(name))
-            raise UsageError(f"{self.method} looks at no calibration text: leave that out, or choose --method {able}.")
-
-    @property
-    def looks_at_text(self) -> bool:
-        """Whether the method does."""
-        return is_calibrated(self.method)
-
-
 class QuantizeJob(Mixable):
     """A model and what is to be made of it. Raises `FtllmError`s for what cannot be done; reads no weight."""
 
-    def __init__(self, checkpoint: Checkpoint, options: QuantizeOptions) -> None:
-        options.check()
+    def __init__(self, checkpoint: Checkpoint, options: QuantizeOptions, form: FolderForm) -> None:
         if options.dtype != AUTO:
             refuse_quantized(checkpoint)
         self.checkpoint = checkpoint
         self.options = options
-        self.format = _folder_format(options.format)
+        self.format = form
         self.graph = graph = describe(checkpoint, options.custom)
         self.unread_tensors = graph.unread_tensors
         if options.dtype == AUTO:
@@ -118,7 +71,7 @@ class QuantizeJob(Mixable):
                 checkpoint, graph, options.dtype, options.rules, self.format, symmetric=options.symmetric,
                 turns=options.custom is None,
             )  # fmt: skip
-        self.copies = _copied_files(checkpoint.path, options.custom)
+        self.copies = copied_files(checkpoint.path, options.custom)
         self._beside = folder_files(checkpoint)
         is_file = checkpoint.tokenizer_metadata is not None
         self._config = dict(checkpoint.config) if is_file else read_json_object(checkpoint.path / CONFIG)
@@ -252,7 +205,7 @@ class QuantizeJob(Mixable):
         return lay_out([self.format.outputs(tensor) for tensor in self.tensors], self.options.largest_shard)
 
     def texts(self, sums: Mapping[str, int]) -> dict[str, bytes]:
-        """Files that are written anew. `sums`: see `OutputFormat.config`."""
+        """Files that are written anew. `sums`: see `FolderForm.config`."""
         config = json.dumps(self.format.config(self._config, self.tensors, sums), indent=2) + "\n"
         return {CONFIG: config.encode(), **self._beside}
 
@@ -282,18 +235,6 @@ class QuantizeJob(Mixable):
     def table(self) -> str:
         """What the folder will be, a line a tensor."""
         return plan_table(self.tensors, self.format)
-
-    def check_place(self, out: Path, replace: bool) -> None:
-        """Raise `UsageError` where it cannot be made there."""
-        from ftllm_nb.quantization.place import check_place
-
-        check_place(out, self.checkpoint.path, replace)
-
-    def write(self, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None) -> None:
-        """Make the folder; see quantization/run.py."""
-        from ftllm_nb.quantization.run import quantize
-
-        quantize(self, out, threads, resume=resume, replace=replace, progress=progress)
 
     @property
     def row_method(self) -> str:
@@ -336,37 +277,3 @@ def _fitting_kernels(types: Iterable[QuantizedType | BlockedType]) -> list[Kerne
     given = list(types)
     found = [kernel for type in given if isinstance(type, QuantizedType) for kernel in Grid.of(type).kernels()]
     return found + fitting_kernels(written_type(type) for type in given if isinstance(type, BlockedType))
-
-
-def _folder_format(name: str) -> OutputFormat:
-    found = output_format(name)
-    assert isinstance(found, OutputFormat), "other forms have jobs of their own"
-    return found
-
-
-def _copied_files(model: Path, custom: str | PathLike[str] | None) -> dict[str, Path]:
-    """The files that are copied, by their names in the new folder."""
-    copies = {
-        name: model / name
-        for name in (() if _is_file(model) else list_folder(model))
-        if any(fnmatch.fnmatch(name, pattern) for pattern in COPIED) and _is_file(model / name)
-    }
-    if custom is not None:
-        path = Path(custom)
-        if not _is_file(path):
-            raise UsageError(f"{path} is no file: --custom takes the file that describes the model.")
-        name = path.name
-        while name in copies or name == CONFIG:
-            name = f"custom_{name}"
-        copies[name] = path
-    for path in copies.values():
-        try:
-            open(path, "rb").close()
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
-    return copies
-
-
-def _is_file(path: Path) -> bool:
-    mode = file_mode(path)
-    return mode is not None and stat.S_ISREG(mode)

@@ -11,7 +11,7 @@ from ftllm_nb.checkpoint.files import list_folder, reason
 from ftllm_nb.checkpoint.gguf.locate import SUFFIX as GGUF_SUFFIX
 from ftllm_nb.checkpoint.gguf.locate import has_magic
 from ftllm_nb.errors import OutputError, UsageError
-from ftllm_nb.quantization.job import CONFIG, COPIED
+from ftllm_nb.quantization.folder_files import CONFIG, COPIED
 from ftllm_nb.quantization.partial import replaced_path
 
 _PARTS_OF_MODELS = (

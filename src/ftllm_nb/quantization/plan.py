@@ -13,7 +13,8 @@ from ftllm_nb.graph.ir import CheckedGraph, Value
 from ftllm_nb.graph.weight_steps import Transposed
 from ftllm_nb.quant import quantized_types
 from ftllm_nb.quant.blocks import fitting_type
-from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+from ftllm_nb.quantization.folder_form import FolderForm
+from ftllm_nb.quantization.tensors import PlannedTensor
 from ftllm_nb.quantized_type import COLUMNS_MULTIPLE, BlockedType, is_quantized
 
 _FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -26,7 +27,7 @@ def plan_tensors(
     graph: CheckedGraph,
     dtype: str,
     rules: Sequence[Rule],
-    format: OutputFormat,
+    format: FolderForm,
     *,
     symmetric: bool = True,
     turns: bool = False,
@@ -138,7 +139,7 @@ def _turned(graph: CheckedGraph, products: set[Value]) -> set[str]:
 
 
 def _planned(
-    info: TensorInfo, dtype: str, is_linear: bool, can_be: bool, format: OutputFormat, symmetric: bool
+    info: TensorInfo, dtype: str, is_linear: bool, can_be: bool, format: FolderForm, symmetric: bool
 ) -> PlannedTensor:
     """`can_be`: whether the tensor can be quantized."""
     scheme, note = None, ""

@@ -23,8 +23,8 @@ from ftllm_nb.quant.base import WeightFormat
 from ftllm_nb.quant.integers import has_room, is_zero
 from ftllm_nb.quantization.block_fitting import SCRATCH, laid, searched, written_type
 from ftllm_nb.quantization.calibrated import make_calibrated
-from ftllm_nb.quantization.formats.base import PlannedTensor
-from ftllm_nb.quantization.job import Progress, QuantizeJob
+from ftllm_nb.quantization.job import QuantizeJob
+from ftllm_nb.quantization.options import Progress
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_place, check_room
 from ftllm_nb.quantization.rows import (
@@ -36,6 +36,7 @@ from ftllm_nb.quantization.rows import (
     too_small,
 )
 from ftllm_nb.quantization.table import type_name
+from ftllm_nb.quantization.tensors import PlannedTensor
 from ftllm_nb.quantized_type import BlockedType
 
 BYTES_AT_ONCE = 16 << 20
@@ -50,38 +51,43 @@ class KeptError(CheckpointError):
     """The model cannot be read any further; OUT.partial keeps what was done."""
 
 
-def quantize(
-    job: QuantizeJob, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None
-) -> None:
-    """Make the folder `out`; `progress` is told ("quantize", stored bytes done, all).
+class FolderJob(QuantizeJob):
+    """A folder of a model that can be made."""
 
-    Where Ctrl-C, a kill or a disk that cannot be read stops it, OUT.partial stays, with which `resume` goes on; any
-    other error deletes that as well.
-    """
-    check_place(out, job.checkpoint.path, replace)
-    folder = PartialFolder(out, job.layout, job.identity())
-    check_room(folder.path, job.needed_bytes)
-    kernels = job.kernels()
-    prepare([*kernels.values(), *job.other_kernels()], progress)
-    sizes = (scratch_bytes(tensor.shape[1], tensor.scheme.group) for tensor in kernels if tensor.scheme)
-    scratch = max((SCRATCH, *sizes))
-    pool = ThreadPool(threads, scratch)
+    def check_place(self, out: Path, replace: bool) -> None:
+        """Raise `UsageError` where it cannot be made there."""
+        check_place(out, self.checkpoint.path, replace)
 
-    def make() -> dict[str, bytes]:
-        folder.copy(job.copies)
-        _make_tensors(job, folder, kernels, pool, progress)
-        make_calibrated(job, folder, pool, progress)
-        return job.texts(folder.sums)
+    def write(self, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None) -> None:
+        """Make the folder `out`; `progress` is told ("quantize", stored bytes done, all).
 
-    try:
-        written(folder, make, resume=resume, replace=replace)
-    finally:
-        pool.close()
+        Where Ctrl-C, a kill or a disk that cannot be read stops it, OUT.partial stays, with which `resume` goes on; any
+        other error deletes that as well.
+        """
+        self.check_place(out, replace)
+        folder = PartialFolder(out, self.layout, self.identity())
+        check_room(folder.path, self.needed_bytes)
+        kernels = self.kernels()
+        prepare([*kernels.values(), *self.other_kernels()], progress)
+        sizes = (scratch_bytes(tensor.shape[1], tensor.scheme.group) for tensor in kernels if tensor.scheme)
+        scratch = max((SCRATCH, *sizes))
+        pool = ThreadPool(threads, scratch)
+
+        def make() -> dict[str, bytes]:
+            folder.copy(self.copies)
+            _make_tensors(self, folder, kernels, pool, progress)
+            make_calibrated(self, folder, pool, progress)
+            return self.texts(folder.sums)
+
+        try:
+            written(folder, make, resume=resume, replace=replace)
+        finally:
+            pool.close()
 
 
 def written(folder: PartialFolder, make: Callable[[], Mapping[str, bytes]], *, resume: bool, replace: bool) -> None:
     """Complete a folder with what `make` writes into it and the texts that it returns; what stays where that fails is
-    as `quantize` says."""
+    as `FolderJob.write` says."""
     try:
         folder.open(resume)
         try:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ftllm_nb.checkpoint.recognise import SINGLE_FILE
-from ftllm_nb.quantization.formats.base import OutputTensor
+from ftllm_nb.quantization.tensors import OutputTensor
 
 ALIGNMENT = 64
 """Data begin at a multiple of this in a file."""

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ftllm_nb.quantization.formats.base import OutputFormat, PlannedTensor
+from ftllm_nb.quantization.folder_form import FolderForm
+from ftllm_nb.quantization.tensors import PlannedTensor
 
 
 class Line(NamedTuple):
@@ -22,7 +23,7 @@ class Line(NamedTuple):
     note: str
 
 
-def plan_table(tensors: Iterable[PlannedTensor], format: OutputFormat) -> str:
+def plan_table(tensors: Iterable[PlannedTensor], format: FolderForm) -> str:
     """The table of a folder's tensors."""
     return lines_as_table(
         Line(

@@ -19,7 +19,7 @@ from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.gguf import read_gguf
 from ftllm_nb.checkpoint.gguf.architectures.granitehybrid import GraniteHybrid
 from ftllm_nb.quantization.gguf import job
-from ftllm_nb.quantization.gguf.job import GgufJob
+from ftllm_nb.quantization.gguf.make import GgufFileJob
 from ftllm_nb.quantization.gguf.recipes import matrix_type
 from tests.checkpoint.gguf.tiny_models import opened, write
 from tests.gguf_files import Tensor, Typed
@@ -42,7 +42,7 @@ def file_with_tokens(kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def written(path: Path, out: Path, dtype: str) -> Path:
     with open_checkpoint(path) as checkpoint:
-        GgufJob(checkpoint, dtype, "rtn").write(out, 1, resume=False, replace=False)
+        GgufFileJob(checkpoint, dtype, "rtn").write(out, 1, resume=False, replace=False)
     return out
 
 
@@ -198,7 +198,7 @@ def test_experts_have_the_bits_of_what_they_stand_for(tmp_path: Path, monkeypatc
     stacks = {name: each.shape for name, each in read_gguf(given).tensors.items() if "ffn_down_exps" in name}
     monkeypatch.setattr(GraniteHybrid, "refused", classmethod(lambda cls, model: ["so it is."]))
     with open_checkpoint(given) as checkpoint:
-        planned = GgufJob(checkpoint, "q4_k_m", "rtn")
+        planned = GgufFileJob(checkpoint, "q4_k_m", "rtn")
         assert "so it is." in planned.notes()
     assert {asked[name] for name in stacks} == {shape[0] for shape in stacks.values()}
     types = {tensor.name: tensor.dtype for tensor in planned.tensors}

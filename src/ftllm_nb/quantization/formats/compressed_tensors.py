@@ -25,15 +25,9 @@ from ftllm_nb.checkpoint.compressed_tensors import (
 from ftllm_nb.checkpoint.compressed_tensors.packing import packed_size
 from ftllm_nb.checkpoint.compressed_tensors.tensors import PACKED, SCALE, SHAPE, WEIGHT, ZERO_POINT
 from ftllm_nb.quant import quantized_types
-from ftllm_nb.quantization.formats.base import (
-    OutputFormat,
-    OutputTensor,
-    Piece,
-    PlannedTensor,
-    copied,
-    copied_rows,
-)
+from ftllm_nb.quantization.formats.base import OutputFormat
 from ftllm_nb.quantization.rows import QuantizedRows
+from ftllm_nb.quantization.tensors import OutputTensor, Piece, PlannedTensor, copied, copied_rows
 
 LINEAR = "Linear"
 LOGITS_MODULE = "lm_head"

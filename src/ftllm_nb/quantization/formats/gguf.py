@@ -10,8 +10,8 @@ from ftllm_nb.quantization.formats.base import Output
 from ftllm_nb.quantization.gguf.recipes import dtype_names, require_dtype
 
 if TYPE_CHECKING:
-    from ftllm_nb.quantization.gguf.job import GgufJob
-    from ftllm_nb.quantization.job import QuantizeOptions
+    from ftllm_nb.quantization.gguf.make import GgufFileJob
+    from ftllm_nb.quantization.options import QuantizeOptions
 
 
 class Gguf(Output):
@@ -39,10 +39,10 @@ class Gguf(Output):
                 "--custom is not for GGUF files: those who read them know architectures by name, and no file beside."
             )
 
-    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> GgufJob:
-        from ftllm_nb.quantization.gguf.job import GgufJob  # which takes time to import
+    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> GgufFileJob:
+        from ftllm_nb.quantization.gguf.make import GgufFileJob  # which takes time to import
 
-        return GgufJob(
+        return GgufFileJob(
             checkpoint, options.dtype, options.method, options.rules, options.calibration, options.calibration_tokens
         )
 

@@ -6,7 +6,7 @@ from ftllm_nb.checkpoint import Checkpoint
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quantization.formats.base import Output
 from ftllm_nb.quantization.gguf.imatrix_job import ImatrixJob
-from ftllm_nb.quantization.job import QuantizeOptions
+from ftllm_nb.quantization.options import QuantizeOptions
 
 
 class Imatrix(Output):

@@ -13,20 +13,15 @@ from ftllm_nb.checkpoint.packed import BlockForm, KeptForm, PackedMatrix, Scaled
 from ftllm_nb.engine.weight_types import embedding_type
 from ftllm_nb.errors import UsageError
 from ftllm_nb.quant import weight_types
-from ftllm_nb.quantization.formats.base import (
-    OutputFormat,
-    OutputTensor,
-    Piece,
-    PlannedTensor,
-    copied,
-    copied_rows,
-)
+from ftllm_nb.quantization.formats.base import OutputFormat
 from ftllm_nb.quantization.plan import AUTO
 from ftllm_nb.quantization.rows import QuantizedRows
+from ftllm_nb.quantization.tensors import OutputTensor, Piece, PlannedTensor, copied, copied_rows
 from ftllm_nb.quantized_type import BlockedType, QuantizedType, ScaledType, is_quantized
 
 if TYPE_CHECKING:
-    from ftllm_nb.quantization.job import QuantizeJob, QuantizeOptions
+    from ftllm_nb.quantization.options import QuantizeOptions
+    from ftllm_nb.quantization.run import FolderJob
 
 
 class Packed(OutputFormat):
@@ -52,7 +47,7 @@ class Packed(OutputFormat):
                 f"--asymmetric is for types of whole numbers, as int4g32: {options.dtype} has minimums or has none."
             )
 
-    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> QuantizeJob:
+    def job(self, checkpoint: Checkpoint, options: QuantizeOptions) -> FolderJob:
         if options.dtype == AUTO and not any(is_quantized(info.dtype) for info in checkpoint.tensors.values()):
             raise UsageError(
                 "--dtype auto keeps the types of a GGUF file or of another tool's quantized folder: of floats, name a "

@@ -12,7 +12,7 @@ from ftllm_nb.loading import describe
 from ftllm_nb.quantization.calibration.text import BUILTIN, WINDOW, read_windows
 from ftllm_nb.quantization.calibration.walk import capture, multiplied
 from ftllm_nb.quantization.gguf.imatrix_file import ENDINGS, file_names, is_imatrix, write_imatrix
-from ftllm_nb.quantization.job import Progress
+from ftllm_nb.quantization.options import Progress
 
 
 class ImatrixJob:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,9 +38,8 @@ from ftllm_nb.quantization.gguf.model import WeightSource, outgoing, written_as
 from ftllm_nb.quantization.gguf.recipes import AUTO, file_type, matrix_type, require_dtype
 from ftllm_nb.quantization.gguf.relaid import relaid
 from ftllm_nb.quantization.identity import stored_files
-from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.methods import is_calibrated, methods
-from ftllm_nb.quantization.mixed import Mixable, Rounder, Unit, largest_within
+from ftllm_nb.quantization.mixable import Mixable, Rounder, Unit, largest_within
 from ftllm_nb.quantization.partial import DISK_BLOCK
 from ftllm_nb.quantization.plan import refuse_quantized
 from ftllm_nb.quantization.shards import Layout, Shard
@@ -355,18 +353,6 @@ class GgufJob(Mixable):
     def stored_bytes(self) -> int:
         """Bytes of the model's tensors."""
         return sum(map(self._stored_bytes, self.tensors))
-
-    def check_place(self, out: Path, replace: bool) -> None:
-        """Raise `UsageError` where it cannot be made there."""
-        from ftllm_nb.quantization.place import check_file_place
-
-        check_file_place(out, self.checkpoint.path, replace)
-
-    def write(self, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None) -> None:
-        """Make the file; see quantization/run.py."""
-        from ftllm_nb.quantization.gguf.make import make
-
-        make(self, out, threads, resume=resume, replace=replace, progress=progress)
 
 
 def _bits(tensor: PlannedFileTensor) -> dict[str, float]:

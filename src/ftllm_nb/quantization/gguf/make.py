@@ -21,8 +21,8 @@ from ftllm_nb.quantization.block_types.base import packed
 from ftllm_nb.quantization.gguf.calibrated import calibrated_tensors
 from ftllm_nb.quantization.gguf.job import GgufJob, Part, PlannedFileTensor
 from ftllm_nb.quantization.gguf.relaid import RelaidCheckpoint
-from ftllm_nb.quantization.job import Progress
 from ftllm_nb.quantization.methods import UNCALIBRATED, is_calibrated
+from ftllm_nb.quantization.options import Progress
 from ftllm_nb.quantization.partial import PartialFolder
 from ftllm_nb.quantization.place import check_file_place, check_room
 from ftllm_nb.quantization.rows import STORED_FLOATS, as_float32, not_quantizable, too_small
@@ -36,31 +36,38 @@ _ROWS_MULTIPLE = 8
 """Checksums are of words of so many bytes (checkpoint/checksum.py)."""
 
 
-def make(job: GgufJob, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None) -> None:
-    """Make the file `out`; see `quantize` of quantization/run.py."""
-    check_file_place(out, job.checkpoint.path, replace)
-    folder = PartialFolder(out, job.layout, job.identity())
-    check_room(folder.path, job.needed_bytes)
-    method = UNCALIBRATED if is_calibrated(job.method) else job.method
-    made = {tensor.dtype for tensor in job.tensors if not tensor.is_kept}
-    kernels = [kernel for dtype in sorted(made) for kernel in written_types()[dtype].kernels(method)]
-    if job.calibrated:
-        kernels.append(feedback_kernel())
-    prepare(kernels, progress)
+class GgufFileJob(GgufJob):
+    """A file of a model that can be made."""
 
-    def make_tensors() -> dict[str, bytes]:
-        for name, values in job.contents.items():
-            folder.write(name, 0, values)
-        with ThreadPoolExecutor(threads, "ftllm-nb quantizer") as workers:
-            try:
-                _make_tensors(job, folder, method, workers, threads, progress)
-                _make_calibrated(job, folder, workers, threads, progress)
-            except BaseException:
-                workers.shutdown(wait=False, cancel_futures=True)
-                raise
-        return {}
+    def check_place(self, out: Path, replace: bool) -> None:
+        """Raise `UsageError` where it cannot be made there."""
+        check_file_place(out, self.checkpoint.path, replace)
 
-    written(folder, make_tensors, resume=resume, replace=replace)
+    def write(self, out: Path, threads: int, *, resume: bool, replace: bool, progress: Progress | None = None) -> None:
+        """Make the file; what stays where that fails is as `FolderJob.write` of quantization/run.py says."""
+        self.check_place(out, replace)
+        folder = PartialFolder(out, self.layout, self.identity())
+        check_room(folder.path, self.needed_bytes)
+        method = UNCALIBRATED if is_calibrated(self.method) else self.method
+        made = {tensor.dtype for tensor in self.tensors if not tensor.is_kept}
+        kernels = [kernel for dtype in sorted(made) for kernel in written_types()[dtype].kernels(method)]
+        if self.calibrated:
+            kernels.append(feedback_kernel())
+        prepare(kernels, progress)
+
+        def make_tensors() -> dict[str, bytes]:
+            for name, values in self.contents.items():
+                folder.write(name, 0, values)
+            with ThreadPoolExecutor(threads, "ftllm-nb quantizer") as workers:
+                try:
+                    _make_tensors(self, folder, method, workers, threads, progress)
+                    _make_calibrated(self, folder, workers, threads, progress)
+                except BaseException:
+                    workers.shutdown(wait=False, cancel_futures=True)
+                    raise
+            return {}
+
+        written(folder, make_tensors, resume=resume, replace=replace)
 
 
 def _make_tensors(
