@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +41,12 @@ def test_functions(model: llm.Model) -> None:
     for name in ABSENT_FUNCTIONS:
         with pytest.raises(UsageError, match=f"^{name}: .*[.]$"):
             getattr(llm, name)("cuda:0")
+
+
+def test_names_are_listed_before_they_are_imported() -> None:
+    program = "import sys; from ftllm_nb import llm; print(set(llm.__all__) - {*dir(llm)}, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set() False\n"
 
 
 def test_arguments() -> None:

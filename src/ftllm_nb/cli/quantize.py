@@ -125,9 +125,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help="with imatrix and gptq: a UTF-8 text as those that the model is for, or builtin, conversations and code; "
-        "with imatrix also what llama-imatrix has written, FILE.imatrix, .dat or .gguf (default: builtin); with --bits "
-        "what is measured with",
+        help="with imatrix, gptq and best: a UTF-8 text as those that the model is for, or builtin, conversations and "
+        "code; with imatrix also what llama-imatrix has written, FILE.imatrix, .dat or .gguf (default: builtin); with "
+        "--bits what is measured with",
     )
     parser.add_argument(
         "--calibration_tokens",
@@ -188,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
     rules = () if args.dtype_config is None else read_rules(args.dtype_config, output.rule_dtypes())
     if args.bits is not None and args.dtype is not None:
         raise UsageError("--bits chooses the types that --dtype would name: leave one of them out.")
-    dtype = args.dtype or (output.default_dtype if args.bits is None else output.beside(args.bits))
+    dtype = args.dtype or (output.default_dtype if args.bits is None else output.beside(args.bits, not args.asymmetric))
     method = args.method or (output.default_method if args.bits is None else "gptq")
     options = QuantizeOptions(
         dtype, method, not args.asymmetric, rules, format, args.max_shard_size, args.custom, args.calibration,

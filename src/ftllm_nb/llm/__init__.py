@@ -146,3 +146,7 @@ if not TYPE_CHECKING:  # which would take any name for one that exists
         if name in ABSENT_FUNCTIONS:
             return absent(name, ABSENT_FUNCTIONS[name])
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """What editors, `help` and Python's own guesses at mistyped names show: the classes, imported yet or not."""
+        return sorted({*globals(), *__all__})

@@ -57,8 +57,9 @@ class Output(ABC):
         """What rules of `--dtype_config` may name; None for the types of `--dtype` while a model loads."""
         return None
 
-    def beside(self, bits: float) -> str:
-        """What `--dtype` is beside `--bits`: the type of matrices of whose inputs nothing is known."""
+    def beside(self, bits: float, symmetric: bool) -> str:
+        """What `--dtype` is beside `--bits`: the type of matrices of whose inputs nothing is known. `symmetric`: unless
+        there are zero points."""
         return "int8g32" if bits >= 8 else "int4g32"
 
     @abstractmethod

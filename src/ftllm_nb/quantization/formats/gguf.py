@@ -25,7 +25,7 @@ class Gguf(Output):
     def rule_dtypes(self) -> list[str]:
         return dtype_names()
 
-    def beside(self, bits: float) -> str:
+    def beside(self, bits: float, symmetric: bool) -> str:
         if bits >= 8:
             return "q8_0"
         return "q6_k" if bits >= 6 else "q5_k" if bits >= 5 else "iq4_nl"

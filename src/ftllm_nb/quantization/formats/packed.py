@@ -33,9 +33,9 @@ class Packed(OutputFormat):
     def dtypes(self) -> list[str]:
         return [*super().dtypes(), AUTO]
 
-    def beside(self, bits: float) -> str:
-        if bits >= 8:
-            return "int8g32"
+    def beside(self, bits: float, symmetric: bool) -> str:
+        if bits >= 8 or not symmetric:  # zero points are for types of whole numbers
+            return super().beside(bits, symmetric)
         return "q6_k" if bits >= 6.5625 else "q5_k" if bits >= 5.5 else "iq4_nl"
 
     def check(self, options: QuantizeOptions) -> None:
