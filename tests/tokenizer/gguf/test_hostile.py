@@ -93,3 +93,16 @@ def test_small_vocabularies(
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_the_metadata_as_it_is(model: str) -> None:
     assert answer(MODELS[model]) == ""
+
+
+def test_a_piece_that_ends_before_it_begins() -> None:
+    """Older versions of SentencePiece end the process on it."""
+    tokens = ["<unk>", "\0", "a"]
+    metadata = {
+        "tokenizer.ggml.model": "t5",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": np.zeros(3, np.float32),
+        "tokenizer.ggml.token_type": np.array([2, 1, 1], np.int32),
+        "tokenizer.ggml.unknown_token_id": 0,
+    }
+    assert "piece 1 holds the character of number 0" in answer(metadata)

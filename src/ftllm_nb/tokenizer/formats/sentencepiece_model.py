@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,14 @@ _BYTE_PAIRS = 2
 """A value of ModelProto.trainer_spec.model_type."""
 
 
+def require_searchable(texts: Iterable[str]) -> None:
+    """Raise `ValueError` for a piece that ends where the library would search on; its older versions end the process
+    then."""
+    for number, text in enumerate(texts):
+        if "\0" in text:
+            raise ValueError(f"piece {number} holds the character of number 0")
+
+
 def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
     """Reads tokenizer.model; TokenizerError where it is damaged.
 
@@ -43,6 +51,7 @@ def open_backend(file: Path, settings: TokenizerSettings) -> Backend:
     try:
         data = file.read_bytes()
         pieces = list(_pieces(data))
+        require_searchable(text for text, _ in pieces)
         library = sentencepiece.SentencePieceProcessor()
         library.LoadFromSerializedProto(data + (_NO_RULES if settings.follows_llama_rules else b""))
         if not pieces or library.GetPieceSize() != len(pieces):

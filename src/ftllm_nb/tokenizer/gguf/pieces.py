@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftllm_nb.tokenizer.backend import Backend
-from ftllm_nb.tokenizer.formats.sentencepiece_model import OwnSegmentation, SentencePieceBackend
+from ftllm_nb.tokenizer.formats.sentencepiece_model import OwnSegmentation, SentencePieceBackend, require_searchable
 from ftllm_nb.tokenizer.formats.tokenizer_json import TokenizerJsonBackend
 from ftllm_nb.tokenizer.gguf.byte_pairs import merges_of
 from ftllm_nb.tokenizer.gguf.outgoing import OutgoingVocabulary
@@ -33,6 +33,7 @@ def open_pieces(vocabulary: GgufVocabulary, model_type: int, *, adds_bos: bool, 
     prefix = metadata.flag("tokenizer.ggml.add_space_prefix") is not False
     model = _written_model(vocabulary, model_type, prefix)
     try:
+        require_searchable(vocabulary.tokens)
         library = sentencepiece.SentencePieceProcessor()
         library.LoadFromSerializedProto(model)
     except Exception as error:  # the library raises RuntimeError, OSError or TypeError by version
