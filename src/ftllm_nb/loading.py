@@ -78,6 +78,10 @@ class LoadedModel:
         blocks = size // executor.block_bytes
         return executor.cache.most_tokens(blocks, executor.max_step_tokens, self.graph.max_positions)
 
+    def tell_by(self, tell: Warn) -> None:
+        """Let sentences on what memory no longer holds, while answers are made, be told so."""
+        self.executor.cache.states.tell = tell
+
 
 @dataclass
 class PreparedModel:

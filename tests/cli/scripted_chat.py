@@ -42,7 +42,7 @@ class ScriptedModel:
     weight_dtype = "float32"
     tokenizer = SimpleNamespace(template_source=os.environ.get("SCRIPTED_TEMPLATE", "{{ enable_thinking }}"))
     loaded = SimpleNamespace(
-        graph=SimpleNamespace(generation_config={"top_p": 0.9}), executor=SimpleNamespace(cache=SimpleNamespace())
+        graph=SimpleNamespace(generation_config={"top_p": 0.9}), tell_by=lambda tell: None
     )
     context = int(os.environ.get("SCRIPTED_CONTEXT", 100_000))
 

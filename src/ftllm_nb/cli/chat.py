@@ -174,7 +174,7 @@ def talk(conversation: Conversation, args: argparse.Namespace, saved: SavedConve
         hide_thinking=args.hide_thinking,
         origins=origins(args, saved),
     )
-    conversation.model.loaded.executor.cache.states.tell = repl.warnings.append
+    conversation.model.loaded.tell_by(repl.warnings.append)
     talk_on_terminal(repl, saved)
 
 
