@@ -30,7 +30,7 @@ from ftllm_nb.loading import describe, warn_on_stderr
 from ftllm_nb.memory import Slabs
 from ftllm_nb.quant import weight_formats
 from ftllm_nb.quant.base import WeightFormat, weight_format
-from ftllm_nb.quant.blocks import RoundedBlocks
+from ftllm_nb.quant.blocks import BlockFormat, RoundedBlocks
 from ftllm_nb.quant.integers import IntegerLayout
 
 CONFIG = Path(__file__).parent / "configs" / "qwen2.5-0.5b.json"
@@ -126,7 +126,7 @@ def measure(
         rate = count * size / best / 1e9
         return f"{rate:.1f} GB/s", rate / limits.read_gb_per_s
     rate = count * operations / best / 1e9
-    if isinstance(format, IntegerLayout) and limits.dot_gop_per_s is not None:
+    if isinstance(format, IntegerLayout | BlockFormat) and limits.dot_gop_per_s is not None:
         return f"{rate:.0f} GOP/s", rate / limits.dot_gop_per_s
     return f"{rate:.0f} GFLOP/s", rate / limits.fma_gflop_per_s
 

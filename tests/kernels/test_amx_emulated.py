@@ -28,6 +28,11 @@ AMX = next(tier for tier in TIERS if tier.name == "amx")
             "(company or ends) and (int4g32 or int8g32 or int8z)",
             ["tdpbssd", "tdpbsud"],
         ),
+        (
+            ["tests/kernels/blocks/test_block_types.py"],
+            "(company or ends) and (Q4_K or Q6_K or IQ4_XS)",
+            ["tdpbssd", "tdpbsud"],
+        ),
         (["tests/engine/test_golden.py"], "compiled and at_once and bfloat16", ["tdpbf16ps"]),
     ],
 )

@@ -177,9 +177,10 @@ HEAD_SCRATCH_BYTES = 64 * PANEL_BLOCKS * RANGE_TOKENS
 """Private memory that a worker of `head_linear_by` needs."""
 
 
-def linear_by(multiply: Any, variant: str) -> Kernel:
-    """out = x · wᵀ + bias by a function like those that `tiled` makes, with one more argument, a worker's scratch."""
-    chunks = linear_chunks(multiply)
+def linear_by(multiply: Any, variant: str, range_tokens: int = RANGE_TOKENS) -> Kernel:
+    """out = x · wᵀ + bias by a function like those that `tiled` makes, with one more argument, a worker's scratch.
+    `range_tokens`: most tokens of a chunk."""
+    chunks = linear_chunks(multiply, range_tokens)
 
     @kernel(variant=variant)
     def linear(row, step, worker):
@@ -236,7 +237,7 @@ def head_linear_by(multiply: Any, variant: str) -> Kernel:
     return head_linear
 
 
-def linear_chunks(multiply: Any) -> Any:
+def linear_chunks(multiply: Any, range_tokens: int = RANGE_TOKENS) -> Any:
     """What a worker does in the kernel of `linear_by`: chunks are row panels × ranges of tokens."""
 
     @numba.njit
@@ -246,19 +247,19 @@ def linear_chunks(multiply: Any) -> Any:
         num_blocks, bias = argument(row, LINEAR_BLOCKS), argument(row, LINEAR_BIAS)
         out, out_stride = argument(row, LINEAR_OUTPUT), argument(row, LINEAR_OUTPUT_STRIDE)
         rows = field(step, argument(row, LINEAR_COUNT))
-        ranges = (rows + RANGE_TOKENS - 1) // RANGE_TOKENS
+        ranges = (rows + range_tokens - 1) // range_tokens
         num_chunks = (num_blocks + PANEL_BLOCKS - 1) // PANEL_BLOCKS * ranges
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
             first_block = chunk // ranges * PANEL_BLOCKS
-            first_row = chunk % ranges * RANGE_TOKENS
+            first_row = chunk % ranges * range_tokens
             multiply(
                 w + first_block * block_stride,
                 block_stride,
                 min(PANEL_BLOCKS, num_blocks - first_block),
                 x + first_row * x_stride,
                 x_stride,
-                min(RANGE_TOKENS, rows - first_row),
+                min(range_tokens, rows - first_row),
                 bias + first_block * 64,
                 0,
                 out + first_row * out_stride + first_block * 64,

@@ -8,6 +8,8 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.activation_rows import record_bytes
+from ftllm_nb.kernels.blocks.amx_matmul import RANGE_TOKENS as AMX_RANGE_TOKENS
+from ftllm_nb.kernels.blocks.amx_matmul import amx_multiply_by, amx_scratch_bytes
 from ftllm_nb.kernels.blocks.block_type import PART_COLUMNS, BlockType
 from ftllm_nb.kernels.blocks.scratch import ScratchLayout, unpacker
 from ftllm_nb.kernels.blocks.tile import FETCHES, fetching_tile, packed_tile, unpacked_tile
@@ -15,7 +17,7 @@ from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.experts import expert_linear_by
 from ftllm_nb.kernels.tiers import current_tier
-from ftllm_nb.kernels.tiling import PANEL_BLOCKS, linear_by
+from ftllm_nb.kernels.tiling import PANEL_BLOCKS, RANGE_TOKENS, linear_by
 
 _SLAB_BYTES = 16384
 """Of unpacked weights: they stay in the first cache while all tokens of a chunk are multiplied by them."""
@@ -27,7 +29,8 @@ _FEW_ROWS = 8
 @functools.cache
 def block_linear_kernel(name: str) -> Kernel:
     """out = x · wᵀ + bias on packed weights of a block type and quantized activations."""
-    return linear_by(_multiply_by(block_types()[name]), name)
+    type = block_types()[name]
+    return linear_by(_multiply_by(type), name, AMX_RANGE_TOKENS if _on_amx(type) else RANGE_TOKENS)
 
 
 @functools.cache
@@ -39,7 +42,14 @@ def block_expert_kernel(name: str) -> Kernel:
 def block_scratch_bytes(name: str) -> int:
     """Private memory that a worker needs for that."""
     type = block_types()[name]
+    if _on_amx(type):
+        return amx_scratch_bytes(type)
     return current_tier().dot_blocks * _slab_units(type) * ScratchLayout(type).size
+
+
+def _on_amx(type: BlockType) -> bool:
+    """Whether several tokens take tiles of AMX."""
+    return current_tier().multiplies_matrices and type.is_super
 
 
 def _slab_units(type: BlockType) -> int:
@@ -66,37 +76,27 @@ def _fetching(type: BlockType, tokens: int, blocks: int) -> Any:
 
 
 def _multiply_by(type: BlockType) -> Any:
-    """As `linear_by` takes it. A single token reads weights as they are packed; for several a slab of columns is
-    unpacked for some blocks at a time."""
-    tier = current_tier()
-    tokens, blocks, panel_blocks = tier.dot_tokens, tier.dot_blocks, _panel_blocks(type)
-    unpack = unpacker(type)
+    """As `linear_by` takes it. Few tokens read weights as they are packed."""
+    few, many = _few_by(type), amx_multiply_by(type) if _on_amx(type) else _many_by(type)
+
+    @numba.njit
+    def multiply(
+        w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch
+    ):
+        if rows <= _FEW_ROWS:
+            few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns)
+        else:
+            many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch)
+
+    return multiply
+
+
+def _few_by(type: BlockType) -> Any:
+    """The same of few tokens, without scratch."""
+    panel_blocks, unit_columns = _panel_blocks(type), type.columns
     panel, single, double, quadruple = (
         packed_tile(type, *shape) for shape in ((1, panel_blocks), (1, 1), (2, 1), (4, 1))
     )
-    tall = _fetching(type, tokens, blocks)
-    pair, one, only = (unpacked_tile(type, *shape) for shape in ((2, blocks), (1, blocks), (1, 1)))
-    unit_columns, unit_bytes, size = type.columns, type.unit_bytes, ScratchLayout(type).size
-    slab, record = _slab_units(type), record_bytes(type.middle)
-
-    @numba.njit
-    def tokens_by_slab(w, stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units, following):
-        """All rows × `blocks` blocks of unpacked units, which fetch the packed ones of a block that follow."""
-        lines = max(1, rows // tokens) * units * (unit_columns // PART_COLUMNS) * FETCHES
-        row, step = 0, (units * unit_bytes + lines - 1) // lines
-        while row < rows:
-            values, into = x + row * x_stride, out + row * out_stride
-            these, before = records + row * x_stride, start + row * start_stride
-            if rows - row >= tokens:
-                tall(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units, following, step)
-                following += units * (unit_columns // PART_COLUMNS) * FETCHES * step
-                row += tokens
-            elif rows - row >= 2:
-                pair(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
-                row += 2
-            else:
-                one(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
-                row += 1
 
     @numba.njit
     def few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
@@ -152,15 +152,43 @@ def _multiply_by(type: BlockType) -> Any:
                 )
                 block += 1
 
+    return few
+
+
+def _many_by(type: BlockType) -> Any:
+    """The same of many tokens: a slab of columns is unpacked for some blocks at a time."""
+    tier = current_tier()
+    tokens, blocks = tier.dot_tokens, tier.dot_blocks
+    unpack = unpacker(type)
+    tall = _fetching(type, tokens, blocks)
+    pair, one, only = (unpacked_tile(type, *shape) for shape in ((2, blocks), (1, blocks), (1, 1)))
+    unit_columns, unit_bytes, size = type.columns, type.unit_bytes, ScratchLayout(type).size
+    slab, record = _slab_units(type), record_bytes(type.middle)
+
+    @numba.njit
+    def tokens_by_slab(w, stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units, following):
+        """All rows × `blocks` blocks of unpacked units, which fetch the packed ones of a block that follow."""
+        lines = max(1, rows // tokens) * units * (unit_columns // PART_COLUMNS) * FETCHES
+        row, step = 0, (units * unit_bytes + lines - 1) // lines
+        while row < rows:
+            values, into = x + row * x_stride, out + row * out_stride
+            these, before = records + row * x_stride, start + row * start_stride
+            if rows - row >= tokens:
+                tall(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units, following, step)
+                following += units * (unit_columns // PART_COLUMNS) * FETCHES * step
+                row += tokens
+            elif rows - row >= 2:
+                pair(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
+                row += 2
+            else:
+                one(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
+                row += 1
+
     @numba.njit
     def multiply(
         w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch
     ):
-        units = columns // unit_columns
-        if rows <= _FEW_ROWS:
-            few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns)
-            return
-        stride = slab * size
+        units, stride = columns // unit_columns, slab * size
         for first in range(0, units, slab):
             count = min(slab, units - first)
             values, records = x + first * unit_columns, x + columns + first * record
