@@ -5,11 +5,13 @@ Usage: python bench/simulate_scaling.py [--config CONFIG.json …] [--dtype int4
 Three layers of each model are laid out without weights, and walked by one worker: how many chunks each operation of a
 step hands out, and the seconds that its instructions take. Workers of the simulation take chunks in turn. A chunk
 takes as long as its instructions, or as its weights take to be read: at this machine's bandwidth of one core, or a
-worker's share of `--memory` GB/s. An operation ends with a meeting of all workers, whose cost grows by the same for
-each of them: what operations of one brief chunk a worker take here longer with two workers than with one.
+worker's share of `--memory` GB/s. An operation ends with a meeting of the workers that took part, whose cost grows by
+the same for each of them: what operations of two brief chunks take here longer with two workers than half of what they
+take with one.
 
-"waiting": of all workers' time, what they spend without a chunk, meetings included; "meetings": that part alone. "few":
-the step's time if each operation were left to as many workers as are best for it.
+"all": every worker takes part in every operation. "worth": as many as the engine lets join (kernels/meeting.py);
+"waiting": of all workers' time then, what they spend without a chunk. "best": as many for each operation as are best by
+the simulation.
 """
 
 from __future__ import annotations
@@ -20,24 +22,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from one_sentence import one_sentence
 from walk import timed_walk
 
 from ftllm_nb.benchmark.limits import measure_limits
 from ftllm_nb.benchmark.run import Settings, open_weights
 from ftllm_nb.cli.number_types import whole_number
-from ftllm_nb.engine import compiled_executor
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.executor import SequenceStep
-from ftllm_nb.engine.step_plan import StepPlan
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.kernels.compile import kernel
+from ftllm_nb.kernels.meeting import workers_worth
 from ftllm_nb.kernels.memory import spin_pause
 from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, argument, take_chunk
-from ftllm_nb.kernels.walk import CONTROL_COUNTERS
 from ftllm_nb.loading import describe
 
 CONFIGS = [
@@ -46,7 +45,7 @@ CONFIGS = [
 ]
 STEPS = 9
 """Walks whose median is an operation's time."""
-BRIEF_OPERATIONS, BRIEF_SPINS = 200, 200
+BRIEF_OPERATIONS, BRIEF_SPINS, WALKS = 200, 50, 300
 READ_BYTES = 200_000_000
 
 
@@ -59,11 +58,13 @@ def brief(row, step, worker):
 
 
 class Operation(NamedTuple):
-    """An operation of a step: seconds of its instructions, bytes of weights that it reads, chunks."""
+    """An operation of a step: seconds of its instructions, bytes of weights that it reads, chunks, and how many bytes
+    the engine takes a chunk for."""
 
     seconds: float
     bytes: int
     chunks: int
+    chunk_bytes: int
 
 
 class Machine(NamedTuple):
@@ -79,23 +80,6 @@ class Machine(NamedTuple):
         return self.meeting + (workers - 1) * self.each
 
 
-class CountingExecutor(CompiledExecutor):
-    """Walks operation by operation, and counts their chunks."""
-
-    counting = False
-    chunks: tuple[int, ...] = ()
-
-    def _walk(self, number: int, rows: NDArray[np.int64], plan: StepPlan) -> bool:
-        if not self.counting:
-            return super()._walk(number, rows, plan)
-        for at in range(len(rows)):
-            if not self._pool.run(rows[at : at + 1], plan.header):
-                return False
-            # One set of counters was the operation's; the other one is clear.
-            self.chunks += (int(self._pool._words[CONTROL_COUNTERS // 8 :].sum()),)
-        return True
-
-
 def main() -> None:
     """A table a model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,47 +90,42 @@ def main() -> None:
     parser.add_argument("--memory", type=whole_number(1), default=300,
                         help="GB/s that all cores together can read (default: 300)")  # fmt: skip
     arguments = parser.parse_args()
-    compiled_executor.load_weights = lambda *_: None  # type: ignore[assignment]  # pages of zeros stand for them
-    compiled_executor.require_memory = lambda *_: None  # type: ignore[assignment]
     for config in arguments.config:  # what is wrong with one is said before anything is measured
         open_weights(Settings(random_config=config, random=True)).close()
     machine = measured_machine(arguments.memory * 1e9)
     print(f"a core reads {machine.core_bytes / 1e9:.1f} GB/s, all of them {arguments.memory}; a meeting takes "
           f"{machine.meeting * 1e9:.0f} ns, and {machine.each * 1e9:.0f} for each further worker\n")  # fmt: skip
-    print("| model | workers | ms a token | × | waiting | meetings | few, ms |")
-    print("| :---- | ------: | ---------: | --: | ------: | -------: | ------: |")
+    print("| model | workers | all, ms | worth, ms | × | waiting | best, ms |")
+    print("| :---- | ------: | ------: | --------: | -: | ------: | -------: |")
     for config in arguments.config:
         operations = operations_of(config, arguments.dtype)
-        alone = simulated(operations, 1, machine)[0]
+        alone = sum(seconds(each, 1, machine) for each in operations)
         for workers in arguments.threads:
-            seconds, busy = simulated(operations, workers, machine)
-            meetings = len(operations) * machine.meeting_of(workers)
-            few = sum(
-                min(simulated([each], fewer, machine)[0] for fewer in powers_of_two(workers)) for each in operations
+            together = sum(seconds(each, workers, machine) for each in operations)
+            joining = [workers_worth(each.chunks, each.chunk_bytes, workers) for each in operations]
+            worth = sum(seconds(each, count, machine) for each, count in zip(operations, joining, strict=True))
+            busy = sum(
+                each.chunks * chunk_seconds(each, count, machine)
+                for each, count in zip(operations, joining, strict=True)
             )
+            best = sum(min(seconds(each, fewer, machine) for fewer in range(1, workers + 1)) for each in operations)
             print(
-                f"| {Path(config).stem}, {len(operations)} operations | {workers} | {1e3 * seconds:.2f} "
-                f"| {alone / seconds:.1f} | {1 - busy / (workers * seconds):.0%} | {meetings / seconds:.0%} "
-                f"| {1e3 * few:.2f} |",
+                f"| {Path(config).stem}, {len(operations)} operations | {workers} | {1e3 * together:.2f} "
+                f"| {1e3 * worth:.2f} | {alone / worth:.1f} | {1 - busy / (workers * worth):.0%} | {1e3 * best:.2f} |",
                 flush=True,
             )
 
 
-def simulated(operations: list[Operation], workers: int, machine: Machine) -> tuple[float, float]:
-    """Seconds of the operations, one after the other, and the sum of the workers' seconds in chunks."""
-    whole = busy = 0.0
-    for each in operations:
-        size, chunks = each.bytes / each.chunks, each.chunks
-        speed = min(machine.core_bytes, machine.all_bytes / min(workers, chunks))
-        chunk = max(each.seconds / chunks, size / speed)
-        whole += -(-chunks // workers) * chunk + machine.meeting_of(workers)
-        busy += chunks * chunk
-    return whole, busy
+def chunk_seconds(operation: Operation, workers: int, machine: Machine) -> float:
+    """What a chunk takes when so many workers are at it."""
+    speed = min(machine.core_bytes, machine.all_bytes / min(workers, operation.chunks))
+    return max(operation.seconds / operation.chunks, operation.bytes / operation.chunks / speed)
 
 
-def powers_of_two(most: int) -> list[int]:
-    """1, 2, 4, … and `most` itself."""
-    return sorted({1 << bit for bit in range(most.bit_length()) if 1 << bit <= most} | {most})
+def seconds(operation: Operation, workers: int, machine: Machine) -> float:
+    """What an operation takes with so many workers."""
+    turns = -(-operation.chunks // workers)
+    return turns * chunk_seconds(operation, workers, machine) + machine.meeting_of(workers)
 
 
 def operations_of(config: str, dtype: str) -> list[Operation]:
@@ -164,44 +143,43 @@ def measured_operations(config: str, dtype: str, layers: int) -> list[Operation]
     settings = Settings(random_config=config, random=True, layers=layers, options=EngineOptions(dtype=dtype))
     with open_weights(settings) as checkpoint:
         graph = describe(checkpoint)
-        executor = CountingExecutor(graph, checkpoint, weight_types=types)
+        executor = CompiledExecutor(graph, checkpoint, weight_types=types, with_weights=False)
     format_of = types.formats(graph)
     sequence = executor.cache.new_sequence()
     step = [SequenceStep(sequence, np.zeros(1, np.int32))]
     try:
         profiles = [executor.profile(step) for _ in range(1 + STEPS)][1:]
-        executor.counting = True
-        executor.run(step)
     finally:
         executor.close()
     operations = []
-    for at, (label, _) in enumerate(profiles[0]):
+    for at, (label, _, chunks, chunk_bytes) in enumerate(profiles[0]):
         size = 0
         if label.is_product:
             for weight in label.weights:
                 count, rows, columns = weight.type.matrices
                 size += int(label.share * count * format_of(weight).packed_bytes(rows, columns))
-        seconds = statistics.median(profile[at][1] for profile in profiles)
-        operations.append(Operation(seconds, size, max(1, executor.chunks[at])))
+        taken = statistics.median(profile[at].seconds for profile in profiles)
+        operations.append(Operation(taken, size, max(1, chunks), chunk_bytes))
     return operations
 
 
 def measured_machine(all_bytes: float) -> Machine:
-    """This machine's cores, with so many bytes a second for all of them."""
+    """This machine's cores, with so many bytes a second for all of them. Of many meetings the fastest counts: others
+    were held up."""
     program = np.zeros((BRIEF_OPERATIONS, ROW_FIELDS), np.int64)
     step = np.zeros(STEP_FIELDS, np.int64)
 
-    def seconds(workers: int, spins: int) -> float:
-        program[:, :3] = brief.address, workers, spins
+    def taken(workers: int, chunks: int, spins: int = BRIEF_SPINS) -> float:
+        program[:, :3] = brief.address, chunks, spins
         pool = ThreadPool(workers)
         try:
-            return statistics.median(timed_walk(pool, program, step) for _ in range(100)) / BRIEF_OPERATIONS / 1e6
+            return min(timed_walk(pool, program, step) for _ in range(WALKS)) / BRIEF_OPERATIONS / 1e6
         finally:
             pool.close()
 
-    each = max(0.0, seconds(2, BRIEF_SPINS) - seconds(1, BRIEF_SPINS))
+    each = max(0.0, taken(2, 2) - taken(1, 1))
     read = measure_limits(1, READ_BYTES, seconds=0.5, repetitions=1).read_gb_per_s * 1e9
-    return Machine(read, all_bytes, seconds(1, 0), each)
+    return Machine(read, all_bytes, taken(1, 1, 0), each)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def test_inputs_of_one_order_are_ordered_once(tmp_path: Path, source: Path) -> N
     with open_executor("compiled", folder) as executor:
         assert isinstance(executor, CompiledExecutor)
         step = SequenceStep(executor.cache.new_sequence(), np.arange(3, dtype=np.int32))
-        names = [label.operator for label, _ in executor.profile([step])]
+        names = [seen.label.operator for seen in executor.profile([step])]
     assert names.count("OrderFeatures") == 4 * CONFIG["num_hidden_layers"]  # before qkv, o, gate and up, down
 
 

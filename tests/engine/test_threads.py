@@ -20,8 +20,18 @@ from ftllm_nb.engine import threads
 from ftllm_nb.engine.threads import ThreadPool
 from ftllm_nb.errors import EngineError
 from ftllm_nb.kernels.compile import kernel
+from ftllm_nb.kernels.meeting import JOIN_BYTES
 from ftllm_nb.kernels.memory import load_i64, read_counter, store_i64
-from ftllm_nb.kernels.step import ROW_FIELDS, STEP_FIELDS, WORKER_INDEX, argument, field, take_chunk
+from ftllm_nb.kernels.step import (
+    ROW_CHUNK_BYTES,
+    ROW_FIELDS,
+    STEP_FIELDS,
+    STEP_TOKENS,
+    WORKER_INDEX,
+    argument,
+    field,
+    take_chunk,
+)
 from tests.timing import least_seconds
 
 CHUNKS = 1000
@@ -80,6 +90,47 @@ def test_every_chunk_of_every_operation_is_done_once(workers: int, pin: bool) ->
             assert work.run(pool)
     assert (work.counts == 60).all()
     assert 0 <= work.workers.min() and work.workers.max() < workers
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8, 16, 64])
+@pytest.mark.parametrize("worth", [1, 2, 5])
+def test_no_more_workers_join_than_an_operation_is_worth(workers: int, worth: int) -> None:
+    """Long chunks that are said to be short: whoever may comes, whoever may not finds no chunk."""
+    work = Work(operations=1, turns=200)
+    work.rows[:, ROW_CHUNK_BYTES] = worth * (worth - 1) * JOIN_BYTES // CHUNKS + 1
+    seen = set()
+    with opened(workers) as pool:
+        for _ in range(10):
+            assert work.run(pool)
+            seen.add(len(set(work.workers)))
+    assert (work.counts == 10).all()
+    assert max(seen) <= min(worth, workers)
+    if worth == 1:
+        assert seen == {1}
+
+
+def test_workers_come_where_an_operation_is_worth_them() -> None:
+    work, seen = Work(operations=1, turns=200), 0
+    work.rows[:, ROW_CHUNK_BYTES] = JOIN_BYTES
+    with opened(2) as pool:
+        for _ in range(1000):
+            assert work.run(pool)
+            seen = max(seen, len(set(work.workers)))
+            if seen == 2:
+                break
+    assert seen == 2
+
+
+def test_a_chunk_of_many_tokens_is_worth_more() -> None:
+    work, seen = Work(operations=1, turns=200), 0
+    work.rows[:, ROW_CHUNK_BYTES], work.step[STEP_TOKENS] = 2 * JOIN_BYTES // CHUNKS // 4, 96
+    with opened(2) as pool:
+        for _ in range(1000):
+            assert work.run(pool)
+            seen = max(seen, len(set(work.workers)))
+            if seen == 2:
+                break
+    assert seen == 2
 
 
 def test_a_worker_that_gets_no_core_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,17 +400,18 @@ def test_what_is_no_program(rows: NDArray[np.int64]) -> None:
         pool.run(rows, np.zeros(STEP_FIELDS, np.int64))
 
 
-def test_time_stamps_are_noted_of_every_operation_while_asked_for() -> None:
-    work, times = Work(operations=50), np.zeros(52, np.int64)
+def test_times_and_chunks_are_noted_of_every_operation_while_asked_for() -> None:
+    work, times, chunks = Work(operations=50), np.zeros(52, np.int64), np.zeros(51, np.int64)
     with opened(3) as pool:
-        pool.note_times(times[:51])
+        pool.note_times(times[:51], chunks[:50])
         assert work.run(pool)
         assert (times[:51] > 0).all() and times[51] == 0
         assert times[50] > times[0]
-        pool.note_times(None)
-        times[:] = 0
+        assert (chunks[:50] == CHUNKS).all() and chunks[50] == 0
+        pool.note_times(None, None)
+        times[:] = chunks[:] = 0
         assert work.run(pool)
-        assert not times.any()
+        assert not times.any() and not chunks.any()
 
 
 @pytest.mark.slow

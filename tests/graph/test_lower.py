@@ -21,7 +21,7 @@ from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.elementwise import rms_norm, silu
 from ftllm_nb.kernels.peaks import peaks as find_peaks
-from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
+from ftllm_nb.kernels.step import ROW_ARGUMENTS, STEP_ROWS, STEP_TOKENS
 from ftllm_nb.ops.lowering import Lowering
 from ftllm_nb.quant.base import WeightFormat, weight_format
 from tests.graph.small_graphs import (
@@ -237,8 +237,8 @@ def test_a_row_holds_so_many_arguments_and_no_more() -> None:
     class Wide(node.operator):  # type: ignore[name-defined,misc]
         @classmethod
         def lower(cls, node: object, lowering: Lowering) -> None:
-            lowering.add(silu, *range(ROW_FIELDS))
+            lowering.add(silu, *range(ROW_ARGUMENTS + 1))
 
     graph.nodes[2] = Node(Wide, node.inputs, node.outputs, node.attributes, node.call)
-    with pytest.raises(Exception, match=f"a row holds {ROW_FIELDS - 1}"):
+    with pytest.raises(Exception, match=f"a row holds {ROW_ARGUMENTS}"):
         lower(graph, as_float32, {}, MAX_TOKENS)

@@ -73,9 +73,9 @@ def profile_test(
     for number in range(1 + STEPS):
         ids = random.integers(0, executor.vocab_size, tokens, np.int32)
         rows = executor.profile([SequenceStep(sequence, ids) for sequence in sequences])
-        for at, (label, seconds) in enumerate(rows):
+        for at, seen in enumerate(rows):
             if number > 0:
-                taken.setdefault((at, label), []).append(seconds)
+                taken.setdefault((at, seen.label), []).append(seen.seconds)
         for sequence in sequences:
             executor.cache.truncate(sequence, depth)
     for sequence in sequences:

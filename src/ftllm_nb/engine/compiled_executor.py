@@ -38,13 +38,14 @@ from ftllm_nb.graph.inputs import rope_table
 from ftllm_nb.graph.ir import STATE, CheckedGraph, Node, Value, rows_symbol
 from ftllm_nb.graph.lower import lower
 from ftllm_nb.graph.order_inputs import order_inputs
-from ftllm_nb.graph.program import Program, RowLabel
+from ftllm_nb.graph.program import Program, RowTime
 from ftllm_nb.graph.quantize_inputs import quantize_inputs
 from ftllm_nb.graph.types import Symbol
 from ftllm_nb.kernels.cache_layout import BLOCK_POSITIONS
 from ftllm_nb.kernels.compile import Kernel, prepare
 from ftllm_nb.kernels.experts import experts_in
 from ftllm_nb.kernels.peaks import RUN
+from ftllm_nb.kernels.step import ROW_CHUNK_BYTES
 from ftllm_nb.ops.base import StepContext
 from ftllm_nb.ops.lowering import features
 
@@ -58,7 +59,8 @@ STEP_TOKENS_LIMIT = 512
 class CompiledExecutor:
     """See `Executor`. `threads`: the workers, the calling thread included; `pin`: each on a core of its own.
     `in_place`: experts are used where they lie in the checkpoint's files, where it is packed (in_place.py).
-    `early_pages`: memory for weights.
+    `early_pages`: memory for weights. `with_weights`: False: they stay zeros that take no memory, to time what does not
+    depend on them.
 
     Raises `UsageError` for types that weights or caches cannot have, `EngineError` when memory is out.
     """
@@ -79,10 +81,11 @@ class CompiledExecutor:
         in_place: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
         early_pages: EarlyPages | None = None,
+        with_weights: bool = True,
     ) -> None:
         checkpoint = with_computed_weights(checkpoint, graph)
         self.vocab_size = graph.vocab_size
-        self._noted: list[tuple[RowLabel, float]] | None = None
+        self._noted: list[RowTime] | None = None
         self._see: See | None = None
         self._logits: Floats = np.empty((0, graph.vocab_size), np.float32)
         self._of_no_token: dict[Value, Floats] = {}
@@ -107,7 +110,8 @@ class CompiledExecutor:
         )  # fmt: skip
         self._host_states = _host_states(self._program)
         self.cache.states.saves_within_steps = not self._host_states
-        require_memory(self._program, 0 if early_pages is None else early_pages.touched)
+        if with_weights:
+            require_memory(self._program, 0 if early_pages is None else early_pages.touched)
         needs = self._program.needs
         self._known_ids = min(self.vocab_size, needs.id_rows.get("inputIds", self.vocab_size))
         self.max_positions = min(graph.max_positions, needs.id_rows.get("positionIds", graph.max_positions))
@@ -119,7 +123,8 @@ class CompiledExecutor:
         if early_pages is not None:
             early_pages.finish()
         try:
-            load_weights(self._program, checkpoint, self._pool, progress)
+            if with_weights:
+                load_weights(self._program, checkpoint, self._pool, progress)
         except BaseException:
             self._pool.close()
             raise
@@ -161,8 +166,8 @@ class CompiledExecutor:
         ids = np.array([start + logits[start : start + RUN].argmax() for logits, start in rows], np.int64)
         return np.where(np.isnan(peaks[np.arange(len(runs)), runs]), -1, ids)
 
-    def profile(self, steps: list[SequenceStep]) -> list[tuple[RowLabel, float]]:
-        """Run one step as `run` does; the seconds of each row of the program, host steps left out."""
+    def profile(self, steps: list[SequenceStep]) -> list[RowTime]:
+        """Run one step as `run` does; what was seen of each row of the program, host steps left out."""
         self._noted = []
         try:
             self.run(steps)
@@ -191,16 +196,20 @@ class CompiledExecutor:
             return self._walk_by_node(number, rows, plan)
         if self._noted is None:
             return self._pool.run(rows, plan.header)
-        times = np.zeros(len(rows) + 1, np.int64)
-        self._pool.note_times(times)
+        times, chunks = np.zeros(len(rows) + 1, np.int64), np.zeros(len(rows), np.int64)
+        self._pool.note_times(times, chunks)
         started = time.perf_counter()
         try:
             finished = self._pool.run(rows, plan.header)
         finally:
-            self._pool.note_times(None)
+            self._pool.note_times(None, None)
         counts = np.diff(times)
         seconds = counts * ((time.perf_counter() - started) / max(1, int(counts.sum())))
-        self._noted += zip(self._program.labels[number], seconds.tolist(), strict=True)
+        seen = zip(
+            self._program.labels[number], seconds.tolist(), chunks.tolist(), rows[:, ROW_CHUNK_BYTES].tolist(),
+            strict=True,
+        )  # fmt: skip
+        self._noted += [RowTime(*each) for each in seen]
         return finished
 
     def _walk_by_node(self, number: int, rows: NDArray[np.int64], plan: StepPlan) -> bool:

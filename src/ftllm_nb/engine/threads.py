@@ -19,23 +19,25 @@ from numpy.typing import NDArray
 from ftllm_nb.errors import EngineError
 from ftllm_nb.host_cores import usable_cores, worker_cpus
 from ftllm_nb.kernels.compile import prepare
+from ftllm_nb.kernels.meeting import ENDED, JOINED_SHIFT, NUMBER_MASK, NUMBER_SHIFT
 from ftllm_nb.kernels.step import (
     ROW_FIELDS,
     WORKER_COUNT,
+    WORKER_COUNTERS,
     WORKER_FIELDS,
     WORKER_INDEX,
     WORKER_SCRATCH,
+    WORKER_STATE,
     WORKER_STOP,
 )
 from ftllm_nb.kernels.walk import (
+    CONTROL_CHUNKS,
+    CONTROL_COUNTERS,
     CONTROL_PROGRAM,
     CONTROL_SHUTDOWN,
     CONTROL_STATE,
     CONTROL_STOP,
     CONTROL_TIMES,
-    ENDED,
-    JOINED_SHIFT,
-    NUMBER_SHIFT,
     control_bytes,
     follow,
     is_walking,
@@ -72,12 +74,14 @@ class ThreadPool:
         self._spins = SPINS_BEFORE_YIELD if num_workers <= usable_cores() else CROWDED_SPINS_BEFORE_YIELD
         self._scratch_stride = (scratch_bytes + 4095) // 4096 * 4096 + 64
         self._scratch = aligned_bytes(self._scratch_stride * num_workers)
-        self._contexts = np.zeros((num_workers, max(WORKER_FIELDS, 16)), np.int64)
+        self._contexts = aligned_bytes(8 * WORKER_FIELDS * num_workers).view(np.int64).reshape(num_workers, -1)
         control = self._control.ctypes.data
         for index, context in enumerate(self._contexts):
             context[WORKER_INDEX] = index
             context[WORKER_COUNT] = num_workers
             context[WORKER_STOP] = control + CONTROL_STOP
+            context[WORKER_STATE] = control + CONTROL_STATE
+            context[WORKER_COUNTERS] = control + CONTROL_COUNTERS
             context[WORKER_SCRATCH] = self._scratch.ctypes.data + index * self._scratch_stride
         self._closed = False
         self._forked = False
@@ -167,15 +171,17 @@ class ThreadPool:
         finally:
             _move_to(before)
 
-    def note_times(self, times: NDArray[np.int64] | None) -> None:
-        """Let time stamps of the walks that follow be written into int64 [operations + 1], or no longer."""
+    def note_times(self, times: NDArray[np.int64] | None, chunks: NDArray[np.int64] | None) -> None:
+        """Let time stamps of the walks that follow be written into int64 [operations + 1], and numbers of chunks into
+        int64 [operations], or no longer."""
         self._words[CONTROL_TIMES // 8] = 0 if times is None else times.ctypes.data
+        self._words[CONTROL_CHUNKS // 8] = 0 if chunks is None else chunks.ctypes.data
 
     def _revive(self) -> None:
         """Start threads in a forked child, where the parent's do not exist."""
         self._forked = False
-        number = (int(self._words[CONTROL_STATE // 8]) >> NUMBER_SHIFT) + 1
-        self._words[CONTROL_STATE // 8] = number << NUMBER_SHIFT | ENDED << JOINED_SHIFT
+        number = (int(self._words[CONTROL_STATE // 8]) >> NUMBER_SHIFT) + 1 & NUMBER_MASK
+        self._words.view(np.uint64)[CONTROL_STATE // 8] = number << NUMBER_SHIFT | ENDED << JOINED_SHIFT
         self._start_threads()
 
     def request_stop(self) -> None:

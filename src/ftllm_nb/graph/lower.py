@@ -22,10 +22,17 @@ from ftllm_nb.graph.types import Symbol, format_shape
 from ftllm_nb.graph.weight_memory import Placed, WeightMemory
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.peaks import PEAKS, RUN, peaks
-from ftllm_nb.kernels.step import ROW_FIELDS, STEP_ROWS, STEP_TOKENS
+from ftllm_nb.kernels.step import (
+    ROW_ARGUMENTS,
+    ROW_CHUNK_BYTES,
+    ROW_FIELDS,
+    ROW_NEXT,
+    STEP_ROWS,
+    STEP_TOKENS,
+)
 from ftllm_nb.memory import Slabs, aligned_bytes
 from ftllm_nb.ops.base import Array
-from ftllm_nb.ops.lowering import CachePlaces, PackedMatrices, PackedWeight, Place, StatePlace
+from ftllm_nb.ops.lowering import NOTHING, CachePlaces, PackedMatrices, PackedWeight, Place, Reads, StatePlace
 
 
 def lower(
@@ -71,6 +78,7 @@ class _Lowering:
         runs = -(-graph.vocab_size // RUN)
         self.peaks = self._allocate(4 * max_tokens * runs, "logits").view(np.float32).reshape(max_tokens, runs)
         self.rows: list[list[int]] = []
+        self.reads: list[Reads] = []
         self.labels: list[RowLabel] = []
         self.nodes: list[Node | None] = []
         self.node: Node | None = None
@@ -113,10 +121,10 @@ class _Lowering:
                 raise
             raise sentence from error
 
-    def add(self, kernel: Kernel, *arguments: int | float) -> None:
+    def add(self, kernel: Kernel, *arguments: int | float, reads: Reads = NOTHING) -> None:
         """Append a row; the kernel's address is filled in when it is compiled."""
         assert self.label is not None
-        self._add(self.label, kernel, *arguments)
+        self._add(self.label, kernel, *arguments, reads=reads)
 
     def part(self, name: str, weights: Sequence[Value] = ()) -> None:
         """Label the rows that follow."""
@@ -126,11 +134,14 @@ class _Lowering:
             whole, operator=f"{whole.operator} {name}", weights=tuple(weights), is_product=bool(weights)
         )
 
-    def _add(self, label: RowLabel, kernel: Kernel, *arguments: int | float) -> None:
-        if len(arguments) >= ROW_FIELDS:
-            raise ValueError(f"{kernel} has {len(arguments)} arguments; a row holds {ROW_FIELDS - 1}")
+    def _add(self, label: RowLabel, kernel: Kernel, *arguments: int | float, reads: Reads = NOTHING) -> None:
+        if len(arguments) > ROW_ARGUMENTS:
+            raise ValueError(f"{kernel} has {len(arguments)} arguments; a row holds {ROW_ARGUMENTS}")
         bits = [_float_bits(value) if isinstance(value, float) else value for value in arguments]
-        self.rows.append([len(self.program.kernels), *bits, *[0] * (ROW_FIELDS - 1 - len(bits))])
+        row = [len(self.program.kernels), *bits, *[0] * (ROW_FIELDS - 1 - len(bits))]
+        row[ROW_CHUNK_BYTES] = reads.chunk_bytes
+        self.rows.append(row)
+        self.reads.append(reads)
         self.program.kernels.append(kernel)
         self.labels.append(label)
         self.nodes.append(self.node)
@@ -143,14 +154,23 @@ class _Lowering:
                 input=logits.address, stride=logits.stride, size=self.graph.vocab_size,
                 output=int(self.peaks.ctypes.data), count=self.count(self.graph.logits),
             ),
+            reads=Reads(4 * RUN),
         )  # fmt: skip
 
     def _end_table(self) -> None:
         if self.rows:
+            self._say_what_is_next()
             self.program.segments.append(np.array(self.rows, np.int64))
             self.program.labels.append(self.labels)
             self.program.nodes.append(self.nodes)
-            self.rows, self.labels, self.nodes = [], [], []
+            self.rows, self.labels, self.nodes, self.reads = [], [], [], []
+
+    def _say_what_is_next(self) -> None:
+        """Write into each row which weights are read next, after the last ones those of the next step."""
+        following = next((reads for reads in self.reads if reads.address), NOTHING)
+        for row, reads in zip(reversed(self.rows), reversed(self.reads), strict=True):
+            row[ROW_NEXT:] = following.address, following.chunk_bytes, following.chunks
+            following = reads if reads.address else following
 
     def place(self, tensor: Value) -> Place:
         """Where an activation lies; remembered for host steps."""

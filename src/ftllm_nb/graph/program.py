@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,16 @@ class RowLabel:
     attended: int = 0
     share: float = 1.0
     reach: Reach = field(default_factory=Reach)
+
+
+class RowTime(NamedTuple):
+    """What was seen of a row in a step: the seconds that it took, and how many chunks it handed out, each of which
+    takes as long as `chunk_bytes` of memory (0: nobody knows)."""
+
+    label: RowLabel
+    seconds: float
+    chunks: int
+    chunk_bytes: int
 
 
 @dataclass

@@ -20,6 +20,7 @@ from ftllm_nb.kernels.emit import (
     I32,
     I64,
     LINE_BYTES,
+    SECOND_CACHE,
     emitted,
     function,
     load,
@@ -121,6 +122,12 @@ def copy_bytes(builder, target, source, count):
 def fetch_line(builder, address):
     """Ask for the cache line at an address, which need not be valid."""
     prefetch(builder, address)
+
+
+@emitted(types.void, types.int64)
+def fetch_into_second_cache(builder, address):
+    """The same for what is read much later."""
+    prefetch(builder, address, cache=SECOND_CACHE)
 
 
 @numba.njit

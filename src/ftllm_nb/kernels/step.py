@@ -17,10 +17,21 @@ from llvmlite import ir
 from numba.core import types
 
 from ftllm_nb.kernels.emit import F32, I64, emitted, load
-from ftllm_nb.kernels.memory import atomic_add, atomic_load, store_i64
+from ftllm_nb.kernels.meeting import LIMIT_SHIFT, workers_worth
+from ftllm_nb.kernels.memory import atomic_add, atomic_load, compare_exchange, store_i64
 
-ROW_FIELDS = 32
-"""int64 fields of a program row: the kernel's address, then its arguments."""
+ROW_ARGUMENTS = 31
+"""A kernel has at most so many."""
+ROW_CHUNK_BYTES = 1 + ROW_ARGUMENTS
+"""Field of a row, behind the kernel's address and its arguments: how long a chunk takes for one token, as the bytes of
+weights that are read meanwhile; 0: nobody knows. What the fields from here on say is for the walk alone."""
+ROW_NEXT = ROW_CHUNK_BYTES + 1
+"""Address of the weights that the next operation with any reads, whose first chunk begins there; 0: there are none."""
+ROW_NEXT_BYTES = ROW_NEXT + 1
+"""Bytes of a chunk of them."""
+ROW_NEXT_CHUNKS = ROW_NEXT_BYTES + 1
+ROW_FIELDS = ROW_NEXT_CHUNKS + 1
+"""int64 fields of a program row."""
 
 STEP_TOKENS = 0
 """Tokens of all sequences of the step, laid end to end."""
@@ -88,15 +99,33 @@ MERGE_FIELDS = 4
 
 WORKER_INDEX = 0
 WORKER_COUNT = 1
-WORKER_STEALING = 2
-"""How many workers further on from its own this one takes chunks; 0 at its own."""
-WORKER_COUNTERS = 3
-"""Address of the chunk counters of the current operation, one cache line a worker."""
-WORKER_STOP = 4
+WORKER_STOP = 2
 """Address of the word that asks for a stop."""
-WORKER_SCRATCH = 5
+WORKER_SCRATCH = 3
 """Address of memory that only this worker uses, 64-byte aligned."""
-WORKER_FIELDS = 8
+WORKER_STATE = 4
+"""Address of the word of meeting.py."""
+WORKER_COUNTERS = 5
+"""Address of the counters of chunks, one for each range of them: the operation's number << TAKEN_BITS | how many are
+taken. One with another number is one with none taken."""
+WORKER_NUMBER = 6
+"""The number of the operation under way. The fields from here on are the operation's."""
+WORKER_RANGE = 7
+"""Which range of the chunks is this worker's own."""
+WORKER_RANGES = 8
+"""Into how many they are divided."""
+WORKER_STEALING = 9
+"""How many ranges further on from its own this one takes chunks; 0 at its own."""
+WORKER_CHUNK_BYTES = 10
+"""See `workers_worth`."""
+WORKER_CHUNKS = 11
+"""How many chunks there are; −1: nobody knows yet, and this worker, which began the operation, is alone in it."""
+WORKER_NEXT = 12
+"""Address of the weights that this worker reads in the next operation that reads any, if all take part in it."""
+WORKER_FIELDS = 16
+
+TAKEN_BITS = 32
+TAKEN_MASK = (1 << TAKEN_BITS) - 1
 
 LINE = 128
 """Words that different threads write lie this many bytes apart: two cache lines, which are fetched in pairs."""
@@ -126,6 +155,19 @@ def field(builder, base, index):
 
 
 @numba.njit
+def _let_others_join(worker, num_chunks):
+    """Say how many workers the operation is worth, of which this one, which began it, is one."""
+    count = field(worker, WORKER_COUNT)
+    store_i64(worker + 8 * WORKER_CHUNKS, num_chunks)
+    workers = workers_worth(num_chunks, field(worker, WORKER_CHUNK_BYTES), count)
+    if workers < count:
+        store_i64(worker + 8 * WORKER_RANGE, 0)
+        store_i64(worker + 8 * WORKER_RANGES, workers)
+    if workers > 1:
+        atomic_add(field(worker, WORKER_STATE), (workers - 1) << LIMIT_SHIFT)
+
+
+@numba.njit
 def take_chunk(worker, num_chunks):
     """The next chunk of the current operation for this worker, or −1.
 
@@ -134,21 +176,36 @@ def take_chunk(worker, num_chunks):
     """
     if atomic_load(field(worker, WORKER_STOP)) != 0:
         return -1
-    index = field(worker, WORKER_INDEX)
-    count = field(worker, WORKER_COUNT)
-    counters = field(worker, WORKER_COUNTERS)
+    if field(worker, WORKER_CHUNKS) < 0:
+        _let_others_join(worker, num_chunks)
+    own, ranges = field(worker, WORKER_RANGE), field(worker, WORKER_RANGES)
+    counters, number = field(worker, WORKER_COUNTERS), field(worker, WORKER_NUMBER)
     stealing = field(worker, WORKER_STEALING)
-    while stealing < count:
-        owner = index + stealing
-        if owner >= count:
-            owner -= count
-        first = num_chunks * owner // count
-        size = num_chunks * (owner + 1) // count - first
-        counter = counters + owner * LINE
-        if atomic_load(counter) < size:
-            taken = atomic_add(counter, 1)
-            if taken < size:
-                return first + taken
+    while stealing < ranges:
+        owner = own + stealing
+        if owner >= ranges:
+            owner -= ranges
+        first = num_chunks * owner // ranges
+        size = num_chunks * (owner + 1) // ranges - first
+        taken = _take_one(counters + owner * LINE, number, size)
+        if taken < size:
+            return first + taken
         stealing += 1
         store_i64(worker + 8 * WORKER_STEALING, stealing)
     return -1
+
+
+@numba.njit
+def _take_one(counter, number, size):
+    """How many were taken before one is, now; none is, if as many as `size` were."""
+    found = atomic_load(counter)
+    if found >> TAKEN_BITS != number:  # nobody was here in this operation
+        if size == 0:
+            return 0
+        seen = compare_exchange(counter, found, (number << TAKEN_BITS) + 1)
+        if seen == found:
+            return 0
+        found = seen
+    if found & TAKEN_MASK >= size:
+        return size
+    return atomic_add(counter, 1) & TAKEN_MASK

@@ -6,7 +6,10 @@ when that one is done.
 Workers do not wait for each other, but for work. A worker joins the operation under way, calls its kernel, which takes
 chunks until none is left, and leaves. What a worker has taken it has done when it leaves, and nobody leaves before all
 is taken: so the operation is done when all who joined it have left, and the last one to leave begins the next. A worker
-that the system keeps from a core holds up nobody unless it had joined.
+that the system keeps from a core holds up nobody unless it had joined. How many may join is the worker's to say who
+begins an operation (meeting.py).
+
+Memory must never wait either: a worker without work fetches the beginning of the weights that it will read next.
 """
 
 from __future__ import annotations
@@ -14,10 +17,20 @@ from __future__ import annotations
 import numba
 
 from ftllm_nb.kernels.compile import kernel
+from ftllm_nb.kernels.emit import LINE_BYTES
+from ftllm_nb.kernels.meeting import (
+    COUNT_MASK,
+    ENDED,
+    JOINED_SHIFT,
+    LIMIT_SHIFT,
+    NUMBER_MASK,
+    NUMBER_SHIFT,
+)
 from ftllm_nb.kernels.memory import (
     atomic_load,
     call_kernel,
     compare_exchange,
+    fetch_into_second_cache,
     load_i64,
     read_counter,
     spin_pause,
@@ -25,14 +38,27 @@ from ftllm_nb.kernels.memory import (
     store_release,
     yield_thread,
 )
-from ftllm_nb.kernels.step import LINE, ROW_FIELDS, WORKER_COUNTERS, WORKER_STEALING, field
+from ftllm_nb.kernels.step import (
+    LINE,
+    ROW_CHUNK_BYTES,
+    ROW_FIELDS,
+    ROW_NEXT,
+    ROW_NEXT_BYTES,
+    ROW_NEXT_CHUNKS,
+    STEP_TOKENS,
+    WORKER_CHUNK_BYTES,
+    WORKER_CHUNKS,
+    WORKER_NEXT,
+    WORKER_NUMBER,
+    WORKER_RANGE,
+    WORKER_RANGES,
+    WORKER_STEALING,
+    field,
+)
 
 CONTROL_STATE = 0 * LINE
-"""The operation under way, in one word: its number << NUMBER_SHIFT | who joined << JOINED_SHIFT | who left.
-
-Operations are counted over all walks, so that no state comes again. Between walks `joined` is ENDED, and `left` tells
-whether the walk before was stopped. Each word that is written during a walk has cache lines of its own.
-"""
+"""The operation under way, in one word of meeting.py. Between walks `joined` is ENDED, and `left` tells whether the
+walk before was stopped. Each word that is written during a walk has cache lines of its own."""
 CONTROL_STOP = 1 * LINE
 """Not 0: somebody wants the walk to end early."""
 CONTROL_SHUTDOWN = CONTROL_STOP + 8
@@ -41,24 +67,24 @@ CONTROL_PROGRAM = 2 * LINE
 """Three words: address of the rows, their number, address of the step's header."""
 CONTROL_TIMES = CONTROL_PROGRAM + 24
 """Address of int64 [operations + 1] for the time stamps before each operation and after the last; 0: nobody asks."""
-CONTROL_FIRST = CONTROL_PROGRAM + 32
+CONTROL_CHUNKS = CONTROL_PROGRAM + 32
+"""Address of int64 [operations] for the numbers of chunks; 0: nobody asks."""
+CONTROL_FIRST = CONTROL_PROGRAM + 40
 """Number of the walk's first operation."""
 CONTROL_COUNTERS = 3 * LINE
-"""Two sets of chunk counters, one line a worker each: operations of even and of odd number."""
+"""Counters of chunks, one line each; see step.py."""
 
-COUNT_BITS = 12
-"""Bits of `joined` and of `left`."""
-JOINED_SHIFT = COUNT_BITS
-NUMBER_SHIFT = 2 * COUNT_BITS
-NUMBER_MASK = (1 << (64 - NUMBER_SHIFT)) - 1
-COUNT_MASK = (1 << COUNT_BITS) - 1
-ENDED = COUNT_MASK
-"""The value of `joined` while no walk is under way: more than there can be workers."""
+TOKENS_AS_LONG = 8
+"""A chunk of as many tokens takes twice as long as one of a single token."""
+FETCHED_AHEAD = 65536
+"""Bytes of the next weights that a worker without work fetches: it has some µs, and its second cache more room."""
+LINES_AT_ONCE = 8
+"""How many it asks for between two looks at the state: as many as memory gives in the time of a pause."""
 
 
 def control_bytes(workers: int) -> int:
     """Size of the control block for that many workers."""
-    return CONTROL_COUNTERS + 2 * workers * LINE
+    return CONTROL_COUNTERS + workers * LINE
 
 
 def is_walking(state: int) -> bool:
@@ -72,6 +98,11 @@ def _number(state):
 
 
 @numba.njit(inline="always")
+def _limit(state):
+    return (state >> LIMIT_SHIFT) & COUNT_MASK
+
+
+@numba.njit(inline="always")
 def _joined(state):
     return (state >> JOINED_SHIFT) & COUNT_MASK
 
@@ -82,16 +113,9 @@ def _left(state):
 
 
 @numba.njit(inline="always")
-def _counters(control, number, workers):
-    """Address of an operation's chunk counters."""
-    return control + CONTROL_COUNTERS + (number & 1) * workers * LINE
-
-
-@numba.njit
-def _clear_counters(control, number, workers):
-    counters = _counters(control, number, workers)
-    for index in range(workers):
-        store_i64(counters + index * LINE, 0)
+def _beginning(number):
+    """The state of an operation that nobody has joined: one worker may, and begins it."""
+    return (number << NUMBER_SHIFT) | (1 << LIMIT_SHIFT)
 
 
 @numba.njit
@@ -102,7 +126,7 @@ def _after(control, number):
         return ended | 1
     if ((number + 1 - load_i64(control + CONTROL_FIRST)) & NUMBER_MASK) == load_i64(control + CONTROL_PROGRAM + 8):
         return ended
-    return ((number + 1) << NUMBER_SHIFT) | (1 << JOINED_SHIFT)
+    return _beginning(number + 1) | (1 << JOINED_SHIFT)
 
 
 @numba.njit
@@ -113,6 +137,34 @@ def _note_time(control, number):
 
 
 @numba.njit
+def _note_chunks(control, position, worker):
+    places = load_i64(control + CONTROL_CHUNKS)
+    if places != 0:
+        store_i64(places + 8 * position, max(0, field(worker, WORKER_CHUNKS)))
+
+
+@numba.njit
+def _prepare(worker, index, workers, row, step, state):
+    """Set the worker's fields for the operation of `state`, which it has joined as the last so far."""
+    rank, ranges = index, workers
+    begins = _joined(state) == 1
+    if not begins and _limit(state) < workers:  # who is in it depends on who comes: so do the ranges
+        rank, ranges = _joined(state) - 1, _limit(state)
+    store_i64(worker + 8 * WORKER_NUMBER, _number(state))
+    store_i64(worker + 8 * WORKER_RANGE, rank)
+    store_i64(worker + 8 * WORKER_RANGES, ranges)
+    store_i64(worker + 8 * WORKER_STEALING, 0)
+    store_i64(worker + 8 * WORKER_CHUNKS, -1 if begins else 0)
+    bytes_of_a_token = field(row, ROW_CHUNK_BYTES)
+    longer = bytes_of_a_token * field(step, STEP_TOKENS) // TOKENS_AS_LONG
+    store_i64(worker + 8 * WORKER_CHUNK_BYTES, bytes_of_a_token + longer)
+    following = field(row, ROW_NEXT)
+    if following != 0:
+        following += field(row, ROW_NEXT_CHUNKS) * index // workers * field(row, ROW_NEXT_BYTES)
+    store_i64(worker + 8 * WORKER_NEXT, following)
+
+
+@numba.njit
 def _take_part(control, worker, index, workers, state):
     """Join the operation of `state`, if it is still under way, and those that this worker begins itself.
 
@@ -120,23 +172,22 @@ def _take_part(control, worker, index, workers, state):
     """
     if compare_exchange(control + CONTROL_STATE, state, state + (1 << JOINED_SHIFT)) != state:
         return -1
+    state += 1 << JOINED_SHIFT
     while True:
         # Until this worker leaves, the operation is under way and its program is in place.
         number = _number(state)
-        # Nobody looks at the other set during this operation: make it ready for the next one.
-        store_i64(_counters(control, number + 1, workers) + index * LINE, 0)
-        store_i64(worker + 8 * WORKER_COUNTERS, _counters(control, number, workers))
-        store_i64(worker + 8 * WORKER_STEALING, 0)
         position = (number - load_i64(control + CONTROL_FIRST)) & NUMBER_MASK
         row = load_i64(control + CONTROL_PROGRAM) + position * (8 * ROW_FIELDS)
-        call_kernel(field(row, 0), row, load_i64(control + CONTROL_PROGRAM + 16), worker)
+        step = load_i64(control + CONTROL_PROGRAM + 16)
+        _prepare(worker, index, workers, row, step, state)
+        call_kernel(field(row, 0), row, step, worker)
+        if _joined(state) == 1:
+            _note_chunks(control, position, worker)
         state = atomic_load(control + CONTROL_STATE)
         while True:
             is_last = _joined(state) == _left(state) + 1
             following = state + 1
             if is_last:
-                if _joined(state) < workers:
-                    _clear_counters(control, number + 1, workers)
                 _note_time(control, number + 1)
                 following = _after(control, number)
             found = compare_exchange(control + CONTROL_STATE, state, following)
@@ -153,26 +204,46 @@ def publish(control, workers):
     """Begin the walk of the program in the control block. No walk is under way."""
     number = _number(load_i64(control + CONTROL_STATE))
     store_i64(control + CONTROL_FIRST, number)
-    _clear_counters(control, number, workers)
     _note_time(control, number)
-    store_release(control + CONTROL_STATE, number << NUMBER_SHIFT)
+    store_release(control + CONTROL_STATE, _beginning(number))
+
+
+@numba.njit(inline="always")
+def _is_for_me(state, last):
+    """Whether a worker that left the operation `last` may join that of `state`."""
+    return _number(state) != last and _joined(state) < _limit(state)
+
+
+@numba.njit(inline="always")
+def _fetch_on(worker, fetched):
+    """Fetch some lines of what this worker reads next, behind the bytes that are fetched already; how many are now."""
+    following = field(worker, WORKER_NEXT)
+    if following == 0 or fetched >= FETCHED_AHEAD:
+        return fetched
+    for line in range(LINES_AT_ONCE):
+        fetch_into_second_cache(following + fetched + LINE_BYTES * line)
+    return fetched + LINE_BYTES * LINES_AT_ONCE
 
 
 @kernel(arguments=("int64", "int64", "int64", "int64"), result="int64")
 def lead(control, worker, workers, spins_before_yield):
     """Take part as worker 0 in the walk under way, if any, until it has ended; 0 when it was stopped, 1 otherwise."""
-    last, spins = -1, 0
+    last, spins, fetched = -1, 0, 0
     state = atomic_load(control + CONTROL_STATE)
     while _joined(state) != ENDED:
-        if _number(state) == last:
+        if not _is_for_me(state, last):
+            fetched = _fetch_on(worker, fetched)
             spin_pause()
             spins += 1
             if spins > spins_before_yield:
                 yield_thread()
         else:
+            before = field(worker, WORKER_NEXT)
             left = _take_part(control, worker, 0, workers, state)
             if left >= 0:
                 last, spins = left, 0
+                if field(worker, WORKER_NEXT) != before:
+                    fetched = 0
         state = atomic_load(control + CONTROL_STATE)
     return 1 - _left(state)
 
@@ -180,7 +251,7 @@ def lead(control, worker, workers, spins_before_yield):
 @kernel(arguments=("int64", "int64", "int64", "int64", "int64", "int64"))
 def follow(control, worker, index, workers, spins_before_yield, patience):
     """Take part in walks, until none came for `patience` turns of the spin loop, or at shutdown."""
-    last, spins = -1, 0
+    last, spins, fetched = -1, 0, 0
     while True:
         state = atomic_load(control + CONTROL_STATE)
         if _joined(state) == ENDED:
@@ -188,11 +259,15 @@ def follow(control, worker, index, workers, spins_before_yield, patience):
                 last, spins = -1, 0  # patience begins when a walk ends, however long this worker waited in it
             elif spins >= patience or load_i64(control + CONTROL_SHUTDOWN) != 0:
                 return
-        elif _number(state) != last:
+        elif _is_for_me(state, last):
+            before = field(worker, WORKER_NEXT)
             left = _take_part(control, worker, index, workers, state)
             if left >= 0:
                 last, spins = left, 0
+                if field(worker, WORKER_NEXT) != before:
+                    fetched = 0
             continue
+        fetched = _fetch_on(worker, fetched)
         spin_pause()
         spins += 1
         if spins > spins_before_yield:

@@ -20,11 +20,14 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_vector,
 )
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, Place
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Place, Reads
 from ftllm_nb.ops.reach import Reach
 
 CAUSAL = 0
 UNMASKED = 2
+
+MERGED_VECTORS = 4
+"""To merge a head's spans takes about as long as reading so many vectors of its values from memory."""
 
 
 class FusedAttention(Operator):
@@ -218,8 +221,9 @@ def lower_attention(node: LoweredNode, lowering: Lowering, rotation: tuple[int, 
     if are_latent:
         lowering.need_scratch(latent_scratch_bytes(cache.kind, heads, kv_heads, key_dim, value_dim))
     split = single_kernel(cache.kind, heads // kv_heads, are_latent)
-    for kernel in (attend_kernel(cache.kind, are_latent), split, merge_kernel(cache.kind)):
+    for kernel in (attend_kernel(cache.kind, are_latent), split):
         lowering.add(kernel, *shared)
+    lowering.add(merge_kernel(cache.kind), *shared, reads=Reads(MERGED_VECTORS * 4 * value_dim))
 
 
 def visible_keys(start: int, count: int, window: int = 0, chunk: int = 0) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from ftllm_nb.ops.base import (
     require_activation,
     require_vector,
 )
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, Tensor
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Reads, Tensor
 
 
 class Linear(Operator):
@@ -71,6 +71,8 @@ def lower_linear(
     target: Tensor,
 ) -> None:
     """One row for products of one input with several weights, whose outputs lie side by side from `target` on."""
+    from ftllm_nb.kernels.tiling import PANEL_BLOCKS
+
     packed = lowering.weight(weights)
     read, written = lowering.place(source), lowering.place(target)
     lowering.need_scratch(packed.format.linear_scratch_bytes(packed.columns))
@@ -78,4 +80,5 @@ def lower_linear(
         packed.format.linear_kernel(), read.address, read.stride, packed.columns, packed.address,
         packed.block_bytes, packed.num_blocks, lowering.vector(biases, [weight.type.size(0) for weight in weights]),
         written.address, written.stride, lowering.count(source),
+        reads=Reads(PANEL_BLOCKS * packed.block_bytes, packed.address, -(-packed.num_blocks // PANEL_BLOCKS)),
     )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
-from ftllm_nb.ops.lowering import LoweredNode, Lowering
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, Reads
 
 
 class LinearPerHead(Operator):
@@ -52,11 +52,14 @@ class LinearPerHead(Operator):
 
         source, weight, target = node.inputs["input"], node.inputs["weight"], node.outputs["output"]
         packed, read, written = lowering.weight([weight]), lowering.place(source), lowering.place(target)
+        blocks = packed.num_blocks // weight.type.size(0)
+        chunk = min(PANEL_BLOCKS, blocks)
         heads, size = weight.type.size(0), weight.type.size(1)
         lowering.need_scratch(HEAD_SCRATCH_BYTES)
         assert isinstance(packed.format, FloatFormat), "stays_float"
         lowering.add(
             packed.format.head_linear_kernel(), read.address, read.stride, packed.columns, packed.address,
-            packed.block_bytes, packed.num_blocks // heads, lowering.vector([None], [LANES * PANEL_BLOCKS]),
+            packed.block_bytes, blocks, lowering.vector([None], [LANES * PANEL_BLOCKS]),
             written.address, written.stride, lowering.count(source), heads, size,
+            reads=Reads(chunk * packed.block_bytes, packed.address, heads * -(-blocks // chunk)),
         )  # fmt: skip

@@ -104,6 +104,22 @@ class StatePlace:
     is_half: bool = False
 
 
+@dataclass(frozen=True)
+class Reads:
+    """The weights that a row reads, chunk by chunk, or as much as that of something else: by this the walk decides how
+    many workers a row is worth, and what to fetch before it begins.
+
+    `chunk_bytes`: of a chunk; 0 where nobody knows: a chunk is worth a worker then. `address`: where the first one of
+    `chunks` begins that lie one after the other; 0 where they do not, or nobody knows."""
+
+    chunk_bytes: int = 0
+    address: int = 0
+    chunks: int = 0
+
+
+NOTHING = Reads()
+
+
 class Lowering(Protocol):
     """Memory and rows for one program."""
 
@@ -111,7 +127,7 @@ class Lowering(Protocol):
     def config(self) -> Mapping[str, Any]:
         """The model's config, as build() left it."""
 
-    def add(self, kernel: Kernel, *arguments: int | float) -> None:
+    def add(self, kernel: Kernel, *arguments: int | float, reads: Reads = NOTHING) -> None:
         """Append a row: addresses and sizes as int, scalars as float."""
 
     def part(self, name: str, weights: Sequence[Tensor] = ()) -> None:

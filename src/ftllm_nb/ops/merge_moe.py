@@ -11,7 +11,7 @@ from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.types import ShapeError, TensorType, format_shape
 from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Work, require_activation, require_vector
 from ftllm_nb.ops.gelu import exact_gelu, tanh_gelu
-from ftllm_nb.ops.lowering import LoweredNode, Lowering, PackedMatrices, Place, Tensor
+from ftllm_nb.ops.lowering import LoweredNode, Lowering, PackedMatrices, Place, Reads, Tensor
 from ftllm_nb.ops.silu import sigmoid, silu
 from ftllm_nb.quant.activations import ActivationForm, Int8Form
 
@@ -282,6 +282,7 @@ class LoweredMixture:
     ) -> None:
         """The row of a product with each expert's matrices, one of each part, and the biases of parts that have any."""
         from ftllm_nb.kernels.experts import PRODUCT
+        from ftllm_nb.kernels.tiling import PANEL_BLOCKS
 
         packed, count = parts[0], len(parts)
         features = 16 * packed.num_blocks
@@ -302,6 +303,7 @@ class LoweredMixture:
                 output_stride=target.stride, units=self.units, tokens=self.tokens,
                 direct=0 if direct is None else direct.address, direct_stride=0 if direct is None else direct.stride,
             ),
+            reads=Reads(min(PANEL_BLOCKS, packed.num_blocks) * packed.block_bytes),
         )  # fmt: skip
 
     def rows_gated(self, gate: _Gate, product: Place, up: int, form: ActivationForm | None) -> Place:
