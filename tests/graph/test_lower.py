@@ -106,7 +106,7 @@ def test_rows_hold_what_kernels_need() -> None:
     read, read_stride, write, write_stride, weight, size, groups, eps, count = norm[1:10]
     assert (size, groups, count) == (HIDDEN, 1, STEP_TOKENS)
     assert np.int32(eps).view(np.float32) == np.float32(1e-5)
-    assert read_stride == write_stride == 4 * 32, "24 features, padded to whole vectors"
+    assert read_stride == write_stride == 4 * 48, "24 features, padded to an odd number of vectors"
     arena = program.arena.ctypes.data
     for address in (read, write):
         assert arena <= address and address + MAX_TOKENS * read_stride <= arena + len(program.arena)

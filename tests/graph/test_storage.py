@@ -139,4 +139,4 @@ def test_values_of_a_group_are_columns_of_one_buffer() -> None:
     (group,) = (node for node in graph.nodes if len(node.outputs) == 3)
     spans = [plan.spans[value] for value in group.outputs.values()]
     assert [span.column for span in spans] == [0, 32, 48], "24, 8 and 8 features, each padded to whole vectors"
-    assert len({id(span.buffer) for span in spans}) == 1 and spans[0].buffer.row_floats == 64
+    assert len({id(span.buffer) for span in spans}) == 1 and spans[0].buffer.row_floats == 80

@@ -14,6 +14,7 @@ from ftllm_nb.ops.base import Kind
 from ftllm_nb.ops.lowering import features
 
 _ALIGNMENT = 4096
+_LINE_FLOATS = 16
 
 
 @dataclass(eq=False)
@@ -75,7 +76,7 @@ def _assign_spans(graph: CheckedGraph, max_tokens: int) -> dict[Value, Span]:
         groups = [new] if node.operator.outputs_share_rows else [[value] for value in new]
         for group in groups:
             widths = [_padded(features(value)) for value in group]
-            row_floats = sum(widths)
+            row_floats = _spread(sum(widths))
             buffer = Buffer(row_floats, _aligned(4 * row_floats * max_tokens), index)
             for number, value in enumerate(group):
                 spans[value] = Span(buffer, sum(widths[:number]))
@@ -108,7 +109,13 @@ def _first_gap(live: list[Buffer], size: int) -> int:
 
 
 def _padded(size: int) -> int:
-    return -(-size // 16) * 16
+    return -(-size // _LINE_FLOATS) * _LINE_FLOATS
+
+
+def _spread(size: int) -> int:
+    """An odd number of cache lines: the same columns of many rows then lie in all sets of a cache, where rows of 2048
+    floats would share one."""
+    return size if size // _LINE_FLOATS % 2 else size + _LINE_FLOATS
 
 
 def _aligned(size: int) -> int:
