@@ -11,7 +11,6 @@ from ftllm_nb.kernels.amx_registers import release
 from ftllm_nb.kernels.amx_tile import STEP_COLUMNS, TOKENS, configure
 from ftllm_nb.kernels.blocks.amx_unit import (
     PRODUCTS_END,
-    RECORDS_BYTES,
     TOTALS_BYTES,
     PlanesLayout,
     planes_unpacker,
@@ -24,8 +23,7 @@ from ftllm_nb.kernels.tiling import PANEL_BLOCKS
 RANGE_TOKENS = 128
 """Most tokens of a chunk: they share the unpacking of weights."""
 _MOST_TILES = RANGE_TOKENS // TOKENS
-_RECORDS = PRODUCTS_END
-_TOTALS = _RECORDS + _MOST_TILES * RECORDS_BYTES
+_TOTALS = PRODUCTS_END
 _PLANES = _TOTALS + PANEL_BLOCKS * _MOST_TILES * TOTALS_BYTES
 """Offsets into a worker's scratch."""
 
@@ -47,7 +45,7 @@ def amx_multiply_by(type: BlockType) -> Any:
         w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch
     ):
         tiles, last = (rows + TOKENS - 1) // TOKENS, max(0, rows - TOKENS)
-        records, totals, planes = scratch + _RECORDS, scratch + _TOTALS, scratch + _PLANES
+        totals, planes = scratch + _TOTALS, scratch + _PLANES
         block_totals = tiles * TOTALS_BYTES
         configure(scratch, STEP_COLUMNS, STEP_COLUMNS, min(rows, TOKENS))
         for block in range(num_blocks):
@@ -57,16 +55,10 @@ def amx_multiply_by(type: BlockType) -> Any:
                     token = min(first + each, rows - 1)
                     store_vector(place + 64 * each, load_vector(start + token * start_stride + 64 * block))
         for unit in range(columns // unit_columns):
-            values = x + unit * unit_columns
-            of_unit = x + columns + unit * SUMS_RECORD_BYTES
-            for tile in range(tiles):
-                first, place = min(TOKENS * tile, last), records + tile * RECORDS_BYTES
-                for each in range(TOKENS):
-                    token = min(first + each, rows - 1)
-                    store_vector(place + SUMS_RECORD_BYTES * each, load_vector(of_unit + token * x_stride))
+            values, records = x + unit * unit_columns, x + columns + unit * SUMS_RECORD_BYTES
             for block in range(num_blocks):
                 unpack(w + block * block_stride + unit * unit_bytes, planes)
-                products(planes, values, x_stride, tiles, last, records, totals + block * block_totals, scratch)
+                products(planes, values, records, x_stride, rows, totals + block * block_totals, scratch)
         for block in range(num_blocks):
             for tile in range(tiles):
                 first, place = min(TOKENS * tile, last), totals + block * block_totals + tile * TOTALS_BYTES

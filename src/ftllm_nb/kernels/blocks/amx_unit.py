@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from ftllm_nb.kernels.activation_rows import SCALE, SUMS_OF_16, SUMS_OF_32, SUMS_RECORD_BYTES
+from ftllm_nb.kernels.activation_rows import SCALE, SUMS_OF_16, SUMS_OF_32
 from ftllm_nb.kernels.amx_registers import (
     CONFIGURATION_BYTES,
     ROW_BYTES,
@@ -59,8 +59,6 @@ PRODUCTS_END = PRODUCTS + 4 * _PRODUCT_BYTES
 """and where they end."""
 TOTALS_BYTES = TOKENS * 4 * LANES
 """Of a tile's totals, float32 [16 tokens][16 rows]."""
-RECORDS_BYTES = TOKENS * SUMS_RECORD_BYTES
-"""Of a tile's records, which lie side by side."""
 _LOWER, _UPPER, _VALUES, _WEIGHTS = 0, 1, (4, 5), (6, 7)
 """Numbers of the tile registers."""
 
@@ -129,28 +127,35 @@ def planes_unpacker(type: BlockType) -> Any:
 
 
 def unit_products(type: BlockType) -> Any:
-    """A function `multiply(planes, x, x_stride, tiles, last, records, totals, scratch)` for kernels: totals += a unit's
-    products with `tiles` tiles of 16 tokens.
+    """A function `multiply(planes, x, records, x_stride, rows, totals, scratch)` for kernels: totals += a unit's
+    products with `rows` tokens, of which 16 make a tile.
 
-    `x`: the first token's values of these columns; the last tile begins at token `last`, and may share tokens with the
-    one before. `records`, `totals`: of RECORDS_BYTES and TOTALS_BYTES a tile. The registers are configured for steps of
-    64 columns.
+    `x`, `records`: the first token's values of these columns, and its record. Where there are more, the last tile is
+    that of the last 16 tokens, and may share some with the one before. `totals`: of TOTALS_BYTES a tile. The registers
+    are configured for steps of 64 columns and up to 16 rows.
     """
 
-    def multiply(b, planes, x, x_stride, tiles, last, records, totals, scratch):
-        _Products(b, type, planes, x, x_stride, tiles, last, records, totals, scratch).emit()
+    def multiply(b, planes, x, records, x_stride, rows, totals, scratch):
+        _Products(b, type, planes, x, records, x_stride, rows, totals, scratch).emit()
 
-    return emitted(types.void, *([types.int64] * 8))(multiply)
+    return emitted(types.void, *([types.int64] * 7))(multiply)
 
 
 class _Products:
     """Emits them: a tile's products are under way while the sums of the one before join the totals."""
 
-    def __init__(self, b: ir.IRBuilder, type: BlockType, planes: Any, x: Any, x_stride: Any, tiles: Any, last: Any,
-                 records: Any, totals: Any, scratch: Any) -> None:  # fmt: skip
+    def __init__(self, b: ir.IRBuilder, type: BlockType, planes: Any, x: Any, records: Any, x_stride: Any, rows: Any,
+                 totals: Any, scratch: Any) -> None:  # fmt: skip
         self.b, self.type, self.layout = b, type, PlanesLayout(type)
-        self.planes, self.x, self.x_stride, self.tiles, self.last = planes, x, x_stride, tiles, last
-        self.records, self.totals, self.products = records, totals, b.add(scratch, _i64(PRODUCTS))
+        self.planes, self.x, self.records, self.x_stride = planes, x, records, x_stride
+        self.totals, self.products = totals, b.add(scratch, _i64(PRODUCTS))
+        self.tiles = b.udiv(b.add(rows, _i64(TOKENS - 1)), _i64(TOKENS))
+        has_more = b.icmp_signed(">", rows, _i64(TOKENS))
+        self.last_first = b.select(has_more, b.sub(rows, _i64(TOKENS)), _i64(0))
+        last = b.select(has_more, _i64(TOKENS - 1), b.sub(rows, _i64(1)))
+        numbers = [_i64(token) for token in range(TOKENS)]
+        existing = [b.select(b.icmp_signed("<", number, last), number, last) for number in numbers]
+        self.strides = [b.mul(number, x_stride) for number in existing]
         self.factor = load(b, b.add(planes, _i64(self.layout.factor)), V_F32, 4)
         self.minimums: list[Any] = []
         if type.has_minimums:
@@ -170,12 +175,16 @@ class _Products:
         """Where a tile's products are."""
         return self.b.add(self.products, self.times(self.b.and_(tile, _i64(1)), 2 * _PRODUCT_BYTES))
 
+    def first(self, tile: Any) -> Any:
+        """How far the first token of a tile is."""
+        b = self.b
+        is_last = b.icmp_signed("==", b.add(tile, _i64(1)), self.tiles)
+        return b.mul(b.select(is_last, self.last_first, self.times(tile, TOKENS)), self.x_stride)
+
     def product(self, tile: Any) -> list[Any]:
         """Instructions that make and store a tile's products."""
         b = self.b
-        is_last = b.icmp_signed("==", b.add(tile, _i64(1)), self.tiles)
-        first = b.select(is_last, self.last, self.times(tile, TOKENS))
-        values, stored = b.add(self.x, b.mul(first, self.x_stride)), self.place(tile)
+        values, stored = b.add(self.x, self.first(tile)), self.place(tile)
         instructions = [lambda: zero_register(b, _LOWER), lambda: zero_register(b, _UPPER)]
         for column in range(0, self.type.columns, STEP_COLUMNS):
             instructions += self.step(values, column)
@@ -202,7 +211,7 @@ class _Products:
         b, type = self.b, self.type
         lower = self.place(tile)
         upper = b.add(lower, _i64(_PRODUCT_BYTES))
-        records = b.add(self.records, self.times(tile, RECORDS_BYTES))
+        records = b.add(self.records, self.first(tile))
         totals = b.add(self.totals, self.times(tile, TOTALS_BYTES))
         sums_at = SUMS_OF_16 if type.group == 16 else SUMS_OF_32
 
@@ -210,7 +219,7 @@ class _Products:
             line = _i64(4 * LANES * token)
             high = b.shl(load(b, b.add(upper, line), V_I32, 4), constant(I32, 8))
             dot = b.add(high, load(b, b.add(lower, line), V_I32, 4))
-            record = b.add(records, _i64(SUMS_RECORD_BYTES * token))
+            record = b.add(records, self.strides[token])
             scale = splat(b, load(b, b.add(record, _i64(SCALE)), F32, 4))
             total = load(b, b.add(totals, line), V_F32, 4)
             total = multiply_add(b, scaled_sums(b, dot, scale, None), self.factor, total)
