@@ -12,9 +12,11 @@ from typing import Any
 
 from llvmlite import ir
 
-from ftllm_nb.kernels.emit import I64, NEAREST_CACHE, PREFETCH_BYTES, SECOND_CACHE, prefetch
+from ftllm_nb.kernels.emit import I64, NEAREST_CACHE, SECOND_CACHE, prefetch
 from ftllm_nb.kernels.tiers import current_tier
 
+_AHEAD_BYTES = 1280
+"""How far ahead in each of four rows: in short ones a longer distance was slower."""
 _SHORT_ROW_BYTES = 32768
 """Four such rows are a quarter of the smallest second cache that such a tier has."""
 _BEGINNING_BYTES = 1024
@@ -30,7 +32,7 @@ def place_to_fetch(builder: ir.IRBuilder, offset: Any, size: Any, following: Any
         is_short = builder.icmp_signed("<=", size, _i64(_SHORT_ROW_BYTES))
         distance = builder.select(is_short, size, _i64(_BEGINNING_BYTES))
     else:
-        distance = _i64(PREFETCH_BYTES)
+        distance = _i64(_AHEAD_BYTES)
     place = builder.add(offset, distance)
     # Asking for what is being read costs little: there is no branch.
     inside = offset if follows else place

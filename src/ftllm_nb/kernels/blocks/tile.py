@@ -66,7 +66,7 @@ from ftllm_nb.kernels.tiers import current_tier
 Cell = tuple[int, int]
 FETCHES = 2
 """Lines that a fetching tile asks for with each 32 columns."""
-_FETCHED_BYTES = 4 * PREFETCH_BYTES
+_FETCHED_BYTES = 5 * PREFETCH_BYTES
 """How far ahead a tile fetches packed weights, of all its blocks together."""
 
 
@@ -142,25 +142,23 @@ class _Tile:
             self.begin_dots()
             places = [b.add(w, b.add(at, self.times(self.w_stride, number))) for number in range(self.blocks)]
             if layout is None:
-                self.emit_packed(places, self.distance_to_fetch(loop.index, units))
+                self.emit_packed(places, at, self.times(units, size))
             else:
                 self.emit_unpacked(places, layout, fetched)
         for cell in self.cells:
             store(b, b.load(self.totals[cell]), self.place(self.out, self.out_stride, cell), 4)
 
-    def distance_to_fetch(self, number: Any, units: Any) -> Any:
-        """How far from unit `number` of a row's `units` what is fetched meanwhile is."""
-        b, unit_bytes = self.b, self.type.unit_bytes
-        following, size = self.times(self.w_stride, self.blocks), self.times(units, unit_bytes)
+    def distance_to_fetch(self, at: Any, within: Any, row_bytes: Any) -> Any:
+        """How far from the unit at `at` of a row that lies which is fetched with the chunk at `within` in it."""
+        b, following = self.b, self.times(self.w_stride, self.blocks)
         if self.fetches_rows:
-            at = self.times(number, unit_bytes)
-            return b.sub(place_to_fetch(b, at, size, following), at)
-        is_last = b.icmp_signed("==", b.add(number, _i64(1)), units)
-        skipped = b.select(is_last, b.sub(following, size), _i64(0))
-        return b.add(skipped, _i64(_FETCHED_BYTES // self.blocks))
+            return b.add(within, b.sub(place_to_fetch(b, at, row_bytes, following), at))
+        distance = b.add(within, _i64(_FETCHED_BYTES // self.blocks))
+        is_beyond = b.icmp_signed(">=", b.add(at, distance), row_bytes)
+        return b.add(distance, b.select(is_beyond, b.sub(following, row_bytes), _i64(0)))
 
-    def emit_packed(self, units: list[Any], distance: Any) -> None:
-        """A unit of each block. What is `distance` bytes away is fetched meanwhile."""
+    def emit_packed(self, units: list[Any], at: Any, row_bytes: Any) -> None:
+        """A unit of each block, at `at` in a row of `row_bytes`."""
         b, type = self.b, self.type
         for unit, kept in zip(units, self.kept_scales, strict=False):
             for number, each in enumerate(type.scales(b, unit).each):
@@ -169,7 +167,7 @@ class _Tile:
         lines, fetch = -(-chunk_bytes // LINE_BYTES), fetch_weights if self.fetches_rows else prefetch
 
         def chunk(number: Any) -> None:
-            fetched = b.add(self.times(number, chunk_bytes), distance)
+            fetched = self.distance_to_fetch(at, self.times(number, chunk_bytes), row_bytes)
             ahead = [b.add(unit, fetched) for unit in units]
             for part in range(type.chunk_parts):
                 own = [kept_apart(b, unit) for unit in units]
