@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.call import Call, graph_error, is_float32
+from ftllm_nb.graph.call import Call, is_float32
 from ftllm_nb.graph.checkpoint_names import (
     check_declared_shapes,
     missing_weight,
@@ -25,7 +25,6 @@ from ftllm_nb.graph.checkpoint_names import (
 from ftllm_nb.graph.compute_graph import ComputeGraph
 from ftllm_nb.graph.inputs import (
     INPUT_NAMES,
-    LOGITS,
     find_max_positions,
     input_type,
     is_cache,
@@ -35,9 +34,10 @@ from ftllm_nb.graph.inputs import (
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.layer_caches import LayerCaches
 from ftllm_nb.graph.nearest import did_you_mean
+from ftllm_nb.graph.output import Output
 from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
 from ftllm_nb.graph.rope import RopeSettings, UnknownTable, table_settings
-from ftllm_nb.graph.types import ShapeError, Symbol
+from ftllm_nb.graph.types import ShapeError
 from ftllm_nb.graph.unread_entries import notes_on_unread, refuse_unread
 from ftllm_nb.graph.weight_values import TensorHeader, weight_value
 from ftllm_nb.ops.base import Kind, Parameter
@@ -74,7 +74,7 @@ class _Checker:
         self.weights: dict[str, Value] = {}
         self.data: dict[str, Value] = {}
         self.caches = LayerCaches(graph.calls)
-        self.embeddings: list[Value] = []
+        self.output = Output(graph.calls, self.config, tensors)
         self.doubts: dict[tuple[str, str], str] = {}  # by line and words: layers of a loop have one
 
     def run(self) -> CheckedGraph:
@@ -83,7 +83,7 @@ class _Checker:
         notes = check_declared_shapes(self.graph, self.tensors)
         for call in self.graph.calls:
             self._add(call)
-        logits = self._logits()
+        logits = self.output.logits(self.data)
         read = {*(value.tensor for value in self.weights.values()), *self.graph.passed_over}
         unread = unread_tensors(self.tensors, read)
         refuse_left_out(self.graph, unread, read)
@@ -93,7 +93,7 @@ class _Checker:
             weights=self.weights,
             caches=dict(sorted(self.caches.layers.items())),
             logits=logits,
-            vocab_size=self._vocab_size(logits),
+            vocab_size=self.output.vocab_size(logits),
             max_positions=self.max_positions,
             rope=self.rope,
             config=self.config,
@@ -252,13 +252,11 @@ class _Checker:
         if name not in self.tensors:
             if parameter.kind is Kind.OPTIONAL_WEIGHT:
                 return None
-            tied = self._tied_embedding(call, parameter, name)
+            tied = self.output.tied_embedding(call, parameter, name)
             if tied is None:
-                if parameter.may_be_embedding and self.embeddings and self._misspells_logits(call):
-                    raise self._no_logits()
-                if self._is_tied_elsewhere(call, parameter):
-                    raise self._no_tied_head(call, name)
-                raise missing_weight(call, parameter, name, self.tensors)
+                raise self.output.no_head(call, parameter, name, self.data) or missing_weight(
+                    call, parameter, name, self.tensors
+                )
             if not reference.steps:
                 return tied
             reference = dataclasses.replace(reference, name=tied.tensor)
@@ -267,8 +265,7 @@ class _Checker:
         value = self.weights[reference.text]
         if parameter.embeds and DataReference("inputIds") in call.arguments.values():
             if parameter.sizes:  # else a table beside the model's embedding
-                self._check_embedding(call, parameter, value)
-                self.embeddings.append(value)
+                self.output.add_embedding(call, parameter, value)
         elif parameter.embeds and value.type.rank:
             # A table of positions: the context ends where it does.
             self.max_positions = min(self.max_positions, value.type.size(0))
@@ -284,72 +281,6 @@ class _Checker:
             found[f"{parameter.name}{number}"] = value
         return found
 
-    def _check_embedding(self, call: Call, parameter: Parameter, value: Value) -> None:
-        """The axes of an embedding against the config's entries that name them."""
-        for size, entry in zip(value.type.shape, parameter.sizes, strict=False):
-            expected = self.config.get(entry)
-            if isinstance(expected, int) and expected != size:
-                raise call.error(
-                    f'reads weight "{value.name}" {value.type}, but config.json has {entry} = {expected}.'
-                )
-
-    def _tied_embedding(self, call: Call, parameter: Parameter, name: str) -> Value | None:
-        """The embedding that stands for a missing output weight, or None where it does not."""
-        writes_logits = DataReference(LOGITS) in call.arguments.values()
-        if not parameter.may_be_embedding or not writes_logits or not self.embeddings:
-            return None
-        if self.config.get("tie_word_embeddings") is False:
-            raise call.error(
-                f'reads weight "{name}", which the checkpoint lacks, and the embedding cannot stand for it: '
-                f"config.json has tie_word_embeddings = false{did_you_mean(name, self.tensors)}"
-            )
-        return self.embeddings[0]
-
-    def _is_tied_elsewhere(self, call: Call, parameter: Parameter) -> bool:
-        """Whether the missing matrix is likely that of the logits, which this call does not write itself."""
-        if not parameter.may_be_embedding or not self.embeddings or self.config.get("tie_word_embeddings") is False:
-            return False
-        read = (self.data.get(each.name) for each in call.arguments.values() if isinstance(each, DataReference))
-        return any(value is not None and Symbol.ROWS in value.type.shape for value in read)
-
-    def _no_tied_head(self, call: Call, name: str) -> GraphError:
-        """The embedding stands for the matrix of the operator that writes the logits, and for no other."""
-        embedding = self.embeddings[0].tensor
-        return call.error(
-            f'reads weight "{name}", which the checkpoint lacks; the embedding stands for it only where the operator '
-            f'writes data["logits"] itself: write weight["{embedding}"] here, or let it write data["logits"] and what '
-            "follows change that in place."
-        )
-
-    def _logits(self) -> Value:
-        """The output, with one row for each sequence that wants one."""
-        if LOGITS not in self.data:
-            raise self._no_logits()
-        logits = self.data[LOGITS]
-        if logits.type.rank != 3 or logits.type.shape[:2] != (1, Symbol.ROWS):
-            assert logits.producer is not None
-            raise logits.producer.call.error(
-                f'writes data "logits" {logits.type}, but they must be [1, rows, vocabulary]: take the '
-                "last token of each sequence with SplitLastTokenStates before the last Linear."
-            )
-        return logits
-
-    def _misspells_logits(self, call: Call) -> bool:
-        """Whether nothing writes the output, but this call something of almost that name."""
-        if any(DataReference(LOGITS) in each.arguments.values() for each in self.graph.calls):
-            return False
-        written = [call.arguments[each.name] for each in call.operator.parameters if each.is_written]
-        names = [argument.name for argument in written if isinstance(argument, DataReference)]
-        return did_you_mean(LOGITS, names) != did_you_mean(LOGITS, [])
-
-    def _no_logits(self) -> GraphError:
-        """Nothing writes the output; the last call is where it would be."""
-        calls = self.graph.calls
-        file, line = (calls[-1].file, calls[-1].line) if calls else (None, None)
-        written = [argument.name for call in calls for argument in call.arguments.values()
-                   if isinstance(argument, DataReference)]  # fmt: skip
-        return graph_error(f'no operator writes data["logits"], the output{did_you_mean(LOGITS, written)}', file, line)
-
     def _unread_data(self, logits: Value) -> list[str]:
         """Sentences on data that is written and never read: often a misspelt name. One for each line."""
         read = {value for node in self.nodes for value in node.inputs.values()} | {logits}
@@ -361,18 +292,6 @@ class _Checker:
             if value not in read
         }
         return list(unread.values())
-
-    def _vocab_size(self, logits: Value) -> int:
-        """The number of logits; embeddings must have as many rows, since what is sampled is read next."""
-        vocab_size = logits.type.size(-1)
-        for embedding in self.embeddings:
-            if embedding.type.size(0) < vocab_size:
-                assert logits.producer is not None
-                raise logits.producer.call.error(
-                    f'writes data "logits" {logits.type}, but the embedding "{embedding.name}" '
-                    f"{embedding.type} has fewer tokens."
-                )
-        return vocab_size
 
 
 def _refuse_mixed_tables(call: Call) -> None:
