@@ -63,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the graph; the exit status."""
     from ftllm_nb.checkpoint import open_checkpoint
-    from ftllm_nb.graph.json_format import to_json
     from ftllm_nb.graph.unread_tensors import unread_warning
     from ftllm_nb.loading import model_folder, recorded_and_checked
 
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         for sentence in left_out:
             print(f"warning: {one_printable_line(sentence)}", file=sys.stderr)
         if args.json:
-            print(to_json(recorded))
+            print(recorded)
             return 0
         shown = fused(graph, args.dtype) if args.fused else graph
         show(shown, checkpoint, args)

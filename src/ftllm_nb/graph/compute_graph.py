@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call
+from ftllm_nb.graph.json_text import CONFIGS, json_text
 from ftllm_nb.graph.nearest import nearest_names
 from ftllm_nb.graph.operators import Operators, recording_method
 from ftllm_nb.graph.read_config import ReadConfig
@@ -81,10 +82,8 @@ class ComputeGraph(Operators):
         return {}
 
     def __str__(self) -> str:
-        """The graph as fastllm's JSON."""
-        from ftllm_nb.graph.json_format import to_json
-
-        return to_json(self)
+        """The graph as fastllm's JSON; raises `GraphError` where a config holds what JSON cannot express."""
+        return json_text(self.calls, {name: getattr(self, name) for name in CONFIGS})
 
 
 def _check_products(operator: type[Operator]) -> None:

@@ -1,4 +1,4 @@
-"""Graphs as fastllm's JSON: how a graph is written down, and how another language describes a model.
+"""Graphs from fastllm's JSON: how another language describes a model. json_text.py writes what this reads.
 
     {"graph": [{"type": "Linear", "nodes": {"input": {"name": "x", "type": "data"}, …}}, …],
      "config": {…}, "tokenizer_config": {…}, "generation_config": {…}}
@@ -18,31 +18,14 @@ from typing import Any
 from ftllm_nb.errors import GraphError
 from ftllm_nb.graph.call import Call, bind, graph_error
 from ftllm_nb.graph.compute_graph import ComputeGraph
+from ftllm_nb.graph.json_text import CONFIGS
 from ftllm_nb.graph.nearest import did_you_mean, join_quoted
 from ftllm_nb.graph.operators import public_operators
-from ftllm_nb.graph.references import Argument, ConfigReference, DataReference, WeightReference
+from ftllm_nb.graph.references import ConfigReference, DataReference, WeightReference
 from ftllm_nb.graph.weight_steps import WeightStep, step_from_json
-from ftllm_nb.ops.base import Kind, Operator, Parameter
+from ftllm_nb.ops.base import Operator
 
-_CONFIGS = ("config", "tokenizer_config", "generation_config")
 _NODE_TYPES = ("data", "weight", "constant.float", "constant.int", "config.float", "config.int", "weights")
-
-
-def to_json(graph: ComputeGraph) -> str:
-    """The graph in fastllm's form."""
-    program = [
-        {
-            "type": call.operator.json_type,
-            "nodes": {
-                parameter.name: _node(parameter, call.arguments[parameter.name])
-                for parameter in call.operator.parameters
-                if not parameter.is_extra or call.arguments[parameter.name] != parameter.default
-            },
-        }
-        for call in graph.calls
-    ]
-    configs = {name: getattr(graph, name) for name in _CONFIGS}
-    return json.dumps({"graph": program, **configs}, ensure_ascii=False, default=_plain)
 
 
 def graph_class_from_json(text: str | bytes, file: str) -> type[ComputeGraph]:
@@ -60,7 +43,7 @@ def graph_class_from_json(text: str | bytes, file: str) -> type[ComputeGraph]:
         raise graph_error(
             'no graph: expected a JSON object whose "graph" is a list of operators.', file, None
         )
-    configs = {name: document.get(name) or {} for name in _CONFIGS}
+    configs = {name: document.get(name) or {} for name in CONFIGS}
     for name, config in configs.items():
         if not isinstance(config, dict):
             raise graph_error(f'"{name}" must be a JSON object.', file, None)
@@ -76,29 +59,6 @@ def graph_class_from_json(text: str | bytes, file: str) -> type[ComputeGraph]:
             self.calls.extend(calls)
 
     return JsonModel
-
-
-def _node(parameter: Parameter, argument: Argument) -> dict[str, Any]:
-    number = "float" if parameter.kind is Kind.FLOAT else "int"
-    if isinstance(argument, DataReference):
-        return {"name": argument.name, "type": "data"}
-    if isinstance(argument, WeightReference):
-        steps = {"steps": [step.as_json() for step in argument.steps]} if argument.steps else {}
-        return {"name": argument.name, "type": "weight", **steps}
-    if isinstance(argument, ConfigReference):
-        return {"name": argument.name, "type": f"config.{number}"}
-    if parameter.kind is Kind.WEIGHTS and isinstance(argument, tuple):
-        return {"name": "", "type": "weights", "weights": [_node(parameter, each) for each in argument]}
-    if argument is None:
-        return {"name": "", "type": "weight"}
-    return {"name": "", "type": f"constant.{number}", "value": argument}
-
-
-def _plain(value: Any) -> Any:
-    """NumPy numbers that a build() put into its config."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise GraphError(f"the config holds {value!r}, which JSON cannot express.")
 
 
 def _call(entry: Any, index: int, file: str) -> Call:
