@@ -21,7 +21,8 @@ from ftllm_nb.graph.types import Symbol, TensorType
 from ftllm_nb.kernels.compile import prepare
 from ftllm_nb.kernels.elementwise import rms_norm, silu
 from ftllm_nb.kernels.peaks import peaks as find_peaks
-from ftllm_nb.kernels.step import ROW_ARGUMENTS, STEP_ROWS, STEP_TOKENS
+from ftllm_nb.kernels.step import ROW_ARGUMENTS, ROW_CHUNK_BYTES, ROW_NEXT, STEP_ROWS, STEP_TOKENS
+from ftllm_nb.kernels.tiling import LINEAR_BLOCK_STRIDE, LINEAR_WEIGHT, PANEL_BLOCKS
 from ftllm_nb.ops.lowering import Lowering
 from ftllm_nb.quant.base import WeightFormat, weight_format
 from tests.graph.small_graphs import (
@@ -228,6 +229,29 @@ def test_the_place_of_what_no_operator_writes() -> None:
     with pytest.raises(GraphError, match=r"test_lower\.py:\d+: .*asks where \"inputIds\" \[1, tokens\]") as raised:
         lower(graph, as_float32, {}, MAX_TOKENS)
     assert str(raised.value).endswith("sin and cos by rope_table().")
+
+
+def test_rows_say_what_is_read_next_and_how_long_their_chunks_take() -> None:
+    def build(self: ComputeGraph) -> None:
+        begin(self)
+        for name in "qk":
+            project(self, name)
+            self.Silu(self.data[name], self.data[name])
+        end(self)
+
+    program = lowered(build)
+    (rows,) = tables(program)
+    labels = program.labels[0]
+    products = [number for number, label in enumerate(labels) if label.is_product]
+    assert len(products) == 2, "q and k are one, and the logits"
+    for number, row in enumerate(rows):
+        later = next((each for each in products if each > number), products[0])  # after the last: the next step's first
+        weight, block_bytes, blocks = rows[later][1 + LINEAR_WEIGHT :][:3]
+        assert tuple(row[ROW_NEXT:]) == (weight, PANEL_BLOCKS * block_bytes, -(-blocks // PANEL_BLOCKS)), labels[number]
+        if number in products:
+            assert row[ROW_CHUNK_BYTES] == PANEL_BLOCKS * row[1 + LINEAR_BLOCK_STRIDE]
+    assert {rows[each][1 + LINEAR_WEIGHT] for each in products} == set(rows[:, ROW_NEXT])
+    assert [row[ROW_CHUNK_BYTES] for row, label in zip(rows, labels, strict=True) if label.operator == "Silu"] == [0, 0]
 
 
 def test_a_row_holds_so_many_arguments_and_no_more() -> None:
