@@ -12,21 +12,20 @@ peers`) quantize the model, and answer with each of these types.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from one_sentence import one_sentence
 from simple_questions import simple_questions
+from theirs import files
 
 from ftllm_nb.checkpoint import Checkpoint, open_checkpoint
-from ftllm_nb.cli import main as ftllm_nb
 from ftllm_nb.cli.number_types import whole_number
 from ftllm_nb.engine.executor import Executor, SequenceStep
 from ftllm_nb.engine.weight_types import WeightTypes
-from ftllm_nb.errors import UsageError
 from ftllm_nb.loading import describe, open_executor
 from ftllm_nb.tokenizer import Tokenizer, choose_tokenizer
 
@@ -154,38 +153,22 @@ def print_row(name: str, asked: Asked, choices: Choices) -> None:
     print(f"| {name} | {changed} | {others / total:.1%} |", flush=True)
 
 
-def their_engines(
-    model: Path, dtypes: Sequence[str], folder: Path, threads: int
-) -> Iterator[tuple[str, Choices]]:
+def their_engines(model: Path, dtypes: Sequence[str], folder: Path, threads: int) -> Iterator[tuple[str, Choices]]:
     """llama.cpp with the model in each type, rounded by itself."""
-    try:
-        import llama_cpp
-        from engines import llama
-        from subject import Subject
-    except ImportError:
-        raise UsageError("llama.cpp is not installed: run this with the Python of `make peers`.") from None
-    llama.quieten()
-    floats = folder / "f32.gguf"
-    if ftllm_nb(["quantize", str(model), "-o", str(floats), "--dtype", "f32"]) != 0:
-        return
-    for dtype in dtypes:
-        number = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{dtype.upper()}", None)
-        if number is None:
-            raise UsageError(f"llama.cpp has no type {dtype!r}.")
-        file = folder / f"{dtype}.gguf"
-        settings = llama_cpp.llama_model_quantize_default_params()
-        settings.ftype, settings.nthread = number, threads
-        if llama_cpp.llama_model_quantize(bytes(floats), bytes(file), ctypes.byref(settings)) != 0:
-            raise UsageError(f"llama.cpp does not make {dtype} of {model}.")
-        engine = llama.Engine(Subject(gguf=str(file)), threads, folder)
+    made = files(model, dtypes, folder, threads)
+    next(made)  # the floats
+    from engines import llama
+    from subject import Subject
 
-        def choices(ids: np.ndarray, last: int, engine: llama.Engine = engine) -> np.ndarray:
-            engine.clear()
-            found: np.ndarray = engine.all_logits(ids, last).argmax(-1)
-            return found
+    for dtype, file in made:
+        with closing(llama.Engine(Subject(gguf=str(file)), threads, folder)) as engine:
 
-        yield dtype, choices
-        file.unlink()
+            def choices(ids: np.ndarray, last: int, engine: llama.Engine = engine) -> np.ndarray:
+                engine.clear()
+                found: np.ndarray = engine.all_logits(ids, last).argmax(-1)
+                return found
+
+            yield dtype, choices
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Print how far each weight format moves a model's next-token distributions from those of float32 weights.
 
 Usage: python bench/fidelity.py [-p PATH] [--dtype TYPE,TYPE…] [--also PATH] [--text FILE] [--windows 20] [--window 512]
-                                [--count 20] [--answers] [--engine NAME] [-t THREADS] [--json]
+                                [--theirs TYPE,TYPE…] [--imatrix FILE] [--count 20] [--answers] [--engine NAME]
+                                [-t THREADS] [--json]
 
 A real model is judged over windows of a text, one after the other, that it was not calibrated with (bench/texts.py
 makes one; bench/off_grid.py makes models whose float weights a quantized file has not left on its grid):
@@ -10,6 +11,10 @@ makes one; bench/off_grid.py makes models whose float weights a quantized file h
 
 Without --text it is the demo model's held-out questions with their right answers, in the model's chat format: over
 every token, questions included, or with --answers over those of the answers alone, which are all that it writes.
+
+With --theirs, llama.cpp rounds the same floats to types of its own, with --imatrix by such a file as `llama-imatrix` or
+`ftllm-nb quantize -o FILE.imatrix` writes, and is compared with what it makes of the floats itself, over the same
+tokens: run this with the Python of `make peers` then.
 
 `without embedding` counts the bits of all but the embedding and the matrix that makes logits. Errors are standard
 errors of the mean, from how windows, or questions, differ. `--engine reference` leaves activations float32, so that
@@ -26,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 from one_sentence import one_sentence
+from theirs import installed, row_name, rows
 
 from ftllm_nb.benchmark.passages import Passage
 from ftllm_nb.benchmark.perplexity import (
@@ -57,6 +63,8 @@ def main() -> None:
     parser.add_argument("--embedding_dtype", default="auto", help="as for chat, of all but the base")
     parser.add_argument("--dtype_config", help="a file of exceptions, as for chat, of all but the base")
     parser.add_argument("--kv_cache_dtype", default="float32", help="of all but the base (default: float32)")
+    parser.add_argument("--theirs", default="", help="types of llama.cpp's, as q4_0,q4_k_m; needs --text")
+    parser.add_argument("--imatrix", type=Path, help="how much each input counts where llama.cpp rounds")
     parser.add_argument("--text", help="judge windows of this UTF-8 text instead of the demo model's questions")
     parser.add_argument("--window", type=whole_number(2), default=512, help="tokens of a window (default: 512)")
     parser.add_argument("--windows", type=whole_number(1), default=20, help="windows of the text (default: 20)")
@@ -76,16 +84,36 @@ def main() -> None:
             engine=arguments.engine,
         ),
     )
+    theirs = list(filter(None, arguments.theirs.split(",")))
+    if theirs and arguments.text is None:
+        raise UsageError("--theirs reads windows of a text: name one by --text.")
+    if theirs:
+        installed()
     if arguments.text is None:
 
         def material(model: LoadedModel) -> Material:
             return held_out_questions(model, arguments.count, arguments.answers)
     else:
         material = windows_of_text(arguments.text, arguments.window, arguments.window, arguments.windows)
-    print_rows = None if arguments.json else TablePrinter([row.name for row in settings.contenders])
+    read: list[Passage] = []
+
+    def noted(model: LoadedModel) -> Material:
+        made = material(model)
+        read.extend(made.passages)
+        return made
+
+    print_rows = None
+    if not arguments.json:
+        print_rows = TablePrinter(
+            [*(row.name for row in settings.contenders), *(row_name(each, arguments.imatrix) for each in theirs)]
+        )
     result = run_perplexity(
-        settings, material, progress=lambda *_: None, warn=warn_on_stderr, so_far=print_rows or (lambda _: None)
+        settings, noted, progress=lambda *_: None, warn=warn_on_stderr, so_far=print_rows or (lambda _: None)
     )
+    for row in rows(Path(arguments.path), theirs, read, arguments.threads, arguments.imatrix):
+        result.rows.append(row)
+        if print_rows is not None:
+            print_rows(result)
     if arguments.json:
         print(json.dumps(as_json(result), indent=2))
 

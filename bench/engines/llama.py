@@ -47,6 +47,11 @@ class Engine:
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
         self.about = f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}: {_features()}"
 
+    def close(self) -> None:
+        """Give its memory back."""
+        llama_cpp.llama_free(self.context)
+        llama_cpp.llama_model_free(self.model)
+
     def clear(self) -> None:
         """Forget all tokens."""
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)

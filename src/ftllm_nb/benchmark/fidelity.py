@@ -93,10 +93,15 @@ class Reader:
     @property
     def score(self) -> Score:
         """Of all that was noted."""
-        negative = -np.concatenate(self.log_likelihoods)
-        perplexity = math.exp(min(float(negative.mean()), 700.0))
-        spread = float(negative.std(ddof=1)) / math.sqrt(len(negative)) if len(negative) > 1 else math.nan
-        return Score(len(negative), perplexity, perplexity * spread, self.tokens / self.seconds)
+        return score_of(np.concatenate(self.log_likelihoods), self.tokens / self.seconds)
+
+
+def score_of(log_likelihoods: Doubles, tokens_per_s: float) -> Score:
+    """The score of tokens of these log-likelihoods."""
+    negative = -log_likelihoods
+    perplexity = math.exp(min(float(negative.mean()), 700.0))
+    spread = float(negative.std(ddof=1)) / math.sqrt(len(negative)) if len(negative) > 1 else math.nan
+    return Score(len(negative), perplexity, perplexity * spread, tokens_per_s)
 
 
 def _run(step: SequenceStep, executor: Executor) -> NDArray[np.float32]:
