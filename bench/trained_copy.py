@@ -1,16 +1,17 @@
-"""Make a copy of a model whose weights lie on no grid, by training it for some minutes on a text.
+"""Make a copy of a model that is trained for some minutes on a text, as those are that people fine-tune.
 
 Usage: python bench/trained_copy.py MODEL OUT --text FILE [--sequences 480] [--length 512] [--rate 2e-5] [--seed 0]
 
 The only real weights that package indexes serve come from GGUF files of 4 and 6 bits, and types with the same blocks
 find their grid again. bench/off_grid.py moves numbers within the cells of that grid at random, which makes the model
-worse by as much as its file had. Here all weights move to where the text is foretold better, as those of any model
-that somebody has fine-tuned: it stays as good as it was, and rounding it costs what it costs for such models.
+worse by as much as its file had. Here all weights move to where the text is foretold better, so that it stays as good
+as it was.
 
 Steps are AdamW's with a few hundred sequences of the text, products in bfloat16, weights in float32. The text must not
 be one that the copy is judged or calibrated with: bench/texts.py makes three. Needs PyTorch and transformers (`make
 oracle` builds an environment). OUT holds float32. The last line says how far weights moved, in steps of the grid that
-they came from.
+they came from. Where that is well below a half, types that have the old grid still find it: then train a copy that
+bench/off_grid.py has made.
 """
 
 from __future__ import annotations
