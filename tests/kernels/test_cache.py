@@ -109,3 +109,32 @@ def test_code_from_the_cache_imports_nothing_of_what_compiling_needs(tmp_path: P
     environment = {**os.environ, "FTLLM_NB_CACHE_DIR": str(cache)}
     done = subprocess.run([sys.executable, "-c", fresh], env=environment, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("right\n", "")
+
+
+OF_A_USER = """
+import numpy as np
+from ftllm_nb.kernels.cache import kernel_directory
+from ftllm_nb.kernels.compile import kernel
+
+@kernel(("int64",), "float64")
+def takes_memory(count):
+    return np.arange(count).astype(np.float64).sum()
+
+@kernel(("int64",), "int64")
+def hashes_texts(count):
+    return hash(str(count)) == hash(str(10))
+
+kept = len(list(kernel_directory().glob("*.kernel")))
+for own, answer in ((takes_memory, 45.0), (hashes_texts, 1)):
+    assert own.load() == (kept == 2)
+    assert own(10) == answer
+print("right")
+"""
+
+
+@pytest.mark.slow
+def test_code_from_the_cache_finds_what_it_refers_to(tmp_path: Path) -> None:
+    """Numba's memory and texts, which no kernel of this package uses: a process that lacks them ends at once."""
+    assert_right(start(tmp_path / "cache", OF_A_USER))
+    assert len(list(tmp_path.rglob("*.kernel"))) == 2
+    assert_right(start(tmp_path / "cache", OF_A_USER))

@@ -6,8 +6,8 @@ this package (kernels/), the versions of Python, Numba, llvmlite and NumPy, the 
 holds a hash of the kernel's own source file and of the files that it imports (see sources.py). So an edit, an
 upgrade or another CPU finds no stale code.
 
-File format: 8 bytes of magic, the SHA-256 of the rest, a line with the exported symbol and the library's name
-(JSON), then the object code and the bitcode. Files are written beside and renamed: several processes that start
+File format: 8 bytes of magic, the SHA-256 of the rest, the length of the exported symbol, the symbol, then the object
+code. Files are written beside and renamed: several processes that start
 together each write the same whole file, and a damaged one is compiled again. No index, no lock, no pickle.
 
 `FTLLM_NB_CACHE_DIR` moves the directory (default: `ftllm-nb` in the platform's cache folder).
@@ -18,14 +18,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import os
 import struct
 import sys
 import tempfile
 from pathlib import Path
 
-_MAGIC = b"FTLLMNB1"
+_MAGIC = b"FTLLMNB2"
+_SIZE = struct.Struct("<Q")
 
 
 def cache_root() -> Path:
@@ -67,8 +67,8 @@ def kernel_directory() -> Path | None:
         return None
 
 
-def load(name: str) -> tuple[str, str, bytes, bytes] | None:
-    """(symbol, library name, object code, bitcode) as saved under `name`; None when absent or damaged."""
+def load(name: str) -> tuple[str, bytes] | None:
+    """(symbol, object code) as saved under `name`; None when absent or damaged."""
     directory = kernel_directory()
     if directory is None:
         return None
@@ -79,19 +79,17 @@ def load(name: str) -> tuple[str, str, bytes, bytes] | None:
     magic, digest, body = content[:8], content[8:40], content[40:]
     if magic != _MAGIC or hashlib.sha256(body).digest() != digest:
         return None
-    header_size, object_size = struct.unpack_from("<QQ", body)
-    code = body[16 + header_size :]
-    symbol, library_name = json.loads(body[16 : 16 + header_size])
-    return symbol, library_name, code[:object_size], code[object_size:]
+    (symbol_size,) = _SIZE.unpack_from(body)
+    code = body[_SIZE.size :]
+    return code[:symbol_size].decode(), code[symbol_size:]
 
 
-def save(name: str, symbol: str, library_name: str, object_code: bytes, bitcode: bytes) -> None:
+def save(name: str, symbol: str, object_code: bytes) -> None:
     """Keep a compiled kernel; a cache that cannot be written is no error, the next start compiles again."""
     directory = kernel_directory()
     if directory is None:
         return
-    header = json.dumps([symbol, library_name]).encode()
-    body = struct.pack("<QQ", len(header), len(object_code)) + header + object_code + bitcode
+    body = _SIZE.pack(len(symbol.encode())) + symbol.encode() + object_code
     with contextlib.suppress(OSError):
         descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name[:100]}.")
         try:

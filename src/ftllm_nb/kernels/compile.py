@@ -26,7 +26,9 @@ from ftllm_nb.kernels.sources import source_digest
 
 _CTYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double, "void": None}
 _LIBRARIES: list[Any] = []
-"""Loaded machine code, kept for the life of the process: rows of programs hold its addresses."""
+"""Compiled machine code, kept for the life of the process: rows of programs hold its addresses."""
+_REFERS_TO_RUNTIME = b"NRT_"
+"""How the names of the functions begin that count references to Numba's memory."""
 _LOCK = threading.RLock()
 ROOM_TO_COMPILE = 64_000_000
 """Bytes of address space, and of data, that LLVM may ask for at once."""
@@ -93,6 +95,7 @@ class Kernel:
         return None if digest is None else f"{self.name}-{signature}-{digest}"[-200:]
 
     def _load(self) -> int | None:
+        from llvmlite.binding import ObjectFileRef
         from numba.core.registry import cpu_target
         from numba.core.runtime import rtsys
 
@@ -100,16 +103,19 @@ class Kernel:
         saved = None if name is None else cache.load(name)
         if saved is None:
             return None
-        symbol, library_name, object_code, bitcode = saved
-        if b"hashsecret" in object_code:  # what hashes texts refers to symbols that Numba's own modules make
-            cpu_target.target_context.refresh()
-        # All else that finished code refers to. To refresh the context is to import all that code to be compiled may
+        symbol, object_code = saved
+        context = cpu_target.target_context
+        # All that finished code may refer to. To refresh the context is to import all that code to be compiled may
         # need, which takes a third of a second.
-        rtsys.initialize(cpu_target.target_context)
-        codegen = cpu_target.target_context.codegen()
-        library = codegen.unserialize_library((library_name, "object", (object_code, bitcode)))
-        _LIBRARIES.append(library)
-        return int(library.get_pointer_to_function(symbol)) or None
+        if b"hashsecret" in object_code:  # what hashes texts refers to symbols that Numba's own modules make
+            context.refresh()
+        if _REFERS_TO_RUNTIME in object_code:
+            rtsys.initialize(context)
+        # To Numba's library the code would come with its bitcode, which takes ten times as long to read.
+        engine = context.codegen()._engine._ee
+        engine.add_object_file(ObjectFileRef.from_data(object_code))
+        engine.finalize_object()
+        return int(engine.get_function_address(symbol)) or None
 
     def compile(self) -> None:
         """Compile it, and keep it in the cache where there is one."""
@@ -124,9 +130,9 @@ class Kernel:
             raise self.explained(error) from error
         library = compiled._library
         _LIBRARIES.append(library)
-        _, _, (object_code, bitcode) = library.serialize_using_object_code()
+        _, _, (object_code, _) = library.serialize_using_object_code()
         if (name := self._cache_name()) is not None:
-            cache.save(name, compiled.native_name, library.name, object_code, bitcode)
+            cache.save(name, compiled.native_name, object_code)
         self._address = int(compiled.address)
 
     def _compiled(self) -> Any:
