@@ -14,17 +14,15 @@ from ftllm_nb.llm.answer_events import events_of, request_of
 from ftllm_nb.llm.answer_text import text_of
 from ftllm_nb.llm.async_stream import iterate_in_thread
 from ftllm_nb.llm.handles import Handles
+from ftllm_nb.llm.prompts import Prompts
 from ftllm_nb.llm.requests import (
     History,
     Query,
     Request,
     cache_bytes,
-    conversation,
     end_token_ids,
     holds_ids,
     last_message,
-    require_text,
-    thinking_variable,
 )
 
 if TYPE_CHECKING:
@@ -37,14 +35,13 @@ if TYPE_CHECKING:
     from ftllm_nb.engine.generation import GenerationStats, GenerationTask
     from ftllm_nb.llm.trace import Trace
     from ftllm_nb.loading import LoadedModel
-    from ftllm_nb.tokenizer import Tokenizer
 
     Logits = NDArray[np.float32]
 
 Result = TypeVar("Result")
 
 
-class Model:
+class Model(Prompts):
     """A loaded model and one conversation's cache. Closed by `close`, `with`, or when it is forgotten.
 
     One answer is made at a time; others wait for their turn. Any thread may use it, and asyncio by the methods whose
@@ -67,24 +64,19 @@ class Model:
         from ftllm_nb.engine.engine_thread import EngineThread
         from ftllm_nb.engine.session import Session
 
+        super().__init__(loaded.tokenizer, system_prompt)
         self._loaded = loaded
         self._engine = EngineThread(loaded.executor)
         self._session = Session(self._engine)
         self._context = loaded.executor.max_positions
         self._end_ids = loaded.tokenizer.eos_token_ids | end_token_ids(loaded.tokenizer, eos_token)
         self._handles = Handles()
-        self.system_prompt = system_prompt
         self.id = id
 
     @property
     def config(self) -> dict[str, Any]:
         """config.json, as the model's `build` left it."""
         return self._loaded.graph.config
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Text to token ids and back."""
-        return self._loaded.tokenizer
 
     @property
     def max_positions(self) -> int:
@@ -290,43 +282,6 @@ class Model:
 
         ids = prompt if holds_ids(prompt) else self.prompt_ids(cast("Query", prompt), history)
         return trace_of(self._loaded, self._session.checked(cast("Sequence[int]", ids)))
-
-    def encode(self, text: str) -> list[int]:
-        """The token ids of a text; nothing is put around it."""
-        return self.tokenizer.encode_text(require_text(text))
-
-    def apply_chat_template(
-        self,
-        conversation: Sequence[dict[str, Any]],
-        add_generation_prompt: bool = True,
-        tokenize: bool = False,
-        tools: Sequence[Any] | None = None,
-        **variables: Any,
-    ) -> str | list[int]:
-        """A conversation's prompt as text, or with `tokenize` as token ids. `variables` go to the template."""
-        if tokenize:
-            return self.tokenizer.apply_chat_template(conversation, add_generation_prompt, tools, **variables)
-        return self.tokenizer.render_chat(conversation, add_generation_prompt, tools, **variables)
-
-    def get_prompt(self, query: Query, history: History | None = None, *, enable_thinking: bool | None = None) -> str:
-        """The prompt as text, to read."""
-        messages = conversation(query, history, self.system_prompt)
-        return self.tokenizer.render_chat(messages, **thinking_variable(enable_thinking))
-
-    def prompt_ids(
-        self,
-        query: Query,
-        history: History | None = None,
-        enable_thinking: bool | None = None,
-        add_generation_prompt: bool = True,
-    ) -> list[int]:
-        """The token ids that `stream_response` would run for this query."""
-        messages = conversation(query, history, self.system_prompt)
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt, **thinking_variable(enable_thinking))
-
-    def get_input_token_len(self, query: Query, history: History | None = None) -> int:
-        """How many tokens the prompt of this query has."""
-        return len(self.prompt_ids(query, history))
 
     def get_max_input_len(self) -> int:
         """Most tokens that a prompt and its answer may have together."""
