@@ -1,4 +1,4 @@
-"""How well a model foretells texts, and how far its next-token distributions move from those of another.
+"""How well a model predicts texts, and how far its next-token distributions move from those of another.
 
 The other is mostly the same model with its weights in more bits.
 """
@@ -113,7 +113,7 @@ Progress = Callable[[int, int], None]
 
 
 def judge(engine: EngineThread, passages: Sequence[Passage], progress: Progress | None = None) -> Score:
-    """How well the model foretells the passages."""
+    """How well the model predicts the passages."""
     reader = Reader(engine)
     for passage, done in _counted(passages, progress):
         at = 0

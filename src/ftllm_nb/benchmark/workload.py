@@ -161,7 +161,7 @@ class Reached:
     gop_per_s: float
     share_of_limit: float | None
     limit: str
-    """"read", "fma" or "dot"; "" where the share is None for want of a limit."""
+    """"read", "fma" or "dot"; "" where the share is None because there is no limit."""
 
 
 def work_of(test: SpeedTest, size: ModelSize, max_step_tokens: int) -> Work:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=CommaSeparated(token_counts_or_path),
         metavar="N",
         help="tokens of the prompt, or several counts as 128,512; 0 for no such test (default: 512). "
-        "What is no number is taken for the model's PATH",
+        "An argument that is not a number is taken as the model's PATH",
     )
     group.add_argument(
         "-n",

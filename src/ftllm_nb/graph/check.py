@@ -184,15 +184,15 @@ class _Checker:
         number = self.config.get(argument.name)
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise call.error(
-                f'takes "{parameter.name}" from config["{argument.name}"], which is no number but {number!r}.'
+                f'takes "{parameter.name}" from config["{argument.name}"], and {number!r} is not a number.'
             )
         if not is_float32(number):
-            raise call.error(f'takes "{parameter.name}" from config["{argument.name}"], no float32 but {number}.')
+            raise call.error(f'takes "{parameter.name}" from config["{argument.name}"], and {number} is not a float32.')
         if parameter.kind is Kind.FLOAT:
             return float(number)
         if not float(number).is_integer():
             raise call.error(
-                f'takes "{parameter.name}" from config["{argument.name}"], no whole number but {number}.'
+                f'takes "{parameter.name}" from config["{argument.name}"], and {number} is not a whole number.'
             )
         return int(number)
 
@@ -327,7 +327,7 @@ def _max_positions(config: Mapping[str, Any]) -> int:
         lengths = [name for name, value in config.items() if isinstance(value, int) and _LENGTH.search(name)]
         example = f'config["{lengths[0]}"]' if lengths else "4096"
         raise GraphError(
-            "the longest sequence is unknown, for want of max_positions and max_position_embeddings in "
+            "the longest sequence is unknown: there is neither max_positions nor max_position_embeddings in "
             f'config.json; assign config["max_positions"] = {example} in build().'
         )
     return found

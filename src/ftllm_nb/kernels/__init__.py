@@ -16,6 +16,6 @@ import_numba()
 
 if os.environ.get("FTLLM_NB_TIER"):
     # Numba reads the target of its code generator once, when it meets the first function to compile: those of the
-    # modules below here. A tier that there is not is refused where it is used.
+    # modules below here. A tier that does not exist is refused where it is used.
     with contextlib.suppress(UsageError):
         current_tier()

@@ -189,7 +189,7 @@ _COUNTER = "llvm.readsteadycounter" if platform.machine().lower() in ("aarch64",
 
 @emitted(types.int64)
 def read_counter(builder):
-    """The core's time stamp: it grows at a constant rate, whose unit is the machine's matter."""
+    """The core's time stamp: it grows at a constant rate, in a unit that each machine has its own of."""
     return builder.call(function(builder, _COUNTER, I64), [])
 
 

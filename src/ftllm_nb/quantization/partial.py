@@ -29,7 +29,7 @@ from ftllm_nb.quantization.shards import Layout
 
 try:
     import fcntl
-except ImportError:  # no such locks on this system: two runs into one folder are the user's matter
+except ImportError:  # no such locks on this system: nothing keeps two runs out of one folder
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX, REPLACED = ".partial", ".replaced"

@@ -130,7 +130,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "layout": (config_changed(set_in("layout", value="rows32")), "in the layout 'rows32', .* read rows16: make it"),
     "shape": (
         config_changed(set_in("tensors", MATRIX, "shape", value=[1, 2]), sign=False),
-        "does not bear its own checksum out",
+        "does not match its own checksum",
     ),
     "no checksum": (config_changed(lambda header: header.pop("checksum"), sign=False), "its own checksum"),
     "lying shape": (config_changed(set_in("tensors", MATRIX, "shape", value=[999, 56])), "do not belong together"),

@@ -80,7 +80,7 @@ def read_header(config: Mapping[str, Any], where: str) -> dict[str, PackedMatrix
     expected = _checksum({name: value for name, value in header.items() if name != "checksum"})
     if header.get("checksum") != expected or not isinstance(tensors, dict):
         raise CheckpointError(
-            f"{where} has a quantization_config that does not bear its own checksum out: it was changed, so {_AGAIN}."
+            f"{where} has a quantization_config that does not match its own checksum: it was changed, so {_AGAIN}."
         )
     return {name: _matrix(entry, f"{where}: the packed tensor {shown(name)}") for name, entry in tensors.items()}
 
