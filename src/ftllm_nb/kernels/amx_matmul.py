@@ -10,10 +10,10 @@ from ftllm_nb.kernels.activation_rows import OFFSET, RECORD_BYTES, SCALE, START
 from ftllm_nb.kernels.amx_registers import release
 from ftllm_nb.kernels.amx_tile import (
     AS_THEY_ARE,
-    FEW_TOKENS,
     PACKED,
     SCRATCH_BYTES,
     SLAB_COLUMNS,
+    STEP_COLUMNS,
     TOKEN_OFFSETS,
     TOKEN_SCALES,
     TOKEN_STARTS,
@@ -44,12 +44,18 @@ from ftllm_nb.kernels.tiling import (
     without_scratch,
 )
 
-_LEAST_TOKENS = 4
-"""Tokens of a step that is worth tiles: fewer are faster by `multiply`."""
 _PANEL_BLOCKS = 4
 """Row blocks of a chunk: they share the loads of a tile of tokens."""
 _RANGE_TOKENS = 128
 """Tokens of a chunk, a multiple of 16: they share the unpacking of weights."""
+
+
+def least_tokens(group: int) -> int:
+    """Tokens of a step that is worth tiles, by the columns of a group, 0 for all: fewer are faster by vectors. A tile
+    has a price at the end of each group that hardly depends on its tokens."""
+    if group == 0:
+        return 4
+    return 13 if group <= STEP_COLUMNS else 9
 
 
 def amx_scratch_bytes(columns: int) -> int:
@@ -57,11 +63,9 @@ def amx_scratch_bytes(columns: int) -> int:
     return SCRATCH_BYTES + _PANEL_BLOCKS * 16 * columns
 
 
-def amx_linear_by(
-    multiply: Any, bits: int, group: int, with_zeros: int, scale_kind: int, variant: str
-) -> Kernel:
+def amx_linear_by(multiply: Any, bits: int, group: int, with_zeros: int, scale_kind: int, variant: str) -> Kernel:
     """out = x · wᵀ + bias. `multiply`, which `few_tokens_by` made, takes steps of few tokens."""
-    few_tokens = linear_chunks(without_scratch(multiply))
+    few_tokens, least = linear_chunks(without_scratch(multiply)), least_tokens(group)
     even_columns, odd_columns = step_columns(group)
     slab_columns = max(1, SLAB_COLUMNS // group) * group if group else 0
     scales_size = 16 * WEIGHT_BYTES[scale_kind]
@@ -136,7 +140,7 @@ def amx_linear_by(
 
     @kernel(variant=variant)
     def linear(row, step, worker):
-        if field(step, argument(row, LINEAR_COUNT)) < _LEAST_TOKENS:
+        if field(step, argument(row, LINEAR_COUNT)) < least:
             few_tokens(row, step, worker)
         else:
             many_tokens(row, step, worker)
@@ -147,28 +151,25 @@ def amx_linear_by(
 def _tile_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
     """`amx_tile`, as a panel's tile from the token `first` on needs it, where the panel has `tokens`."""
 
-    def of_source(source: int, most_tokens: int) -> Any:
+    def of_source(source: int) -> Any:
         @numba.njit
         def tile(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, tokens,
                  next_weights, next_scales, scratch):  # fmt: skip
             amx_tile(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns,
-                     tokens, next_weights, next_scales, scratch, bits, group, with_zeros, scale_kind, most_tokens,
+                     tokens, next_weights, next_scales, scratch, bits, group, with_zeros, scale_kind,
                      source)  # fmt: skip
 
         return tile
 
     only_source = AS_THEY_ARE if bits == 8 else PACKED
-    few, only = of_source(only_source, FEW_TOKENS), of_source(only_source, TOKENS)
-    first_tile = only if only_source == PACKED else of_source(PACKED, TOKENS)
-    next_tile = of_source(UNPACKED, TOKENS)
+    only = of_source(only_source)
+    first_tile = only if only_source == PACKED else of_source(PACKED)
+    next_tile = of_source(UNPACKED)
 
     @numba.njit
     def tile_of(first, tokens, packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride,
                 columns, here, next_weights, next_scales, scratch):  # fmt: skip
-        if tokens <= FEW_TOKENS:
-            few(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, here,
-                next_weights, next_scales, scratch)  # fmt: skip
-        elif tokens <= TOKENS:
+        if tokens <= TOKENS:
             only(packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, here,
                  next_weights, next_scales, scratch)  # fmt: skip
         elif first == 0:

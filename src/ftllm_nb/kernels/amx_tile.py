@@ -52,8 +52,6 @@ from ftllm_nb.kernels.sums import MIDDLE, multiply_add, scaled_sums, sums_are_fl
 
 TOKENS = 16
 """Rows of a tile register: most tokens of a tile."""
-FEW_TOKENS = 8
-"""Most tokens of the smaller tile, whose sums are half the work."""
 STEP_COLUMNS = 64
 """Most columns that one multiplication takes."""
 AT_ONCE = 4
@@ -150,7 +148,7 @@ def _nibble_matrix(first_bit: int) -> int:
 @intrinsic(prefer_literal=True)
 def amx_tile(
     typing_context, packed, unpacked, scales, zeros, x, x_stride, start, start_stride, out, out_stride, columns, tokens,
-    next_weights, next_scales, scratch, bits, group, with_zeros, scale_kind, most_tokens, source,
+    next_weights, next_scales, scratch, bits, group, with_zeros, scale_kind, source,
 ):  # fmt: skip
     """out[t, l] = start[t, l] + Σ over groups of scales · dot, for `tokens` tokens and the 16 rows of one block.
 
@@ -160,12 +158,11 @@ def amx_tile(
     where `needs_starts` and `needs_offsets`. `start` and `out` are float32, and may be the same. `next_weights` and
     `next_scales`: what comes next.
 
-    `bits`, `group` (columns of a group, 0 for all), `with_zeros`, `scale_kind` (a code of matmul_tile.py),
-    `most_tokens` (above or equal to `tokens`) and `source` (what the tile finds; unless an earlier tile has unpacked
-    the block, what comes next is fetched) are constants. The tile registers must be configured for
-    `step_columns(group)` and so many tokens.
+    `bits`, `group` (columns of a group, 0 for all), `with_zeros`, `scale_kind` (a code of matmul_tile.py)
+    and `source` (what the tile finds; unless an earlier tile has unpacked the block, what comes next is fetched) are
+    constants. The tile registers must be configured for `step_columns(group)` and so many tokens.
     """
-    constants = (bits, group, with_zeros, scale_kind, most_tokens, source)
+    constants = (bits, group, with_zeros, scale_kind, source)
     tile = _Tile(*map(literal, constants))
     signature = types.void(*([types.int64] * 15), *constants)
 
@@ -189,12 +186,10 @@ class _Tile:
     group cost 48 cycles for their conversions, factors and sums, and 16 in the tile unit.)
     """
 
-    def __init__(
-        self, bits: int, group: int, with_zeros: int, scale_kind: int, most_tokens: int, source: int
-    ) -> None:
+    def __init__(self, bits: int, group: int, with_zeros: int, scale_kind: int, source: int) -> None:
         self.bits, self.group, self.with_zeros = bits, group, with_zeros
         self.scale_kind, self.scales_size = scale_kind, LANES * WEIGHT_BYTES[scale_kind]
-        self.tokens, self.source = most_tokens, source
+        self.source = source
         self.are_floats = needs_offsets(source, bits, group, with_zeros)
 
     def emit(self, builder: ir.IRBuilder, packed: Any, unpacked: Any, scales: Any, zeros: Any, x: Any, x_stride: Any,
@@ -209,13 +204,13 @@ class _Tile:
         )
         self.bytes = self.times(columns, 2 * self.bits)
         self.groups = b.udiv(columns, _i64(self.group)) if self.group else _i64(1)
-        self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(self.tokens)]
+        self.totals = [cgutils.alloca_once(b, V_F32) for _ in range(TOKENS)]
         last = b.sub(tokens, _i64(1))
         for token, total in enumerate(self.totals):
             number = b.select(b.icmp_signed("<", _i64(token), last), _i64(token), last)
             b.store(load(b, b.add(start, b.mul(start_stride, number)), V_F32, 4), total)
         targets = []
-        for token in range(self.tokens):
+        for token in range(TOKENS):
             place, nowhere = b.add(out, self.times(out_stride, token)), b.add(scratch, _i64(_NOWHERE))
             targets.append(b.select(b.icmp_signed(">", tokens, _i64(token)), place, nowhere))
         # Lines that are not there when the totals are stored would hold up the products that are stored after them.
@@ -372,7 +367,7 @@ class _Tile:
             scaled = scaled_sums(b, dot, scale, offset)
             b.store(computed_here(b, multiply_add(b, scaled, scales, b.load(total))), total)
 
-        return [functools.partial(add, token) for token in range(self.tokens)]
+        return [functools.partial(add, token) for token in range(TOKENS)]
 
     def times(self, value: Any, factor: int) -> Any:
         return self.builder.mul(value, _i64(factor))
