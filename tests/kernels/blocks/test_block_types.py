@@ -121,7 +121,7 @@ def test_a_token_gives_the_same_bits_in_any_company(name: str) -> None:
     x, bias = random.standard_normal((110, columns), np.float32), random.standard_normal(83).astype(np.float32)
     format, (memory, _) = BlockFormat(name), packed(name, drawn(name, 83, columns), columns)
     together = packed_product(format, x, memory, 83, bias)
-    for count in (1, 2, 3, 4, 5, 8, 9, 12, 97):
+    for count in (1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 97):
         few = packed_product(format, np.ascontiguousarray(x[-count:]), memory, 83, bias)
         np.testing.assert_array_equal(few, together[-count:])
 

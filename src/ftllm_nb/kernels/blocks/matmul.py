@@ -92,67 +92,56 @@ def _multiply_by(type: BlockType) -> Any:
 
 
 def _few_by(type: BlockType) -> Any:
-    """The same of few tokens, without scratch."""
+    """The same of few tokens, without scratch. Weights are unpacked once for the tokens of a tile."""
     panel_blocks, unit_columns = _panel_blocks(type), type.columns
-    panel, single, double, quadruple = (
-        packed_tile(type, *shape) for shape in ((1, panel_blocks), (1, 1), (2, 1), (4, 1))
-    )
+    pairs = _pairs_by(type, tuple(tokens for tokens in (8, 4, 2) if tokens <= current_tier().most_dot_tokens))
+    panel, single = packed_tile(type, 1, panel_blocks), packed_tile(type, 1, 1)
 
     @numba.njit
     def few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
-        units, records, odd = columns // unit_columns, x + columns, rows % 2
+        units, records, last = columns // unit_columns, x + columns, rows - 1
         for block in range(num_blocks):
-            packed, begin, place = w + block * block_stride, start + 64 * block, out + 64 * block
-            row = 0
-            while rows - row >= 2:
-                values, those, into = x + row * x_stride, records + row * x_stride, place + row * out_stride
-                since = begin + row * start_stride
-                if rows - row >= 4:
-                    quadruple(
-                        packed, block_stride, values, those, x_stride, since, start_stride, into, out_stride, units
-                    )
-                    row += 4
-                else:
-                    double(packed, block_stride, values, those, x_stride, since, start_stride, into, out_stride, units)
-                    row += 2
-        if odd:
-            last, block = rows - 1, 0
-            x, records, start, out = (
-                x + last * x_stride,
-                records + last * x_stride,
-                start + last * start_stride,
-                out + last * out_stride,
-            )
-            while num_blocks - block >= panel_blocks:
-                panel(
-                    w + block * block_stride,
-                    block_stride,
-                    x,
-                    records,
-                    x_stride,
-                    start + 64 * block,
-                    start_stride,
-                    out + 64 * block,
-                    out_stride,
-                    units,
-                )
-                block += panel_blocks
-            while block < num_blocks:
-                single(
-                    w + block * block_stride,
-                    block_stride,
-                    x,
-                    records,
-                    x_stride,
-                    start + 64 * block,
-                    start_stride,
-                    out + 64 * block,
-                    out_stride,
-                    units,
-                )
-                block += 1
+            pairs(w + block * block_stride, block_stride, x, records, x_stride, rows, start + 64 * block, start_stride,
+                  out + 64 * block, out_stride, units)  # fmt: skip
+        if rows % 2 == 0:
+            return
+        values, those, begin, place = (
+            x + last * x_stride, records + last * x_stride, start + last * start_stride, out + last * out_stride
+        )  # fmt: skip
+        block = 0
+        while num_blocks - block >= panel_blocks:
+            panel(w + block * block_stride, block_stride, values, those, x_stride, begin + 64 * block, start_stride,
+                  place + 64 * block, out_stride, units)  # fmt: skip
+            block += panel_blocks
+        while block < num_blocks:
+            single(w + block * block_stride, block_stride, values, those, x_stride, begin + 64 * block, start_stride,
+                   place + 64 * block, out_stride, units)  # fmt: skip
+            block += 1
 
     return few
+
+
+def _pairs_by(type: BlockType, heights: tuple[int, ...]) -> Any:
+    """One block × all rows but an odd one, by tiles of so many tokens, the tallest first and the last of 2."""
+    tokens, tile = heights[0], packed_tile(type, heights[0], 1)
+    others = _pairs_by(type, heights[1:]) if len(heights) > 1 else _nothing
+
+    @numba.njit
+    def pairs(w, block_stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units):
+        row = 0
+        while rows - row >= tokens:
+            tile(w, block_stride, x + row * x_stride, records + row * x_stride, x_stride, start + row * start_stride,
+                 start_stride, out + row * out_stride, out_stride, units)  # fmt: skip
+            row += tokens
+        others(w, block_stride, x + row * x_stride, records + row * x_stride, x_stride, rows - row,
+               start + row * start_stride, start_stride, out + row * out_stride, out_stride, units)  # fmt: skip
+
+    return pairs
+
+
+@numba.njit
+def _nothing(w, block_stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units):
+    """What is left when there are no pairs."""
 
 
 def _many_by(type: BlockType) -> Any:
@@ -161,7 +150,8 @@ def _many_by(type: BlockType) -> Any:
     tokens, blocks = tier.dot_tokens, tier.dot_blocks
     unpack = unpacker(type)
     tall = _fetching(type, tokens, blocks)
-    pair, one, only = (unpacked_tile(type, *shape) for shape in ((2, blocks), (1, blocks), (1, 1)))
+    shapes = ((min(4, tokens), blocks), (2, blocks), (1, blocks), (1, 1))
+    middle, pair, one, only = (unpacked_tile(type, *shape) for shape in shapes)
     unit_columns, unit_bytes, size = type.columns, type.unit_bytes, ScratchLayout(type).size
     slab, record = _slab_units(type), record_bytes(type.middle)
 
@@ -177,6 +167,9 @@ def _many_by(type: BlockType) -> Any:
                 tall(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units, following, step)
                 following += units * (unit_columns // PART_COLUMNS) * FETCHES * step
                 row += tokens
+            elif tokens > 4 and rows - row >= 4:
+                middle(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
+                row += 4
             elif rows - row >= 2:
                 pair(w, stride, values, these, x_stride, before, start_stride, into, out_stride, units)
                 row += 2
