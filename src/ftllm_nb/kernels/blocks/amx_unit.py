@@ -81,6 +81,8 @@ def planes_unpacker(type: BlockType) -> Any:
     layout = PlanesLayout(type)
     chunk_quads = PART_QUADS * type.chunk_parts
     group_quads = type.group // QUAD
+    chunk_bytes = type.unit_bytes // type.chunks
+    lines = -(-chunk_bytes // LINE_BYTES)
     eight = constant(I16, 8, 2 * LANES)
     lower_bytes = constant(I16, 0xFF, 2 * LANES)
 
@@ -101,8 +103,6 @@ def planes_unpacker(type: BlockType) -> Any:
         def keep(value: Any, at: int) -> None:
             store(b, value, b.add(planes, _i64(at)), 4)
 
-        for line in range(0, type.unit_bytes, LINE_BYTES):
-            prefetch(b, b.add(unit, _i64(PREFETCH_BYTES + line)))
         scales = type.scales(b, unit)
         for at, vectors in ((layout.each, scales.each), (layout.minimums, scales.minimums)):
             for number, words in enumerate(vectors):
@@ -115,7 +115,10 @@ def planes_unpacker(type: BlockType) -> Any:
             target = b.add(planes, b.mul(loop.index, _i64(WORD_BYTES * chunk_quads)))
             each = b.mul(loop.index, _i64(WORD_BYTES * (chunk_quads // group_quads)))
             each = b.add(b.add(planes, _i64(layout.each)), each)
+            ahead = b.add(unit, b.add(b.mul(loop.index, _i64(chunk_bytes)), _i64(PREFETCH_BYTES)))
             for quad in range(chunk_quads):
+                for line in range(lines * quad // chunk_quads, lines * (quad + 1) // chunk_quads):
+                    prefetch(b, b.add(ahead, _i64(LINE_BYTES * line)))
                 numbers = type.numbers(b, unit, loop.index, quad // PART_QUADS, quad % PART_QUADS)
                 scale = load(b, b.add(each, _i64(WORD_BYTES * (quad // group_quads))), V_WORDS, 4)
                 lower, upper = scaled(b, numbers, scale)
