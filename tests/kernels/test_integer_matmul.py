@@ -88,6 +88,8 @@ def test_long_rows_and_many_tokens_give_the_bits_of_one_token(name: str) -> None
     assert np.max(np.abs(got - exact_product(format, x, weight, bias))) < 1e-6 * 2218
     for token in (0, 127, 128, 143, 149):
         np.testing.assert_array_equal(got[[token]], packed_product(format, x[[token]], packed, len(weight), bias))
+    for count in (2, 4, 8, 9, 12, 13, 16):  # by vectors and by tiles
+        np.testing.assert_array_equal(got[:count], packed_product(format, x[:count], packed, len(weight), bias))
 
 
 @pytest.mark.parametrize("name", FORMATS)
