@@ -28,6 +28,7 @@ def run(script: str, *arguments: str, tier: str = "") -> subprocess.CompletedPro
         ("kernels.py", ("--config", "none.json"), 'there is no file "none.json"'),
         ("kernels.py", ("--config", str(BENCH / "kernels.py")), "is not valid JSON"),
         ("kernels.py", ("--dtype", "int5"), "int5"),
+        ("steps.py", ("--dtype", "int5"), "int5"),
         ("scaling.py", ("--config", "none.json"), 'there is no file "none.json"'),
         ("scaling.py", ("--dtype", "int5"), "int5"),
         ("simulate_scaling.py", ("--config", "none.json"), 'there is no file "none.json"'),
