@@ -25,7 +25,9 @@ CONV = row_fields(
 )  # fmt: skip
 """`channels`: filled up to whole vectors, as rows of activations are; `weight`: [taps, channels]; `state`: [taps − 1,
 channels], the oldest first."""
-_CHANNELS_AT_ONCE = 128
+_CHANNELS_AT_ONCE = 512
+_TOKENS_AT_ONCE = 32
+"""A token's inputs lie side by side, so that hardware foresees the next ones: those of the next token are far away."""
 
 
 @numba.njit(inline="always")
@@ -37,40 +39,74 @@ def _input_of(source, stride, tail, channels, taps, token):
     return place
 
 
-@kernel()
-def causal_conv(row, step, worker):
-    """output[t] = bias + Σ weight[i] · input[t − taps + 1 + i], and its silu if so asked. A chunk is a run of channels
-    of a sequence."""
-    channels, taps, state = argument(row, CONV.channels), argument(row, CONV.taps), argument(row, CONV.state)
-    stride, is_silu = argument(row, CONV.input_stride), argument(row, CONV.silu) != 0
-    runs = (channels + _CHANNELS_AT_ONCE - 1) // _CHANNELS_AT_ONCE
-    num_chunks = runs * field(step, STEP_NUM_SEQUENCES)
-    chunk = take_chunk(worker, num_chunks)
-    while chunk >= 0:
-        sequence, begin = chunk // runs, chunk % runs * _CHANNELS_AT_ONCE
-        end = min(begin + _CHANNELS_AT_ONCE, channels)
-        old = old_states(step, sequence) + state
-        first, count = first_token(step, sequence), token_count(step, sequence)
-        source = argument(row, CONV.input) + first * stride
-        out = argument(row, CONV.output) + first * argument(row, CONV.output_stride)
-        for token in range(count):
-            for at in range(begin, end, 16):
-                total = load_vector(argument(row, CONV.bias) + 4 * at)
-                for tap in range(taps):
-                    place = _input_of(source, stride, old, channels, taps, token + tap - taps + 1)
-                    factor = load_vector(argument(row, CONV.weight) + tap * channels * 4 + 4 * at)
-                    total = fma(factor, load_vector(place + 4 * at), total)
-                if is_silu:
-                    total = total * sigmoid(total)
-                store_vector(out + 4 * at, total)
-            out += argument(row, CONV.output_stride)
-        part, done = first_part(step, sequence), 0
-        while done < count:
-            done, new = part_end(part), part_states(part) + state
+@numba.njit
+def _keep_tails(row, step, sequence, begin_token, end_token, begin, end):
+    """Write a run of channels of the tails after those parts of a sequence that end within a run of its tokens."""
+    channels, taps, stride = argument(row, CONV.channels), argument(row, CONV.taps), argument(row, CONV.input_stride)
+    state = argument(row, CONV.state)
+    source = argument(row, CONV.input) + first_token(step, sequence) * stride
+    old = old_states(step, sequence) + state
+    part = first_part(step, sequence)
+    while part_end(part) <= begin_token:
+        part += PART_BYTES
+    done = begin_token
+    while done < end_token:
+        done = part_end(part)
+        if done <= end_token:
+            new = part_states(part) + state
             for tap in range(taps - 1):
                 place = _input_of(source, stride, old, channels, taps, done + tap - taps + 1)
                 for at in range(begin, end, 16):
                     kept = load_vector(place + 4 * at)
                     store_vector(new + tap * channels * 4 + 4 * at, kept)
-            part += PART_BYTES
+        part += PART_BYTES
+
+
+@kernel()
+def causal_conv(row, step, worker):
+    """output[t] = bias + Σ weight[i] · input[t − taps + 1 + i], and its silu if so asked. A chunk is a run of channels
+    of a run of a sequence's tokens."""
+    channels, taps, weight = argument(row, CONV.channels), argument(row, CONV.taps), argument(row, CONV.weight)
+    stride, is_silu = argument(row, CONV.input_stride), argument(row, CONV.silu) != 0
+    runs = (channels + _CHANNELS_AT_ONCE - 1) // _CHANNELS_AT_ONCE
+    num_sequences, num_chunks = field(step, STEP_NUM_SEQUENCES), 0
+    for each in range(num_sequences):
+        num_chunks += _token_runs(step, each) * runs
+    sequence, before = 0, 0
+    chunk = take_chunk(worker, num_chunks)
+    while chunk >= 0:
+        if chunk < before:
+            sequence, before = 0, 0
+        while chunk >= before + _token_runs(step, sequence) * runs:
+            before += _token_runs(step, sequence) * runs
+            sequence += 1
+        begin_token, begin = (chunk - before) // runs * _TOKENS_AT_ONCE, (chunk - before) % runs * _CHANNELS_AT_ONCE
+        end_token = min(begin_token + _TOKENS_AT_ONCE, token_count(step, sequence))
+        end = min(begin + _CHANNELS_AT_ONCE, channels)
+        tail = old_states(step, sequence) + argument(row, CONV.state)
+        first = first_token(step, sequence)
+        source = argument(row, CONV.input) + first * stride
+        for token in range(begin_token, end_token):
+            out = argument(row, CONV.output) + (first + token) * argument(row, CONV.output_stride)
+            from_tail = max(0, taps - 1 - token)
+            before_step = _input_of(source, stride, tail, channels, taps, token - taps + 1)
+            place = source + (token - taps + 1) * stride
+            for at in range(4 * begin, 4 * end, 64):
+                total = load_vector(argument(row, CONV.bias) + at)
+                for tap in range(from_tail):
+                    factor = load_vector(weight + tap * channels * 4 + at)
+                    total = fma(factor, load_vector(before_step + tap * channels * 4 + at), total)
+                for tap in range(from_tail, taps):
+                    factor = load_vector(weight + tap * channels * 4 + at)
+                    total = fma(factor, load_vector(place + tap * stride + at), total)
+                if is_silu:
+                    total = total * sigmoid(total)
+                store_vector(out + at, total)
+        _keep_tails(row, step, sequence, begin_token, end_token, begin, end)
         chunk = take_chunk(worker, num_chunks)
+
+
+@numba.njit(inline="always")
+def _token_runs(step, sequence):
+    """In how many runs a sequence's tokens of the step come."""
+    return (token_count(step, sequence) + _TOKENS_AT_ONCE - 1) // _TOKENS_AT_ONCE
