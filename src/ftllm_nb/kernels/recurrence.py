@@ -35,6 +35,7 @@ from ftllm_nb.kernels.states import (
     first_part,
     first_token,
     old_states,
+    part_before,
     part_end,
     part_states,
     token_count,
@@ -48,7 +49,19 @@ RECURRENCE = row_fields(
 """`heads`: of values, each of which uses key head ⌊head · key_heads / heads⌋; `skip`: address of a factor for each
 head, 0 for none."""
 COLUMNS = 32
-"""Of a head's state that are a chunk."""
+"""Of a head's state that are taken through tokens at once."""
+TOKENS_AT_ONCE = 64
+"""Through which a head's columns are taken, one block of them after the other: rows of a head's keys and queries lie
+far apart, in few places of the second cache, which does not hold those of many more."""
+
+
+@numba.njit
+def _longest(step):
+    """The most tokens of a sequence in the step."""
+    longest = 0
+    for sequence in range(field(step, STEP_NUM_SEQUENCES)):
+        longest = max(longest, token_count(step, sequence))
+    return longest
 
 
 def _recurrence(name: str, corrects: bool, by_channel: bool, is_half: bool = False) -> Kernel:
@@ -89,76 +102,86 @@ def _recurrence(name: str, corrects: bool, by_channel: bool, is_half: bool = Fal
         rate_stride, output_stride = argument(row, RECURRENCE.rate_stride), argument(row, RECURRENCE.output_stride)
         skip, scale = argument(row, RECURRENCE.skip), spread(scalar(row, RECURRENCE.scale))
         blocks = (value_dim + COLUMNS - 1) // COLUMNS
-        num_chunks = field(step, STEP_NUM_SEQUENCES) * heads * blocks
+        at_once = blocks if _longest(step) > TOKENS_AT_ONCE else 1
+        of_head = (blocks + at_once - 1) // at_once
+        num_chunks = field(step, STEP_NUM_SEQUENCES) * heads * of_head
         chunk = take_chunk(worker, num_chunks)
         while chunk >= 0:
-            sequence, place = chunk // (heads * blocks), chunk % (heads * blocks)
-            head, column = place // blocks, place % blocks * COLUMNS
+            sequence, head = chunk // (heads * of_head), chunk // of_head % heads
+            first_block = chunk % of_head * at_once
             first, count = first_token(step, sequence), token_count(step, sequence)
-            at_state = argument(row, RECURRENCE.state) + place * key_dim * row_bytes
-            source, part = old_states(step, sequence) + at_state, first_part(step, sequence)
-            target, end = part_states(part) + at_state, part_end(part)
             key_at = head * key_heads // heads * key_dim * 4
-            query = argument(row, RECURRENCE.query) + first * query_stride + key_at
-            key = argument(row, RECURRENCE.key) + first * key_stride + key_at
-            value_at = (head * value_dim + column) * 4
-            value = argument(row, RECURRENCE.value) + first * value_stride + value_at
-            out = argument(row, RECURRENCE.output) + first * output_stride + value_at
-            decay = argument(row, RECURRENCE.decay) + first * decay_stride
-            decay += 4 * head * key_dim if by_channel else 4 * head
-            rate = argument(row, RECURRENCE.rate) + first * rate_stride + 4 * head
-            left = value_dim - column
-            known0, known1 = spread(0.0), spread(0.0)
-            if corrects:
-                for at in range(key_dim):
-                    factor = key_of(key, decay, at)
-                    known0 = fma(factor, load_columns(source + row_bytes * at), known0)
-                    known1 = fma(factor, load_columns(source + row_bytes * at + vector_bytes), known1)
-            for token in range(count):
-                if token == end:
-                    part += PART_BYTES
-                    target, end = part_states(part) + at_state, part_end(part)
-                given0, given1 = load_vector_partial(value, left), load_vector_partial(value + 64, left - 16)
-                delta0, delta1 = given0, given1
-                kept = spread(load_f32(decay))
-                if corrects:
-                    if not by_channel:
-                        known0, known1 = known0 * kept, known1 * kept
-                    delta0, delta1 = given0 - known0, given1 - known1
-                times = spread(load_f32(rate))
-                delta0, delta1 = delta0 * times, delta1 * times
-                next_key, next_decay = key, decay
-                if token + 1 < count:
-                    next_key, next_decay = key + key_stride, decay + decay_stride
-                # Rows of one head lie far apart: no hardware foresees the next.
-                fetch_lines(key + 2 * key_stride, 4 * key_dim)
-                fetch_lines(query + 2 * query_stride, 4 * key_dim)
-                read0, read1 = spread(0.0), spread(0.0)
+            for visit in range((count + TOKENS_AT_ONCE - 1) // TOKENS_AT_ONCE * at_once):
+                begin_token, block = visit // at_once * TOKENS_AT_ONCE, first_block + visit % at_once
+                end_token = min(begin_token + TOKENS_AT_ONCE, count)
+                row_of_step = first + begin_token
+                at_state = argument(row, RECURRENCE.state) + (head * blocks + block) * key_dim * row_bytes
+                part = part_before(first_part(step, sequence), begin_token)
+                target, end = part_states(part) + at_state, part_end(part)
+                source = old_states(step, sequence) + at_state if begin_token == 0 else target
+                query = argument(row, RECURRENCE.query) + row_of_step * query_stride + key_at
+                key = argument(row, RECURRENCE.key) + row_of_step * key_stride + key_at
+                value_at = (head * value_dim + block * COLUMNS) * 4
+                value = argument(row, RECURRENCE.value) + row_of_step * value_stride + value_at
+                out = argument(row, RECURRENCE.output) + row_of_step * output_stride + value_at
+                decay = argument(row, RECURRENCE.decay) + row_of_step * decay_stride
+                decay += 4 * head * key_dim if by_channel else 4 * head
+                rate = argument(row, RECURRENCE.rate) + row_of_step * rate_stride + 4 * head
+                left = value_dim - block * COLUMNS
                 known0, known1 = spread(0.0), spread(0.0)
-                for at in range(key_dim):
-                    if by_channel:
-                        kept = spread(load_f32(decay + 4 * at))
-                    factor = spread(load_f32(key + 4 * at))
-                    state0 = fma(factor, delta0, load_columns(source + row_bytes * at) * kept)
-                    state1 = fma(factor, delta1, load_columns(source + row_bytes * at + vector_bytes) * kept)
-                    asked = spread(load_f32(query + 4 * at))
-                    read0, read1 = fma(asked, state0, read0), fma(asked, state1, read1)
-                    state0 = keep_columns(target + row_bytes * at, state0)
-                    state1 = keep_columns(target + row_bytes * at + vector_bytes, state1)
+                if corrects:
+                    for at in range(key_dim):
+                        factor = key_of(key, decay, at)
+                        known0 = fma(factor, load_columns(source + row_bytes * at), known0)
+                        known1 = fma(factor, load_columns(source + row_bytes * at + vector_bytes), known1)
+                for token in range(begin_token, end_token):
+                    if token == end:
+                        part += PART_BYTES
+                        target, end = part_states(part) + at_state, part_end(part)
+                    given0, given1 = load_vector_partial(value, left), load_vector_partial(value + 64, left - 16)
+                    delta0, delta1 = given0, given1
+                    kept = spread(load_f32(decay))
                     if corrects:
-                        factor = key_of(next_key, next_decay, at)
-                        known0, known1 = fma(factor, state0, known0), fma(factor, state1, known1)
-                read0, read1 = read0 * scale, read1 * scale
-                if skip != 0:
-                    share = spread(load_f32(skip + 4 * head))
-                    read0, read1 = fma(share, given0, read0), fma(share, given1, read1)
-                store_vector_partial(out, read0, left)
-                store_vector_partial(out + 64, read1, left - 16)
-                source, key, decay = target, next_key, next_decay
-                query += query_stride
-                value += value_stride
-                out += output_stride
-                rate += rate_stride
+                        if not by_channel:
+                            known0, known1 = known0 * kept, known1 * kept
+                        delta0, delta1 = given0 - known0, given1 - known1
+                    times = spread(load_f32(rate))
+                    delta0, delta1 = delta0 * times, delta1 * times
+                    next_key, next_decay = key, decay
+                    if token + 1 < end_token:
+                        next_key, next_decay = key + key_stride, decay + decay_stride
+                    # Rows of one head lie far apart: no hardware foresees the next.
+                    if token + 2 < count:
+                        fetch_lines(key + 2 * key_stride, 4 * key_dim)
+                        fetch_lines(query + 2 * query_stride, 4 * key_dim)
+                        fetch_lines(value + 4 * value_stride, 4 * COLUMNS)
+                        fetch_lines(out + 4 * output_stride, 4 * COLUMNS)
+                    read0, read1 = spread(0.0), spread(0.0)
+                    known0, known1 = spread(0.0), spread(0.0)
+                    for at in range(key_dim):
+                        if by_channel:
+                            kept = spread(load_f32(decay + 4 * at))
+                        factor = spread(load_f32(key + 4 * at))
+                        state0 = fma(factor, delta0, load_columns(source + row_bytes * at) * kept)
+                        state1 = fma(factor, delta1, load_columns(source + row_bytes * at + vector_bytes) * kept)
+                        asked = spread(load_f32(query + 4 * at))
+                        read0, read1 = fma(asked, state0, read0), fma(asked, state1, read1)
+                        state0 = keep_columns(target + row_bytes * at, state0)
+                        state1 = keep_columns(target + row_bytes * at + vector_bytes, state1)
+                        if corrects:
+                            factor = key_of(next_key, next_decay, at)
+                            known0, known1 = fma(factor, state0, known0), fma(factor, state1, known1)
+                    read0, read1 = read0 * scale, read1 * scale
+                    if skip != 0:
+                        share = spread(load_f32(skip + 4 * head))
+                        read0, read1 = fma(share, given0, read0), fma(share, given1, read1)
+                    store_vector_partial(out, read0, left)
+                    store_vector_partial(out + 64, read1, left - 16)
+                    source, key, decay = target, next_key, next_decay
+                    query += query_stride
+                    value += value_stride
+                    out += output_stride
+                    rate += rate_stride
             chunk = take_chunk(worker, num_chunks)
 
     return recurrence

@@ -42,6 +42,14 @@ def part_end(part):
     return field(part, 0)
 
 
+@numba.njit
+def part_before(part, token):
+    """From a sequence's first part: the part of the token before this one of the step's; the first for none."""
+    while part_end(part) < token:
+        part += PART_BYTES
+    return part
+
+
 @numba.njit(inline="always")
 def part_states(part):
     """The address at which the states after a part are to be written."""
