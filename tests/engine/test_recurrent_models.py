@@ -127,6 +127,14 @@ def test_any_chunks_on_any_number_of_workers(
     np.testing.assert_array_equal(prefill_then_decode(executor, chunk), expected)
 
 
+def test_states_that_are_written_past_the_caches(
+    config: dict[str, Any], expected: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftllm_nb.ops.recurrences.LARGE_STATE", 0)
+    with opened(config) as executor:
+        np.testing.assert_array_equal(prefill_then_decode(executor, 100), expected)
+
+
 def test_beside_others_and_after_a_step_that_was_stopped(
     executor: CompiledExecutor, expected: NDArray[np.float32]
 ) -> None:

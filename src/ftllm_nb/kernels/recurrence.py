@@ -5,14 +5,16 @@ channel of the key) and rate β:
 
     S ← α S;   δ = β (v − Sᵀk), or β v;   S ← S + k δᵀ;   output = scale · Sᵀq + skip · v
 
-Columns of S know nothing of each other. So a chunk is 32 columns of a head, which stay in the first cache while all of
-the sequence's tokens in the step go by, one after the other: each token has the same arithmetic however a prompt is
-cut. One pass over the columns adds a token and finds what the next one needs of the sum. A state lies in memory as
-[heads, blocks of 32 columns, key_dim, 32], of float32 or of float16: then S is rounded after each token, for the same
-reason, once its output is read.
+Columns of S know nothing of each other. So 32 columns of a head stay in the first cache while tokens of the sequence go
+by, one after the other: each token has the same arithmetic however a prompt is cut. A chunk is such columns, or, where
+a sequence has many tokens in the step, all of a head's, in turns. One pass over the columns adds a token and finds what
+the next one needs of the sum. A state lies in memory as [heads, blocks of 32 columns, key_dim, 32], of float32 or of
+float16: then S is rounded after each token, for the same reason, once its output is read.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numba
 
@@ -29,6 +31,7 @@ from ftllm_nb.kernels.simd import (
     store_halves,
     store_vector,
     store_vector_partial,
+    store_vector_past_caches,
 )
 from ftllm_nb.kernels.states import (
     PART_BYTES,
@@ -45,9 +48,10 @@ from ftllm_nb.kernels.step import STEP_NUM_SEQUENCES, argument, field, scalar, t
 RECURRENCE = row_fields(
     "query", "query_stride", "key", "key_stride", "value", "value_stride", "decay", "decay_stride", "rate",
     "rate_stride", "output", "output_stride", "state", "heads", "key_heads", "key_dim", "value_dim", "scale", "skip",
+    "leaves",
 )  # fmt: skip
 """`heads`: of values, each of which uses key head ⌊head · key_heads / heads⌋; `skip`: address of a factor for each
-head, 0 for none."""
+head, 0 for none; `leaves`: whether the states after a step are written past the caches."""
 COLUMNS = 32
 """Of a head's state that are taken through tokens at once."""
 TOKENS_AT_ONCE = 64
@@ -85,6 +89,38 @@ def _recurrence(name: str, corrects: bool, by_channel: bool, is_half: bool = Fal
             store_vector(place, columns)
         return columns
 
+    def pass_over_columns(leaves: bool) -> Any:
+        """`leaves`: the token is the step's last, after which the state is not read for long. So it is written past the
+        caches, which then need not read what was there; the walk's atomics order that before the next operation."""
+
+        @numba.njit(inline="always")
+        def advance(source, target, query, key, decay, next_key, next_decay, key_dim, kept, delta0, delta1):
+            """Add a token to the columns: what its query reads of them, and what they know of the next key."""
+            read0, read1 = spread(0.0), spread(0.0)
+            known0, known1 = spread(0.0), spread(0.0)
+            for at in range(key_dim):
+                if by_channel:
+                    kept = spread(load_f32(decay + 4 * at))
+                factor = spread(load_f32(key + 4 * at))
+                state0 = fma(factor, delta0, load_columns(source + row_bytes * at) * kept)
+                state1 = fma(factor, delta1, load_columns(source + row_bytes * at + vector_bytes) * kept)
+                asked = spread(load_f32(query + 4 * at))
+                read0, read1 = fma(asked, state0, read0), fma(asked, state1, read1)
+                if leaves and not is_half:
+                    store_vector_past_caches(target + row_bytes * at, state0)
+                    store_vector_past_caches(target + row_bytes * at + vector_bytes, state1)
+                else:
+                    state0 = keep_columns(target + row_bytes * at, state0)
+                    state1 = keep_columns(target + row_bytes * at + vector_bytes, state1)
+                if corrects and not leaves:
+                    factor = key_of(next_key, next_decay, at)
+                    known0, known1 = fma(factor, state0, known0), fma(factor, state1, known1)
+            return read0, read1, known0, known1
+
+        return advance
+
+    advance, advance_and_leave = pass_over_columns(False), pass_over_columns(True)
+
     @numba.njit(inline="always")
     def key_of(key, decay, at):
         """A key's channel, as the state before its decay is to be multiplied by."""
@@ -101,6 +137,7 @@ def _recurrence(name: str, corrects: bool, by_channel: bool, is_half: bool = Fal
         value_stride, decay_stride = argument(row, RECURRENCE.value_stride), argument(row, RECURRENCE.decay_stride)
         rate_stride, output_stride = argument(row, RECURRENCE.rate_stride), argument(row, RECURRENCE.output_stride)
         skip, scale = argument(row, RECURRENCE.skip), spread(scalar(row, RECURRENCE.scale))
+        leaves = argument(row, RECURRENCE.leaves) != 0
         blocks = (value_dim + COLUMNS - 1) // COLUMNS
         at_once = blocks if _longest(step) > TOKENS_AT_ONCE else 1
         of_head = (blocks + at_once - 1) // at_once
@@ -156,21 +193,14 @@ def _recurrence(name: str, corrects: bool, by_channel: bool, is_half: bool = Fal
                         fetch_lines(query + 2 * query_stride, 4 * key_dim)
                         fetch_lines(value + 4 * value_stride, 4 * COLUMNS)
                         fetch_lines(out + 4 * output_stride, 4 * COLUMNS)
-                    read0, read1 = spread(0.0), spread(0.0)
-                    known0, known1 = spread(0.0), spread(0.0)
-                    for at in range(key_dim):
-                        if by_channel:
-                            kept = spread(load_f32(decay + 4 * at))
-                        factor = spread(load_f32(key + 4 * at))
-                        state0 = fma(factor, delta0, load_columns(source + row_bytes * at) * kept)
-                        state1 = fma(factor, delta1, load_columns(source + row_bytes * at + vector_bytes) * kept)
-                        asked = spread(load_f32(query + 4 * at))
-                        read0, read1 = fma(asked, state0, read0), fma(asked, state1, read1)
-                        state0 = keep_columns(target + row_bytes * at, state0)
-                        state1 = keep_columns(target + row_bytes * at + vector_bytes, state1)
-                        if corrects:
-                            factor = key_of(next_key, next_decay, at)
-                            known0, known1 = fma(factor, state0, known0), fma(factor, state1, known1)
+                    if token + 1 == count and leaves:
+                        read0, read1, known0, known1 = advance_and_leave(
+                            source, target, query, key, decay, next_key, next_decay, key_dim, kept, delta0, delta1
+                        )
+                    else:
+                        read0, read1, known0, known1 = advance(
+                            source, target, query, key, decay, next_key, next_decay, key_dim, kept, delta0, delta1
+                        )
                     read0, read1 = read0 * scale, read1 * scale
                     if skip != 0:
                         share = spread(load_f32(skip + 4 * head))

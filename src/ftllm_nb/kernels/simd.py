@@ -144,6 +144,14 @@ def store_vector_partial(builder, address, value, count):
             builder.call(masked, [value, pointer, ir.Constant(I32, 4), _lanes_below(builder, count)])
 
 
+@emitted(types.void, types.int64, float32x16)
+def store_vector_past_caches(builder, address, value):
+    """Write 16 float32 at a multiple of 64 bytes which nobody reads soon: to memory, without reading what was there."""
+    builder.store(value, builder.inttoptr(address, V_F32.as_pointer()), align=64).set_metadata(
+        "nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)])
+    )
+
+
 def widen_f16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Code that loads 16 float16 and widens them."""
     return widen_half(builder, load(builder, address, V_F16, 2))

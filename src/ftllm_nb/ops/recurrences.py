@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CHUNK_COLUMNS = 32
 """Columns of a head's matrix that a worker takes at once, `COLUMNS` of kernels/recurrence.py."""
+LARGE_STATE = 512 << 10
+"""Bytes of a layer's state from which on those of all layers do not stay in caches from a step to the next."""
 
 
 def require_recurrent_heads(types: Mapping[str, TensorType]) -> tuple[int, int, int, int]:
@@ -63,6 +65,7 @@ def lower_recurrence(
     from ftllm_nb.kernels.recurrence import OF_HALVES, RECURRENCE
 
     kept = lowering.state(state)
+    state_bytes = 4 * value.type.size(2) * key.type.size(3) * value.type.size(3)
     places = [lowering.place(tensor) for tensor in (query, key, value, output)]
     read, known, given, written = places
     fields = RECURRENCE.values(
@@ -71,5 +74,6 @@ def lower_recurrence(
         rate=rate[0], rate_stride=rate[1], output=written.address, output_stride=written.stride,
         state=kept.offset, heads=value.type.size(2), key_heads=key.type.size(2),
         key_dim=key.type.size(3), value_dim=value.type.size(3), scale=float(scale), skip=skip,
+        leaves=int(state_bytes >= LARGE_STATE),
     )  # fmt: skip
     lowering.add(OF_HALVES[kernel] if kept.is_half else kernel, *fields)
