@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ftllm_nb import loading
+from ftllm_nb.engine_options import EngineOptions
 from ftllm_nb.errors import EngineError
 from ftllm_nb.graph.unread_tensors import unread_warning
 
@@ -41,3 +42,10 @@ def test_a_tensor_that_is_read_in_other_layers_is_named_with_its_layer() -> None
     assert unread_warning(names) == [
         "the checkpoint holds tensors that no operator reads: h.1.up, h.*.down (2 tensors)."
     ]
+
+
+def test_a_type_of_states_that_a_model_does_not_have_is_worth_a_word() -> None:
+    said: list[str] = []
+    for state_dtype in ("float32", "float16"):
+        loading.prepare(None, EngineOptions(state_dtype=state_dtype), warn=said.append).checkpoint.close()
+    assert said == ["state_dtype float16 changes nothing: this model keeps no matrices of recurrent layers."]

@@ -210,17 +210,20 @@ def prepare(
             warn(sentence)
         if messages and not opened.has_chat_format:
             warn(f"{checkpoint.path} has no chat template: the model is given the messages' text and continues it.")
-        warn_of_types(weight_types, checked, warn)
+        warn_of_types(weight_types, options.state_dtype, checked, warn)
         undo.pop_all()
     return PreparedModel(checkpoint, checked, opened, workers, weight_types, options, warn, early)
 
 
-def warn_of_types(weight_types: WeightTypes, graph: CheckedGraph, warn: Warn) -> None:
-    """Name the rules of --dtype_config that choose no matrix's type, and the types that take more than finer ones."""
+def warn_of_types(weight_types: WeightTypes, state_dtype: str, graph: CheckedGraph, warn: Warn) -> None:
+    """Name the rules of --dtype_config that choose no matrix's type, the types that take more than finer ones, and a
+    type of states that no state can have."""
     for rule in weight_types.unused_rules(weight.tensor for weight in graph.packed):
         warn(f"no matrix has a name in which the rule {rule} of the dtype_config is found.")
     for sentence in weight_types.padded_groups(graph):
         warn(sentence)
+    if state_dtype == "float16" and not graph.states_of_halves:
+        warn("state_dtype float16 changes nothing: this model keeps no matrices of recurrent layers.")
 
 
 def chosen_weight_types(options: EngineOptions) -> WeightTypes:

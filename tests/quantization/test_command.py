@@ -78,3 +78,9 @@ def test_dry_run_writes_nothing_and_says_where_a_folder_loads(tmp_path: Path) ->
         " 256 × 768  ", " bfloat16 ", " int4g256 ", " 0.100 ", "          4.06 ",
     ]  # fmt: skip
     assert "bfloat16 | bfloat16" in lines["model.embed_tokens.weight"] and "5,249,280" in lines["total"]
+
+
+def test_a_folder_has_no_name_of_a_file(tmp_path: Path) -> None:
+    done = quantize(DEMO, "-o", tmp_path / "x.gguf", "--format", "packed")
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    assert "x.gguf names a gguf file, and --format packed makes folders: change one." in done.stderr

@@ -155,6 +155,7 @@ def test_a_stopped_run_goes_on_with_its_choice(
     [
         (("--bits", 3.5), "--bits 3.5 cannot be: the smallest types that fit the model's matrices take 4.0"),
         (("--bits", 3.5, "--format", "packed", "--asymmetric"), "--bits 3.5 cannot be: the smallest types that"),
+        (("--bits", 40), "--bits 40 cannot be: the largest types that fit the model's matrices take 8."),
         (("--bits", 4.5, "--dtype", "int4"), "--bits chooses the types that --dtype would name"),
         (("--embedding_bits", 6), "--embedding_bits goes with --bits"),
         (("--bits", 5, "--embedding_bits", 6), "--embedding_bits is not for --format compressed_tensors"),

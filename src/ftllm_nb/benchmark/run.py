@@ -83,7 +83,7 @@ def opened_model(
     threads = options.check(warn)
     weight_types = chosen_weight_types(options)
     graph = describe(checkpoint, settings.custom)
-    warn_of_types(weight_types, graph, warn)
+    warn_of_types(weight_types, options.state_dtype, graph, warn)
     executor = open_executor(
         graph,
         checkpoint,

@@ -36,7 +36,7 @@ GROUP = "Models"
 ALIASES = ("export",)
 DEFAULT_FORMAT = "compressed_tensors"
 ENDINGS = {".gguf": "gguf", ".imatrix": "imatrix"}
-"""Forms by how OUT ends."""
+"""Forms that are files, by how OUT ends; all others are folders."""
 EXAMPLES = (
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-int4 --dtype int4g128",
     "ftllm-nb quantize Qwen/Qwen2.5-1.5B-Instruct -o qwen-Q4_K_M.gguf --dtype q4_k_m",
@@ -178,7 +178,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output is None and not args.dry_run:
         raise UsageError("-o is missing: name the folder or the .gguf file to make, or ask for --dry_run.")
-    format = args.format or ENDINGS.get(os.path.splitext((args.output or "").lower())[1], DEFAULT_FORMAT)
+    by_name = ENDINGS.get(os.path.splitext((args.output or "").lower())[1])
+    format = args.format or by_name or DEFAULT_FORMAT
+    if by_name is not None and format not in ENDINGS.values():
+        raise UsageError(f"-o {args.output} names a {by_name} file, and --format {format} makes folders: change one.")
     output = output_format(format)
     if args.dtype is not None and output.dtypes() and args.dtype not in output.dtypes():
         others = [name for name in format_names() if args.dtype in output_format(name).dtypes()]

@@ -97,7 +97,7 @@ def mixed_job(
 
     `out`: what is to be made, or replaced; beside it lies a file that a run which is stopped leaves its choice in, and
     with `resume` it is taken from there. None: nothing is made.
-    Raises `UsageError` where no types are as small.
+    Raises `UsageError` where no types are as small, or as large.
     """
     assert options.bits is not None
     plain = replace(options, bits=None, embedding_bits=None)
@@ -132,12 +132,13 @@ def mixed_job(
 
 def _require_possible(bits: float, units: Sequence[Unit]) -> None:
     weights = sum(unit.weights for unit in units)
-    least = sum(unit.bits[unit.smallest] for unit in units) / weights
-    if bits < least:
-        raise UsageError(
-            f"--bits {bits:g} cannot be: the smallest types that fit the model's matrices take {least:.3f} bits a "
-            "weight."
-        )
+    for is_beyond, edge, word in ((bits.__lt__, min, "smallest"), (bits.__gt__, max, "largest")):
+        limit = sum(edge(unit.bits.values()) for unit in units) / weights
+        if is_beyond(limit):
+            raise UsageError(
+                f"--bits {bits:g} cannot be: the {word} types that fit the model's matrices take {limit:.3f} bits a "
+                "weight."
+            )
 
 
 def _chosen(
