@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ftllm_nb.checkpoint.gguf.guessing import GuessingArchitecture
 from ftllm_nb.checkpoint.gguf.mixers import MIXERS, MixerArchitecture
-from ftllm_nb.checkpoint.gguf.way_out import FULL, OutgoingModel, WayOut
+from ftllm_nb.checkpoint.gguf.way_out import FULL, OutgoingModel
 
 _AT = "backbone.layers.*.mixer"
 
@@ -18,7 +17,7 @@ class NemotronH(GuessingArchitecture, MixerArchitecture):
     """llama.cpp's `nemotron_h`. A layer with neither heads of keys nor a feed-forward is recurrent."""
 
     model_type = "nemotron_h"
-    writes: ClassVar[tuple[str, ...]] = ("nemotron_h",)
+    writes: ClassVar[tuple[str, ...]] = ()
     untold: ClassVar = {
         "timeStepMin": "a GGUF file has no place for the least time step (time_step_min), which the kernels of "
         "training do without, too."
@@ -48,13 +47,6 @@ class NemotronH(GuessingArchitecture, MixerArchitecture):
             "attention_bias": self.has_any("attn_q.bias"),
             "time_step_min": 0,
         }
-
-    @classmethod
-    def of_model(cls, config: Mapping[str, Any]) -> type[WayOut]:
-        """With experts it is another architecture."""
-        from ftllm_nb.checkpoint.gguf.architectures.nemotron_h_moe import NemotronHMoe  # which is made of this one
-
-        return NemotronHMoe if "moe" in config["layer_types"] else cls
 
     @classmethod
     def entries(cls, model: OutgoingModel) -> dict[str, Any]:

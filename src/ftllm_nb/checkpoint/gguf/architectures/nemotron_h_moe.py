@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ftllm_nb.checkpoint.gguf.architectures.nemotron_h import NemotronH
 from ftllm_nb.checkpoint.gguf.mixture import group_entries
-from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
+from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel, WayOut
 
 _AT = "backbone.layers.*.mixer"
 
@@ -14,7 +15,7 @@ _AT = "backbone.layers.*.mixer"
 class NemotronHMoe(NemotronH):
     """llama.cpp's `nemotron_h_moe`."""
 
-    writes = ()
+    writes = ("nemotron_h",)
     file_architecture = "nemotron_h_moe"
     inner_kind = "moe"
     names: ClassVar = NemotronH.names | {
@@ -41,6 +42,11 @@ class NemotronHMoe(NemotronH):
             "n_group": whole("expert_group_count", 1, least=0) or 1,
             "topk_group": whole("expert_group_used_count", 1, least=0) or 1,
         }
+
+    @classmethod
+    def of_model(cls, config: Mapping[str, Any]) -> type[WayOut]:
+        """Without experts it is the other architecture."""
+        return cls if "moe" in config["layer_types"] else NemotronH
 
     @classmethod
     def entries(cls, model: OutgoingModel) -> dict[str, Any]:
