@@ -17,7 +17,8 @@ class NemotronH(GuessingArchitecture, MixerArchitecture):
     """llama.cpp's `nemotron_h`. A layer with neither heads of keys nor a feed-forward is recurrent."""
 
     model_type = "nemotron_h"
-    writes: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()  # nemotron_h_moe.py writes either form
+    file_architecture: ClassVar[str] = "nemotron_h"
     untold: ClassVar = {
         "timeStepMin": "a GGUF file has no place for the least time step (time_step_min), which the kernels of "
         "training do without, too."
