@@ -1,4 +1,4 @@
-"""Measure how well a model predicts a text, and what fewer bits a weight cost.
+"""Measure how well a model foretells a text, and what fewer bits a weight cost.
 
 The text is read in windows of --window tokens, each begun --stride tokens after the one before; a window's tokens that
 the one before judged are context. Perplexity is the exponential of the mean negative log-likelihood of the judged

@@ -88,7 +88,8 @@ class ReferenceExecutor:
         self._weights: dict[Value, Floats] = {}
         format_of, packed = weight_types.formats(graph), set(graph.packed)
         for done, (name, value) in enumerate(graph.weights.items()):
-            weight = read_float32(checkpoint, name)
+            # NumPy's products of a matrix that lies the other way round have other bits on some CPUs.
+            weight = np.ascontiguousarray(read_float32(checkpoint, name))
             self._weights[value] = rounded(weight, format_of(value)) if value in packed else weight
             checkpoint.release(name)
             if progress is not None:

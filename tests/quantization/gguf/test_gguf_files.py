@@ -90,7 +90,7 @@ def test_a_rule_names_tensors_as_the_model_does_and_a_dry_run_writes_nothing(tmp
     ("arguments", "said"),
     [
         (("--dtype", "int8"), "--dtype int8 is of --format compressed_tensors or packed, and gguf has auto, bf16, "),
-        (("--format", "packed", "--dtype", "q4_0"), "--dtype q4_0 is of --format gguf, and packed has int4, "),
+        (("-o", "x", "--format", "packed", "--dtype", "q4_0"), "--dtype q4_0 is of --format gguf, and packed has "),
         (("--asymmetric",), "--asymmetric is not for GGUF files, whose types say it"),
         (("--custom", "model.py"), "--custom is not for GGUF files"),
     ],
