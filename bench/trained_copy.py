@@ -11,7 +11,7 @@ Steps are AdamW's with a few hundred sequences of the text, products in bfloat16
 be one that the copy is judged or calibrated with: bench/texts.py makes three. Needs PyTorch and transformers (`make
 oracle` builds an environment). OUT holds float32. The last line says how far weights moved, in steps of the grid that
 they came from. Where that is well below a half, types that have the old grid still find it: then train a copy that
-bench/off_grid.py has made.
+bench/off_grid.py has made, of which that line says nothing, since there is no grid.
 """
 
 from __future__ import annotations
