@@ -23,6 +23,8 @@ from ftllm_nb.graph.build import build_graph
 from ftllm_nb.graph.check import check_graph
 from ftllm_nb.models import graph_class
 from ftllm_nb.ops.reach import Reach
+from ftllm_nb.outline.steps import steps_of
+from ftllm_nb.outline.totals import totals_of
 
 CONFIG: dict[str, Any] = {
     "model_type": "qwen2",
@@ -106,14 +108,42 @@ def test_attention_is_counted_for_what_each_token_sees() -> None:
     assert graph.attentions == (AttentionWork(128, Reach()), *[AttentionWork(128, Reach(window=8))] * 2)
     prompt = work_of(SpeedTest(False, 20), graph, max_step_tokens=128)
     windowed = sum(min(seen, 8) for seen in range(1, 21))
-    assert prompt.attention_operations == 2 * 128 * (20 * 21 // 2 + 2 * windowed)
+    assert prompt.float_operations == 2 * 128 * (20 * 21 // 2 + 2 * windowed)
     decode = work_of(SpeedTest(True, 2, batch=3, depth=100), graph, max_step_tokens=128)
-    assert decode.attention_operations == 3 * 2 * 128 * ((117 + 118) + 2 * 2 * 8)
+    assert decode.float_operations == 3 * 2 * 128 * ((117 + 118) + 2 * 2 * 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "operations"),
+    [
+        ({"model_type": "qwen3_5_text", "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+          "linear_key_head_dim": 8, "linear_value_head_dim": 10}, 7 * 4 * 8 * 10),
+        ({"model_type": "granitemoehybrid", "mamba_n_heads": 4, "mamba_n_groups": 2, "mamba_d_state": 6,
+          "num_local_experts": 0, "attention_multiplier": 0.3, "shared_intermediate_size": 12}, 5 * 6 * 128),
+    ],
+    ids=["delta rule", "scan"],
+)  # fmt: skip
+def test_recurrences_are_counted_for_each_token(changes: dict[str, Any], operations: int) -> None:
+    recurrent = "linear_attention" if changes["model_type"] == "qwen3_5_text" else "mamba"
+    kinds = [recurrent, "full_attention" if recurrent == "linear_attention" else "attention", recurrent]
+    config = CONFIG | {"head_dim": 16, "layer_types": kinds} | changes
+    graph = build_graph(graph_class(config), config)
+    checkpoint = RandomCheckpoint(graph.config, graph.weight_shapes())
+    checked = check_graph(graph, checkpoint.tensors)
+    found = size_of(checked, WeightTypes("float32"))
+    assert found.recurrent == 2 * operations
+    (attention,) = found.attentions
+    prompt = work_of(SpeedTest(False, 20), found, max_step_tokens=128)
+    assert prompt.float_operations == attention.operations(0, 20) + 20 * 2 * operations
+    decode = work_of(SpeedTest(True, 2, batch=3, depth=100), found, max_step_tokens=128)
+    assert decode.float_operations == 3 * attention.operations(116, 2) + 3 * 2 * 2 * operations
+    totals = totals_of(steps_of(checked, {}), checked, {})
+    assert totals.operations == sum(weight.operations for weight in found.linear_weights) + found.recurrent
 
 
 def test_attention_takes_its_time_at_the_peak_of_floats_beside_integer_products() -> None:
     prompt = SpeedTest(False, 10, seconds=[1.0])
-    work = Work(weight_bytes=10**9, operations=100 * 10**9, attention_operations=60 * 10**9)
+    work = Work(weight_bytes=10**9, operations=100 * 10**9, float_operations=60 * 10**9)
     reached = compare_with_limits(prompt, work, MachineLimits(2, 10**9, 20.0, 200.0, 1000.0), uses_dot=True)
     assert reached.share_of_limit == pytest.approx(0.1 + 0.3) and reached.limit == "dot"
     assert reached.gop_per_s == pytest.approx(160)

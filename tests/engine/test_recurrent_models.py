@@ -12,9 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from ftllm_nb import loading
-from ftllm_nb.benchmark.limits import MachineLimits
-from ftllm_nb.benchmark.profile import profile_test
-from ftllm_nb.benchmark.speed_test import SpeedTest
 from ftllm_nb.engine.block_pool import BlockPool
 from ftllm_nb.engine.compiled_executor import CompiledExecutor
 from ftllm_nb.engine.engine_thread import EngineThread
@@ -29,7 +26,6 @@ from ftllm_nb.engine.weight_types import WeightTypes
 from ftllm_nb.errors import StepStopped, UsageError
 from ftllm_nb.graph.build import build_graph
 from ftllm_nb.models import graph_class
-from ftllm_nb.quant.base import weight_format
 from tests.memory_checkpoint import MemoryCheckpoint, normal
 
 COMMON: dict[str, Any] = {
@@ -367,11 +363,6 @@ def test_a_state_that_is_no_number_ends_its_request_alone() -> None:
             scheduler.step()
         assert [ends[number].reason for number in range(3)] == ["failed", "length", "failed"]
         assert "logits are not finite" in str(ends[0].error)
-
-
-def test_a_profile_begins_each_time_at_its_depth(executor: CompiledExecutor) -> None:
-    limits = MachineLimits(1, 1, 1.0, 1.0, None)
-    profile_test(executor, SpeedTest(True, 4, depth=70), lambda weight: weight_format("float32"), limits)
 
 
 @pytest.mark.parametrize("slots", [3, 6])

@@ -152,10 +152,11 @@ def _operator_share(
     seconds = sum(each for _, each in rows)
     share = Share(name, len(rows), seconds, seconds / whole)
     label = rows[0][0]
-    if label.attended:
+    if label.attended or any(each.recurrent for each, _ in rows):
         layers = {label.layer: AttentionWork(label.attended, label.reach) for label, _ in rows}
-        operations = sum(each.operations(test.tokens_before, tokens // test.batch) for each in layers.values())
-        rate = operations * test.batch / seconds / 1e9
+        attended = sum(each.operations(test.tokens_before, tokens // test.batch) for each in layers.values())
+        recurrent = sum(each.recurrent for each, _ in rows) * tokens
+        rate = (attended * test.batch + recurrent) / seconds / 1e9
         of_limit = f"{rate / limits.fma_gflop_per_s:.1%} of fma"
         return dataclasses.replace(share, rate=f"{rate:.1f} GFLOP/s", limit=of_limit)
     if not label.is_product:

@@ -61,7 +61,7 @@ class ModelSize:
     """Parameters and bytes of all weights (tied ones once), and the matrices that products are made with.
 
     `embedding_parameters`, `embedding_bytes`: of those, the tables that tokens are looked up in and the matrix that
-    makes logits.
+    makes logits. `recurrent`: operations of all recurrences for a token.
     """
 
     parameters: int
@@ -71,6 +71,7 @@ class ModelSize:
     embedding_parameters: int = 0
     embedding_bytes: int = 0
     attentions: tuple[AttentionWork, ...] = ()
+    recurrent: int = 0
 
     @property
     def bits_a_weight(self) -> float:
@@ -129,6 +130,7 @@ def size_of(graph: CheckedGraph, weight_types: WeightTypes) -> ModelSize:
             for node in graph.nodes
             if node.work.attended
         ),
+        recurrent=sum(node.work.recurrent for node in graph.nodes),
     )
 
 
@@ -138,7 +140,7 @@ def _numbers(weight: Value) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """Bytes of packed weights read, operations of matrix products, and of attention in float32.
+    """Bytes of packed weights read, operations of matrix products, and of attention and recurrences in float32.
 
     Nothing else is counted (no activations, no bytes of the KV cache), so that shares of limits are low rather than
     high. Weights count once a step, however often a kernel reads them.
@@ -146,15 +148,15 @@ class Work:
 
     weight_bytes: int
     operations: int
-    attention_operations: int = 0
+    float_operations: int = 0
 
 
 @dataclass(frozen=True)
 class Reached:
     """Rates of a test, and the share of the limit that binds it: of the two, the one that it is nearer to.
 
-    Multiplying takes at least the products' time at their peak and attention's at that of float32 multiply-adds, one
-    after the other; its share is that time's. `gop_per_s`: all operations.
+    Multiplying takes at least the products' time at their peak, and attention's and recurrences' at that of float32
+    multiply-adds, one after the other; its share is that time's. `gop_per_s`: all operations.
     """
 
     gb_per_s: float
@@ -175,18 +177,18 @@ def work_of(test: SpeedTest, size: ModelSize, max_step_tokens: int) -> Work:
         weight_bytes += weight.bytes_read(rows / passes) * passes
         operations += weight.operations * rows
     attended = sum(each.operations(test.tokens_before, test.tokens) for each in size.attentions)
-    return Work(weight_bytes, operations, attended * test.batch)
+    return Work(weight_bytes, operations, attended * test.batch + size.recurrent * test.total_tokens)
 
 
 def compare_with_limits(test: SpeedTest, work: Work, limits: MachineLimits, uses_dot: bool) -> Reached:
     """How near a test came to the limits; `uses_dot`: its products are int8 rather than float32."""
     tests_per_s = test.tokens_per_s / test.total_tokens
     gb_per_s = work.weight_bytes * tests_per_s / 1e9
-    gop_per_s = (work.operations + work.attention_operations) * tests_per_s / 1e9
+    gop_per_s = (work.operations + work.float_operations) * tests_per_s / 1e9
     shares = {"read": gb_per_s / limits.read_gb_per_s}
     peak, name = (limits.dot_gop_per_s, "dot") if uses_dot else (limits.fma_gflop_per_s, "fma")
     if peak is not None:
-        least_seconds = work.operations / peak + work.attention_operations / limits.fma_gflop_per_s
+        least_seconds = work.operations / peak + work.float_operations / limits.fma_gflop_per_s
         shares[name] = least_seconds * tests_per_s / 1e9
     elif not test.is_decode:
         return Reached(gb_per_s, gop_per_s, None, "")

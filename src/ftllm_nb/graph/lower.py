@@ -125,14 +125,17 @@ class _Lowering:
         """Append a row; the kernel's address is filled in when it is compiled."""
         assert self.label is not None
         self._add(self.label, kernel, *arguments, reads=reads)
+        if self.label.recurrent:
+            self.label = replace(self.label, recurrent=0)
 
     def part(self, name: str, weights: Sequence[Value] = ()) -> None:
         """Label the rows that follow."""
-        assert self.node is not None
+        assert self.node is not None and self.label is not None
         whole = _label(self.node)
         self.label = replace(
-            whole, operator=f"{whole.operator} {name}", weights=tuple(weights), is_product=bool(weights)
-        )
+            whole, operator=f"{whole.operator} {name}", weights=tuple(weights), is_product=bool(weights),
+            recurrent=self.label.recurrent,
+        )  # fmt: skip
 
     def _add(self, label: RowLabel, kernel: Kernel, *arguments: int | float, reads: Reads = NOTHING) -> None:
         if len(arguments) > ROW_ARGUMENTS:
@@ -338,7 +341,8 @@ def _label(node: Node) -> RowLabel:
     numbers = (re.search(r"(?<![A-Za-z0-9])\d+", name) for name in names)
     layer = next((int(number[0]) for number in numbers if number is not None), None)
     made = "".join(f" to {form.name}" for form in node.forms.values())
-    reach = node.operator.reach(node.attributes)
+    work, reach = node.work, node.operator.reach(node.attributes)
     return RowLabel(
-        node.operator.name + made, node.packed, layer, bool(node.products), node.work.attended, node.work.share, reach
-    )
+        node.operator.name + made, node.packed, layer, bool(node.products), work.attended, work.share, work.recurrent,
+        reach,
+    )  # fmt: skip

@@ -37,7 +37,8 @@ class RowLabel:
     """What a row of a program belongs to: an operator, the matrices that it reads, the layer (None: outside of all).
 
     `is_product`: whether rows are multiplied by the matrices, not looked up in them. `attended`, `share`: see `Work`.
-    `reach`: of attention, how far back it sees.
+    `recurrent`: see there, too; of an operator's rows the first alone has it. `reach`: of attention, how far back it
+    sees.
     """
 
     operator: str
@@ -46,6 +47,7 @@ class RowLabel:
     is_product: bool = False
     attended: int = 0
     share: float = 1.0
+    recurrent: int = 0
     reach: Reach = field(default_factory=Reach)
 
 

@@ -176,10 +176,12 @@ class Work:
 
     `share`: of the numbers in its matrices, those by which a token is multiplied: less than 1 where it chooses among
     experts. `attended`: of attention, features of all heads that are multiplied for each position that a token sees.
+    `recurrent`: of a recurrence, multiplications and additions of floats for a token, of all heads.
     """
 
     share: float = 1.0
     attended: int = 0
+    recurrent: int = 0
 
 
 class Operator:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_vector
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Work, require_vector
 from ftllm_nb.ops.lowering import LoweredNode, Lowering
 from ftllm_nb.ops.recurrences import lower_recurrence, require_of_heads, require_recurrent_heads, state_shape
 
@@ -97,6 +100,12 @@ class MambaScan(Operator):
                 its_state[..., :size] = now
                 output[0, token] = np.einsum("hkv,hk->hv", now, queries[token]) + D[:, None] * value
         return output
+
+    @classmethod
+    def work(cls, types: Mapping[str, Any]) -> Work:
+        """For each number of the states a decay, then a multiply-add each for the sum and for Sᵀ C."""
+        value = types["x"]
+        return Work(recurrent=5 * value.size(2) * types["B"].size(3) * value.size(3))
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:

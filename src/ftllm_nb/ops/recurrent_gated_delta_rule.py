@@ -6,10 +6,13 @@ Yang, Kautz and Hatamizadeh, Gated Delta Networks, arXiv 2412.06464; with a deca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ftllm_nb.graph.types import ShapeError, TensorType
-from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, require_activation
+from ftllm_nb.ops.base import Array, Kind, Operator, Parameter, StepContext, Work, require_activation
 from ftllm_nb.ops.lowering import LoweredNode, Lowering, Place, features
 from ftllm_nb.ops.recurrences import lower_recurrence, require_of_heads, require_recurrent_heads, state_shape
 
@@ -83,6 +86,12 @@ class RecurrentGatedDeltaRule(Operator):
                 state[..., :value_dim] = now
                 output[0, token] = np.einsum("hkv,hk->hv", now, queries[token])
         return output * np.float32(qScale)
+
+    @classmethod
+    def work(cls, types: Mapping[str, Any]) -> Work:
+        """For each number of the states a decay, then a multiply-add each for Sᵀk, for the sum and for Sᵀq."""
+        value = types["v"]
+        return Work(recurrent=7 * value.size(2) * types["k"].size(3) * value.size(3))
 
     @classmethod
     def lower(cls, node: LoweredNode, lowering: Lowering) -> None:

@@ -55,10 +55,10 @@ class Step:
     """One operator.
 
     `number`: that of the call in build(), from 0, as errors have it. `settings`: its numbers. `operations`:
-    multiplications and additions of its matrices for a token; `attended`: those of attention, for each position that a
-    token sees. `state`: what it keeps of a sequence; `position_bytes` of it for each position, in float16,
-    `sequence_bytes` of it whatever the length. `reach`: how far back it is read. `where`: the line of the file.
-    `reads_values`, `writes_values`: of the graph, to follow edges.
+    multiplications and additions of its matrices, or of its recurrence, for a token; `attended`: those of attention,
+    for each position that a token sees. `state`: what it keeps of a sequence; `position_bytes` of it for each position,
+    in float16, `sequence_bytes` of it whatever the length. `reach`: how far back it is read. `where`: the line of the
+    file. `reads_values`, `writes_values`: of the graph, to follow edges.
     """
 
     number: int
@@ -98,7 +98,8 @@ def _step(node: Node, caches: Mapping[Value, LayerCache], tensors: Mapping[str, 
         outputs=tuple(Tensor(value.name, _sizes(value)) for value in node.outputs.values()),
         weights=tuple(_weights(node, weights, tensors)),
         settings=dict(node.attributes),
-        operations=sum(round(2 * numbers_of(node.inputs[name]) * work.share) for name in node.products),
+        operations=sum(round(2 * numbers_of(node.inputs[name]) * work.share) for name in node.products)
+        + work.recurrent,
         attended=2 * work.attended,
         state=(*state, *(Tensor(value.name, _sizes(value)) for value in kept)),
         position_bytes=sum(
