@@ -78,6 +78,7 @@ def test_a_tensor_that_is_missing_is_named(model_type: str, name: str) -> None:
     ("model_type", "changes", "expected"),
     [
         ("bamba", {"attn_layer_indices": [4]}, r"_indices must be a list of layers, of 0 to 3, but it is \[4"),
+        ("bamba", {"attn_layer_indices": [True]}, r"_indices must be a list of layers, of 0 to 3, but it is \[true\]"),
         ("bamba", {"layer_types": ["mamba"] * 4}, "attn_layer_indices contradicts its layer_types"),
         ("bamba", {"mamba_n_groups": 4}, "mamba_n_heads 6 is no multiple of its mamba_n_groups 4"),
         ("falcon_h1", {"mamba_d_ssm": 80}, r"mamba_d_ssm \(or .*\) 80 is no multiple of its mamba_n_heads 6"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ftllm_nb.blocks.recurrent import RecurrentDecoder
@@ -19,10 +20,17 @@ class DeltaNetDecoder(RecurrentDecoder):
     turning_part = 0.25
     default_head_dim = 256
     head_norms: ClassVar[tuple[str, str] | None] = ("q_norm", "k_norm")
+    usual_sizes: ClassVar[Mapping[str, int]] = {
+        "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
+    }  # fmt: skip
+    """Of a delta net, where the config has none."""
 
     def check_config(self) -> None:
         """Heads of values are a multiple of those of keys."""
         self.config.get("full_attention_interval")  # another form of what layer_types says
+        for name in self.usual_sizes:
+            self.config[name] = self.delta_size(name)
         self.multiple("linear_num_value_heads", self.state_heads, "linear_num_key_heads", self.state_key_heads)
         super().check_config()
 
@@ -36,15 +44,19 @@ class DeltaNetDecoder(RecurrentDecoder):
         period = whole(self.config, "full_attention_interval", 4)
         return [FULL if (layer + 1) % period == 0 else self.recurrent_kind for layer in range(self.num_layers)]
 
+    def delta_size(self, name: str) -> int:
+        """A size of the delta net."""
+        return whole(self.config, name, self.usual_sizes[name])
+
     @property
     def state_key_heads(self) -> int:
         """Heads of a delta net's keys."""
-        return whole(self.config, "linear_num_key_heads", 16)
+        return self.delta_size("linear_num_key_heads")
 
     @property
     def state_heads(self) -> int:
         """Heads of its values, each with a state."""
-        return whole(self.config, "linear_num_value_heads", 32)
+        return self.delta_size("linear_num_value_heads")
 
     @property
     def tiles_values(self) -> bool:
@@ -54,12 +66,12 @@ class DeltaNetDecoder(RecurrentDecoder):
     @property
     def state_key_dim(self) -> int:
         """Features of a key."""
-        return whole(self.config, "linear_key_head_dim", 128)
+        return self.delta_size("linear_key_head_dim")
 
     @property
     def state_value_dim(self) -> int:
         """Features of a value."""
-        return whole(self.config, "linear_value_head_dim", 128)
+        return self.delta_size("linear_value_head_dim")
 
     def attend_to_all(self, number: int, at: str, source: str, target: str) -> None:
         """What is attended is multiplied by the sigmoid of a gate, which is projected with the queries."""
@@ -88,7 +100,7 @@ class DeltaNetDecoder(RecurrentDecoder):
         data, weight = self.data, self.weight
         heads, keys = self.state_heads, self.state_key_heads * self.state_key_dim
         self.project(at, source)
-        self.convolve(number, f"{at}conv1d", "mixed", whole(self.config, "linear_conv_kernel_dim", 4))
+        self.convolve(number, f"{at}conv1d", "mixed", self.delta_size("linear_conv_kernel_dim"))
         self.split("mixed", q=keys, k=keys, v=heads * self.state_value_dim)
         for name, size in (("q", self.state_key_dim), ("k", self.state_key_dim), ("v", self.state_value_dim)):
             self.ExpandHead(data[name], size)

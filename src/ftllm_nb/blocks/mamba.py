@@ -117,6 +117,8 @@ class MambaDecoder(RecurrentDecoder):
                 f"features have {size} each."
             )
         self.multiple(name, heads, self.own_name("mamba_n_groups"), self.mamba_groups)
+        for entry in ("mamba_n_heads", "mamba_n_groups", "mamba_d_state"):
+            self.config[entry] = self.mamba_size(entry)
         super().check_config()
 
     @property

@@ -8,6 +8,7 @@ from typing import ClassVar
 from ftllm_nb.blocks.decoder import Decoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
+from ftllm_nb.graph.config_entries import layer_numbers
 from ftllm_nb.graph.layer_kinds import FULL, layer_kinds
 from ftllm_nb.graph.nearest import join_quoted
 from ftllm_nb.graph.references import WeightReference
@@ -46,15 +47,11 @@ class RecurrentDecoder(Decoder):
 
     def listed_kinds(self) -> list[str] | None:
         """The kind of each layer as the list of those that attend has it; None where there is none."""
-        given = None if self.attending_entry is None else self.config.get(self.attending_entry)
-        if given is None:
+        entry = self.attending_entry
+        if entry is None or self.config.get(entry) is None:
             return None
-        if not isinstance(given, list) or not all(each in range(self.num_layers) for each in given):
-            raise GraphError(
-                f"config.json's {self.attending_entry} must be a list of layers, of 0 to {self.num_layers - 1}, but it "
-                f"is {shown(given)}."
-            )
-        return [FULL if number in given else self.recurrent_kind for number in range(self.num_layers)]
+        attending = layer_numbers(self.config[entry], entry, 0, self.num_layers - 1)
+        return [FULL if number in attending else self.recurrent_kind for number in range(self.num_layers)]
 
     def usual_kinds(self) -> list[str]:
         """The kind of each layer where the config does not say."""

@@ -61,3 +61,12 @@ def whole(source: Mapping[str, Any], name: str, default: int, least: int = 1) ->
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise GraphError(f"config.json's {name} must be a whole number of at least {least}, but it is {shown(value)}.")
     return value
+
+
+def layer_numbers(given: object, name: str, first: int, last: int) -> list[int]:
+    """An entry's list of numbers of layers, of `first` to `last`. Raises `GraphError` for anything else."""
+    if not isinstance(given, list) or not all(type(each) is int and first <= each <= last for each in given):
+        raise GraphError(
+            f"config.json's {name} must be a list of layers, of {first} to {last}, but it is {shown(given)}."
+        )
+    return given

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ftllm_nb.blocks import GroupedMixtureDecoder, LatentAttentionDecoder, SeparateDeltaNetDecoder
 from ftllm_nb.checkpoint.files import shown
 from ftllm_nb.errors import GraphError
-from ftllm_nb.graph.config_entries import flag, whole
+from ftllm_nb.graph.config_entries import flag, layer_numbers, whole
 from ftllm_nb.graph.layer_kinds import FULL
 from ftllm_nb.ops.gated_rms_norm import SIGMOID
 
@@ -52,12 +52,8 @@ class KimiLinearModel(GroupedMixtureDecoder, SeparateDeltaNetDecoder, LatentAtte
         given = self.linear_config.get("full_attn_layers")
         if given is None:
             return [FULL if i and i % 4 == 0 else self.recurrent_kind for i in range(self.num_layers)]
-        if not isinstance(given, list) or not all(each in range(1, self.num_layers + 1) for each in given):
-            raise GraphError(
-                f"config.json's full_attn_layers must be a list of layers, of 1 to {self.num_layers}, but it is "
-                f"{shown(given)}."
-            )
-        return [FULL if number + 1 in given else self.recurrent_kind for number in range(self.num_layers)]
+        attending = layer_numbers(given, "full_attn_layers", 1, self.num_layers)
+        return [FULL if number + 1 in attending else self.recurrent_kind for number in range(self.num_layers)]
 
     @property
     def shared_size(self) -> int:

@@ -35,6 +35,7 @@ class NemotronHModel(LatentMixtureDecoder, MixerDecoder):
         if self.config.get("num_hidden_layers") is None:
             self.config["num_hidden_layers"] = len(self.kinds)
         super().read_config()
+        self.config["layer_types"] = self.kinds
 
     def listed_kinds(self) -> list[str] | None:
         """The kind of each layer as a word with a letter for each has it; None where there is none."""

@@ -73,9 +73,10 @@ def quantize_rows(
     return QuantizedRows(numbers, scales, zero_points)
 
 
-def not_quantizable(name: str, error: ValueError) -> CheckpointError:
-    """The sentence on a tensor of which a `ValueError` says what it holds."""
-    return CheckpointError(f'the tensor "{name}" {error}: its file is damaged, or {LEFT_ALONE}.')
+def not_quantizable(name: str, error: ValueError, may_stay: bool = True) -> CheckpointError:
+    """The sentence on a tensor of which a `ValueError` says what it holds. `may_stay`: whether another type of it may
+    be asked for."""
+    return CheckpointError(f'the tensor "{name}" {error}: its file is damaged{f", or {LEFT_ALONE}" * may_stay}.')
 
 
 def too_small(name: str, dtype: str) -> CheckpointError:

@@ -18,12 +18,13 @@ from safetensors.numpy import save_file
 from ftllm_nb.checkpoint import open_checkpoint
 from ftllm_nb.checkpoint.gguf import read_gguf
 from ftllm_nb.checkpoint.gguf.architectures.granitehybrid import GraniteHybrid
+from ftllm_nb.errors import CheckpointError
 from ftllm_nb.quantization.gguf import job
 from ftllm_nb.quantization.gguf.make import GgufFileJob
 from ftllm_nb.quantization.gguf.recipes import matrix_type
 from tests.checkpoint.gguf.tiny_models import opened, write
-from tests.gguf_files import Tensor, Typed
-from tests.golden.recurrent_files import KEY_HEADS, MODELS, STATE, VALUE_HEADS, VOCABULARY, file_of
+from tests.gguf_files import Tensor, Typed, floats
+from tests.golden.recurrent_files import KEY_HEADS, MAMBA_HEADS, MODELS, STATE, VALUE_HEADS, VOCABULARY, file_of
 
 Tensors = dict[str, NDArray[Any]]
 TOKENS = [*(chr(each) for each in range(ord("A"), ord("A") + VOCABULARY - 3)), "Ġ", "th", "the"]
@@ -183,6 +184,14 @@ def test_a_folder(kind: str, change: Callable[[Tensors, dict[str, Any]], None], 
     if kind == "falcon-h1":  # whose matrix that makes logits is a tensor of its own now
         meant = write(tmp_path, metadata, tensors | {"output.weight": tensors["token_embd.weight"]})
     require_same(out, meant)
+
+
+def test_a_vector_that_is_not_finite_is_damage(tmp_path: Path) -> None:
+    metadata, tensors = file_with_tokens("nemotron_h")
+    name = next(name for name in tensors if name.endswith("ssm_d"))
+    given = write(tmp_path, metadata, tensors | {name: floats(np.full((MAMBA_HEADS, 1), np.nan))})
+    with pytest.raises(CheckpointError, match=r'mixer\.D" holds numbers that are not finite: its file is damaged\.$'):
+        written(given, tmp_path / "again.gguf", "q8_0")
 
 
 def test_experts_have_the_bits_of_what_they_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

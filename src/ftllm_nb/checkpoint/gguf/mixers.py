@@ -42,7 +42,7 @@ class MixerArchitecture(RecurrentArchitecture):
     @classmethod
     def norm_groups(cls, model: OutgoingModel) -> int:
         """From the config."""
-        return int(model.config["n_groups"])
+        return int(model.config["mamba_n_groups"])
 
     @classmethod
     def entries(cls, model: OutgoingModel) -> dict[str, Any]:

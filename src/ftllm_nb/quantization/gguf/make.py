@@ -100,7 +100,8 @@ def _make_tensors(
             try:
                 made = list(workers.map(encode, pieces))
             except ValueError as error:
-                raise not_quantizable(tensor.parts[0].weight.tensor, error) from None
+                name = tensor.parts[0].weight.tensor
+                raise not_quantizable(name, error, len(tensor.shape) > 1) from None
             for encoded, holds in made:
                 holds_numbers = holds_numbers or holds
                 is_precise = is_precise or type.has_room(encoded)

@@ -11,6 +11,7 @@ from ftllm_nb.checkpoint.gguf.architectures import writing_architectures
 from ftllm_nb.checkpoint.gguf.way_out import OutgoingModel
 from ftllm_nb.engine.weight_types import steering_weights
 from ftllm_nb.errors import CheckpointError
+from ftllm_nb.graph.inputs import find_max_positions
 from ftllm_nb.graph.ir import CheckedGraph, Node, Value
 from ftllm_nb.graph.weight_steps import Transposed
 
@@ -82,7 +83,7 @@ def outgoing(checkpoint: Checkpoint, graph: CheckedGraph) -> Outgoing:
                 matrices |= {own} if len(shapes[own]) > 1 else set()
     model = OutgoingModel(
         name=name,
-        config=graph.config,
+        config={**graph.config, "max_position_embeddings": find_max_positions(graph.config)},
         eps=_eps(graph),
         heads=int(graph.config["num_attention_heads"]),
         kv_heads=max((cache.heads for cache in graph.caches.values()), default=1),
