@@ -101,7 +101,7 @@ def _make_tensors(
                 made = list(workers.map(encode, pieces))
             except ValueError as error:
                 name = tensor.parts[0].weight.tensor
-                raise not_quantizable(name, error, len(tensor.shape) > 1) from None
+                raise not_quantizable(name, error, may_stay=tensor.dtype != "f32") from None
             for encoded, holds in made:
                 holds_numbers = holds_numbers or holds
                 is_precise = is_precise or type.has_room(encoded)
