@@ -20,7 +20,7 @@ settings.register_profile("ftllm-nb", deadline=None, max_examples=50, suppress_h
 settings.load_profile("ftllm-nb")
 
 KEPT_VARIABLES = {
-    f"FTLLM_NB_{name}" for name in ("CACHE_DIR", "CLIENTS_MODEL", "REAL_MODELS", "TIER", "UNCAPPED_THREADS")
+    f"FTLLM_NB_{name}" for name in ("CACHE_DIR", "CLIENTS_MODEL", "FETCH", "REAL_MODELS", "TIER", "UNCAPPED_THREADS")
 }
 
 

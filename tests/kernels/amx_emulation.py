@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
@@ -140,9 +141,12 @@ def emulate() -> None:
     features = tiers.host_features() | {"amx-tile", "amx-int8", "amx-bf16"}
     tiers.host_features = lambda: features
     tiers._may_use_amx = lambda: True
-    os.environ["FTLLM_NB_TIER"] = "amx"
+    os.environ["FTLLM_NB_TIER"], os.environ["FTLLM_NB_FETCH"] = "amx", "near"
     tiers.current_tier.cache_clear()
     assert tiers.current_tier().name == "amx", "kernels were imported before"
+    # CPUs that have AMX have these as well, so that LLVM would use them.
+    lacking = [name for name in ("avx512fp16", "avxvnni") if name not in features]
+    numba.config.CPU_FEATURES = ",".join([numba.config.CPU_FEATURES, *(f"-{name}" for name in lacking)])
     cache.load = lambda name: None
     cache.save = lambda *arguments: None
     from ftllm_nb.kernels import amx_registers

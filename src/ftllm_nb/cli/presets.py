@@ -30,7 +30,7 @@ from ftllm_nb.user_folders import config_folder
 PREFIX = "FTLLM_NB_"
 OWN_VARIABLES = {"cache_dir": "FASTLLM_CACHEDIR"}
 """Flags whose variable has another name."""
-OTHER_VARIABLES = {"FTLLM_NB_CACHE_DIR", "FTLLM_NB_TIER", "FTLLM_NB_UNCAPPED_THREADS"}
+OTHER_VARIABLES = {"FTLLM_NB_CACHE_DIR", "FTLLM_NB_FETCH", "FTLLM_NB_TIER", "FTLLM_NB_UNCAPPED_THREADS"}
 """Variables with the prefix that are no flag's."""
 WITHOUT_PRESET = ("help", "version")
 

@@ -39,6 +39,7 @@ class Kernel:
 
     `arguments` and `result` are names among int64, float32, float64 (and void). `variant` tells apart kernels
     that one factory makes from different literals; it must name every literal that the function closes over.
+    `is_kept`: on disk, for later starts.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class Kernel:
         arguments: tuple[str, ...] = ("int64", "int64", "int64"),
         result: str = "void",
         variant: str = "",
+        is_kept: bool = True,
     ) -> None:
         self.function = self.written_in = function
         self.arguments = arguments
         self.result = result
+        self.is_kept = is_kept
         base = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
         self.name = re.sub(r"[^\w.]", "_", f"{base}.{variant}" if variant else base)
         self._address: int | None = None
@@ -89,10 +92,13 @@ class Kernel:
         return self._callable(*arguments)
 
     def _cache_name(self) -> str | None:
-        """The name under which the cache keeps it; None where it cannot be known whether the source changed."""
-        digest = source_digest(self.written_in)
+        """The name under which the cache keeps it; None where it is not kept, or it cannot be known
+        whether the source changed."""
+        from ftllm_nb.kernels.fetch_choice import fetch_choice
+
+        digest = source_digest(self.written_in) if self.is_kept else None
         signature = "_".join((*self.arguments, self.result))
-        return None if digest is None else f"{self.name}-{signature}-{digest}"[-200:]
+        return None if digest is None else f"{self.name}-{signature}-{fetch_choice().code()}-{digest}"[-200:]
 
     def _load(self) -> int | None:
         from llvmlite.binding import ObjectFileRef
@@ -197,12 +203,15 @@ def _name_functions_apart(process: int) -> None:
 
 
 def kernel(
-    arguments: tuple[str, ...] = ("int64", "int64", "int64"), result: str = "void", variant: str = ""
+    arguments: tuple[str, ...] = ("int64", "int64", "int64"),
+    result: str = "void",
+    variant: str = "",
+    is_kept: bool = True,
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorator: see `Kernel`. Decorating compiles nothing."""
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        return Kernel(inspect.unwrap(function), arguments, result, variant)
+        return Kernel(inspect.unwrap(function), arguments, result, variant, is_kept)
 
     return decorate
 

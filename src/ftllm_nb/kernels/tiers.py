@@ -26,8 +26,8 @@ class Tier:
     for fewer tokens, which reads more weights at a time. `dot`: the instruction of kernels/dot.py;
     `dot_tokens` × `dot_blocks`: the tile of integer matmuls, of up to `most_dot_tokens` where memory decides, and of
     `many_dot_tokens` where a slab of 4-bit weights serves many: what keeps all in registers is faster then.
-    `follows_rows`: hardware fetches on along rows of weights so well that a single token's loop only asks for the
-    beginnings of the next ones (see fetching.py). `multiplies_matrices`: AMX does them for many tokens.
+    `fetches_far`: what a single token's loops ask for, near or far ahead, is far where measuring shows no difference
+    (see fetch_choice.py). `multiplies_matrices`: AMX does them for many tokens.
     `converts_halves`: there are instructions between float16 and float32.
     """
 
@@ -44,7 +44,7 @@ class Tier:
     most_dot_tokens: int
     dot_blocks: int
     many_dot_tokens: int
-    follows_rows: bool = False
+    fetches_far: bool = False
     multiplies_matrices: bool = False
     converts_halves: bool = True
 
@@ -60,7 +60,7 @@ TIERS: tuple[Tier, ...] = (
     Tier("avx512vnni", "x86_64", (*_AVX512, "avx512vnni"), "cascadelake", 12, 2, 4, 4, "vpdpbusd512", 6, 8, 2, 6),
     Tier("avx512", "x86_64", _AVX512, "skylake-avx512", 12, 2, 4, 4, "maddubs512", 6, 8, 2, 6),
     Tier("avxvnni", "x86_64", (*_AVX2, "avxvnni"), "alderlake", 6, 1, 2, 2, "vpdpbusd256", 4, 4, 1, 4),
-    Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2, "maddubs256", 4, 4, 1, 3, follows_rows=True),
+    Tier("avx2", "x86_64", _AVX2, "haswell", 6, 1, 2, 2, "maddubs256", 4, 4, 1, 3, fetches_far=True),
     Tier("neon_dot", "aarch64", ("neon", "dotprod"), "neoverse-n1", 6, 1, 2, 2, "sdot", 4, 4, 1, 4),
     Tier("neon", "aarch64", ("neon",), "generic", 6, 1, 2, 2, "plain", 2, 2, 1, 2),
     Tier("generic", "", (), "", 3, 1, 1, 1, "plain", 2, 2, 1, 2, converts_halves=False),

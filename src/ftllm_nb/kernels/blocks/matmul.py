@@ -16,6 +16,7 @@ from ftllm_nb.kernels.blocks.tile import FETCHES, fetching_tile, packed_tile, un
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.experts import expert_linear_by
+from ftllm_nb.kernels.fetch_choice import fetch_choice
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.kernels.tiling import PANEL_BLOCKS, RANGE_TOKENS, linear_by
 
@@ -64,7 +65,7 @@ def _panel_blocks(type: BlockType) -> int:
 def _fetching(type: BlockType, tokens: int, blocks: int) -> Any:
     """A tile as `fetching_tile` makes it, which fetches nothing where that was not seen to be faster: single blocks are
     followed by hardware."""
-    if current_tier().follows_rows and type.is_super:
+    if type.is_super and fetch_choice().rows:
         return fetching_tile(type, tokens, blocks)
     tile = unpacked_tile(type, tokens, blocks)
 

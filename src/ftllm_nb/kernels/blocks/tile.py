@@ -47,7 +47,6 @@ from ftllm_nb.kernels.emit import (
     I64,
     LANES,
     LINE_BYTES,
-    PREFETCH_BYTES,
     SECOND_CACHE,
     align_stack,
     constant,
@@ -58,16 +57,13 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.fetching import fetch_weights, place_to_fetch
+from ftllm_nb.kernels.fetching import fetch_unit, unit_to_fetch
 from ftllm_nb.kernels.simd import V_F32
 from ftllm_nb.kernels.sums import multiply_add, scaled_sums
-from ftllm_nb.kernels.tiers import current_tier
 
 Cell = tuple[int, int]
 FETCHES = 2
 """Lines that a fetching tile asks for with each 32 columns."""
-_FETCHED_BYTES = 5 * PREFETCH_BYTES
-"""How far ahead a tile fetches packed weights, of all its blocks together."""
 
 
 def packed_tile(type: BlockType, tokens: int, blocks: int) -> Any:
@@ -116,8 +112,6 @@ class _Tile:
         self.start, self.start_stride, self.out, self.out_stride = start, start_stride, out, out_stride
         self.dots = {cell: cgutils.alloca_once(b, V_I32) for cell in self.cells}
         self.totals = {cell: cgutils.alloca_once(b, V_F32) for cell in self.cells}
-        self.fetches_rows = current_tier().follows_rows and not type.is_super
-        """Super-blocks have planes so long that hardware follows them badly."""
         self.following: Any = None
         self.step: Any = None
         self.kept_scales: list[Any] = []
@@ -151,11 +145,8 @@ class _Tile:
     def distance_to_fetch(self, at: Any, within: Any, row_bytes: Any) -> Any:
         """How far from the unit at `at` of a row that lies which is fetched with the chunk at `within` in it."""
         b, following = self.b, self.times(self.w_stride, self.blocks)
-        if self.fetches_rows:
-            return b.add(within, b.sub(place_to_fetch(b, at, row_bytes, following), at))
-        distance = b.add(within, _i64(_FETCHED_BYTES // self.blocks))
-        is_beyond = b.icmp_signed(">=", b.add(at, distance), row_bytes)
-        return b.add(distance, b.select(is_beyond, b.sub(following, row_bytes), _i64(0)))
+        place = unit_to_fetch(b, b.add(at, within), row_bytes, following, self.blocks, self.type.is_super)
+        return b.sub(place, at)
 
     def emit_packed(self, units: list[Any], at: Any, row_bytes: Any) -> None:
         """A unit of each block, at `at` in a row of `row_bytes`."""
@@ -164,7 +155,7 @@ class _Tile:
             for number, each in enumerate(type.scales(b, unit).each):
                 store(b, each, b.add(kept, _i64(WORD_BYTES * number)), 4)
         chunk_bytes, quads = type.unit_bytes // type.chunks, type.chunk_parts * PART_QUADS
-        lines, fetch = -(-chunk_bytes // LINE_BYTES), fetch_weights if self.fetches_rows else prefetch
+        lines = -(-chunk_bytes // LINE_BYTES)
 
         def chunk(number: Any) -> None:
             fetched = self.distance_to_fetch(at, self.times(number, chunk_bytes), row_bytes)
@@ -177,7 +168,7 @@ class _Tile:
                     done = PART_QUADS * part + quad
                     for place in ahead:
                         for line in range(lines * done // quads, lines * (done + 1) // quads):
-                            fetch(b, b.add(place, _i64(LINE_BYTES * line)))
+                            fetch_unit(b, b.add(place, _i64(LINE_BYTES * line)), type.is_super)
                     return (type.tile_bytes(b, type.numbers(b, unit, number, part, quad)) for unit in own)
 
                 self.emit_part(numbers, self.kept_scales, b.add(self.times(number, type.chunk_parts), _i64(part)))
