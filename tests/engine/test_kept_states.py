@@ -120,3 +120,15 @@ def test_what_goes_for_newer_prompts_under_a_limit_is_not_worth_saying() -> None
         cache.publish(sequence, [bytes([number])], 0)
         cache.free(sequence)
     assert not told and cache.find([bytes([5])]).length == SIZE
+
+
+def test_a_limit_with_room_for_no_kept_states_is_said_once() -> None:
+    cache, told = new_cache(limit=100, states={"sum": (2,)}), list[str]()
+    cache.states.spacing, cache.states.tell, cache.states.memory.limit = SIZE, told.append, 3
+    sequence = cache.new_sequence()
+    sequence.is_cut_back = False
+    for number in range(3):
+        cache.reserve(sequence, sequence.length + SIZE)
+        run(cache, sequence, SIZE)
+        cache.publish(sequence, [bytes([each]) for each in range(number + 1)], number)
+    assert len(told) == 1 and told[0].startswith("the limit of the KV cache is too small for all states of recurrent")

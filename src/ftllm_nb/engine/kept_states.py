@@ -62,7 +62,7 @@ class KeptStates:
                 return self.memory.take()
             except CacheFullError:
                 if self._published.forget_oldest():
-                    if self.memory.limit is None:
+                    if self.memory.limit is None or not self._keeps_any:
                         self._tell_of_fewer()
                     continue
                 shortened = next((each for each in (sequence, *self._sequences) if each.snapshots), None)
@@ -71,6 +71,12 @@ class KeptStates:
                 self._tell_of_fewer()
                 del shortened.snapshots[min(shortened.snapshots)]
         return _NO_STATES
+
+    @property
+    def _keeps_any(self) -> bool:
+        """Whether there is room for published states beside those that sequences have now: then, under a limit, it is
+        the way of things that newer ones take the place of older ones."""
+        return len(self._published) > sum(1 for each in self._sequences if each.length)
 
     def to_write(self, steps: Sequence[tuple[CachedSequence, int]]) -> list[dict[int, StateSlot]]:
         """States for a step to write, in which each sequence gets so many tokens: by its length then, ascending, those

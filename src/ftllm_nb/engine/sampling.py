@@ -20,9 +20,9 @@ _GROUP = 64
 _FIRST_PART = 256
 
 NOT_FINITE = (
-    "the model's logits are not finite (NaN or infinity): the weights may be damaged, keys or values may not fit "
-    "float16 (--kv_cache_dtype float32 holds all), or the graph may compute something else than the model: in a file "
-    'of --custom, self.Print(data["NAME"]) shows where they begin.'
+    "the model's logits are not finite (NaN or infinity): the weights may be damaged, keys, values or recurrent states "
+    "may not fit float16 (--kv_cache_dtype float32 and --state_dtype float32 hold all), or the graph may compute "
+    'something else than the model: in a file of --custom, self.Print(data["NAME"]) shows where they begin.'
 )
 
 

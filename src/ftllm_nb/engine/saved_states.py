@@ -32,6 +32,9 @@ class SavedStates:
     def __contains__(self, key: bytes) -> bool:
         return key in self._states
 
+    def __len__(self) -> int:
+        return len(self._states)
+
     def get(self, key: bytes) -> States:
         """Those of a key that is there."""
         self._states.move_to_end(key)
