@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 
 from ftllm_nb.engine import kept_states
-from ftllm_nb.engine.block_pool import CacheFullError
+from ftllm_nb.engine.block_pool import BlockPool, CacheFullError
 from ftllm_nb.engine.cached_sequence import CachedSequence
 from ftllm_nb.engine.kv_cache import KVCache
 from ftllm_nb.engine.saved_states import LEAST_KEPT
+from ftllm_nb.ops.reach import Reach
 from tests.engine.small_caches import SIZE, new_cache
 
 
@@ -132,3 +135,40 @@ def test_a_limit_with_room_for_no_kept_states_is_said_once() -> None:
         run(cache, sequence, SIZE)
         cache.publish(sequence, [bytes([each]) for each in range(number + 1)], number)
     assert len(told) == 1 and told[0].startswith("the limit of the KV cache is too small for all states of recurrent")
+
+
+def test_what_a_window_sees_from_kept_states_stays_as_long_as_they_do() -> None:
+    cache = new_cache(Reach(window=6), states={"sum": (2,)})
+    cache.states.spacing, sequence = 4 * SIZE, cache.new_sequence()
+    for length in range(1, 100):
+        cache.reserve(sequence, length)
+        run(cache, sequence)
+    assert sorted(sequence.snapshots) == [16, 32, 48, 64, 80, 96]
+    # Of 16 positions the last six, from 10 on, are seen by the token at 15; that at 16 sees those from 11 on.
+    assert sorted(sequence.retained[0]) == [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22]
+    assert cache.pool.counts.used == 11 + len(sequence.tables[0]) - sequence.held[0]
+    del sequence.snapshots[48], sequence.snapshots[64]
+    for length in range(100, 112):
+        cache.reserve(sequence, length)
+        run(cache, sequence)
+    assert sorted(sequence.retained[0]) == [2, 3, 6, 7, 18, 19, 22, 23] and not cache.can_cut(sequence, 64)
+    seen = [sequence.retained[0][number] for number in (6, 7)]
+    cache.truncate(sequence, 32)
+    assert sequence.tables[0].tolist()[6:] == seen and sorted(sequence.retained[0]) == [2, 3]
+    cache.free(sequence)
+    assert not cache.pool.counts.used
+
+
+def test_what_windows_see_counts_with_the_states_that_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_states, "MOST_BYTES", 0)
+    kept = []
+    for reaches in ((Reach(), Reach()), (Reach(), Reach(window=20))):
+        numbers = count(1)
+        cache = KVCache(reaches, SIZE, BlockPool(lambda: [next(numbers)]), {"sum": (16,)}, block_bytes=32)  # noqa: B023
+        cache.states.spacing, sequence = SIZE, cache.new_sequence()
+        for length in range(1, 64 * SIZE + 1):
+            cache.reserve(sequence, length)
+            run(cache, sequence)
+        kept.append(len(sequence.snapshots))
+    # 64 · 64 bytes of keys and values; a state has 64 bytes, and a window is seen in 6 blocks at most.
+    assert kept == [64, 64 * 64 // (64 + 6 * 32)]

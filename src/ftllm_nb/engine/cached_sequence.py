@@ -13,9 +13,9 @@ Blocks = NDArray[np.int64]
 class CachedSequence:
     """A sequence's place in the cache. `tables`: of each group, its blocks by position, `GONE` before `held`, the first
     that it still has. `saved`: lengths to which it can be cut back, the oldest first; `retained`: of each group, what
-    is seen from there and went out of sight, by position. `states`: by name, never written again; `snapshots`: those of
-    lengths to which it can be cut back; `passed`: those of ends of blocks within its last step, until they are
-    published; `last_published`: the key of states that give way to the next ones.
+    is seen from there, or from lengths of snapshots, and went out of sight, by position. `states`: by name, never
+    written again; `snapshots`: those of lengths to which it can be cut back; `passed`: those of ends of blocks within
+    its last step, until they are published; `last_published`: the key of states that give way to the next ones.
     `is_cut_back`: whether it may be, but to nothing; a sequence that never is keeps no states of lengths."""
 
     def __init__(self, groups: int) -> None:

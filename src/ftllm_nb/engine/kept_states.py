@@ -22,9 +22,10 @@ _NO_STATES = StateSlot(0, {})
 
 class KeptStates:
     """States of sequences. `shapes`: of what operators keep of a sequence, by name; `halves`: those that are float16;
-    `block_positions`: positions of a block; `bytes_of_position`: of keys and values. `saves_within_steps`: whether a
-    step can pass lengths whose states stay, or has to end there; may be assigned. `tell`: called with a sentence that
-    is worth saying once; may be assigned."""
+    `block_positions`: positions of a block; `bytes_of_position`: of keys and values; `bytes_seen`: of those that
+    windows see from a length at most, which are kept with its states. `saves_within_steps`: whether a step can pass
+    lengths whose states stay, or has to end there; may be assigned. `tell`: called with a sentence that is worth saying
+    once; may be assigned."""
 
     saves_within_steps = False
 
@@ -34,8 +35,10 @@ class KeptStates:
         halves: Collection[str],
         block_positions: int,
         bytes_of_position: float,
+        bytes_seen: int = 0,
     ) -> None:
         self.memory = StateMemory(shapes, halves)
+        self._bytes_kept = self.memory.slot_bytes + bytes_seen
         self._block_positions = block_positions
         self._bytes_of_position = bytes_of_position
         self.spacing = state_spacing(self.memory.slot_bytes, bytes_of_position, block_positions)
@@ -148,7 +151,7 @@ class KeptStates:
         than a little, let those go between whose neighbours the least is computed again; first those that are not of
         the spacing, whose gaps would become longer than it."""
         most_bytes = max(MOST_BYTES, sequence.length * self._bytes_of_position)
-        most = max(LEAST_KEPT, int(most_bytes / self.memory.slot_bytes))
+        most = max(LEAST_KEPT, int(most_bytes / self._bytes_kept))
         lengths = [0, *sorted(length for length in sequence.snapshots if length not in sequence.saved)]
         while len(lengths) - 1 > most:
             inner = range(1, len(lengths) - 1)

@@ -25,6 +25,8 @@ from ftllm_nb.ops.reach import Reach
 
 GONE = 0
 """Stands in a table for a block that was given back."""
+_FAR = 1 << 40
+"""A length beyond any window."""
 MOST_SAVED = 8
 """Lengths to which a sequence can be cut back at most: each keeps a window's blocks."""
 
@@ -46,9 +48,10 @@ class KVCache:
         self.pool = pool
         self.block_positions = block_positions
         self._reaches = tuple(reaches)
-        bytes_of_position = len(self._reaches) * block_bytes / block_positions
-        self.states = KeptStates(state_shapes or {}, halved_states, block_positions, bytes_of_position)
         self._limited = [(group, reach) for group, reach in enumerate(reaches) if reach.is_limited]
+        bytes_of_position = len(self._reaches) * block_bytes / block_positions
+        seen = sum(held_blocks(reach, _FAR, block_positions) for _, reach in self._limited) * block_bytes
+        self.states = KeptStates(state_shapes or {}, halved_states, block_positions, bytes_of_position, seen)
 
     def new_sequence(self) -> CachedSequence:
         """An empty sequence."""
@@ -122,24 +125,19 @@ class KVCache:
         if (self._limited or self.states.exist) and length not in sequence.saved:
             sequence.saved.append(length)
             del sequence.saved[:-MOST_SAVED]
-            self._release_retained(sequence)
             self.states.save(sequence, length)
+            self._release_all_retained(sequence)
 
     def give_back_unseen(self, sequence: CachedSequence) -> None:
-        """Take back the blocks that no further token sees, and that are not seen from a saved length. They can be found
-        again where the pool has a limit, until their place is needed."""
+        """Take back the blocks that no further token sees, and that are not seen from a length to which the sequence
+        can be cut back. They can be found again where the pool has a limit, until their place is needed."""
         for group, reach in self._limited:
             first, held = self._first(reach, sequence.length), sequence.held[group]
             if first <= held:
                 continue
             table = sequence.tables[group]
-            gone = []
-            for number, block in enumerate(table[held:first].tolist(), held):
-                if self._is_seen_from(sequence.saved, reach, number):
-                    sequence.retained[group][number] = block
-                else:
-                    gone.append(block)
-            self._give_back(gone)
+            sequence.retained[group] |= dict(enumerate(table[held:first].tolist(), held))
+            self._release_retained(sequence, group, reach)
             table[held:first] = GONE
             sequence.held[group] = first
 
@@ -180,7 +178,7 @@ class KVCache:
         self.states.cut(sequence, length)
         sequence.length = length
         sequence.saved = [saved for saved in sequence.saved if saved <= length]
-        self._release_retained(sequence)
+        self._release_all_retained(sequence)
 
     def free(self, sequence: CachedSequence) -> None:
         """Give all its blocks back; it is empty then."""
@@ -223,12 +221,17 @@ class KVCache:
         wanted = keys[self._first(reach, count * self.block_positions) : count]
         return self.pool.known(_group_key(key, group) for key in wanted) == len(wanted)
 
-    def _release_retained(self, sequence: CachedSequence) -> None:
-        """Give back what no saved length sees any more."""
+    def _release_all_retained(self, sequence: CachedSequence) -> None:
         for group, reach in self._limited:
-            retained = sequence.retained[group]
-            unseen = [number for number in retained if not self._is_seen_from(sequence.saved, reach, number)]
-            self._give_back([retained.pop(number) for number in unseen])
+            self._release_retained(sequence, group, reach)
+
+    def _release_retained(self, sequence: CachedSequence, group: int, reach: Reach) -> None:
+        """Give back what is not seen from any length to which the sequence can be cut back, or may be once it is that
+        long."""
+        retained, seen = sequence.retained[group], set[int]()
+        for length in (*sequence.saved, *sequence.snapshots):
+            seen.update(range(self._first(reach, length), -(-length // self.block_positions)))
+        self._give_back([retained.pop(number) for number in sorted(retained.keys() - seen)])
 
     def _give_back(self, blocks: list[int]) -> None:
         """Release blocks of a window's past; they stay to be found only where their number has a limit."""
@@ -236,12 +239,6 @@ class KVCache:
             for block in blocks:
                 self.pool.withdraw(block)
         self.pool.release(blocks)
-
-    def _is_seen_from(self, lengths: Sequence[int], reach: Reach, number: int) -> bool:
-        """Whether block `number` is seen by the token that follows one of `lengths`."""
-        return any(
-            self._first(reach, length) <= number < -(-length // self.block_positions) for length in lengths
-        )
 
     def _first(self, reach: Reach, length: int) -> int:
         """The number of the first block that the token after `length` others sees; none where it sees itself alone."""
