@@ -47,7 +47,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.fetching import fetch_weights, place_to_fetch
+from ftllm_nb.kernels.fetching import fetch_weights, places_to_fetch
 from ftllm_nb.kernels.matmul_tile import LOADERS, WEIGHT_BYTES
 from ftllm_nb.kernels.simd import V_F32
 from ftllm_nb.kernels.sums import multiply_add, scaled_sums, sums_are_floats, zero_products
@@ -262,9 +262,10 @@ class _Tile:
         """Fetch what is needed after the products of a vector of each block's weights."""
         if self.tokens == 1:
             following = self.times(self.block_stride, self.blocks)
-            offset = place_to_fetch(self.builder, self.offset(first, ahead, 4 * LANES), self.value_bytes, following)
-            for row in self.weights:
-                fetch_weights(self.builder, self.builder.add(row, offset))
+            offset = self.offset(first, ahead, 4 * LANES)
+            for place in places_to_fetch(self.builder, offset, self.value_bytes, following, self.blocks):
+                for row in self.weights:
+                    fetch_weights(self.builder, self.builder.add(row, place))
         if self.fetches:
             self.fetch_on(self.of_vectors, self.blocks)
 

@@ -27,7 +27,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.fetching import fetch_weights, place_to_fetch
+from ftllm_nb.kernels.fetching import fetch_weights, places_to_fetch
 from ftllm_nb.kernels.half import narrow_half, widen_half
 from ftllm_nb.kernels.simd import V_F32, widen_bf16, widen_f16
 
@@ -102,9 +102,8 @@ def matmul_tile(
                     prefetch(builder, builder.add(target, ir.Constant(I64, line)), cache=SECOND_CACHE)
             elif num_tokens == 1:
                 size, following = builder.mul(count, step_bytes), times(block_stride, num_blocks)
-                ahead_of_row = place_to_fetch(builder, offset, size, following)
-                for row in weight_rows:
-                    target = builder.add(row, ahead_of_row)
+                places = places_to_fetch(builder, offset, size, following, num_blocks)
+                for target in [builder.add(row, ahead_of_row) for ahead_of_row in places for row in weight_rows]:
                     for line in range(0, unroll * step_bytes.constant, LINE_BYTES):
                         fetch_weights(builder, builder.add(target, ir.Constant(I64, line)))
             for number in range(unroll):

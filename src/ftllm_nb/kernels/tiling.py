@@ -7,6 +7,8 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.compile import Kernel, kernel
+from ftllm_nb.kernels.fetch_choice import fetch_choice
+from ftllm_nb.kernels.fetching import SHORT_ROW_BYTES, SHORT_ROWS_IN_STEP
 from ftllm_nb.kernels.memory import fetch_lines
 from ftllm_nb.kernels.simd import load_vector, store_vector_partial
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
@@ -48,7 +50,7 @@ def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, 
     assert tokens <= most_tokens <= tokens + 2, "a tile must not pass the last row"
     assert tokens % 2 == most_tokens % 2 == 0, "rows are even"
     middle = min(4, tokens)
-    single = _rows_by_tile(tile, 1, PANEL_BLOCKS)
+    single = single_rows_by(tile)
 
     @numba.njit
     def few(w, block_stride, x, x_stride, rows, start, start_stride, out, out_stride, columns):
@@ -88,6 +90,24 @@ def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, 
                start_stride, out + 64 * whole, out_stride, columns)  # fmt: skip
 
     return multiply
+
+
+def single_rows_by(tile: Any) -> Any:
+    """As `_rows_by_tile`, of one token at a time: fetching.py says how many blocks are walked in step."""
+    long = _rows_by_tile(tile, 1, PANEL_BLOCKS)
+    if not fetch_choice().rows:
+        return long
+    short = _rows_by_tile(tile, 1, SHORT_ROWS_IN_STEP)
+
+    @numba.njit
+    def single(w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns):
+        if block_stride <= SHORT_ROW_BYTES:
+            return short(
+                w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns
+            )
+        return long(w, block_stride, num_blocks, x, x_stride, row, rows, start, start_stride, out, out_stride, columns)
+
+    return single
 
 
 def without_scratch(multiply: Any) -> Any:

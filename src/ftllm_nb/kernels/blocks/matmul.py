@@ -17,6 +17,7 @@ from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.experts import expert_linear_by
 from ftllm_nb.kernels.fetch_choice import fetch_choice
+from ftllm_nb.kernels.fetching import fetches_units_far
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.kernels.tiling import PANEL_BLOCKS, RANGE_TOKENS, linear_by
 
@@ -57,8 +58,10 @@ def _slab_units(type: BlockType) -> int:
     return max(1, _SLAB_BYTES // (current_tier().dot_blocks * ScratchLayout(type).size))
 
 
-def _panel_blocks(type: BlockType) -> int:
+def panel_blocks(type: BlockType) -> int:
     """Blocks that a single token reads side by side: memory likes four, but a loop must not be too long."""
+    if fetches_units_far(type.is_super):
+        return 1
     return PANEL_BLOCKS if type.chunk_parts <= 2 else 2
 
 
@@ -94,9 +97,10 @@ def _multiply_by(type: BlockType) -> Any:
 
 def _few_by(type: BlockType) -> Any:
     """The same of few tokens, without scratch. Weights are unpacked once for the tokens of a tile."""
-    panel_blocks, unit_columns = _panel_blocks(type), type.columns
+    side_by_side, unit_columns = panel_blocks(type), type.columns
     pairs = _pairs_by(type, tuple(tokens for tokens in (8, 4, 2) if tokens <= current_tier().most_dot_tokens))
-    panel, single = packed_tile(type, 1, panel_blocks), packed_tile(type, 1, 1)
+    single = packed_tile(type, 1, 1)
+    panel = single if side_by_side == 1 else packed_tile(type, 1, side_by_side)
 
     @numba.njit
     def few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns):
@@ -110,10 +114,10 @@ def _few_by(type: BlockType) -> Any:
             x + last * x_stride, records + last * x_stride, start + last * start_stride, out + last * out_stride
         )  # fmt: skip
         block = 0
-        while num_blocks - block >= panel_blocks:
+        while num_blocks - block >= side_by_side:
             panel(w + block * block_stride, block_stride, values, those, x_stride, begin + 64 * block, start_stride,
                   place + 64 * block, out_stride, units)  # fmt: skip
-            block += panel_blocks
+            block += side_by_side
         while block < num_blocks:
             single(w + block * block_stride, block_stride, values, those, x_stride, begin + 64 * block, start_stride,
                    place + 64 * block, out_stride, units)  # fmt: skip

@@ -57,7 +57,7 @@ from ftllm_nb.kernels.emit import (
     splat,
     store,
 )
-from ftllm_nb.kernels.fetching import fetch_unit, unit_to_fetch
+from ftllm_nb.kernels.fetching import fetch_unit, units_to_fetch
 from ftllm_nb.kernels.simd import V_F32
 from ftllm_nb.kernels.sums import multiply_add, scaled_sums
 
@@ -142,11 +142,11 @@ class _Tile:
         for cell in self.cells:
             store(b, b.load(self.totals[cell]), self.place(self.out, self.out_stride, cell), 4)
 
-    def distance_to_fetch(self, at: Any, within: Any, row_bytes: Any) -> Any:
+    def distances_to_fetch(self, at: Any, within: Any, row_bytes: Any) -> list[Any]:
         """How far from the unit at `at` of a row that lies which is fetched with the chunk at `within` in it."""
         b, following = self.b, self.times(self.w_stride, self.blocks)
-        place = unit_to_fetch(b, b.add(at, within), row_bytes, following, self.blocks, self.type.is_super)
-        return b.sub(place, at)
+        places = units_to_fetch(b, b.add(at, within), row_bytes, following, self.blocks, self.type.is_super)
+        return [b.sub(place, at) for place in places]
 
     def emit_packed(self, units: list[Any], at: Any, row_bytes: Any) -> None:
         """A unit of each block, at `at` in a row of `row_bytes`."""
@@ -158,8 +158,8 @@ class _Tile:
         lines = -(-chunk_bytes // LINE_BYTES)
 
         def chunk(number: Any) -> None:
-            fetched = self.distance_to_fetch(at, self.times(number, chunk_bytes), row_bytes)
-            ahead = [b.add(unit, fetched) for unit in units]
+            distances = self.distances_to_fetch(at, self.times(number, chunk_bytes), row_bytes)
+            ahead = [b.add(unit, distance) for distance in distances for unit in units]
             for part in range(type.chunk_parts):
                 own = [kept_apart(b, unit) for unit in units]
                 # What two parts read is read twice, or registers would have to hold it.
