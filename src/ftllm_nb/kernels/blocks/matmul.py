@@ -25,7 +25,8 @@ _SLAB_BYTES = 16384
 """Of unpacked weights: they stay in the first cache while all tokens of a chunk are multiplied by them."""
 
 _FEW_ROWS = 8
-"""Up to so many rows, unpacking takes longer than it spares."""
+_MORE_ROWS = 32
+"""The same where tiles of 8 tokens fit the registers."""
 
 
 @functools.cache
@@ -52,6 +53,11 @@ def block_scratch_bytes(name: str) -> int:
 def _on_amx(type: BlockType) -> bool:
     """Whether several tokens take tiles of AMX."""
     return current_tier().multiplies_matrices and type.is_super
+
+
+def _few_rows(type: BlockType) -> int:
+    """Up to so many rows, unpacking takes longer than it spares."""
+    return _FEW_ROWS if _on_amx(type) or current_tier().most_dot_tokens < 8 else _MORE_ROWS
 
 
 def _slab_units(type: BlockType) -> int:
@@ -82,12 +88,13 @@ def _fetching(type: BlockType, tokens: int, blocks: int) -> Any:
 def _multiply_by(type: BlockType) -> Any:
     """As `linear_by` takes it. Few tokens read weights as they are packed."""
     few, many = _few_by(type), amx_multiply_by(type) if _on_amx(type) else _many_by(type)
+    few_rows = _few_rows(type)
 
     @numba.njit
     def multiply(
         w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch
     ):
-        if rows <= _FEW_ROWS:
+        if rows <= few_rows:
             few(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns)
         else:
             many(w, block_stride, num_blocks, x, x_stride, rows, start, start_stride, out, out_stride, columns, scratch)
