@@ -122,7 +122,7 @@ def machine_rows(chosen_threads: int | None, with_limits: bool) -> list[tuple[st
     from ftllm_nb.host_cores import cpu_quota, default_threads, usable_cores, worker_count, worker_cpus
     from ftllm_nb.host_memory import available_bytes
     from ftllm_nb.kernels.cache import cache_summary
-    from ftllm_nb.kernels.fetch_choice import fetch_choice
+    from ftllm_nb.kernels.loop_choice import loop_choice
     from ftllm_nb.kernels.tiers import TIERS, explain_tiers, host_features, host_machine
 
     threads = worker_count(chosen_threads or default_threads(), ProgressBar().warn)
@@ -136,7 +136,7 @@ def machine_rows(chosen_threads: int | None, with_limits: bool) -> list[tuple[st
         ("CPU", f"{cpu_name()}, {host_machine()}"),
         ("features", ", ".join(sorted(features)) or "none that kernels ask for"),
         *(("tier" if number == 0 else "", line) for number, line in enumerate(explain_tiers())),
-        ("fetching", fetch_choice().explain()),
+        ("loops", loop_choice().explain()),
         ("threads", f"{threads}, of {usable_cores()} usable cores{within}"),
         ("with --pin", "this system lets no program choose its threads' cores" if cpus is None
                        else f"threads stay on CPUs {', '.join(map(str, cpus))}"),

@@ -94,11 +94,11 @@ class Kernel:
     def _cache_name(self) -> str | None:
         """The name under which the cache keeps it; None where it is not kept, or it cannot be known
         whether the source changed."""
-        from ftllm_nb.kernels.fetch_choice import fetch_choice
+        from ftllm_nb.kernels.loop_choice import loop_choice
 
         digest = source_digest(self.written_in) if self.is_kept else None
         signature = "_".join((*self.arguments, self.result))
-        return None if digest is None else f"{self.name}-{signature}-{fetch_choice().code()}-{digest}"[-200:]
+        return None if digest is None else f"{self.name}-{signature}-{loop_choice().code()}-{digest}"[-200:]
 
     def _load(self) -> int | None:
         from llvmlite.binding import ObjectFileRef

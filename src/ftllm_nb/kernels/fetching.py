@@ -7,7 +7,7 @@ Where it does it well, asking for that only takes places from it, and the loop a
 step are followed by hardware, and the loop asks for the beginnings of the next four. Of short ones it would miss too
 much; fewer are walked in step, so that memory is read almost in line, and the loop asks for what lies some KB ahead,
 into the second cache. It asks more than once: such a core drops requests when it has too many. So it does with
-super-blocks, whose short planes hardware follows badly, one row at a time. fetch_choice.py says which it is here.
+super-blocks, whose short planes hardware follows badly, one row at a time. loop_choice.py says which it is here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from ftllm_nb.kernels.emit import I64, NEAREST_CACHE, PREFETCH_BYTES, SECOND_CACHE, prefetch
-from ftllm_nb.kernels.fetch_choice import fetch_choice
+from ftllm_nb.kernels.loop_choice import loop_choice
 
 SHORT_ROW_BYTES = 32768
 """Of the longest row of weights of 4 and 8 bits that is short."""
@@ -40,7 +40,7 @@ def places_to_fetch(builder: ir.IRBuilder, offset: Any, size: Any, following: An
     `size`: bytes of a row; `following`: from a row to the one that is read next; `rows`: how many are walked in step.
     Int64, as are the results.
     """
-    if not fetch_choice().rows:
+    if not loop_choice().rows:
         place = builder.add(offset, _i64(_NEAR_BYTES))
         return [_in_row_or_next(builder, place, place, size, following)]
     if rows <= SHORT_ROWS_IN_STEP:
@@ -54,7 +54,7 @@ def places_to_fetch(builder: ir.IRBuilder, offset: Any, size: Any, following: An
 
 def fetch_weights(builder: ir.IRBuilder, address: Any) -> None:
     """Ask for a line that `places_to_fetch` has found: into the second cache if it is read much later."""
-    prefetch(builder, address, cache=SECOND_CACHE if fetch_choice().rows else NEAREST_CACHE)
+    prefetch(builder, address, cache=SECOND_CACHE if loop_choice().rows else NEAREST_CACHE)
 
 
 def units_to_fetch(
@@ -73,7 +73,7 @@ def fetch_unit(builder: ir.IRBuilder, address: Any, is_super: bool) -> None:
 
 def fetches_units_far(is_super: bool) -> bool:
     """Whether rows of block types are fetched far ahead, and so are walked one at a time."""
-    return fetch_choice().units if is_super else fetch_choice().rows
+    return loop_choice().units if is_super else loop_choice().rows
 
 
 def _in_row_or_next(builder: ir.IRBuilder, place: Any, inside: Any, size: Any, following: Any) -> Any:

@@ -27,7 +27,7 @@ class Tier:
     `dot_tokens` × `dot_blocks`: the tile of integer matmuls, of up to `most_dot_tokens` where memory decides, and of
     `many_dot_tokens` where a slab of 4-bit weights serves many: what keeps all in registers is faster then.
     `fetches_far`: what a single token's loops ask for, near or far ahead, is far where measuring shows no difference
-    (see fetch_choice.py). `multiplies_matrices`: AMX does them for many tokens.
+    (see loop_choice.py). `multiplies_matrices`: AMX does them for many tokens.
     `converts_halves`: there are instructions between float16 and float32.
     """
 

@@ -7,8 +7,8 @@ from typing import Any
 import numba
 
 from ftllm_nb.kernels.compile import Kernel, kernel
-from ftllm_nb.kernels.fetch_choice import fetch_choice
 from ftllm_nb.kernels.fetching import SHORT_ROW_BYTES, SHORT_ROWS_IN_STEP
+from ftllm_nb.kernels.loop_choice import loop_choice
 from ftllm_nb.kernels.memory import fetch_lines
 from ftllm_nb.kernels.simd import load_vector, store_vector_partial
 from ftllm_nb.kernels.step import WORKER_SCRATCH, argument, field, take_chunk
@@ -95,7 +95,7 @@ def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, 
 def single_rows_by(tile: Any) -> Any:
     """As `_rows_by_tile`, of one token at a time: fetching.py says how many blocks are walked in step."""
     long = _rows_by_tile(tile, 1, PANEL_BLOCKS)
-    if not fetch_choice().rows:
+    if not loop_choice().rows:
         return long
     short = _rows_by_tile(tile, 1, SHORT_ROWS_IN_STEP)
 

@@ -16,13 +16,15 @@ from ftllm_nb.kernels.blocks.tile import FETCHES, fetching_tile, packed_tile, un
 from ftllm_nb.kernels.blocks.types import block_types
 from ftllm_nb.kernels.compile import Kernel
 from ftllm_nb.kernels.experts import expert_linear_by
-from ftllm_nb.kernels.fetch_choice import fetch_choice
 from ftllm_nb.kernels.fetching import fetches_units_far
+from ftllm_nb.kernels.loop_choice import loop_choice
 from ftllm_nb.kernels.tiers import current_tier
 from ftllm_nb.kernels.tiling import PANEL_BLOCKS, RANGE_TOKENS, linear_by
 
 _SLAB_BYTES = 16384
 """Of unpacked weights: they stay in the first cache while all tokens of a chunk are multiplied by them."""
+TALL_TILE = (8, 1, 49152)
+"""Tokens and blocks of a tall tile, and bytes of its slab: see loop_choice.py."""
 
 _FEW_ROWS = 8
 _MORE_ROWS = 32
@@ -47,7 +49,8 @@ def block_scratch_bytes(name: str) -> int:
     type = block_types()[name]
     if _on_amx(type):
         return amx_scratch_bytes(type)
-    return current_tier().dot_blocks * _slab_units(type) * ScratchLayout(type).size
+    _, blocks, slab_bytes = _tile_of(type)
+    return max(slab_bytes, blocks * ScratchLayout(type).size)
 
 
 def _on_amx(type: BlockType) -> bool:
@@ -60,8 +63,19 @@ def _few_rows(type: BlockType) -> int:
     return _FEW_ROWS if _on_amx(type) or current_tier().most_dot_tokens < 8 else _MORE_ROWS
 
 
-def _slab_units(type: BlockType) -> int:
-    return max(1, _SLAB_BYTES // (current_tier().dot_blocks * ScratchLayout(type).size))
+def wide_tile() -> tuple[int, int, int]:
+    """As TALL_TILE, of the tier's usual tile."""
+    return current_tier().dot_tokens, current_tier().dot_blocks, _SLAB_BYTES
+
+
+def tall_is_possible() -> bool:
+    """Whether a tall tile's sums fit the registers, and many tokens take vectors."""
+    return current_tier().most_dot_tokens >= TALL_TILE[0] and not current_tier().multiplies_matrices
+
+
+def _tile_of(type: BlockType) -> tuple[int, int, int]:
+    """The tile of many tokens."""
+    return TALL_TILE if type.is_super and loop_choice().tall else wide_tile()
 
 
 def panel_blocks(type: BlockType) -> int:
@@ -74,7 +88,7 @@ def panel_blocks(type: BlockType) -> int:
 def _fetching(type: BlockType, tokens: int, blocks: int) -> Any:
     """A tile as `fetching_tile` makes it, which fetches nothing where that was not seen to be faster: single blocks are
     followed by hardware."""
-    if type.is_super and fetch_choice().rows:
+    if type.is_super and loop_choice().rows:
         return fetching_tile(type, tokens, blocks)
     tile = unpacked_tile(type, tokens, blocks)
 
@@ -158,14 +172,13 @@ def _nothing(w, block_stride, x, records, x_stride, rows, start, start_stride, o
 
 def _many_by(type: BlockType) -> Any:
     """The same of many tokens: a slab of columns is unpacked for some blocks at a time."""
-    tier = current_tier()
-    tokens, blocks = tier.dot_tokens, tier.dot_blocks
+    tokens, blocks, slab_bytes = _tile_of(type)
     unpack = unpacker(type)
     tall = _fetching(type, tokens, blocks)
     shapes = ((min(4, tokens), blocks), (2, blocks), (1, blocks), (1, 1))
     middle, pair, one, only = (unpacked_tile(type, *shape) for shape in shapes)
     unit_columns, unit_bytes, size = type.columns, type.unit_bytes, ScratchLayout(type).size
-    slab, record = _slab_units(type), record_bytes(type.middle)
+    slab, record = max(1, slab_bytes // (blocks * size)), record_bytes(type.middle)
 
     @numba.njit
     def tokens_by_slab(w, stride, x, records, x_stride, rows, start, start_stride, out, out_stride, units, following):
