@@ -89,7 +89,27 @@ def test_the_variable_chooses(
 ) -> None:
     monkeypatch.setenv(choices.VARIABLE, word)
     assert loop_choice() == choice
-    assert choice.explain() == f"{word} ahead: chosen by FTLLM_NB_FETCH"
+    fetching = f"{word} ahead in rows, {word} ahead in super-blocks"
+    assert choice.explain() == f"{fetching}, wide tiles: chosen by FTLLM_NB_FETCH"
+    assert not list(unmeasured.iterdir())
+
+
+def test_what_is_printed() -> None:
+    assert LoopChoice(True, False, True, (1.5, 0.8, 1.2)).explain() == (
+        "far ahead in rows, near ahead in super-blocks, tall tiles: 1.50, 1.25 and 1.20 × the speed of the other way"
+    )
+
+
+def test_without_memory_nothing_is_measured_and_nothing_kept(
+    unmeasured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(loop_trial.np, "full", full)
+    usual = loop_trial.current_tier().fetches_far
+    assert loop_choice() == LoopChoice(usual, usual)
+    assert "not measured" in loop_choice().explain()
     assert not list(unmeasured.iterdir())
 
 

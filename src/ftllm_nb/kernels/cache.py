@@ -90,12 +90,17 @@ def save(name: str, symbol: str, object_code: bytes) -> None:
     if directory is None:
         return
     body = _SIZE.pack(len(symbol.encode())) + symbol.encode() + object_code
+    keep_file(directory / f"{name}.kernel", _MAGIC + hashlib.sha256(body).digest() + body)
+
+
+def keep_file(path: Path, content: bytes) -> None:
+    """Write a file of the cache beside and rename it, if that can be done."""
     with contextlib.suppress(OSError):
-        descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name[:100]}.")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-            os.replace(temporary, directory / f"{name}.kernel")
+                file.write(content)
+            os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
             raise

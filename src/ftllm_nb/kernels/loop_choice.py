@@ -18,13 +18,12 @@ import contextlib
 import functools
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ftllm_nb.errors import UsageError
-from ftllm_nb.kernels.cache import kernel_directory
+from ftllm_nb.kernels.cache import keep_file, kernel_directory
 
 VARIABLE = "FTLLM_NB_FETCH"
 WORDS = ("near", "far")
@@ -47,13 +46,15 @@ class LoopChoice(NamedTuple):
 
     def explain(self) -> str:
         """What `ftllm-nb info` prints."""
+        rows, units = (f"{WORDS[far]} ahead" for far in self[:2])
+        tiles = "tall tiles" if self.tall else "wide tiles"
         if self.gains is None:
-            return f"{WORDS[self.rows]} ahead: chosen by {VARIABLE}"
-        rows, units, tall = self.gains
-        return (
-            f"{WORDS[self.rows]} ahead in rows (far by near: {rows:.2f} × the speed), {WORDS[self.units]} ahead in "
-            f"super-blocks ({units:.2f}); {'tall' if self.tall else 'wide'} tiles (tall by wide: {tall:.2f})"
+            why = f"chosen by {VARIABLE}" if os.environ.get(VARIABLE) else "not measured, as there was no memory for it"
+            return f"{rows} in rows, {units} in super-blocks, {tiles}: {why}"
+        measured = "{:.2f}, {:.2f} and {:.2f} × the speed of the other way".format(
+            *(gain if chosen else 1 / gain if gain else 1 for chosen, gain in zip(self[:3], self.gains, strict=True))
         )
+        return f"{rows} in rows, {units} in super-blocks, {tiles}: {measured}"
 
 
 _tried: LoopChoice | None = None
@@ -79,7 +80,7 @@ def trying(choice: LoopChoice) -> Iterator[None]:
 @functools.cache
 def _chosen() -> LoopChoice:
     word = os.environ.get(VARIABLE)
-    if word is not None:
+    if word:
         if word not in WORDS:
             raise UsageError(f"{VARIABLE}={word}: it is near or far, or is not set, and the machine is measured.")
         return LoopChoice(word == "far", word == "far")
@@ -91,11 +92,8 @@ def _measured(directory: Path | None) -> LoopChoice:
     from ftllm_nb.kernels.loop_trial import measured_choice
 
     choice = measured_choice()
-    if directory is not None:
-        with contextlib.suppress(OSError), tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as file:
-            json.dump(choice._asdict(), file)
-            file.close()
-            os.replace(file.name, directory / _FILE)
+    if directory is not None and choice.gains is not None:
+        keep_file(directory / _FILE, json.dumps(choice._asdict()).encode())
     return choice
 
 

@@ -42,11 +42,14 @@ _FILL = 0x11
 
 
 def measured_choice() -> LoopChoice:
-    """What is faster on this machine."""
-    weights = np.full(_BYTES, _FILL, np.uint8)
+    """What is faster on this machine; what is usual for the tier where there is no memory to measure with."""
+    usual = current_tier().fetches_far
+    try:
+        weights = np.full(_BYTES, _FILL, np.uint8)
+    except MemoryError:
+        return LoopChoice(usual, usual)
     fetching = [_fetching_gain(make, weights) for make in (_integer_loop, _super_loop)]
     tall = _tall_gain() if tall_is_possible() else 0.0
-    usual = current_tier().fetches_far
     rows, units = (gain > _CLEARLY or (usual and gain > 1 / _CLEARLY) for gain in fetching)
     return LoopChoice(rows, units, tall > _CLEARLY, (round(fetching[0], 3), round(fetching[1], 3), round(tall, 3)))
 
