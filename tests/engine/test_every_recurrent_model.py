@@ -57,9 +57,10 @@ def config(request: pytest.FixtureRequest) -> dict[str, Any]:
     return CONFIGS[request.param]
 
 
-@pytest.fixture(scope="module")
-def executor(config: dict[str, Any]) -> Iterator[CompiledExecutor]:
-    with opened(config, 2) as executor:
+@pytest.fixture(scope="module", params=["float32", pytest.param("float16", marks=pytest.mark.slow)])
+def executor(config: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[CompiledExecutor]:
+    """With states of float32 and of float16."""
+    with opened(config, 2, state_dtype=request.param) as executor:
         yield executor
 
 
