@@ -58,8 +58,8 @@ def test_layers_may_be_named_as_before() -> None:
 
 
 @pytest.mark.parametrize(("kinds", "expected"), [
-    ([0, 3], r"it has this weight for 2 only; a file of the model may be missing, or config\.json gives the kinds"),
-    ([0, 1, 2, 3], r"it has this weight for 0 to 1, 3 only; a file of the model"),
+    ([0, 3], r"it has this weight in layer 2 only; a file of the model may be missing, or config\.json gives the"),
+    ([0, 1, 2, 3], r"it has this weight in layers 0 to 1, 3 only; a file of the model"),
 ])  # fmt: skip
 def test_kinds_of_layers_that_contradict_the_tensors(kinds: list[int], expected: str) -> None:
     """`kinds`: the layers that are recurrent, where the checkpoint has 0, 1 and 3."""

@@ -202,7 +202,7 @@ def test_missing_layers_are_named() -> None:
         check_graph(build_graph(graph_class(config), config), headers(CONFIG))
     assert str(raised.value) == (
         'the checkpoint lacks the tensor "model.layers.2.input_layernorm.weight" [24], which '
-        "config.json asks for: it has this weight for 0 to 1 only; "
+        "config.json asks for: it has this weight in layers 0 to 1 only; "
         "config.json may ask for more layers than it holds."
     )
 

@@ -36,7 +36,7 @@ def test_weight_of_a_layer_that_the_checkpoint_lacks_names_the_layers_that_it_ha
             up = self.weight["layers."][i][".up"]
             self.Linear(self.data["x"], up[".weight"], up[".bias"], self.data["up"])  # wrong
 
-    assert "for 0 to 1 only" in error_of(build)
+    assert "in layers 0 to 1 only" in error_of(build)
 
 
 def test_misspelt_weight_of_a_layer_suggests_the_same_layer() -> None:

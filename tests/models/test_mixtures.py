@@ -68,7 +68,7 @@ def test_configs_that_are_wrong(model_type: str, entries: dict[str, Any], senten
 @pytest.mark.parametrize(
     ("model_type", "lacking", "sentence"),
     [
-        ("qwen2_moe", "model.layers.1.mlp.experts.2.up_proj.weight", "(it has this weight for 0 to 1 only|lacks)"),
+        ("qwen2_moe", "model.layers.1.mlp.experts.2.up_proj.weight", "(in layers 0 to 1 only|lacks)"),
         ("gpt_oss", "model.layers.0.mlp.experts.gate_up_proj_bias", "lacks"),
         ("gpt_oss", "model.layers.0.self_attn.sinks", "lacks"),
         ("deepseek_v3", "model.layers.1.mlp.gate.e_score_correction_bias", "lacks"),

@@ -50,7 +50,8 @@ def _hint(name: str, tensors: Mapping[str, TensorHeader]) -> str:
     why = "config.json may ask for more layers than it holds"
     if layer is not None and any(each.startswith(layer) for each in tensors):
         why = "a file of the model may be missing, or config.json gives the kinds of another model's layers"
-    return f": it has this weight for {held} only; {why}."
+    where = "layer" if len(numbers) == 1 else "layers"
+    return f": it has this weight in {where} {held} only; {why}."
 
 
 def _runs(numbers: Sequence[int]) -> str:
