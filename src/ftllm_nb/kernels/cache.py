@@ -93,6 +93,14 @@ def save(name: str, symbol: str, object_code: bytes) -> None:
     keep_file(directory / f"{name}.kernel", _MAGIC + hashlib.sha256(body).digest() + body)
 
 
+def discard(name: str) -> None:
+    """Take a kernel out, if it is there."""
+    directory = kernel_directory()
+    if directory is not None:
+        with contextlib.suppress(OSError):
+            (directory / f"{name}.kernel").unlink()
+
+
 def keep_file(path: Path, content: bytes) -> None:
     """Write a file of the cache beside and rename it, if that can be done."""
     with contextlib.suppress(OSError):

@@ -22,6 +22,7 @@ from ftllm_nb.errors import EngineError, GraphError
 from ftllm_nb.host_memory import own_limits
 from ftllm_nb.kernels import cache
 from ftllm_nb.kernels.forks import done_by_forks
+from ftllm_nb.kernels.loop_choice import LoopChoice, loop_choice, trying
 from ftllm_nb.kernels.sources import source_digest
 
 _CTYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double, "void": None}
@@ -39,7 +40,7 @@ class Kernel:
 
     `arguments` and `result` are names among int64, float32, float64 (and void). `variant` tells apart kernels
     that one factory makes from different literals; it must name every literal that the function closes over.
-    `is_kept`: on disk, for later starts.
+    `choice`: what its loops are like, if not as the machine has them.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class Kernel:
         arguments: tuple[str, ...] = ("int64", "int64", "int64"),
         result: str = "void",
         variant: str = "",
-        is_kept: bool = True,
+        choice: LoopChoice | None = None,
     ) -> None:
         self.function = self.written_in = function
         self.arguments = arguments
         self.result = result
-        self.is_kept = is_kept
+        self.choice = choice
         base = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
         self.name = re.sub(r"[^\w.]", "_", f"{base}.{variant}" if variant else base)
         self._address: int | None = None
@@ -84,6 +85,11 @@ class Kernel:
                 self._address = self._load()
         return self.is_ready
 
+    def forget(self) -> None:
+        """Take it from the cache; the machine code stays in memory."""
+        if (name := self._cache_name()) is not None:
+            cache.discard(name)
+
     def __call__(self, *arguments: Any) -> Any:
         """Run it from Python, with the interpreter lock released."""
         if self._callable is None:
@@ -92,13 +98,11 @@ class Kernel:
         return self._callable(*arguments)
 
     def _cache_name(self) -> str | None:
-        """The name under which the cache keeps it; None where it is not kept, or it cannot be known
-        whether the source changed."""
-        from ftllm_nb.kernels.loop_choice import loop_choice
-
-        digest = source_digest(self.written_in) if self.is_kept else None
+        """The name under which the cache keeps it; None where it cannot be known whether the source changed."""
+        digest = source_digest(self.written_in)
         signature = "_".join((*self.arguments, self.result))
-        return None if digest is None else f"{self.name}-{signature}-{loop_choice().code()}-{digest}"[-200:]
+        code = (self.choice or loop_choice()).code()
+        return None if digest is None else f"{self.name}-{signature}-{code}-{digest}"[-200:]
 
     def _load(self) -> int | None:
         from llvmlite.binding import ObjectFileRef
@@ -157,7 +161,7 @@ class Kernel:
         function.__qualname__ = self.name.replace(".", "_")
         signature = getattr(types, self.result)(*(getattr(types, name) for name in self.arguments))
         compiled = CFunc(function, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
-        with linking_late(function.__qualname__):
+        with trying(self.choice or loop_choice()), linking_late(function.__qualname__):
             compiled.compile()
         return compiled
 
@@ -206,12 +210,12 @@ def kernel(
     arguments: tuple[str, ...] = ("int64", "int64", "int64"),
     result: str = "void",
     variant: str = "",
-    is_kept: bool = True,
+    choice: LoopChoice | None = None,
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorator: see `Kernel`. Decorating compiles nothing."""
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        return Kernel(inspect.unwrap(function), arguments, result, variant, is_kept)
+        return Kernel(inspect.unwrap(function), arguments, result, variant, choice)
 
     return decorate
 

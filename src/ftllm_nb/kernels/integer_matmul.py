@@ -48,7 +48,7 @@ def _variant(bits: int, group: int, with_zeros: int, scale_kind: int) -> str:
 def _few_tokens_by(bits: int, group: int, with_zeros: int, scale_kind: int) -> Any:
     """As `few_tokens_by` makes it."""
     tier = current_tier()
-    tile, fetching_tile = integer_tiles(bits, group, with_zeros, scale_kind)
+    tile, fetching_tile = _tiles(bits, group, with_zeros, scale_kind)
     return few_tokens_by(tile, fetching_tile, tier.dot_tokens, tier.most_dot_tokens, tier.dot_blocks)
 
 
@@ -98,7 +98,7 @@ def _slab_columns(group: int) -> int:
     return max(1, most // group) * group
 
 
-def integer_tiles(bits: int, group: int, with_zeros: int, scale_kind: int) -> tuple[Any, Any]:
+def _tiles(bits: int, group: int, with_zeros: int, scale_kind: int) -> tuple[Any, Any]:
     """The tiles that `few_tokens_by` takes, on weights as they are packed."""
     scales_size = 16 * WEIGHT_BYTES[scale_kind]
 

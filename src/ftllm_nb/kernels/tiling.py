@@ -50,7 +50,7 @@ def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, 
     assert tokens <= most_tokens <= tokens + 2, "a tile must not pass the last row"
     assert tokens % 2 == most_tokens % 2 == 0, "rows are even"
     middle = min(4, tokens)
-    single = single_rows_by(tile)
+    single = _single_rows_by(tile)
 
     @numba.njit
     def few(w, block_stride, x, x_stride, rows, start, start_stride, out, out_stride, columns):
@@ -92,7 +92,7 @@ def few_tokens_by(tile: Any, fetching_tile: Any, tokens: int, most_tokens: int, 
     return multiply
 
 
-def single_rows_by(tile: Any) -> Any:
+def _single_rows_by(tile: Any) -> Any:
     """As `_rows_by_tile`, of one token at a time: fetching.py says how many blocks are walked in step."""
     long = _rows_by_tile(tile, 1, PANEL_BLOCKS)
     if not loop_choice().rows:
