@@ -136,7 +136,7 @@ def test_only_what_is_clearly_faster_replaces_the_usual(
 
 @pytest.mark.skipif(not tall_is_possible(), reason="the tier's registers hold no tall tile, or AMX takes its place")
 @pytest.mark.parametrize("name", ["Q4_K", "Q6_K"])
-@pytest.mark.parametrize("rows", [33, 41, 96])
+@pytest.mark.parametrize("rows", [16, 33, 41, 96])
 def test_tall_tiles_give_the_same_bits(name: str, rows: int) -> None:
     type = block_types()[name]
     rng = np.random.default_rng(rows)

@@ -26,9 +26,8 @@ _SLAB_BYTES = 16384
 TALL_TILE = (8, 1, 49152)
 """Tokens and blocks of a tall tile, and bytes of its slab: see loop_choice.py."""
 
-_FEW_ROWS = 8
-_MORE_ROWS = 32
-"""The same where tiles of 8 tokens fit the registers."""
+_FEW_ROWS, _FEW_ROWS_OF_TALL = 8, 32
+"""Up to so many rows, unpacking takes longer than it spares: the tiles of few tokens are tall."""
 
 
 @functools.cache
@@ -56,11 +55,6 @@ def block_scratch_bytes(name: str) -> int:
 def _on_amx(type: BlockType) -> bool:
     """Whether several tokens take tiles of AMX."""
     return current_tier().multiplies_matrices and type.is_super
-
-
-def _few_rows(type: BlockType) -> int:
-    """Up to so many rows, unpacking takes longer than it spares."""
-    return _FEW_ROWS if _on_amx(type) or current_tier().most_dot_tokens < 8 else _MORE_ROWS
 
 
 def wide_tile() -> tuple[int, int, int]:
@@ -102,7 +96,7 @@ def _fetching(type: BlockType, tokens: int, blocks: int) -> Any:
 def _multiply_by(type: BlockType) -> Any:
     """As `linear_by` takes it. Few tokens read weights as they are packed."""
     few, many = _few_by(type), amx_multiply_by(type) if _on_amx(type) else _many_by(type)
-    few_rows = _few_rows(type)
+    few_rows = _FEW_ROWS_OF_TALL if loop_choice().tall else _FEW_ROWS
 
     @numba.njit
     def multiply(
