@@ -59,6 +59,13 @@ def test_layers_that_guess_are_left_out(tmp_path: Path) -> None:
         assert not any(f"layers.{LAYERS}." in name or name.startswith("blk.") for name in checkpoint.tensors)
 
 
+def test_a_file_whose_layers_all_guess_is_refused(tmp_path: Path) -> None:
+    metadata, tensors = file_of("qwen35 that guesses")
+    metadata["qwen35.block_count"] = 1
+    with pytest.raises(CheckpointError, match=r"has 1 layers \(block_count\), of which 1 only guess further tokens"):
+        opened(tmp_path, metadata, tensors)
+
+
 def blocks(rows: int, columns: int, kind: int) -> Tensor:
     """Random blocks of a type."""
     size, width, scales = {Q8_0: (32, 34, 1), Q4_K: (256, 144, 2)}[kind]

@@ -6,6 +6,7 @@ from typing import Any
 
 from ftllm_nb.checkpoint.gguf.architecture import Architecture
 from ftllm_nb.checkpoint.gguf.sources import Source
+from ftllm_nb.errors import CheckpointError
 
 
 class GuessingArchitecture(Architecture):
@@ -18,7 +19,13 @@ class GuessingArchitecture(Architecture):
 
     def config(self) -> dict[str, Any]:
         """Of the layers before them."""
-        self.layers -= self.guessing_layers
+        guessing = self.guessing_layers
+        if guessing >= self.layers:
+            raise CheckpointError(
+                f"{self.file.path} has {self.layers} layers (block_count), of which {guessing} only guess further "
+                "tokens (nextn_predict_layers): none is left for the model; it is damaged, so download it again."
+            )
+        self.layers -= guessing
         return super().config()
 
     def sources_of(self, name: str, target: str) -> dict[str, Source]:
